@@ -1,0 +1,1 @@
+//! The control plane: tandemd, the daemon, and tandem, the CLI.

@@ -1,0 +1,1 @@
+//! The poll-mode workers: ports, bursts, steering, routing, punting, counters.

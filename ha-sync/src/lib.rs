@@ -1,0 +1,1 @@
+//! Replication between the two chassis of a pair.
