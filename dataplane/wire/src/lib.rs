@@ -1,0 +1,27 @@
+//! Packet headers: checked parsing, in-place rewriting, checksums.
+//!
+//! A view (`Ipv4`, `Tcp`, `Udp`, ...) is made once by `new_checked`, which looks at every length the header
+//! claims; its accessors afterwards read a fixed-size array and can neither fail nor panic. Addresses of IPv4
+//! are `u32` and of IPv6 `u128`, both in host order, as are ports and all other numbers; only the bytes of a
+//! packet are in network order. [`l4::parse_ipv4`] is the one call the fast path makes per packet, and
+//! [`rewrite::rewrite_ipv4`] the one that translates it.
+//!
+//! Nothing here allocates (outside tests), logs, locks or reads a clock, and no input makes it panic.
+#![forbid(unsafe_code)]
+
+pub mod checksum;
+pub mod error;
+pub mod ethernet;
+mod field;
+pub mod icmp;
+pub mod ipv4;
+pub mod l4;
+pub mod rewrite;
+pub mod tcp;
+pub mod udp;
+
+pub use checksum::Delta;
+pub use error::ParseError;
+pub use ethernet::Mac;
+pub use ipv4::{Ipv4, Ipv4Mut};
+pub use l4::{Fragment, Ipv4Meta, L4, parse_ipv4};
