@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# Tandem inside the lab: its config, its start and stop, and the questions a script asks it. Sourced, after lab.sh.
+
+# Which programs to run. The default is what `cargo build --release` made.
+find_tandem() {
+    local dir
+    dir="$(cargo_target_dir)/release"
+    TANDEMD=${TANDEMD:-$dir/tandemd}
+    TANDEM=${TANDEM:-$dir/tandem}
+    [[ -x $TANDEMD && -x $TANDEM ]] || die "no $TANDEMD and $TANDEM: cargo build --release first"
+}
+
+API=http://127.0.0.1:8480
+
+# write_config: the lab's config. Variables change what a test wants changed:
+#   WORKERS       number of workers (1)
+#   OUTSIDE_MTU   MTU of the outside port (1500)
+#   MAX_SESSIONS  size of the session table (65536)
+#   POOL          prefixes of the pool, as TOML ("203.0.113.0/28")
+#   MEMORY_MB     memory for DPDK (512)
+#   EXTRA_*       TOML text put into [system], the pool and the service set, or at the end (EXTRA_TOML)
+write_config() {
+    cat >"$LAB_DIR/tandem.toml" <<CONF
+[system]
+name = "$LAB_NAME"
+
+[dpdk]
+hugepages = "auto"
+memory-mb = ${MEMORY_MB:-512}
+file-prefix = "$LAB_PREFIX"
+
+[workers]
+count = ${WORKERS:-1}
+idle = "adaptive"
+
+[api]
+listen = "127.0.0.1:8480"
+
+[interfaces.inside0]
+device = "net_af_xdp0,iface=dut-in"
+tap = "inside0"
+addresses = ["100.64.0.1/16"]
+
+[interfaces.outside0]
+device = "net_af_xdp1,iface=dut-out"
+tap = "outside0"
+addresses = ["192.0.2.2/24"]
+${OUTSIDE_MTU:+mtu = $OUTSIDE_MTU}
+
+[table-sizes]
+max-sessions = ${MAX_SESSIONS:-65536}
+
+[pools.cgn]
+prefixes = [${POOL:-\"203.0.113.0/28\"}]
+${EXTRA_POOL:-}
+
+[nat-rules.all]
+[[nat-rules.all.terms]]
+name = "subscribers"
+from = { source-addresses = ["100.64.0.0/10"] }
+then = { translation-type = "napt-44", pool = "cgn" }
+
+[service-sets.cgn]
+inside-interfaces = ["inside0"]
+outside-interfaces = ["outside0"]
+nat-rules = ["all"]
+${EXTRA_SERVICE_SET:-}
+
+${EXTRA_TOML:-}
+CONF
+}
+
+# tandem_start: starts tandemd in the lab and waits until it forwards; on failure shows its log and returns 1.
+tandem_start() {
+    [[ -e $LAB_DIR/tandem.toml ]] || write_config
+    spawn tandemd dut env RUST_BACKTRACE=1 "$TANDEMD" --config "$LAB_DIR/tandem.toml"
+    TANDEMD_PID=$SPAWNED
+    TANDEMD_START=$(process_start_time "$TANDEMD_PID")
+    if ! wait_until 60 tandem_healthy_or_dead || ! tandem_healthy; then
+        warn "tandemd did not become healthy; the end of its log:"
+        tail -n 40 "$LAB_DIR/logs/tandemd.log" >&2
+        return 1
+    fi
+    # The routes of the lab are ordinary kernel routes on the taps that tandemd made.
+    ip -n "$(ns dut)" route replace default via 192.0.2.1
+    wait_until 30 in_ns sub1 ping -c 1 -W 1 192.0.2.1 || {
+        warn "no packet passes; the end of tandemd's log:"
+        tail -n 40 "$LAB_DIR/logs/tandemd.log" >&2
+        return 1
+    }
+}
+tandem_healthy() { in_ns dut curl -sf -m 2 -o /dev/null "$API/v1/health"; }
+tandem_healthy_or_dead() { tandem_healthy || process_gone "$TANDEMD_PID" "$TANDEMD_START"; }
+tandem_alive() { process_alive "$TANDEMD_PID" "$TANDEMD_START"; }
+
+tandem_stop() { stop_spawned tandemd "${1:-TERM}"; }
+
+# tandem ARGS...: the CLI, against the daemon in the lab.
+tandem() { in_ns dut "$TANDEM" --api "$API" "$@"; }
+
+# tandem_reload: SIGHUP, as `systemctl reload` does.
+tandem_reload() { kill -HUP "$TANDEMD_PID"; }
