@@ -54,6 +54,10 @@ parse_errors! {
     UdpBadLength = "udp-bad-length",
     /// An ICMP or ICMPv6 message of less than 8 octets.
     IcmpTruncated = "icmp-truncated",
+    /// An ICMP error whose embedded packet is cut off before its IP header ends.
+    IcmpErrorTruncated = "icmp-error-truncated",
+    /// An ICMP error whose embedded packet has no IP header of the right version and length.
+    IcmpErrorBadHeader = "icmp-error-bad-header",
     /// Source and destination address and port are the same ("land" attack).
     Land = "land",
     /// Less than 40 octets.

@@ -9,12 +9,15 @@
 //! Nothing here allocates (outside tests), logs, locks or reads a clock, and no input makes it panic.
 #![forbid(unsafe_code)]
 
+pub mod build;
 pub mod checksum;
 pub mod error;
 pub mod ethernet;
 mod field;
+pub mod fragment;
 pub mod icmp;
 pub mod icmp6;
+pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
 pub mod l4;

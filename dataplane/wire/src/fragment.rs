@@ -1,0 +1,428 @@
+//! IPv4 fragmentation (RFC 791, 3.2) into buffers of the caller, and the checks of reassembly.
+//!
+//! ```text
+//!  packet:  [header + options][ payload ........................................ ]
+//!  pieces:  [header + options][ 0..a ]  [header + copied options][ a..b ]  ...  MF on all but the last
+//! ```
+//! Every piece but the last carries a multiple of 8 octets. A packet that is a fragment itself can be split again:
+//! offsets go on from its own, and its MF stays on the last piece.
+
+use crate::error::ParseError;
+use crate::ipv4::{self, Ipv4, Ipv4Mut};
+
+/// Octets of the smallest MTU an IPv4 link may have (RFC 791).
+pub const MTU_MIN: u16 = 68;
+
+/// Why a packet cannot be fragmented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FragmentError {
+    /// DF is set: answer with ICMP 3/4.
+    DontFragment,
+    /// The MTU is below [`MTU_MIN`].
+    MtuTooSmall,
+    /// The packet does not parse.
+    Malformed(ParseError),
+}
+
+impl core::fmt::Display for FragmentError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::DontFragment => f.write_str("the packet must not be fragmented"),
+            Self::MtuTooSmall => write!(f, "the MTU is below {MTU_MIN} octets"),
+            Self::Malformed(why) => write!(f, "the packet is malformed: {why}"),
+        }
+    }
+}
+
+impl core::error::Error for FragmentError {}
+
+/// One fragment to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The part of the packet's payload it carries, as offsets from the start of the packet.
+    pub range: core::ops::Range<usize>,
+    /// Its fragment offset in octets, a multiple of 8.
+    pub offset: u16,
+    /// Whether MF is set.
+    pub more: bool,
+    /// Whether it gets the whole header with all options; the others get the copied ones.
+    pub first: bool,
+}
+
+/// Splits a packet: yields the pieces; [`Fragmenter::write`] writes one.
+#[derive(Debug, Clone)]
+pub struct Fragmenter<'a> {
+    ip: Ipv4<'a>,
+    mtu: usize,
+    /// Options of the pieces behind the first, padded to a multiple of 4.
+    copied: [u8; 40],
+    copied_len: usize,
+    /// Where the next piece starts in the packet; `None` when all were given.
+    next: Option<usize>,
+}
+
+impl<'a> Fragmenter<'a> {
+    /// Prepares to split `l3` for a link with this MTU. A packet that fits comes as one piece.
+    ///
+    /// # Errors
+    /// Malformed packets (options included), DF (only when the packet does not fit), an MTU below [`MTU_MIN`].
+    pub fn new(l3: &'a [u8], mtu: u16) -> Result<Self, FragmentError> {
+        let ip = Ipv4::new_checked(l3).map_err(FragmentError::Malformed)?;
+        if mtu < MTU_MIN {
+            return Err(FragmentError::MtuTooSmall);
+        }
+        if ip.dont_fragment() && ip.total_len() > mtu {
+            return Err(FragmentError::DontFragment);
+        }
+        if u32::from(ip.fragment_offset()) + u32::from(ip.total_len()) > 65535 {
+            return Err(FragmentError::Malformed(ParseError::Ipv4BadFragment));
+        }
+        let mut copied = [ipv4::OPT_END; 40];
+        let mut copied_len = 0;
+        for option in ipv4::Options::new(ip.options()) {
+            let (kind, bytes) = option.map_err(FragmentError::Malformed)?;
+            if ipv4::option_is_copied(kind)
+                && let Some(to) = copied.get_mut(copied_len..copied_len + bytes.len())
+            {
+                to.copy_from_slice(bytes);
+                copied_len += bytes.len();
+            }
+        }
+        let copied_len = copied_len.next_multiple_of(4);
+        Ok(Self {
+            ip,
+            mtu: usize::from(mtu),
+            copied,
+            copied_len,
+            next: Some(ip.header_len()),
+        })
+    }
+
+    /// Octets a piece takes when written.
+    #[must_use]
+    pub fn piece_len(&self, piece: &Piece) -> usize {
+        self.header_len(piece.first) + piece.range.len()
+    }
+
+    fn header_len(&self, first: bool) -> usize {
+        if first {
+            self.ip.header_len()
+        } else {
+            ipv4::HEADER_LEN + self.copied_len
+        }
+    }
+
+    /// Writes a piece, with its header and checksum, and returns its length; `None` when `out` is too short or the
+    /// piece is none of this packet.
+    #[must_use]
+    pub fn write(&self, piece: &Piece, out: &mut [u8]) -> Option<usize> {
+        let header_len = self.header_len(piece.first);
+        let len = header_len + piece.range.len();
+        let data = self.ip.packet().get(piece.range.clone())?;
+        let out = out.get_mut(..len)?;
+        let total_len = u16::try_from(len).ok()?;
+        out.get_mut(header_len..)?.copy_from_slice(data);
+        if piece.first {
+            out.get_mut(..header_len)?.copy_from_slice(self.ip.header());
+        } else {
+            out.get_mut(..ipv4::HEADER_LEN)?
+                .copy_from_slice(self.ip.header().get(..ipv4::HEADER_LEN)?);
+            let options = self.copied.get(..self.copied_len)?;
+            out.get_mut(ipv4::HEADER_LEN..header_len)?
+                .copy_from_slice(options);
+            *out.first_mut()? = 0x40 | (header_len / 4) as u8;
+        }
+        out.get_mut(2..4)?.copy_from_slice(&total_len.to_be_bytes());
+        let mut ip = Ipv4Mut::new_checked(out).ok()?;
+        ip.set_fragment(self.ip.dont_fragment(), piece.more, piece.offset);
+        ip.fill_checksum();
+        Some(len)
+    }
+}
+
+impl Iterator for Fragmenter<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let at = self.next?;
+        let start = self.ip.header_len();
+        let first = at == start;
+        let left = self.ip.packet().len().saturating_sub(at);
+        // At least 8: the MTU is 68 or more and a header 60 or less.
+        let room = self.mtu.saturating_sub(self.header_len(first));
+        let take = if left <= room { left } else { room & !7 };
+        self.next = (take < left && take > 0).then_some(at + take);
+        Some(Piece {
+            range: at..at + take,
+            // Checked in `new`: offset and length together stay within 65535.
+            offset: self.ip.fragment_offset() + (at - start) as u16,
+            more: take < left || self.ip.more_fragments(),
+            first,
+        })
+    }
+}
+
+/// Why a fragment ends the reassembly of its datagram, or is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReassemblyError {
+    /// It shares octets with another without being the same: the datagram is discarded (RFC 5722, and for IPv4
+    /// because overlaps only serve attacks).
+    Overlap,
+    /// It is empty, ends beyond 65535 octets, is no multiple of 8 though more follow, lies beyond the end that a
+    /// last fragment gave, or gives another end.
+    BadLength,
+    /// More pieces than the list holds.
+    TooMany,
+}
+
+/// How far a reassembly is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Octets are missing.
+    Incomplete,
+    /// The same piece came before; it can be dropped.
+    Duplicate,
+    /// All octets are there: the length of the payload.
+    Complete(u16),
+}
+
+/// Which octets of a fragmented datagram have come: at most `N` pieces, kept in order. Holds no payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coverage<const N: usize> {
+    /// Start and end (not included) of each piece, ascending, disjoint.
+    pieces: [(u16, u16); N],
+    count: usize,
+    covered: u32,
+    /// Payload length, once the last fragment has come.
+    end: Option<u16>,
+}
+
+impl<const N: usize> Default for Coverage<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Coverage<N> {
+    /// Nothing has come.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            pieces: [(0, 0); N],
+            count: 0,
+            covered: 0,
+            end: None,
+        }
+    }
+
+    /// Payload length of the datagram, once the last fragment has come.
+    #[must_use]
+    pub const fn end(&self) -> Option<u16> {
+        self.end
+    }
+
+    /// Takes a fragment of `len` octets of payload at `offset`.
+    ///
+    /// # Errors
+    /// See [`ReassemblyError`]; after an error the datagram should be given up. Nothing was changed.
+    pub fn insert(&mut self, offset: u16, len: u16, more: bool) -> Result<Progress, ReassemblyError> {
+        let end = offset.checked_add(len).ok_or(ReassemblyError::BadLength)?;
+        if len == 0 || !offset.is_multiple_of(8) || more && !len.is_multiple_of(8) {
+            return Err(ReassemblyError::BadLength);
+        }
+        let taken = self.pieces.get(..self.count).unwrap_or(&[]);
+        let beyond = match self.end {
+            Some(known) => end > known || !more && end != known || more && end == known,
+            None => !more && taken.last().is_some_and(|last| last.1 > end),
+        };
+        if beyond {
+            return Err(ReassemblyError::BadLength);
+        }
+        let place = taken.partition_point(|p| p.0 < offset);
+        if let Some(next) = taken.get(place) {
+            if *next == (offset, end) {
+                // The same octets: as a last fragment only if it was one before.
+                return if more || self.end == Some(end) {
+                    Ok(Progress::Duplicate)
+                } else {
+                    Err(ReassemblyError::BadLength)
+                };
+            }
+            if next.0 < end {
+                return Err(ReassemblyError::Overlap);
+            }
+        }
+        if place
+            .checked_sub(1)
+            .and_then(|before| taken.get(before))
+            .is_some_and(|before| before.1 > offset)
+        {
+            return Err(ReassemblyError::Overlap);
+        }
+        let room = self
+            .pieces
+            .get_mut(place..=self.count)
+            .ok_or(ReassemblyError::TooMany)?;
+        room.rotate_right(1);
+        if let Some(slot) = room.first_mut() {
+            *slot = (offset, end);
+        }
+        self.count += 1;
+        self.covered += u32::from(len);
+        if !more {
+            self.end = Some(end);
+        }
+        match self.end {
+            Some(all) if self.covered == u32::from(all) => Ok(Progress::Complete(all)),
+            _ => Ok(Progress::Incomplete),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{PacketBuilder, Payload};
+    use proptest::prelude::*;
+
+    fn packet(options: &[u8], data: &[u8], more: bool, offset: u16) -> Vec<u8> {
+        let builder = PacketBuilder::new(0x0a00_0001, 0x0a00_0002, Payload::Raw { proto: ipv4::UDP });
+        let builder = builder
+            .ip_options(options)
+            .data(data)
+            .id(4711)
+            .fragment(more, offset);
+        let mut buf = vec![0; builder.len()];
+        assert_eq!(builder.write(&mut buf), Some(buf.len()));
+        buf
+    }
+
+    fn split(l3: &[u8], mtu: u16) -> Vec<Vec<u8>> {
+        let fragmenter = Fragmenter::new(l3, mtu).unwrap();
+        let pieces: Vec<_> = fragmenter.clone().collect();
+        pieces
+            .iter()
+            .map(|piece| {
+                let mut out = vec![0xee; fragmenter.piece_len(piece)];
+                assert_eq!(fragmenter.write(piece, &mut out), Some(out.len()));
+                assert!(fragmenter.write(piece, &mut vec![0; out.len() - 1]).is_none());
+                out
+            })
+            .collect()
+    }
+
+    #[test]
+    fn three_pieces() {
+        let l3 = packet(&[], &[5; 3000], false, 0);
+        let pieces = split(&l3, 1500);
+        let seen: Vec<_> = pieces
+            .iter()
+            .map(|p| {
+                let ip = Ipv4::new_checked(p).unwrap();
+                (ip.total_len(), ip.fragment_offset(), ip.more_fragments())
+            })
+            .collect();
+        assert_eq!(seen, [(1500, 0, true), (1500, 1480, true), (60, 2960, false)]);
+    }
+
+    #[test]
+    fn only_copied_options_are_copied() {
+        // Record route (7, not copied), then LSRR (131, copied), nop and end.
+        let options = [7, 7, 4, 0, 0, 0, 0, 131, 7, 8, 10, 0, 0, 1, 1, 0];
+        let pieces = split(&packet(&options, &[1; 200], false, 0), 100);
+        assert_eq!(Ipv4::new_checked(&pieces[0]).unwrap().options(), options);
+        for piece in &pieces[1..] {
+            let ip = Ipv4::new_checked(piece).unwrap();
+            assert_eq!(ip.options(), [131, 7, 8, 10, 0, 0, 1, 0]);
+            assert!(ip.verify_checksum());
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let mut l3 = packet(&[], &[0; 100], false, 0);
+        assert_eq!(
+            Fragmenter::new(&l3, 67).map(|_| ()),
+            Err(FragmentError::MtuTooSmall)
+        );
+        l3[6] = 0x40;
+        assert_eq!(
+            Fragmenter::new(&l3, 119).map(|_| ()),
+            Err(FragmentError::DontFragment)
+        );
+        assert_eq!(split(&l3, 120).len(), 1);
+        let bad = packet(&[9, 9, 0, 0], &[0; 100], false, 0);
+        assert_eq!(
+            Fragmenter::new(&bad, 100).map(|_| ()),
+            Err(FragmentError::Malformed(ParseError::Ipv4BadOption))
+        );
+        assert_eq!(
+            Fragmenter::new(&packet(&[], &[0; 100], false, 65528), 100).map(|_| ()),
+            Err(FragmentError::Malformed(ParseError::Ipv4BadFragment))
+        );
+        assert_eq!(split(&packet(&[], &[], false, 0), 68).len(), 1, "a header alone");
+    }
+
+    #[test]
+    fn coverage_refusals() {
+        use Progress::*;
+        use ReassemblyError::*;
+        let mut c = Coverage::<4>::new();
+        assert_eq!(c.insert(16, 8, true), Ok(Incomplete));
+        assert_eq!(c.insert(16, 8, true), Ok(Duplicate));
+        assert_eq!(c.insert(16, 16, true), Err(Overlap));
+        assert_eq!(c.insert(8, 16, true), Err(Overlap));
+        assert_eq!(c.insert(8, 9, false), Err(BadLength), "ends below what came");
+        assert_eq!(c.insert(0, 40, true), Err(Overlap));
+        assert_eq!(c.insert(0, 7, true), Err(BadLength));
+        assert_eq!(c.insert(0, 0, true), Err(BadLength));
+        assert_eq!(c.insert(4, 8, true), Err(BadLength));
+        assert_eq!(c.insert(65528, 8, false), Err(BadLength));
+        assert_eq!(c.insert(24, 3, false), Ok(Incomplete));
+        assert_eq!(c.insert(24, 3, false), Ok(Duplicate));
+        assert_eq!(c.insert(24, 4, false), Err(BadLength), "another end");
+        assert_eq!(c.insert(32, 8, true), Err(BadLength), "beyond the end");
+        assert_eq!(c.insert(0, 8, true), Ok(Incomplete));
+        assert_eq!(c.insert(8, 8, true), Ok(Complete(27)));
+        let mut full = Coverage::<1>::new();
+        assert_eq!(full.insert(0, 8, true), Ok(Incomplete));
+        assert_eq!(full.insert(8, 8, true), Err(TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_the_packet(
+            len in 0usize..5000, mtu in 68u16..1600, more in any::<bool>(), base in 0u16..1000,
+            words in 0usize..=10, order in any::<u64>(), again in 68u16..1600,
+        ) {
+            let len = if more { (len & !7).max(8) } else { len.max(1) };
+            let data: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let mut options = vec![ipv4::OPT_NOP; words * 4];
+            if words >= 3 {
+                options[..8].copy_from_slice(&[131, 7, 4, 1, 2, 3, 4, 1]);
+            }
+            let l3 = packet(&options, &data, more, base * 8);
+            // Split once, and what came out once more.
+            let pieces: Vec<_> = split(&l3, mtu).iter().flat_map(|p| split(p, again)).collect();
+            let mut rebuilt = vec![0u8; len];
+            let mut coverage = Coverage::<256>::new();
+            let mut shuffled: Vec<_> = pieces.iter().enumerate().collect();
+            shuffled.sort_by_key(|(i, _)| (*i as u64 + 1).wrapping_mul(order | 1));
+            let mut complete = None;
+            for (_, piece) in shuffled {
+                let ip = Ipv4::new_checked(piece).unwrap();
+                prop_assert!(ip.total_len() <= mtu && ip.total_len() <= again && ip.verify_checksum());
+                prop_assert_eq!(ip.id(), 4711);
+                let at = usize::from(ip.fragment_offset() - base * 8);
+                rebuilt[at..at + ip.payload().len()].copy_from_slice(ip.payload());
+                let progress = coverage.insert(at as u16, ip.payload().len() as u16, ip.more_fragments());
+                if let Ok(Progress::Complete(all)) = progress {
+                    complete = Some(all);
+                }
+                prop_assert!(progress.is_ok());
+            }
+            prop_assert_eq!(rebuilt, data);
+            prop_assert_eq!(complete, if more { None } else { Some(len as u16) });
+        }
+    }
+}
