@@ -18,13 +18,12 @@ const FUNCTIONS: &[&str] = &[
     "rte_eal_init",
     "rte_eal_cleanup",
     "rte_lcore_id",
-    "rte_socket_id",
     "rte_thread_register",
     "rte_thread_unregister",
     "rte_get_tsc_cycles",
     "rte_get_tsc_hz",
     "rte_prefetch0",
-    "rte_log_set_global_level",
+    "rte_malloc_get_socket_stats",
     // mempools and mbufs
     "rte_pktmbuf_pool_create",
     "rte_mempool_avail_count",
@@ -83,13 +82,11 @@ const FUNCTIONS: &[&str] = &[
     "rte_fib_add",
     "rte_fib_delete",
     "rte_fib_lookup_bulk",
-    "rte_fib_select_lookup",
     "rte_fib6_create",
     "rte_fib6_free",
     "rte_fib6_add",
     "rte_fib6_delete",
     "rte_fib6_lookup_bulk",
-    "rte_fib6_select_lookup",
 ];
 
 const TYPES: &[&str] = &[
@@ -102,6 +99,7 @@ const TYPES: &[&str] = &[
     "rte_eth_xstat_name",
     "rte_eth_rx_mq_mode",
     "rte_ether_addr",
+    "rte_malloc_socket_stats",
     "rte_fib_conf",
     "rte_fib6_conf",
 ];

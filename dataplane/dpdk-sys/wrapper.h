@@ -14,7 +14,7 @@
 #include <rte_lcore.h>
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
-#include <rte_log.h>
+#include <rte_malloc.h>
 #include <rte_dev.h>
 #include <rte_mempool.h>
 #include <rte_mbuf.h>

@@ -9,6 +9,8 @@
 mod common;
 #[path = "dpdk/eal.rs"]
 mod eal;
+#[path = "dpdk/fib.rs"]
+mod fib;
 #[path = "dpdk/mbuf.rs"]
 mod mbuf;
 #[path = "dpdk/port.rs"]
