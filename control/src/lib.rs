@@ -1,1 +1,3 @@
 //! The control plane: tandemd, the daemon, and tandem, the CLI.
+
+pub mod api;

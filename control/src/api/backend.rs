@@ -1,0 +1,83 @@
+//! The one door between the API and everything it shows: a trait the daemon implements.
+//!
+//! Nothing here knows DPDK. Numbers that live in shared memory (counters, heartbeats, link state) come back at once;
+//! rows of the tables are asked of one worker at a time, because a worker alone may touch its tables and answers
+//! between two bursts. The API walks the workers itself, so the daemon only has to carry a question there and back.
+
+use async_trait::async_trait;
+use tandem_engine::program::{ServiceSetId, SubscriberLimits};
+use tandem_engine::view::Query;
+
+use super::model::{
+    ConfigSummary, Counter, Health, Interface, Names, Neighbour, Pool, ReloadReport, RouteQuery, RouteRows,
+    Version, Worker,
+};
+
+/// Why the daemon could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// Somebody that had to be asked did not answer in time: a stalled worker, a full question ring.
+    #[error("{who} did not answer in time")]
+    NoAnswer {
+        /// Who, for example `worker 1`.
+        who: String,
+    },
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+    /// Something else went wrong.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What the daemon offers to the API.
+///
+/// Every method may be called at any time from any task, several at once. A future may be dropped before it is ready
+/// (the client went away, or the request's time is over), except those of [`Backend::reload`] and of a
+/// [`Backend::query`] that clears: these are always driven to their end.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Versions; constant.
+    fn version(&self) -> Version;
+
+    /// Workers there are; their ids are `0..worker_count()`. Constant after start.
+    fn worker_count(&self) -> u8;
+
+    /// Names of service sets and pools. Names of removed ones stay while rows may refer to them.
+    fn names(&self) -> Names;
+
+    /// Limits of a subscriber of this service set; `None` when the running program has no such service set.
+    fn subscriber_limits(&self, service_set: ServiceSetId) -> Option<SubscriberLimits>;
+
+    /// The running configuration in short.
+    fn config(&self) -> ConfigSummary;
+
+    /// Health, with the checks behind it.
+    async fn health(&self) -> Result<Health, BackendError>;
+
+    /// Interfaces in the order of the config file.
+    async fn interfaces(&self) -> Result<Vec<Interface>, BackendError>;
+
+    /// Workers in the order of their ids. Must answer for a stalled worker too (from what it last published).
+    async fn workers(&self) -> Result<Vec<Worker>, BackendError>;
+
+    /// Routes that match, ordered as [`RouteRows::routes`] says, behind `query.after`, at most `query.limit`.
+    async fn routes(&self, query: &RouteQuery) -> Result<RouteRows, BackendError>;
+
+    /// All neighbours, by interface and address.
+    async fn neighbours(&self) -> Result<Vec<Neighbour>, BackendError>;
+
+    /// Pools in the order of the config file, use added up over the workers ([`Pool::from_use`]).
+    async fn pools(&self) -> Result<Vec<Pool>, BackendError>;
+
+    /// Every named counter, those at zero too: all drop reasons ([`Counter::of_drops`]), parse errors, dataplane and
+    /// control events. The API adds its own.
+    async fn counters(&self) -> Result<Vec<Counter>, BackendError>;
+
+    /// Carries a question to `worker` (`0..worker_count()`) and brings it back with [`Query::done`] set.
+    async fn query(&self, worker: u8, query: Query) -> Result<Query, BackendError>;
+
+    /// Reads the config file again and applies it when it has no fault. A refused file is an `Ok` report with
+    /// `applied == false`; `Err` is for a reload that could not be tried. Calls are taken one after the other.
+    async fn reload(&self) -> Result<ReloadReport, BackendError>;
+}

@@ -1,0 +1,421 @@
+//! Metrics for Prometheus: one snapshot of the daemon, written in the OpenMetrics text format.
+//!
+//! Nothing is kept between scrapes: the counters live where they are counted, and a scrape reads them.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::model::{ConfigSummary, Counter, Health, Interface, LinkState, Pool, Use, Version, Worker};
+
+/// What the text is.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything a scrape shows.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub version: Version,
+    pub config: ConfigSummary,
+    pub health: Health,
+    pub workers: Vec<Worker>,
+    pub interfaces: Vec<Interface>,
+    pub pools: Vec<Pool>,
+    pub counters: Vec<Counter>,
+}
+
+/// Writes the snapshot.
+pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("tandem");
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+type Label = (&'static str, String);
+
+/// One family after the other.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        unit: Option<&Unit>,
+        help: &str,
+        rows: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for (labels, value) in rows {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        unit: Option<&Unit>,
+        help: &str,
+        rows: impl Iterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn packets() -> Unit {
+    Unit::Other("packets".to_owned())
+}
+
+impl Snapshot {
+    fn system(&self, out: &mut Families<'_>) -> fmt::Result {
+        let versions = [
+            ("tandem", self.version.tandem.clone()),
+            ("dpdk", self.version.dpdk.clone()),
+        ];
+        out.0
+            .encode_descriptor("build", "What is running.", None, MetricType::Info)?
+            .encode_info(&versions)?;
+        let one = |value: f64| std::iter::once(([] as [Label; 0], value));
+        out.gauges(
+            "uptime",
+            Some(&Unit::Seconds),
+            "Time since start.",
+            one(self.health.uptime_s as f64),
+        )?;
+        let checks = self
+            .health
+            .checks
+            .iter()
+            .map(|c| ([("check", c.name.clone())], f64::from(c.ok)));
+        out.gauges(
+            "health_check_passed",
+            None,
+            "1 when the check passes, 0 when it fails.",
+            checks,
+        )?;
+        let generation = f64::from(self.config.generation);
+        out.gauges(
+            "config_generation",
+            None,
+            "Generation of the running configuration.",
+            one(generation),
+        )?;
+        let loaded = self.config.loaded_at_unix_s as f64;
+        out.gauges(
+            "config_loaded_timestamp",
+            Some(&Unit::Seconds),
+            "When it was loaded, Unix time.",
+            one(loaded),
+        )?;
+        let applied = self
+            .config
+            .last_reload
+            .iter()
+            .map(|r| ([] as [Label; 0], f64::from(r.applied)));
+        out.gauges(
+            "config_last_reload_applied",
+            None,
+            "1 when the last reload was applied, 0 when refused.",
+            applied,
+        )
+    }
+
+    fn counters(&self, out: &mut Families<'_>) -> fmt::Result {
+        let (drops, events): (Vec<_>, Vec<_>) = self.counters.iter().partition(|c| c.group.is_drop());
+        let drops = drops.into_iter().flat_map(|c| {
+            samples(c).map(move |(worker, n)| {
+                (
+                    [
+                        ("reason", c.name.clone()),
+                        ("kind", c.group.as_str().to_owned()),
+                        ("worker", worker),
+                    ],
+                    n,
+                )
+            })
+        });
+        out.counters("dropped", Some(&packets()), "Packets dropped, by reason.", drops)?;
+        let events = events.into_iter().flat_map(|c| {
+            samples(c).map(move |(worker, n)| {
+                (
+                    [
+                        ("event", c.name.clone()),
+                        ("group", c.group.as_str().to_owned()),
+                        ("worker", worker),
+                    ],
+                    n,
+                )
+            })
+        });
+        out.counters(
+            "events",
+            None,
+            "Everything else that is counted, by name.",
+            events,
+        )
+    }
+
+    fn workers(&self, out: &mut Families<'_>) -> fmt::Result {
+        let by = |field: fn(&Worker) -> u64| {
+            self.workers
+                .iter()
+                .map(move |w| ([("worker", w.id.to_string())], field(w)))
+        };
+        let gauge = |field: fn(&Worker) -> f64| {
+            self.workers
+                .iter()
+                .map(move |w| ([("worker", w.id.to_string())], field(w)))
+        };
+        let (packets, bytes) = (packets(), Unit::Bytes);
+        out.counters(
+            "worker_received",
+            Some(&packets),
+            "Packets taken from ports.",
+            by(|w| w.rx_packets),
+        )?;
+        out.counters(
+            "worker_received",
+            Some(&bytes),
+            "Bytes taken from ports.",
+            by(|w| w.rx_bytes),
+        )?;
+        out.counters(
+            "worker_sent",
+            Some(&packets),
+            "Packets given to ports.",
+            by(|w| w.tx_packets),
+        )?;
+        out.counters(
+            "worker_sent",
+            Some(&bytes),
+            "Bytes given to ports.",
+            by(|w| w.tx_bytes),
+        )?;
+        let help = "Packets handed to the worker that owns them.";
+        out.counters(
+            "worker_handed_over",
+            Some(&packets),
+            help,
+            by(|w| w.handed_over_packets),
+        )?;
+        out.counters(
+            "worker_punted",
+            Some(&packets),
+            "Packets given to the kernel mirror.",
+            by(|w| w.punted_packets),
+        )?;
+        out.counters(
+            "worker_bursts",
+            None,
+            "Bursts that were not empty.",
+            by(|w| w.bursts),
+        )?;
+        out.counters(
+            "sessions_created",
+            None,
+            "Sessions since start.",
+            by(|w| w.sessions_created),
+        )?;
+        out.gauges(
+            "worker_busy",
+            Some(&Unit::Ratios),
+            "Share of time with packets in hand, 0 to 1.",
+            gauge(|w| w.busy_percent / 100.0),
+        )?;
+        let help = "Time since the worker said it was alive.";
+        out.gauges(
+            "worker_heartbeat_age",
+            Some(&Unit::Seconds),
+            help,
+            gauge(|w| w.heartbeat_age_ms as f64 / 1000.0),
+        )?;
+        out.gauges(
+            "worker_stalled",
+            None,
+            "1 when the heartbeat is too old.",
+            gauge(|w| f64::from(w.stalled)),
+        )?;
+        for (name, help, field) in TABLES {
+            let used = self
+                .workers
+                .iter()
+                .map(|w| ([("worker", w.id.to_string())], field(w).used as f64));
+            out.gauges(name, None, help, used)?;
+            let total = self
+                .workers
+                .iter()
+                .map(|w| ([("worker", w.id.to_string())], field(w).total as f64));
+            out.gauges(&format!("{name}_max"), None, "Room in that table.", total)?;
+        }
+        Ok(())
+    }
+
+    fn pools(&self, out: &mut Families<'_>) -> fmt::Result {
+        let ports = || {
+            self.pools.iter().flat_map(|p| {
+                [("tcp", p.tcp_ports), ("udp", p.udp_ports), ("icmp", p.icmp_ids)]
+                    .map(|(protocol, n)| ([("pool", p.name.clone()), ("protocol", protocol.to_owned())], n))
+            })
+        };
+        let by = |field: fn(&Pool) -> f64| {
+            self.pools
+                .iter()
+                .map(move |p| ([("pool", p.name.clone())], field(p)))
+        };
+        let used = ports().map(|(labels, n)| (labels, n.used as f64));
+        out.gauges("pool_ports_used", None, "Public ports or ICMP ids in use.", used)?;
+        out.gauges(
+            "pool_ports",
+            None,
+            "Public ports or ICMP ids there are.",
+            ports().map(|(l, n)| (l, n.total as f64)),
+        )?;
+        let share = ports().map(|(labels, n)| (labels, n.ratio()));
+        out.gauges(
+            "pool_utilisation",
+            Some(&Unit::Ratios),
+            "Used share of the ports, 0 to 1.",
+            share,
+        )?;
+        out.gauges(
+            "pool_addresses",
+            None,
+            "Public addresses.",
+            by(|p| p.addresses as f64),
+        )?;
+        out.gauges(
+            "pool_blocks_used",
+            None,
+            "Port blocks in subscribers' hands.",
+            by(|p| p.blocks.used as f64),
+        )?;
+        out.gauges(
+            "pool_blocks",
+            None,
+            "Port blocks there are.",
+            by(|p| p.blocks.total as f64),
+        )?;
+        out.gauges(
+            "pool_subscribers",
+            None,
+            "Subscribers paired with an address.",
+            by(|p| p.subscribers as f64),
+        )?;
+        out.gauges(
+            "pool_draining",
+            None,
+            "1 when the pool gives out nothing new.",
+            by(|p| f64::from(p.drain)),
+        )?;
+        let refused = self.pools.iter().map(|p| ([("pool", p.name.clone())], p.refused));
+        out.counters(
+            "pool_refused_allocations",
+            None,
+            "Allocations refused because nothing was free.",
+            refused,
+        )
+    }
+
+    fn interfaces(&self, out: &mut Families<'_>) -> fmt::Result {
+        let label = |i: &Interface| [("interface", i.name.clone())];
+        let up = self
+            .interfaces
+            .iter()
+            .map(|i| (label(i), f64::from(i.state == LinkState::Up)));
+        out.gauges("interface_up", None, "1 when link and carrier are up.", up)?;
+        let by = |field: fn(&Interface) -> u64| self.interfaces.iter().map(move |i| (label(i), field(i)));
+        let (packets, bytes) = (packets(), Unit::Bytes);
+        out.counters(
+            "interface_received",
+            Some(&packets),
+            "Frames received.",
+            by(|i| i.counters.rx_packets),
+        )?;
+        out.counters(
+            "interface_received",
+            Some(&bytes),
+            "Bytes received.",
+            by(|i| i.counters.rx_bytes),
+        )?;
+        out.counters(
+            "interface_sent",
+            Some(&packets),
+            "Frames sent.",
+            by(|i| i.counters.tx_packets),
+        )?;
+        out.counters(
+            "interface_sent",
+            Some(&bytes),
+            "Bytes sent.",
+            by(|i| i.counters.tx_bytes),
+        )?;
+        out.counters(
+            "interface_receive_errors",
+            None,
+            "Frames refused as erroneous.",
+            by(|i| i.counters.rx_errors),
+        )?;
+        let help = "Frames lost because no receive descriptor was free.";
+        out.counters(
+            "interface_receive_missed",
+            None,
+            help,
+            by(|i| i.counters.rx_missed),
+        )?;
+        let help = "Frames lost because no packet buffer was free.";
+        out.counters(
+            "interface_receive_no_buffer",
+            None,
+            help,
+            by(|i| i.counters.rx_no_buffer),
+        )?;
+        out.counters(
+            "interface_send_errors",
+            None,
+            "Frames the port failed to send.",
+            by(|i| i.counters.tx_errors),
+        )
+    }
+}
+
+/// A worker's table: its metric, its help, its use.
+type Table = (&'static str, &'static str, fn(&Worker) -> Use);
+
+const TABLES: [Table; 4] = [
+    ("sessions", "Sessions.", |w| w.sessions),
+    ("mappings", "Endpoint-independent mappings.", |w| w.mappings),
+    ("subscribers", "Subscribers.", |w| w.subscribers),
+    ("blocks", "Port blocks in subscribers' hands.", |w| w.blocks),
+];
+
+/// The samples of a counter: one per worker, or one with an empty `worker`, which Prometheus reads as no label.
+fn samples(counter: &Counter) -> impl Iterator<Item = (String, u64)> {
+    let single = counter.workers.is_empty().then(|| (String::new(), counter.total));
+    counter
+        .workers
+        .iter()
+        .enumerate()
+        .map(|(worker, n)| (worker.to_string(), *n))
+        .chain(single)
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Families(encoder);
+        self.system(&mut out)?;
+        self.workers(&mut out)?;
+        self.interfaces(&mut out)?;
+        self.pools(&mut out)?;
+        self.counters(&mut out)
+    }
+}
