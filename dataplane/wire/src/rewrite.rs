@@ -125,3 +125,144 @@ fn pseudo_header_only(l3: &mut [u8], meta: &Ipv4Meta, addresses: Delta) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{PacketBuilder, Payload};
+    use crate::l4::parse_ipv4_verified;
+    use proptest::prelude::*;
+
+    type Tuple = (u32, u16, u32, u16);
+
+    /// One packet of each kind between two ends, from scratch.
+    fn packet(kind: usize, t: Tuple, ttl: u8, data: &[u8], options: &[u8]) -> Vec<u8> {
+        let (src, sport, dst, dport) = t;
+        let builder = match kind {
+            0 => PacketBuilder::udp(src, sport, dst, dport),
+            1 => PacketBuilder::tcp(src, sport, dst, dport, tcp::ACK),
+            2 => PacketBuilder::echo(src, dst, sport, 0),
+            3 => PacketBuilder::echo_reply(src, dst, sport, 0),
+            4 => PacketBuilder::new(
+                src,
+                dst,
+                Payload::Udp {
+                    sport,
+                    dport,
+                    checksum: false,
+                },
+            ),
+            5 => PacketBuilder::new(src, dst, Payload::Raw { proto: ipv4::ESP }),
+            6 => PacketBuilder::new(src, dst, Payload::Raw { proto: ipv4::UDP }).fragment(false, 8),
+            _ => PacketBuilder::icmp(src, dst, icmp::ROUTER_ADVERTISEMENT, 0, 0),
+        };
+        let mut buf = vec![0; 300];
+        let len = builder
+            .ttl(ttl)
+            .data(data)
+            .ip_options(options)
+            .write(&mut buf)
+            .unwrap();
+        buf.truncate(len);
+        buf
+    }
+
+    fn to(t: Tuple) -> Endpoints {
+        Endpoints {
+            src: t.0,
+            sport: t.1,
+            dst: t.2,
+            dport: t.3,
+        }
+    }
+
+    #[test]
+    fn udp_checksum_that_becomes_zero_is_written_as_all_ones() {
+        // Search the source port for which the sum over the translated datagram is zero.
+        let mut seen = 0;
+        for port in 0..=u16::MAX {
+            let want = packet(0, (5, port, 6, 7), 64, b"", &[]);
+            let mut got = packet(0, (1, 2, 3, 4), 64, b"", &[]);
+            let meta = parse_ipv4_verified(&got).unwrap();
+            assert!(rewrite_ipv4(&mut got, &meta, &to((5, port, 6, 7))));
+            assert_eq!(got, want);
+            seen += u32::from(got[26..28] == [0xff, 0xff]);
+        }
+        assert_eq!(seen, 1);
+    }
+
+    #[test]
+    fn udplite_and_dccp_checksums_follow_the_addresses() {
+        for proto in [ipv4::UDPLITE, ipv4::DCCP] {
+            let build = |src: u32| {
+                let mut data = [0, 1, 0, 2, 0, 0, 0, 0, 9, 9];
+                let sum = crate::checksum::pseudo_v4(src, 8, proto, 10)
+                    .slice(&data)
+                    .finish();
+                data[6..8].copy_from_slice(&sum.to_be_bytes());
+                let mut buf = vec![0; 30];
+                let raw = PacketBuilder::new(src, 8, Payload::Raw { proto }).data(&data);
+                assert_eq!(raw.write(&mut buf), Some(30));
+                buf
+            };
+            let mut got = build(7);
+            let meta = parse_ipv4_verified(&got).unwrap();
+            assert!(rewrite_ipv4(
+                &mut got,
+                &meta,
+                &Endpoints {
+                    src: 0xffff_1234,
+                    ..Endpoints::of(&meta)
+                }
+            ));
+            assert_eq!(got, build(0xffff_1234));
+        }
+    }
+
+    #[test]
+    fn foreign_meta_is_refused_without_panic() {
+        let long = packet(1, (1, 2, 3, 4), 64, &[0; 40], &[]);
+        let meta = parse_ipv4_verified(&long).unwrap();
+        for len in 0..40 {
+            assert!(!rewrite_ipv4(&mut long[..len].to_vec(), &meta, &to((5, 6, 7, 8))));
+        }
+    }
+
+    #[test]
+    fn wrong_stays_wrong() {
+        let mut got = packet(0, (1, 2, 3, 4), 64, b"data", &[]);
+        got[26] ^= 0x40;
+        got[10] ^= 0x04;
+        let meta = crate::l4::parse_ipv4(&got).unwrap();
+        assert!(forward_ipv4(&mut got, &meta, &to((5, 6, 7, 8))));
+        let ip = crate::Ipv4::new_checked(&got).unwrap();
+        assert!(!ip.verify_checksum());
+        assert!(
+            !udp::Udp::new_checked(ip.payload())
+                .unwrap()
+                .verify_checksum_v4(5, 7)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn rewritten_equals_built(
+            kind in 0usize..8, old in any::<Tuple>(), new in any::<Tuple>(), ttl in 2u8..,
+            data in proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 8..60), words in 0usize..=10,
+        ) {
+            prop_assume!((old.0, old.1) != (old.2, old.3));
+            let options = [1u8; 40];
+            let options = &options[..words * 4];
+            let before = packet(kind, old, ttl, &data, options);
+            let meta = parse_ipv4_verified(&before).unwrap();
+            let mut got = before.clone();
+            prop_assert!(forward_ipv4(&mut got, &meta, &to(new)));
+            prop_assert_eq!(&got, &packet(kind, new, ttl - 1, &data, options));
+            let mut same = before.clone();
+            prop_assert!(rewrite_ipv4(&mut same, &meta, &Endpoints::of(&meta)));
+            prop_assert_eq!(&same, &before);
+            prop_assert!(rewrite_ipv4(&mut same, &meta, &to(new)));
+            prop_assert_eq!(&same, &packet(kind, new, ttl, &data, options));
+        }
+    }
+}
