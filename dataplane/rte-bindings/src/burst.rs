@@ -171,11 +171,14 @@ impl<const N: usize> MbufBurst<N> {
     }
 
     /// Lets `fill` write mbufs behind the last one: it gets the place and how many fit, and returns how many
-    /// it wrote, which is the result.
+    /// it wrote, which is the result. Not called on a full burst.
     #[inline]
     pub(crate) fn fill_with(&mut self, fill: impl FnOnce(*mut *mut sys::rte_mbuf, usize) -> usize) -> usize {
         let free = self.free();
-        // SAFETY: len <= N, so the place is inside the array or one past it.
+        if free == 0 {
+            return 0;
+        }
+        // SAFETY: len < N, so the place is inside the array.
         let place = unsafe { self.slots.as_mut_ptr().add(self.len) };
         let n = fill(place.cast(), free).min(free);
         self.len += n;
@@ -183,9 +186,12 @@ impl<const N: usize> MbufBurst<N> {
     }
 
     /// Lets `take` have the mbufs from the front: it gets them and their number, and returns how many it now
-    /// owns, which is the result. The rest move to the front.
+    /// owns, which is the result. The rest move to the front. Not called on an empty burst.
     #[inline]
     pub(crate) fn take_with(&mut self, take: impl FnOnce(*mut *mut sys::rte_mbuf, usize) -> usize) -> usize {
+        if self.len == 0 {
+            return 0;
+        }
         let n = take(self.slots.as_mut_ptr().cast(), self.len).min(self.len);
         self.consume_front(n);
         n

@@ -138,7 +138,7 @@ pub fn version() -> String {
         .into_owned()
 }
 
-/// The time stamp counter, in ticks of [`tsc_hz`]. Costs one instruction's wait, no system call.
+/// The time stamp counter, which runs at [`tsc_hz`]. No system call.
 #[inline]
 pub fn tsc_cycles() -> u64 {
     #[cfg(target_arch = "x86_64")]

@@ -187,20 +187,17 @@ impl Mempool {
         burst: &mut MbufBurst<N>,
         n: usize,
     ) -> Result<(), PoolExhausted> {
-        burst
-            .fill_with(|room, free| {
-                if n > free {
-                    return 0;
-                }
-                // SAFETY: the pool is alive and `room` has space for `free` >= n pointers. All n or none are written.
-                match unsafe { sys::rte_pktmbuf_alloc_bulk(self.raw.as_ptr(), room, n as u32) } {
-                    0 => n,
-                    _ => 0,
-                }
-            })
-            .eq(&n)
-            .then_some(())
-            .ok_or(PoolExhausted)
+        let taken = burst.fill_with(|room, free| {
+            if n > free {
+                return 0;
+            }
+            // SAFETY: the pool is alive and `room` has space for `free` >= n pointers. All n or none are written.
+            match unsafe { sys::rte_pktmbuf_alloc_bulk(self.raw.as_ptr(), room, n as u32) } {
+                0 => n,
+                _ => 0,
+            }
+        });
+        if taken == n { Ok(()) } else { Err(PoolExhausted) }
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {

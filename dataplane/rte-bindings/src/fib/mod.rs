@@ -29,7 +29,8 @@
 //! # Size
 //!
 //! DIR24_8 takes 64 MiB and 1 KiB per tbl8 group; TRIE the same, where each byte of a prefix beyond the 24th bit
-//! may need a group. Each takes about 256 bytes more per route for the tree from which entries are restored.
+//! may need a group. Each takes about 400 bytes more per route of `max_routes`, for the tree from which entries
+//! are restored: a million IPv4 routes take 470 MiB. They are filled in at about 1.3 us each.
 //! The example `fib_memory` measures it.
 
 mod v4;

@@ -41,40 +41,40 @@ unsafe impl Sync for Mbuf {}
 
 /// Reads and writes fields by the offsets that the C compiler computed, with the types it checked.
 macro_rules! fields {
-    ($($get:ident, $set:ident: $type:ty = $offset:ident;)*) => {
+    ($(get $get:ident $(, set $set:ident)?: $type:ty = $offset:ident;)*) => {
         $(
             #[inline(always)]
-            #[allow(dead_code, reason = "one macro makes both; not each field is both read and written")]
             fn $get(&self) -> $type {
                 // SAFETY: the offset and type are those of a field of a live rte_mbuf that we own.
                 unsafe { self.0.byte_add(sys::$offset as usize).cast::<$type>().read() }
             }
-            #[inline(always)]
-            #[allow(dead_code, reason = "as above")]
-            fn $set(&mut self, value: $type) {
-                // SAFETY: as above, borrowed mutably.
-                unsafe { self.0.byte_add(sys::$offset as usize).cast::<$type>().write(value) }
-            }
+            $(
+                #[inline(always)]
+                fn $set(&mut self, value: $type) {
+                    // SAFETY: as above, borrowed mutably.
+                    unsafe { self.0.byte_add(sys::$offset as usize).cast::<$type>().write(value) }
+                }
+            )?
         )*
     };
 }
 
 impl Mbuf {
     fields! {
-        raw_data_off, set_raw_data_off: u16 = DPDK_SYS_MBUF_DATA_OFF;
-        raw_nb_segs, set_raw_nb_segs: u16 = DPDK_SYS_MBUF_NB_SEGS;
-        raw_port, set_raw_port: u16 = DPDK_SYS_MBUF_PORT;
-        raw_ol_flags, set_raw_ol_flags: u64 = DPDK_SYS_MBUF_OL_FLAGS;
-        raw_packet_type, set_raw_packet_type: u32 = DPDK_SYS_MBUF_PACKET_TYPE;
-        raw_pkt_len, set_raw_pkt_len: u32 = DPDK_SYS_MBUF_PKT_LEN;
-        raw_data_len, set_raw_data_len: u16 = DPDK_SYS_MBUF_DATA_LEN;
-        raw_vlan_tci, set_raw_vlan_tci: u16 = DPDK_SYS_MBUF_VLAN_TCI;
-        raw_rss, set_raw_rss: u32 = DPDK_SYS_MBUF_RSS;
-        raw_buf_len, set_raw_buf_len: u16 = DPDK_SYS_MBUF_BUF_LEN;
-        raw_tx_offload, set_raw_tx_offload: u64 = DPDK_SYS_MBUF_TX_OFFLOAD;
-        raw_priv_size, set_raw_priv_size: u16 = DPDK_SYS_MBUF_PRIV_SIZE;
-        raw_buf_addr, set_raw_buf_addr: *mut u8 = DPDK_SYS_MBUF_BUF_ADDR;
-        raw_next, set_raw_next: Option<NonNull<sys::rte_mbuf>> = DPDK_SYS_MBUF_NEXT;
+        get raw_buf_addr: *mut u8 = DPDK_SYS_MBUF_BUF_ADDR;
+        get raw_data_off, set set_raw_data_off: u16 = DPDK_SYS_MBUF_DATA_OFF;
+        get raw_nb_segs, set set_raw_nb_segs: u16 = DPDK_SYS_MBUF_NB_SEGS;
+        get raw_port: u16 = DPDK_SYS_MBUF_PORT;
+        get raw_ol_flags, set set_raw_ol_flags: u64 = DPDK_SYS_MBUF_OL_FLAGS;
+        get raw_packet_type: u32 = DPDK_SYS_MBUF_PACKET_TYPE;
+        get raw_pkt_len, set set_raw_pkt_len: u32 = DPDK_SYS_MBUF_PKT_LEN;
+        get raw_data_len, set set_raw_data_len: u16 = DPDK_SYS_MBUF_DATA_LEN;
+        get raw_vlan_tci, set set_raw_vlan_tci: u16 = DPDK_SYS_MBUF_VLAN_TCI;
+        get raw_rss: u32 = DPDK_SYS_MBUF_RSS;
+        get raw_buf_len: u16 = DPDK_SYS_MBUF_BUF_LEN;
+        get raw_next, set set_raw_next: Option<NonNull<sys::rte_mbuf>> = DPDK_SYS_MBUF_NEXT;
+        get raw_tx_offload, set set_raw_tx_offload: u64 = DPDK_SYS_MBUF_TX_OFFLOAD;
+        get raw_priv_size: u16 = DPDK_SYS_MBUF_PRIV_SIZE;
     }
 
     /// Takes ownership.
@@ -220,7 +220,7 @@ impl Mbuf {
         prefetch(self.0.as_ptr().cast());
     }
 
-    /// Starts loading the second header line (TX offload, chain) and, where there is one, not the private area.
+    /// Starts loading the second header line: chain, TX request, size of the private area.
     #[inline(always)]
     pub fn prefetch_second_line(&self) {
         prefetch(self.0.as_ptr().cast::<u8>().wrapping_add(64));

@@ -140,9 +140,10 @@ impl Mbuf {
             L4Checksum::Sctp => sys::SYS_MBUF_F_TX_SCTP_CKSUM,
         };
         self.set_raw_ol_flags(flags);
-        self.set_raw_tx_offload(
-            l2 << sys::DPDK_SYS_MBUF_L2_LEN_SHIFT | l3 << sys::DPDK_SYS_MBUF_L3_LEN_SHIFT,
-        );
+        // The lengths of tunnels and segmentation, which share the word, are not used here but kept.
+        let lengths = L2_MASK << sys::DPDK_SYS_MBUF_L2_LEN_SHIFT | L3_MASK << sys::DPDK_SYS_MBUF_L3_LEN_SHIFT;
+        let request = l2 << sys::DPDK_SYS_MBUF_L2_LEN_SHIFT | l3 << sys::DPDK_SYS_MBUF_L3_LEN_SHIFT;
+        self.set_raw_tx_offload(self.raw_tx_offload() & !lengths | request);
         true
     }
 

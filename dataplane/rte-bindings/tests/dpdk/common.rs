@@ -14,7 +14,8 @@ pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
         let affinity_before = current_affinity().unwrap();
-        let args = "-l 0 --no-huge --no-shconf --no-pci --no-telemetry --iova-mode=va -m 1024";
+        let args =
+            "-l 0 --no-huge --no-shconf --no-pci --no-telemetry --iova-mode=va -m 1024 --vdev=net_null_start";
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
         let eal = Eal::init(&args).unwrap();
         Shared {

@@ -198,6 +198,11 @@ fn bursts_move_without_loss() {
     let extra = a.push(pool.alloc().unwrap());
     assert!(extra.is_err(), "a full burst gives the mbuf back");
     drop(extra);
+    assert_eq!(
+        pool.alloc_burst(&mut a, 0),
+        Ok(()),
+        "nothing fits into a full burst"
+    );
 
     let mut odd = MbufBurst::<3>::new();
     assert_eq!(

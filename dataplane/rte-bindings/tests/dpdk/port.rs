@@ -169,6 +169,24 @@ fn handles_are_unique_and_errors_say_why() {
 }
 
 #[test]
+fn a_port_made_at_start_is_taken_and_given_back_closed() {
+    let port = Port::by_name(eal(), "net_null_start").unwrap();
+    assert_eq!(port.name(), "net_null_start");
+    assert!(matches!(
+        Port::by_name(eal(), "net_null_start"),
+        Err(PortError::InUse(_))
+    ));
+    drop(port);
+    assert!(
+        matches!(
+            Port::by_name(eal(), "net_null_start"),
+            Err(PortError::NotFound(_))
+        ),
+        "closed for good"
+    );
+}
+
+#[test]
 fn wishes_are_granted_as_far_as_possible() {
     let pool = pool("grants", 1023);
     let mut port = Port::attach(eal(), "net_null_grants").unwrap();
