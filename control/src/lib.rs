@@ -1,3 +1,4 @@
 //! The control plane: tandemd, the daemon, and tandem, the CLI.
 
 pub mod api;
+pub mod config;

@@ -1,0 +1,351 @@
+//! The configuration: from a TOML file to the program the workers run.
+//!
+//! ```text
+//!   text --document--> tree with places --section by section--> raw --validate--> Config --compile--> Program
+//!          syntax faults                  unknown keys, types,        names, overlaps,      ids that are stable
+//!                                         ranges                      roles, sizes          across reloads
+//! ```
+//!
+//! One run reports every fault it can find, each with file, line, column, key path, what is wrong and what would be
+//! right. A [`Config`] can only be had without faults; what is allowed but probably not meant is in its warnings.
+//! `docs/config.md` is the reference of all keys.
+
+mod compile;
+mod device;
+mod diagnostics;
+mod document;
+mod fault;
+mod interface;
+mod machine;
+mod nat_rule;
+mod pool;
+mod process;
+mod reload;
+mod section;
+mod service_set;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tandem_engine::program::TableSizes;
+use toml::de::DeTable;
+
+pub use compile::{CompileError, NameRegistry, compile};
+pub use device::Device;
+pub use diagnostics::KnownKey;
+pub use fault::{Fault, FaultKind};
+pub use interface::{Attachment, Interface, Port};
+pub use machine::{machine_warnings, online_cpus};
+pub use nat_rule::{Action, NatRule, Term};
+pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool, PortBlocks};
+pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
+pub use reload::{Change, Effect, changes, check_reload};
+pub use service_set::ServiceSet;
+pub use values::InterfaceAddress;
+
+use diagnostics::{Collected, Diagnostics, Places};
+use section::Section;
+
+/// Largest configuration file, in bytes.
+pub const FILE_BYTES_MAX: usize = 16 << 20;
+/// Most interfaces, and most pools, in one file.
+const NAMED_MAX: usize = 4096;
+/// Most service sets in one file.
+const SERVICE_SETS_MAX: usize = 1024;
+
+/// A validated configuration: nothing in it contradicts anything else, and every name refers to something.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file, as it was given.
+    pub file: String,
+    /// `[system]`.
+    pub system: System,
+    /// `[dpdk]`; fixed at start.
+    pub dpdk: Dpdk,
+    /// `[workers]`; fixed at start.
+    pub workers: Workers,
+    /// `[api]`; the address is fixed at start.
+    pub api: Api,
+    /// `[interfaces.NAME]`, in the order of the file; fixed at start but for their addresses.
+    pub interfaces: Vec<Interface>,
+    /// `[table-sizes]`; fixed at start.
+    pub table_sizes: TableSizes,
+    /// `[fragments]`.
+    pub fragments: Fragments,
+    /// `[forwarding]`.
+    pub forwarding: Forwarding,
+    /// `[pools.NAME]`, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// `[nat-rules.NAME]`, in the order of the file.
+    pub nat_rules: Vec<Arc<NatRule>>,
+    /// `[service-sets.NAME]`, in the order of the file.
+    pub service_sets: Vec<ServiceSet>,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<Fault>,
+    places: Places,
+    effective: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// The value in force for every key that has one, defaults included, as the file would write it.
+    #[must_use]
+    pub fn effective(&self) -> &BTreeMap<String, String> {
+        &self.effective
+    }
+
+    /// Line and column of a key path, or of the nearest table above it; (0, 0) when the file has neither.
+    #[must_use]
+    pub fn position(&self, path: &str) -> (u32, u32) {
+        diagnostics::position_of(&self.places, path)
+    }
+}
+
+/// Reads and validates a file.
+///
+/// # Errors
+/// All faults found in one run, in the order of the file.
+pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
+    let file = path.display().to_string();
+    let unreadable = |line, column, problem: String, remedy: &str| {
+        let (kind, file, path, remedy) = (
+            FaultKind::Unreadable,
+            file.clone(),
+            String::new(),
+            remedy.to_owned(),
+        );
+        vec![Fault {
+            kind,
+            file,
+            line,
+            column,
+            path,
+            problem,
+            remedy,
+        }]
+    };
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let problem = format!("the file cannot be read: {error}");
+            return Err(unreadable(
+                0,
+                0,
+                problem,
+                "use a file that exists and may be read",
+            ));
+        }
+    };
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, &file),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.split(|byte| *byte == b'\n').count() as u32;
+            let tail = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let column = String::from_utf8_lossy(tail).chars().count() as u32 + 1;
+            Err(unreadable(
+                line,
+                column,
+                "a byte here is not UTF-8".into(),
+                "save the file as UTF-8",
+            ))
+        }
+    }
+}
+
+/// Validates a text; `file` is the name that faults give.
+///
+/// # Errors
+/// All faults found in one run, in the order of the file. After a syntax error the broken statement is left out, every
+/// other key is still checked by itself, and what keys say about each other is checked when the file is whole.
+pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Fault>> {
+    let (config, collected) = run(text, file)?;
+    let Collected {
+        places,
+        faults,
+        warnings,
+        effective,
+        ..
+    } = collected;
+    match config {
+        Some(config) if faults.is_empty() => Ok(Config {
+            warnings,
+            places,
+            effective,
+            ..config
+        }),
+        _ => Err(faults),
+    }
+}
+
+/// Every key the parser knows, in the order it asks for them; what `docs/config.md` is checked against.
+#[must_use]
+pub fn known_keys() -> Vec<KnownKey> {
+    let skeleton = "[interfaces.NAME]\n[pools.NAME.port-block-allocation]\n[[nat-rules.NAME.terms]]\n[service-sets.NAME]\n";
+    let Ok((_, collected)) = run(skeleton, "known keys") else {
+        return Vec::new();
+    };
+    let mut known = collected.known;
+    known
+        .iter_mut()
+        .for_each(|key| key.path = key.path.replace("[0]", "[]"));
+    known
+}
+
+/// Reads everything; the config is whole only if no fault was collected.
+fn run(text: &str, file: &str) -> Result<(Option<Config>, Collected), Vec<Fault>> {
+    if text.len() > FILE_BYTES_MAX {
+        let problem = format!("the file has {} bytes", text.len());
+        let (kind, file, remedy) = (
+            FaultKind::Unreadable,
+            file.into(),
+            format!("use at most {FILE_BYTES_MAX}"),
+        );
+        return Err(vec![Fault {
+            kind,
+            file,
+            line: 0,
+            column: 0,
+            path: String::new(),
+            problem,
+            remedy,
+        }]);
+    }
+    let (rest, syntax) = document::syntax_faults(text, file);
+    let (tree, _) = DeTable::parse_recoverable(&rest);
+    let d = Diagnostics::new(file, text, !syntax.is_empty());
+    let config = sections(tree.get_ref(), file, &d, syntax.is_empty());
+    let mut collected = d.finish();
+    collected.faults.extend(syntax);
+    collected.faults.sort_by_key(|fault| (fault.line, fault.column));
+    Ok((config, collected))
+}
+
+/// Decodes every section; validates them against each other when the file is `whole`.
+fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Option<Config> {
+    let mut root = Section::new(d, String::new(), Some(tree));
+    let system = process::system(root.table("system"));
+    let dpdk = process::dpdk(root.table("dpdk"));
+    let workers = process::workers(root.table("workers"));
+    let api = process::api(root.table("api"));
+    let table_sizes = process::table_sizes(root.table("table-sizes"));
+    let fragments = process::fragments(root.table("fragments"));
+    let forwarding = process::forwarding(root.table("forwarding"));
+    let interfaces = named(&mut root, "interfaces", NAMED_MAX, interface::decode);
+    let pools = named(&mut root, "pools", NAMED_MAX, pool::decode);
+    let rules = named(&mut root, "nat-rules", NAMED_MAX, nat_rule::decode);
+    let sets = named(&mut root, "service-sets", SERVICE_SETS_MAX, service_set::decode);
+    root.finish();
+    if !whole {
+        return None;
+    }
+    let interface_names: Vec<&str> = interfaces.iter().map(interface::Raw::name).collect();
+    let pool_names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+    let valid_interfaces = interface::validate(&interfaces, d);
+    let pools = pool::validate(&pools, &interface_names, &valid_interfaces, d);
+    let nat_rules: Vec<Arc<NatRule>> = nat_rule::validate(&rules, &pool_names, d)
+        .into_iter()
+        .map(Arc::new)
+        .collect();
+    let service_sets = service_set::validate(&sets, &interface_names, &nat_rules, &table_sizes, d);
+    let config = Config {
+        file: file.into(),
+        system,
+        dpdk,
+        workers,
+        api,
+        interfaces: valid_interfaces,
+        table_sizes,
+        fragments,
+        forwarding,
+        pools,
+        nat_rules,
+        service_sets,
+        warnings: Vec::new(),
+        places: Places::new(),
+        effective: BTreeMap::new(),
+    };
+    sizes_fit(&config, d);
+    unused(&config, d);
+    Some(config)
+}
+
+fn named<'a, T>(
+    root: &mut Section<'a>,
+    key: &'static str,
+    most: usize,
+    decode: impl Fn(String, Section<'a>) -> T,
+) -> Vec<T> {
+    let sections = root.named(key, values::name);
+    if sections.len() > most {
+        let problem = format!("there are {} sections", sections.len());
+        root.diagnostics()
+            .fault(FaultKind::BadValue, key, problem, format!("use at most {most}"));
+    }
+    sections
+        .into_iter()
+        .map(|(name, section)| decode(name, section))
+        .collect()
+}
+
+/// Table sizes and packet buffers against what the other sections need.
+fn sizes_fit(config: &Config, d: &Diagnostics) {
+    let sizes = &config.table_sizes;
+    let blocks = config.pools.iter().find(|pool| pool.port_blocks.is_some());
+    if let Some(pool) = blocks.filter(|_| sizes.max_blocks < sizes.max_subscribers) {
+        let path = format!("pools.{}.port-block-allocation", pool.name);
+        let problem = format!(
+            "{} is less than table-sizes.max-subscribers = {} (line {}), and each subscriber of {path} (line {}) needs a block",
+            sizes.max_blocks,
+            sizes.max_subscribers,
+            d.line("table-sizes.max-subscribers"),
+            d.line(&path),
+        );
+        let remedy = format!("use at least {}, or lower max-subscribers", sizes.max_subscribers);
+        d.fault(FaultKind::Conflict, "table-sizes.max-blocks", problem, remedy);
+    }
+    let descriptors: u64 = config
+        .interfaces
+        .iter()
+        .filter_map(|interface| match &interface.attachment {
+            Attachment::Port(port) => {
+                Some(u64::from(port.rx_descriptors) * u64::from(port.rx_queues.unwrap_or(1)))
+            }
+            Attachment::Vlan { .. } => None,
+        })
+        .sum();
+    if let Some(mbufs) = config.dpdk.mbufs.filter(|mbufs| u64::from(*mbufs) <= descriptors) {
+        let problem = format!(
+            "{mbufs} packet buffers do not fill the {descriptors} receive descriptors of the interfaces"
+        );
+        let remedy = format!("use more than {descriptors} (twice is usual), or \"auto\"");
+        d.fault(FaultKind::Conflict, "dpdk.mbufs", problem, remedy);
+    }
+}
+
+/// Warns about what nothing refers to.
+fn unused(config: &Config, d: &Diagnostics) {
+    for pool in &config.pools {
+        let uses =
+            |term: &Term| matches!(&term.action, Action::Napt44 { pool: used, .. } if *used == pool.name);
+        if !config.nat_rules.iter().any(|rule| rule.terms.iter().any(uses)) {
+            let path = diagnostics::join("pools", &pool.name);
+            d.warn(
+                &path,
+                "no rule uses this pool",
+                "name it in a term's then.pool, or remove it",
+            );
+        }
+    }
+    for rule in &config.nat_rules {
+        if !config.service_sets.iter().any(|set| set.nat_rules.contains(rule)) {
+            let path = diagnostics::join("nat-rules", &rule.name);
+            d.warn(
+                &path,
+                "no service set uses this rule",
+                "name it in a service set's nat-rules, or remove it",
+            );
+        }
+    }
+}

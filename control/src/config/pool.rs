@@ -1,0 +1,480 @@
+//! `[pools.NAME]`: public addresses, and how they and their ports are given out.
+
+use tandem_engine::program::{AddressAllocation, AddressPooling, AddressRange, PortAllocation, PortRange};
+
+use super::diagnostics::{Diagnostics, join};
+use super::fault::{FaultKind, suggestion};
+use super::interface::Interface;
+use super::section::{Item, Section};
+use super::values::{self, InterfaceAddress, show_range};
+
+/// Ports of a pool of its own addresses, unless set. RFC 4787 REQ-3a keeps the well-known ports apart.
+pub const DEFAULT_PORTS: PortRange = PortRange {
+    first: 1024,
+    last: 65_535,
+};
+/// Ports of a pool on an interface's address, unless set: above Linux' default `ip_local_port_range` (32768..=60999).
+pub const DEFAULT_INTERFACE_PORTS: PortRange = PortRange {
+    first: 61_000,
+    last: 65_535,
+};
+/// Public addresses in all pools together (a /12).
+pub const POOL_ADDRESSES_MAX: u64 = 1 << 20;
+
+/// A source pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// The interface whose addresses these are, if so.
+    pub interface: Option<String>,
+    /// Its addresses, sorted, neighbours joined, without overlaps within or between pools.
+    pub addresses: Vec<AddressRange>,
+    /// The ports it may use.
+    pub ports: PortRange,
+    /// How a new subscriber's address is chosen.
+    pub address_allocation: AddressAllocation,
+    /// Whether a subscriber keeps one address.
+    pub address_pooling: AddressPooling,
+    /// How ports are chosen.
+    pub port_allocation: PortAllocation,
+    /// RFC 4787 REQ-3a.
+    pub preserve_range: bool,
+    /// RFC 4787 REQ-4.
+    pub preserve_parity: bool,
+    /// RFC 4787 section 4.2.3.
+    pub preserve_contiguity: bool,
+    /// A freed port rests so long, in seconds. RFC 6888 REQ-8.
+    pub quarantine_s: u32,
+    /// No new allocations.
+    pub drain: bool,
+    /// Port block allocation, if there is any.
+    pub port_blocks: Option<PortBlocks>,
+}
+
+/// `[pools.NAME.port-block-allocation]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortBlocks {
+    /// Ports per block: a power of two, 64..=4096.
+    pub block_size: u16,
+    /// Blocks one subscriber may hold. 1..=64.
+    pub max_blocks_per_subscriber: u16,
+    /// Age at which the active block is replaced, in seconds; 0 never.
+    pub active_block_timeout_s: u32,
+    /// How long an idle subscriber keeps its last block, in seconds; 0 not at all.
+    pub last_block_recycle_timeout_s: u32,
+    /// How often a held block is logged again, in seconds; 0 never.
+    pub interim_logging_interval_s: u32,
+}
+
+/// A pool as the file has it, each key checked by itself.
+pub(super) struct Raw {
+    pub name: String,
+    pub path: String,
+    ranges: Vec<Item<AddressRange>>,
+    /// Whether the file gives prefixes or ranges at all, right or wrong.
+    has_ranges: bool,
+    interface: Option<String>,
+    ports: Option<PortRange>,
+    rest: Pool,
+}
+
+pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
+    let usable = |parse: fn(&str) -> Result<AddressRange, super::fault::Bad>| {
+        move |text: &str| parse(text).and_then(values::usable_as_public)
+    };
+    let mut ranges = section.list("prefixes", "IPv4 prefixes", usable(values::ipv4_prefix));
+    ranges.extend(section.list("ranges", "IPv4 ranges \"first-last\"", usable(values::ipv4_range)));
+    let has_ranges = ["prefixes", "ranges"]
+        .iter()
+        .any(|key| section.has(key) && !section.is_empty_list(key));
+    let interface = section.parsed("interface", "interface name", "", values::reference);
+    let ports = section.parsed(
+        "port-range",
+        "ports \"first-last\" in 1..=65535",
+        "",
+        values::port_range,
+    );
+    let allocation = [
+        ("round-robin", AddressAllocation::RoundRobin),
+        ("sequential", AddressAllocation::Sequential),
+    ];
+    let pooling = [
+        ("paired", AddressPooling::Paired),
+        ("paired-soft", AddressPooling::PairedSoft),
+        ("arbitrary", AddressPooling::Arbitrary),
+    ];
+    let port_allocation = [
+        ("random", PortAllocation::Random),
+        ("sequential", PortAllocation::Sequential),
+    ];
+    let rest = Pool {
+        name: name.clone(),
+        interface: interface.clone(),
+        addresses: Vec::new(),
+        ports: DEFAULT_PORTS,
+        address_allocation: section
+            .choice("address-allocation", &allocation, "round-robin")
+            .unwrap_or(AddressAllocation::RoundRobin),
+        address_pooling: section
+            .choice("address-pooling", &pooling, "paired")
+            .unwrap_or(AddressPooling::Paired),
+        port_allocation: section
+            .choice("port-allocation", &port_allocation, "random")
+            .unwrap_or(PortAllocation::Random),
+        preserve_range: section.boolean("preserve-range", true),
+        preserve_parity: section.boolean("preserve-parity", false),
+        preserve_contiguity: section.boolean("preserve-contiguity", false),
+        quarantine_s: section.integer("quarantine-s", 0..=86_400, 120),
+        drain: section.boolean("drain", false),
+        port_blocks: section.optional_table("port-block-allocation").map(port_blocks),
+    };
+    let raw = Raw {
+        path: section.path().to_owned(),
+        name,
+        ranges,
+        has_ranges,
+        interface,
+        ports,
+        rest,
+    };
+    section.finish();
+    raw
+}
+
+fn port_blocks(mut section: Section<'_>) -> PortBlocks {
+    let block_size = section.integer("block-size", 64..=4096, 128);
+    if !block_size.is_power_of_two() {
+        let (below, above) = (block_size.next_power_of_two() / 2, block_size.next_power_of_two());
+        section.diagnostics().fault(
+            FaultKind::BadValue,
+            &section.path_of("block-size"),
+            format!("{block_size} is not a power of two"),
+            format!("use {below} or {above}"),
+        );
+    }
+    let blocks = PortBlocks {
+        block_size: block_size as u16,
+        max_blocks_per_subscriber: section.integer("max-blocks-per-subscriber", 1..=64, 8) as u16,
+        active_block_timeout_s: section.integer("active-block-timeout-s", 0..=86_400, 0),
+        last_block_recycle_timeout_s: section.integer("last-block-recycle-timeout-s", 0..=86_400, 0),
+        interim_logging_interval_s: section.integer("interim-logging-interval-s", 0..=86_400, 0),
+    };
+    section.finish();
+    blocks
+}
+
+/// Whole blocks of `size` ports, aligned to their size, that lie within `ports`.
+fn whole_blocks(ports: PortRange, size: u16) -> u32 {
+    let size = u32::from(size.max(1));
+    let (first, end) = (
+        u32::from(ports.first).div_ceil(size),
+        (u32::from(ports.last) + 1) / size,
+    );
+    end.saturating_sub(first)
+}
+
+/// Checks pools against the interfaces and each other; gives back those that can stand.
+///
+/// `names` are the names of all interfaces of the file; `interfaces` those without faults.
+pub(super) fn validate(raws: &[Raw], names: &[&str], interfaces: &[Interface], d: &Diagnostics) -> Vec<Pool> {
+    let pools = raws.iter().map(|raw| pool(raw, names, interfaces, d)).collect();
+    overlaps(raws, d);
+    interfaces_differ(raws, d);
+    let ranges = raws.iter().flat_map(|raw| &raw.ranges);
+    for (interface, address) in interfaces
+        .iter()
+        .flat_map(|i| i.addresses.iter().map(move |address| (i, address)))
+    {
+        ranges
+            .clone()
+            .for_each(|item| against_interface(item, interface, address, d));
+    }
+    let total: u64 = raws
+        .iter()
+        .flat_map(|raw| &raw.ranges)
+        .map(|item| size(item.value))
+        .sum();
+    if total > POOL_ADDRESSES_MAX {
+        let problem = format!("the pools have {total} addresses together");
+        d.fault(
+            FaultKind::Conflict,
+            "pools",
+            problem,
+            format!("use at most {POOL_ADDRESSES_MAX} (a /12)"),
+        );
+    }
+    pools
+}
+
+fn size(range: AddressRange) -> u64 {
+    u64::from(range.last) - u64::from(range.first) + 1
+}
+
+fn pool(raw: &Raw, names: &[&str], interfaces: &[Interface], d: &Diagnostics) -> Pool {
+    let path = &raw.path;
+    let mut addresses: Vec<AddressRange> = raw.ranges.iter().map(|item| item.value).collect();
+    match &raw.interface {
+        Some(_) if raw.has_ranges => {
+            let problem =
+                "stands beside prefixes or ranges: a pool has addresses of its own, or an interface's";
+            d.fault(
+                FaultKind::Conflict,
+                &format!("{path}.interface"),
+                problem,
+                "remove one of them, or make two pools",
+            );
+        }
+        Some(name) => addresses = interface_addresses(name, path, names, interfaces, d),
+        None if !raw.has_ranges => {
+            let remedy = "add prefixes = [\"203.0.113.0/28\"], ranges = [\"a-b\"] or interface = \"NAME\"";
+            d.fault(FaultKind::Missing, path, "the pool is empty", remedy);
+        }
+        None => {}
+    }
+    let default = if raw.interface.is_some() {
+        DEFAULT_INTERFACE_PORTS
+    } else {
+        DEFAULT_PORTS
+    };
+    let ports = raw.ports.unwrap_or(default);
+    d.effective(
+        &format!("{path}.port-range"),
+        format!("\"{}-{}\"", ports.first, ports.last),
+    );
+    if raw.interface.is_some() && ports.first < 61_000 && ports.last >= 32_768 {
+        let problem = format!(
+            "{}-{} overlaps the kernel's own ports (ip_local_port_range, 32768-60999 by default)",
+            ports.first, ports.last
+        );
+        let remedy = "use \"61000-65535\", or set net.ipv4.ip_local_port_range beside it";
+        d.warn(&format!("{path}.port-range"), problem, remedy);
+    }
+    if let Some(blocks) = &raw.rest.port_blocks {
+        check_blocks(*blocks, ports, &raw.rest, path, d);
+    }
+    Pool {
+        addresses: joined(addresses),
+        ports,
+        ..raw.rest.clone()
+    }
+}
+
+fn interface_addresses(
+    name: &str,
+    path: &str,
+    names: &[&str],
+    interfaces: &[Interface],
+    d: &Diagnostics,
+) -> Vec<AddressRange> {
+    let key = format!("{path}.interface");
+    if !names.contains(&name) {
+        let problem = format!("there is no interface \"{name}\"");
+        d.fault(
+            FaultKind::UnknownName,
+            &key,
+            problem,
+            suggestion(name, names.iter().copied()),
+        );
+    }
+    let Some(interface) = interfaces.iter().find(|interface| interface.name == name) else {
+        return Vec::new();
+    };
+    let addresses: Vec<AddressRange> = interface
+        .addresses
+        .iter()
+        .filter_map(|address| address.host())
+        .collect();
+    if addresses.is_empty() {
+        let problem = format!("\"{name}\" has no IPv4 address in this file");
+        d.fault(
+            FaultKind::Missing,
+            &key,
+            problem,
+            format!("add addresses = [\"192.0.2.1/24\"] to [interfaces.{name}]"),
+        );
+    }
+    addresses
+}
+
+fn check_blocks(blocks: PortBlocks, ports: PortRange, pool: &Pool, path: &str, d: &Diagnostics) {
+    let count = whole_blocks(ports, blocks.block_size);
+    let range = format!(
+        "{path}.port-range {}-{} (line {})",
+        ports.first,
+        ports.last,
+        d.line(&format!("{path}.port-range"))
+    );
+    let path = format!("{path}.port-block-allocation");
+    if count == 0 {
+        let problem = format!("no whole block of {} ports lies in {range}", blocks.block_size);
+        d.fault(
+            FaultKind::Conflict,
+            &format!("{path}.block-size"),
+            problem,
+            "use smaller blocks or a wider port-range",
+        );
+    } else if pool.address_pooling == AddressPooling::Paired
+        && u32::from(blocks.max_blocks_per_subscriber) > count
+    {
+        let problem = format!("one address has {count} blocks in {range}, and address-pooling is paired");
+        d.warn(
+            &format!("{path}.max-blocks-per-subscriber"),
+            problem,
+            format!("use at most {count}"),
+        );
+    }
+}
+
+/// Sorted, with neighbours joined.
+fn joined(mut ranges: Vec<AddressRange>) -> Vec<AddressRange> {
+    ranges.sort_unstable();
+    let mut out: Vec<AddressRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match out.last_mut() {
+            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
+            _ => out.push(range),
+        }
+    }
+    out
+}
+
+/// Every range that shares addresses with an earlier one.
+fn overlaps(raws: &[Raw], d: &Diagnostics) {
+    let mut ranges: Vec<&Item<AddressRange>> = raws.iter().flat_map(|raw| &raw.ranges).collect();
+    ranges.sort_by_key(|item| (item.value.first, d.line(&item.path)));
+    let mut widest: Option<&Item<AddressRange>> = None;
+    for item in ranges {
+        if let Some(wide) = widest.filter(|wide| item.value.first <= wide.value.last) {
+            let shared = AddressRange {
+                first: item.value.first,
+                last: item.value.last.min(wide.value.last),
+            };
+            let (early, late) = if d.line(&wide.path) <= d.line(&item.path) {
+                (wide, item)
+            } else {
+                (item, wide)
+            };
+            let problem = format!(
+                "shares {} with {} (line {})",
+                show_range(shared),
+                early.path,
+                d.line(&early.path)
+            );
+            d.fault(
+                FaultKind::Conflict,
+                &late.path,
+                problem,
+                "give each address to one pool, once",
+            );
+        }
+        if widest.is_none_or(|wide| item.value.last > wide.value.last) {
+            widest = Some(item);
+        }
+    }
+}
+
+/// An interface's addresses make one pool only.
+fn interfaces_differ(raws: &[Raw], d: &Diagnostics) {
+    for (at, raw) in raws.iter().enumerate() {
+        let Some(name) = &raw.interface else { continue };
+        if let Some(first) = raws[..at]
+            .iter()
+            .find(|other| other.interface.as_ref() == Some(name))
+        {
+            let first = format!("{}.interface", first.path);
+            let problem = format!(
+                "the addresses of \"{name}\" are those of {first} (line {}) already",
+                d.line(&first)
+            );
+            d.fault(
+                FaultKind::Conflict,
+                &format!("{}.interface", raw.path),
+                problem,
+                "use that pool in both rules",
+            );
+        }
+    }
+}
+
+/// A pool range must not have an interface's own address; in its subnet it needs the neighbours' help.
+fn against_interface(
+    item: &Item<AddressRange>,
+    interface: &Interface,
+    address: &InterfaceAddress,
+    d: &Diagnostics,
+) {
+    let (Some(host), Some(subnet)) = (address.host(), address.subnet()) else {
+        return;
+    };
+    let key = join(&join("interfaces", &interface.name), "addresses");
+    let place = format!("{key} (line {})", d.line(&key));
+    if item.value.contains(host.first) {
+        let problem = format!("has {}, which is the address in {place}", show_range(host));
+        let remedy = format!(
+            "leave it out, or use a pool with interface = \"{}\"",
+            interface.name
+        );
+        d.fault(FaultKind::Conflict, &item.path, problem, remedy);
+    } else if item.value.first <= subnet.last && subnet.first <= item.value.last {
+        let problem = format!("is on the link of {place}: neighbours ask for these addresses by ARP");
+        let remedy = format!(
+            "route the pool to this system instead, or answer ARP for it on \"{}\"",
+            interface.name
+        );
+        d.warn(&item.path, problem, remedy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_counted_aligned() {
+        assert_eq!(whole_blocks(DEFAULT_PORTS, 1024), 63);
+        assert_eq!(
+            whole_blocks(
+                PortRange {
+                    first: 1000,
+                    last: 2047
+                },
+                1024
+            ),
+            1
+        );
+        assert_eq!(
+            whole_blocks(
+                PortRange {
+                    first: 1025,
+                    last: 2047
+                },
+                1024
+            ),
+            0
+        );
+        assert_eq!(
+            whole_blocks(
+                PortRange {
+                    first: 1,
+                    last: 65_535
+                },
+                4096
+            ),
+            15
+        );
+    }
+
+    #[test]
+    fn neighbours_are_joined() {
+        let range = |first, last| AddressRange { first, last };
+        assert_eq!(
+            joined(vec![range(8, 9), range(1, 3), range(4, 5)]),
+            [range(1, 5), range(8, 9)]
+        );
+        assert_eq!(
+            joined(vec![range(5, u32::MAX), range(7, 9)]),
+            [range(5, u32::MAX)]
+        );
+    }
+}

@@ -1,0 +1,351 @@
+//! The scalar values of the configuration: addresses, prefixes, ranges, names, devices.
+//!
+//! Each parser takes the text of one value and says what would be right when it refuses it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tandem_engine::program::{AddressRange, PortRange};
+
+use super::fault::{Bad, quoted};
+
+/// Longest name of a pool, rule, interface and so on, in characters.
+pub const NAME_CHARS_MAX: usize = 63;
+/// Longest name of a kernel interface, in bytes (IFNAMSIZ less the final zero).
+pub const IFNAME_BYTES_MAX: usize = 15;
+
+/// An address with the prefix length of its subnet, as it is put on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddress {
+    /// The address itself.
+    pub address: IpAddr,
+    /// Prefix length of its subnet, 0..=32 or 0..=128.
+    pub prefix_length: u8,
+}
+
+impl std::fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_length)
+    }
+}
+
+impl InterfaceAddress {
+    /// The IPv4 subnet as a range of addresses; `None` for IPv6.
+    #[must_use]
+    pub fn subnet(&self) -> Option<AddressRange> {
+        match self.address {
+            IpAddr::V4(address) => Some(span_of(address, u32::from(self.prefix_length))),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    /// The IPv4 address alone as a range; `None` for IPv6.
+    #[must_use]
+    pub fn host(&self) -> Option<AddressRange> {
+        match self.address {
+            IpAddr::V4(address) => Some(AddressRange {
+                first: address.to_bits(),
+                last: address.to_bits(),
+            }),
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+fn span_of(address: Ipv4Addr, length: u32) -> AddressRange {
+    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+    AddressRange {
+        first: address.to_bits() & !hosts,
+        last: address.to_bits() | hosts,
+    }
+}
+
+/// `203.0.113.0-203.0.113.15`, or the address alone when it is one.
+pub(super) fn show_range(range: AddressRange) -> String {
+    let (first, last) = (Ipv4Addr::from_bits(range.first), Ipv4Addr::from_bits(range.last));
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
+    }
+}
+
+fn ipv4(text: &str) -> Result<Ipv4Addr, Bad> {
+    let text = text.trim();
+    text.parse().map_err(|_| {
+        if text.contains(':') {
+            Bad::new(
+                format!("{} is not an IPv4 address", quoted(text)),
+                "use an IPv4 address; napt-44 translates IPv4 only",
+            )
+        } else {
+            Bad::new(
+                format!("{} is not an IPv4 address", quoted(text)),
+                "use four numbers 0..=255, like \"203.0.113.1\"",
+            )
+        }
+    })
+}
+
+fn split_prefix<'t>(text: &'t str, example: &str) -> Result<(&'t str, &'t str), Bad> {
+    text.split_once('/').ok_or_else(|| {
+        let remedy = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => format!("use \"{text}/32\" for the address alone"),
+            Ok(IpAddr::V6(_)) => format!("use \"{text}/128\" for the address alone"),
+            Err(_) => format!("use a prefix like \"{example}\""),
+        };
+        Bad::new(format!("{} has no prefix length", quoted(text)), remedy)
+    })
+}
+
+fn length(text: &str, max: u8) -> Result<u8, Bad> {
+    let number = text
+        .parse::<u8>()
+        .ok()
+        .filter(|length| *length <= max && !text.starts_with('+'));
+    number.ok_or_else(|| {
+        Bad::new(
+            format!("{} is not a prefix length", quoted(text)),
+            format!("use 0..={max} after the slash"),
+        )
+    })
+}
+
+/// An IPv4 prefix without host bits.
+pub(super) fn ipv4_prefix(text: &str) -> Result<AddressRange, Bad> {
+    let (address, bits) = split_prefix(text, "203.0.113.0/28")?;
+    let address = ipv4(address)?;
+    let bits = length(bits, 32)?;
+    let range = span_of(address, u32::from(bits));
+    if range.first == address.to_bits() {
+        return Ok(range);
+    }
+    let network = Ipv4Addr::from_bits(range.first);
+    Err(Bad::new(
+        format!("{} has host bits set", quoted(text)),
+        format!("use \"{network}/{bits}\", or \"{address}/32\" for the address alone"),
+    ))
+}
+
+/// An inclusive IPv4 range, `a-b`.
+pub(super) fn ipv4_range(text: &str) -> Result<AddressRange, Bad> {
+    let (first, last) = text.split_once('-').ok_or_else(|| {
+        Bad::new(
+            format!("{} is not a range", quoted(text)),
+            "use \"first-last\", like \"203.0.113.20-203.0.113.27\"",
+        )
+    })?;
+    let (first, last) = (ipv4(first)?, ipv4(last)?);
+    if first > last {
+        return Err(Bad::new(
+            format!("{} is inverted", quoted(text)),
+            format!("use \"{last}-{first}\""),
+        ));
+    }
+    Ok(AddressRange {
+        first: first.to_bits(),
+        last: last.to_bits(),
+    })
+}
+
+/// Refuses a range that touches addresses no pool can have: this network, loopback, multicast and reserved space.
+pub(super) fn usable_as_public(range: AddressRange) -> Result<AddressRange, Bad> {
+    const UNUSABLE: [(u32, u32, &str); 3] = [
+        (0x0000_0000, 0x00ff_ffff, "0.0.0.0/8, \"this network\" (RFC 1122)"),
+        (0x7f00_0000, 0x7fff_ffff, "127.0.0.0/8, loopback (RFC 1122)"),
+        (
+            0xe000_0000,
+            0xffff_ffff,
+            "224.0.0.0/3, multicast and reserved space (RFC 5771, RFC 1112)",
+        ),
+    ];
+    match UNUSABLE
+        .iter()
+        .find(|(first, last, _)| range.first <= *last && *first <= range.last)
+    {
+        Some((_, _, what)) => Err(Bad::new(
+            format!("{} touches {what}", show_range(range)),
+            "use unicast addresses that are routed to this system",
+        )),
+        None => Ok(range),
+    }
+}
+
+/// An address on an interface, `192.0.2.1/24` or `2001:db8::1/64`.
+pub(super) fn interface_address(text: &str) -> Result<InterfaceAddress, Bad> {
+    let (address, bits) = split_prefix(text, "192.0.2.1/24")?;
+    let Ok(address) = address.parse::<IpAddr>() else {
+        let remedy = "use an address and prefix length, like \"192.0.2.1/24\" or \"2001:db8::1/64\"";
+        return Err(Bad::new(
+            format!("{} is not an IP address", quoted(address)),
+            remedy,
+        ));
+    };
+    let bits = length(bits, if address.is_ipv4() { 32 } else { 128 })?;
+    let found = InterfaceAddress {
+        address,
+        prefix_length: bits,
+    };
+    if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+        return Err(Bad::new(
+            format!("{found} cannot be on an interface"),
+            "use a unicast address other than loopback",
+        ));
+    }
+    if let (IpAddr::V4(v4), Some(subnet), true) = (address, found.subnet(), bits < 31)
+        && (v4.to_bits() == subnet.first || v4.to_bits() == subnet.last)
+    {
+        let (first, last) = (
+            Ipv4Addr::from_bits(subnet.first + 1),
+            Ipv4Addr::from_bits(subnet.last - 1),
+        );
+        return Err(Bad::new(
+            format!("{found} is the network or broadcast address of its subnet"),
+            format!("use one of {first}-{last}"),
+        ));
+    }
+    Ok(found)
+}
+
+/// An inclusive port range, `1024-65535`, or one port; never port 0.
+pub(super) fn port_range(text: &str) -> Result<PortRange, Bad> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| {
+        let text = text.trim();
+        text.parse::<u16>()
+            .ok()
+            .filter(|port| *port >= 1 && !text.starts_with('+'))
+            .ok_or_else(|| {
+                Bad::new(
+                    format!("{} is not a port", quoted(text)),
+                    "use ports 1..=65535, like \"1024-65535\"",
+                )
+            })
+    };
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(Bad::new(
+            format!("{} is inverted", quoted(text)),
+            format!("use \"{last}-{first}\""),
+        ));
+    }
+    Ok(PortRange { first, last })
+}
+
+/// An IP protocol: a name or a number.
+pub(super) fn protocol(text: &str) -> Result<u8, Bad> {
+    match text {
+        "icmp" => Ok(1),
+        "tcp" => Ok(6),
+        "udp" => Ok(17),
+        "gre" => Ok(47),
+        "esp" => Ok(50),
+        "sctp" => Ok(132),
+        _ => text.parse().map_err(|_| {
+            let remedy = "use \"tcp\", \"udp\", \"icmp\", \"gre\", \"esp\", \"sctp\" or a number 0..=255";
+            Bad::new(format!("{} is not an IP protocol", quoted(text)), remedy)
+        }),
+    }
+}
+
+/// A name the operator gives: it appears in views, logs and API paths.
+pub(super) fn name(text: &str) -> Result<(), Bad> {
+    let fits = !text.is_empty() && text.len() <= NAME_CHARS_MAX;
+    let head = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if fits
+        && head
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    {
+        return Ok(());
+    }
+    Err(Bad::new(
+        format!("{} cannot be a name", quoted(text)),
+        format!("use 1 to {NAME_CHARS_MAX} letters, digits, \"-\", \"_\" or \".\", a letter or digit first"),
+    ))
+}
+
+/// The same for values instead of keys.
+pub(super) fn name_value(text: &str) -> Result<String, Bad> {
+    name(text).map(|()| text.to_owned())
+}
+
+/// A reference to something by name: checked when all names are known.
+pub(super) fn reference(text: &str) -> Result<String, Bad> {
+    if text.is_empty() {
+        return Err(Bad::new(
+            "the name is empty",
+            "use the name of a section of this file",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A name the kernel accepts for an interface.
+pub(super) fn ifname(text: &str) -> Result<String, Bad> {
+    let fits = !text.is_empty() && text.len() <= IFNAME_BYTES_MAX && text != "." && text != "..";
+    if fits
+        && text
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !"/:%\"'\\".contains(c))
+    {
+        return Ok(text.to_owned());
+    }
+    Err(Bad::new(
+        format!("{} cannot be the name of a kernel interface", quoted(text)),
+        format!(
+            "use 1 to {IFNAME_BYTES_MAX} printable characters without \"/\", \":\", \"%\", quotes and blanks"
+        ),
+    ))
+}
+
+/// A unicast MAC address, `02:00:00:00:00:01`.
+pub(super) fn mac(text: &str) -> Result<[u8; 6], Bad> {
+    let wrong = || {
+        Bad::new(
+            format!("{} is not a MAC address", quoted(text)),
+            "use six octets, like \"02:00:00:00:00:01\"",
+        )
+    };
+    let mut octets = [0u8; 6];
+    let mut parts = text.split(':');
+    for octet in &mut octets {
+        let part = parts
+            .next()
+            .filter(|part| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit()));
+        *octet = u8::from_str_radix(part.ok_or_else(wrong)?, 16).map_err(|_| wrong())?;
+    }
+    if parts.next().is_some() {
+        return Err(wrong());
+    }
+    if octets[0] & 1 == 1 || octets == [0; 6] {
+        let problem = format!("{} is not a unicast address", quoted(text));
+        return Err(Bad::new(
+            problem,
+            "use an even first octet, like \"02:00:00:00:00:01\"",
+        ));
+    }
+    Ok(octets)
+}
+
+/// Where the API listens.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, Bad> {
+    text.parse::<SocketAddr>()
+        .ok()
+        .filter(|socket| socket.port() > 0)
+        .ok_or_else(|| {
+            let remedy = "use address and port, like \"127.0.0.1:8480\" or \"[::1]:8480\"";
+            Bad::new(format!("{} is not an address to listen on", quoted(text)), remedy)
+        })
+}
+
+/// An absolute path.
+pub(super) fn absolute_path(text: &str) -> Result<std::path::PathBuf, Bad> {
+    if text.starts_with('/') && !text.contains('\0') {
+        return Ok(text.into());
+    }
+    Err(Bad::new(
+        format!("{} is not an absolute path", quoted(text)),
+        "use a path from the root, like \"/etc/tandem/token\"",
+    ))
+}
