@@ -314,7 +314,13 @@ mod tests {
                 for rest in [1u16, 0xfffe, 0xffff] {
                     let before = Sum::new().u16(old).u16(rest).finish();
                     let after = Sum::new().u16(new).u16(rest).finish();
-                    assert_eq!(Delta::new().replace_u16(old, new).apply(before), after);
+                    let delta = Delta::new().replace_u16(old, new);
+                    assert_eq!(delta.apply(before), after);
+                    assert_ne!(delta.to_u16(), 0);
+                    if before == 0 {
+                        // What a sender writes that computes its own checksum the RFC 1141 way.
+                        assert_eq!(delta.apply(0xffff), after);
+                    }
                 }
             }
         }

@@ -390,6 +390,10 @@ mod tests {
                 ParseError::Ipv4BadFragment,
             ),
             (
+                raw(ipv4::UDP, &UDP[..12]).fragment(false, 65_504),
+                ParseError::Ipv4BadFragment,
+            ),
+            (
                 raw(ipv4::ICMP, &UDP).fragment(false, 65_496),
                 ParseError::Ipv4BadFragment,
             ),

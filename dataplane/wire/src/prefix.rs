@@ -364,6 +364,8 @@ mod tests {
             (range.size(), range.nth(10), range.nth(11)),
             (11, Some(range.last()), None)
         );
+        assert!(range.contains(range.first()) && range.contains(range.last()));
+        assert!(!range.contains(range.first() - 1) && !range.contains(range.last() + 1));
         assert_eq!(range.to_string(), "198.51.100.10-198.51.100.20");
         assert!("198.51.100.20/32".parse::<Ipv4Range>().unwrap().overlaps(&range));
         assert!(!"198.51.100.21".parse::<Ipv4Range>().unwrap().overlaps(&range));

@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Writes the seed corpora: a few valid inputs per target, from scapy, which knows none of our code.
+
+The seeds are in the repository; run this again after changing it.
+"""
+
+import pathlib
+
+from scapy.all import (
+    ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6EchoRequest, IPOption_LSRR, IPv6, IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, raw,
+)
+
+HERE = pathlib.Path(__file__).parent / "corpus"
+A, B, X = "10.0.0.1", "192.0.2.1", "203.0.113.5"
+
+dns = IP(src=A, dst=B, id=7) / UDP(sport=1000, dport=53) / Raw(b"query")
+syn = IP(src=A, dst=B, flags="DF") / TCP(
+    sport=1000, dport=80, flags="S", options=[("NOP", None), ("MSS", 1460), ("WScale", 7), ("EOL", None)]
+)
+ping = IP(src=A, dst=B) / ICMP(id=5, seq=1) / Raw(b"p" * 40)
+routed = IP(src=A, dst=B, options=IPOption_LSRR(routers=["1.2.3.4"])) / UDP(sport=1, dport=2)
+
+ipv4 = {
+    "udp": dns,
+    "tcp_syn": syn,
+    "echo": ping,
+    "options": routed,
+    "first_fragment": IP(src=A, dst=B, flags="MF") / UDP(sport=1, dport=2, len=80) / Raw(b"x" * 40),
+    "later_fragment": IP(src=A, dst=B, frag=6, proto=17) / Raw(b"x" * 24),
+    "long": IP(src=A, dst=B) / UDP(sport=1, dport=2) / Raw(b"x" * 300),
+}
+
+
+def error(packet, quoted, **fields):
+    return raw(ICMP(type=3, code=1, **fields) / Raw(raw(packet)[:quoted]))
+
+
+# Translate the source (bit 0), right checksum (bit 2): see the target.
+CHOICE = bytes([7]) + bytes([10, 0, 0, 9]) + b"\x04\xd2" + bytes([198, 51, 100, 1]) + b"\x00\x50"
+icmp_error = {
+    "udp": CHOICE + error(dns, 28),
+    "tcp_truncated": CHOICE + error(syn, 28),
+    "tcp_whole": CHOICE + error(syn, 99),
+    "echo": CHOICE + error(ping, 99),
+    "options": CHOICE + error(routed, 99),
+    "fragment": CHOICE + error(ipv4["later_fragment"], 28),
+    "extensions": CHOICE
+    + raw(ICMP(type=11, code=0, length=32) / Raw(raw(syn).ljust(128, b"\0") + bytes.fromhex("2000dfff0008010100010101"))),
+}
+
+ether = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+v6 = IPv6(src="2001:db8::1", dst="2001:db8::2")
+ethernet = {
+    "ipv4": ether / dns,
+    "vlan": ether / Dot1Q(vlan=100) / syn,
+    "qinq": ether / Dot1AD(vlan=100) / Dot1Q(vlan=200) / ping,
+    "ipv6": ether / v6 / ICMPv6EchoRequest(id=1),
+    "ipv6_chain": ether / v6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt()
+    / IPv6ExtHdrRouting(addresses=["2001:db8::3"]) / IPv6ExtHdrFragment(m=1, id=9) / UDP(sport=1, dport=2),
+}
+
+for target, seeds in (("wire_ipv4", ipv4), ("wire_icmp_error", icmp_error), ("wire_ethernet", ethernet)):
+    folder = HERE / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, packet in seeds.items():
+        (folder / name).write_bytes(packet if isinstance(packet, bytes) else raw(packet))
