@@ -106,7 +106,8 @@ const TYPES: &[&str] = &[
 
 const VARS: &[&str] = &["SYS_.*", "RTE_MEMPOOL_CACHE_MAX_SIZE", "RTE_ETH_NAME_MAX_LEN"];
 
-/// Reached only through pointers, so their layout is nobody's business here: declared as opaque, not generated.
+/// Reached only through pointers, so their layout is nobody's business here: declared as opaque, not
+/// generated.
 const OPAQUE: &[&str] = &[
     "rte_mbuf",
     "rte_mempool",
@@ -227,7 +228,7 @@ fn link(dpdk: &pkg_config::Library) {
 }
 
 fn fail(message: &str) -> ! {
-    for line in message.lines() {
+    for line in message.lines().filter(|line| !line.is_empty()) {
         println!("cargo:warning={line}");
     }
     eprintln!("{message}");

@@ -1,8 +1,8 @@
 //! Prints what a full IPv4 table costs: memory, time to fill, time to look up.
 //!
 //! `cargo run --release --example fib_memory [ROUTES]`, 1 000 000 unless told. Needs no hugepages and about
-//! 1.5 GiB of free memory for the million. Prefix lengths are spread like the Internet's: most are /24, and one
-//! in a hundred is longer, as routes inside an operator's network are.
+//! 1.5 GiB of free memory for the million. Prefix lengths are spread like the Internet's: most are /24, and
+//! one in a hundred is longer, as routes inside an operator's network are.
 
 #![forbid(unsafe_code)]
 

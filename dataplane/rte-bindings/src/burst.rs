@@ -122,7 +122,8 @@ impl<const N: usize> MbufBurst<N> {
         self.len = 0;
         let (mut kept, mut read) = (0, 0);
         while read < len && !other.is_full() {
-            // SAFETY: read < len, and slots below len are initialised until moved from, which happens once below.
+            // SAFETY: read < len, and slots below len are initialised until moved from, which happens once
+            // below.
             let mbuf = unsafe { self.slots[read].assume_init_mut() };
             let moves = pick(mbuf);
             // SAFETY: as above; this moves the slot's value out, and `read` never comes back to it.
@@ -151,8 +152,8 @@ impl<const N: usize> MbufBurst<N> {
     #[inline]
     pub fn append<const M: usize>(&mut self, other: &mut MbufBurst<M>) -> usize {
         let n = self.free().min(other.len);
-        // SAFETY: n slots are initialised in `other` and n are free here; two bursts do not overlap. The moved
-        // ones are given up by consume_front below.
+        // SAFETY: n slots are initialised in `other` and n are free here; two bursts do not overlap. The
+        // moved ones are given up by consume_front below.
         unsafe { ptr::copy_nonoverlapping(other.slots.as_ptr(), self.slots.as_mut_ptr().add(self.len), n) };
         self.len += n;
         other.consume_front(n);
@@ -165,7 +166,8 @@ impl<const N: usize> MbufBurst<N> {
         let len = self.len;
         self.len = 0;
         if len != 0 {
-            // SAFETY: `len` initialised, owned mbufs, given up by the line above; Mbuf has a pointer's layout.
+            // SAFETY: `len` initialised, owned mbufs, given up by the line above; Mbuf has a pointer's
+            // layout.
             unsafe { sys::rte_pktmbuf_free_bulk(self.slots.as_mut_ptr().cast(), len as u32) };
         }
     }

@@ -3,7 +3,7 @@
 //! DPDK can be started once per process. Everything made from it (pools, ports, rings, tables, registered
 //! threads) holds a reference to the [`Eal`], and DPDK is shut down when the last one goes, but only
 //!
-//! - on the thread that started it, since that thread's mempool caches cannot be inspected from elsewhere, and
+//! - on the thread that started it, whose mempool caches cannot be looked at from elsewhere, and
 //! - when every mbuf is back in its pool, since shutting down unmaps the memory they lie in.
 //!
 //! Otherwise the memory stays until the process ends, which is what then frees it. That is no leak worth an
@@ -69,12 +69,12 @@ impl Eal {
     /// Starts DPDK with `args`, the EAL command line without the program name, for example
     /// `["-l", "0", "--no-pci"]`.
     ///
-    /// The calling thread becomes DPDK's main lcore. EAL pins it; this puts the affinity it had before back, so
-    /// that threads spawned later do not inherit a shrunken one.
+    /// The calling thread becomes DPDK's main lcore. EAL pins it; this puts the affinity it had before back,
+    /// so that threads spawned later do not inherit a shrunken one.
     ///
     /// # Errors
-    /// See [`EalError`]. After [`EalError::Init`] a further call is refused too: EAL does not undo a start that
-    /// failed half way.
+    /// See [`EalError`]. After [`EalError::Init`] a further call is refused too: EAL does not undo a start
+    /// that failed half way.
     pub fn init(args: &[String]) -> Result<Self, EalError> {
         let mut owned = vec![CString::new("tandem")?];
         for arg in args {
@@ -90,8 +90,8 @@ impl Eal {
         let mut argv: Vec<*mut std::ffi::c_char> = owned.into_iter().map(CString::into_raw).collect();
         argv.push(std::ptr::null_mut());
         let argv = argv.leak();
-        // SAFETY: argv holds argc terminated, writable strings and a null, none of which is ever freed; STARTED
-        // makes this the only call in the process.
+        // SAFETY: argv holds argc terminated, writable strings and a null, none of which is ever freed;
+        // STARTED makes this the only call in the process.
         let result = unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) };
         let error = Errno::last();
         affinity.apply_to_current_thread().map_err(EalError::Affinity)?;
@@ -123,8 +123,8 @@ impl Drop for EalCore {
             .iter()
             .all(|pool| unsafe { sys::rte_mempool_in_use_count(pool.0.as_ptr()) } == 0);
         if all_home && std::thread::current().id() == self.started_on {
-            // SAFETY: this is the last reference, so no port, ring, table or registered thread exists; all mbufs
-            // are in their pools; and the one unregistered thread with a mempool cache is this one.
+            // SAFETY: this is the last reference, so no port, ring, table or registered thread exists; all
+            // mbufs are in their pools; and the one unregistered thread with a mempool cache is this one.
             unsafe { sys::rte_eal_cleanup() };
         }
     }

@@ -43,8 +43,8 @@ impl Errno {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: rte_strerror returns a terminated string, static or in a per-thread buffer, that stays as it
-        // is until this thread's next call of it.
+        // SAFETY: rte_strerror returns a terminated string, static or in a per-thread buffer, that stays as
+        // it is until this thread's next call of it.
         let text = unsafe { CStr::from_ptr(sys::rte_strerror(self.0)) };
         write!(f, "{} ({})", text.to_string_lossy(), self.0)
     }

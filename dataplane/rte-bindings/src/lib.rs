@@ -1,8 +1,8 @@
 //! The safe face of DPDK: EAL, mempools, mbufs, ports, rings, forwarding tables.
 //!
 //! All `unsafe` that calling DPDK takes is in this crate; what it exports is safe to use from crates that
-//! forbid it. Ownership is Rust's: an [`Mbuf`] is freed when dropped, a [`MbufBurst`] frees what is left in it,
-//! what a driver or ring accepts leaves the burst.
+//! forbid it. Ownership is Rust's: an [`Mbuf`] is freed when dropped, a [`MbufBurst`] frees what is left in
+//! it, what a driver or ring accepts leaves the burst.
 //!
 //! ```text
 //!   Eal ──┬── Mempool ── Mbuf, MbufBurst

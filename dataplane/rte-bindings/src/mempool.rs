@@ -73,8 +73,8 @@ pub struct Mempool {
     _eal: Eal,
 }
 
-// SAFETY: mempools are made for concurrent use: the shared ring takes several producers and consumers, and the
-// caches are per lcore id, which is thread-local.
+// SAFETY: mempools are made for concurrent use: the shared ring takes several producers and consumers, and
+// the caches are per lcore id, which is thread-local.
 unsafe impl Send for Mempool {}
 // SAFETY: as above.
 unsafe impl Sync for Mempool {}
@@ -191,7 +191,8 @@ impl Mempool {
             if n > free {
                 return 0;
             }
-            // SAFETY: the pool is alive and `room` has space for `free` >= n pointers. All n or none are written.
+            // SAFETY: the pool is alive and `room` has space for `free` >= n pointers. All n or none are
+            // written.
             match unsafe { sys::rte_pktmbuf_alloc_bulk(self.raw.as_ptr(), room, n as u32) } {
                 0 => n,
                 _ => 0,

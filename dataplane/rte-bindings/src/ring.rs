@@ -46,8 +46,8 @@ struct RingCore {
     _eal: Eal,
 }
 
-// SAFETY: the ring's shared state is accessed by atomics only; how many threads may be on each side is kept by
-// the types of the halves.
+// SAFETY: the ring's shared state is accessed by atomics only; how many threads may be on each side is kept
+// by the types of the halves.
 unsafe impl Send for RingCore {}
 // SAFETY: as above.
 unsafe impl Sync for RingCore {}

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   tbl24[top 24 bits] ──> next hop
-//!                     └──> tbl8 group of 256 ──> next hop        IPv6: ──> further groups, a byte each
+//!                     └──> tbl8 group of 256 ──> next hop     IPv6: ──> a group for each further byte
 //! ```
 //!
 //! - Each entry is one aligned 4-byte store: a lookup never sees half a next hop.
@@ -17,21 +17,22 @@
 //!   the new next hop, for each address on its own: a change is not one instant for the whole prefix, and
 //!   lookups of one bulk may differ.
 //! - **Groups are reused without waiting for readers** (there is no RCU here; DPDK 22.11 has none for these
-//!   tables). When deleting or adding makes all 256 entries of a group equal, the parent entry gets the value,
-//!   and the group is zeroed and given to the next prefix that needs one. A lookup that had read the parent
-//!   just before finds next hop 0, or the next hop of a prefix that came after. It needs a lookup to be overtaken
-//!   between two loads, and it concerns prefixes longer than /24 only.
+//!   tables). When a change makes all 256 entries of a group equal, the parent entry gets the value, and the
+//!   group is zeroed and given to the next prefix that needs one. A lookup that had read the parent just
+//!   before finds next hop 0, or the next hop of a prefix that came after. It takes a lookup that is overtaken
+//!   between two loads, and it concerns addresses in a /24 that has, or had, longer prefixes: few in IPv4,
+//!   nearly all in IPv6.
 //!
-//! So: 0 is not allowed as a route's next hop ([`FibError::NextHop`]), and a lookup that gives 0 (unless it is
-//! the default) means the address is changing at this moment: drop or punt the packet. What a next hop number
-//! stands for must stay valid until every worker has begun a new burst after the route was deleted.
+//! So: 0 is not allowed as a route's next hop ([`FibError::NextHop`]), and a lookup that gives 0 (unless it
+//! is the default) means the address is changing at this moment: drop or punt the packet. What a next hop
+//! number stands for must stay valid until every worker has begun a new burst after the route was deleted.
 //!
 //! # Size
 //!
-//! DIR24_8 takes 64 MiB and 1 KiB per tbl8 group; TRIE the same, where each byte of a prefix beyond the 24th bit
-//! may need a group. Each takes about 400 bytes more per route of `max_routes`, for the tree from which entries
-//! are restored: a million IPv4 routes take 470 MiB. They are filled in at about 1.3 us each.
-//! The example `fib_memory` measures it.
+//! DIR24_8 takes 64 MiB and 1 KiB per tbl8 group; TRIE the same, where each byte of a prefix beyond the 24th
+//! bit may need a group. Each takes about 400 bytes more per route of `max_routes`, for the tree from which
+//! entries are restored: a million IPv4 routes take 470 MiB. They are filled in at about 1.3 us each. The
+//! example `fib_memory` measures it.
 
 mod v4;
 mod v6;

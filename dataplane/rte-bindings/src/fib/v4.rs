@@ -8,7 +8,7 @@ use dpdk_sys as sys;
 use super::{FibConfig, FibError, changed, check_route};
 use crate::eal::Eal;
 
-/// An IPv4 forwarding table, and its only writer. See the [module](self) for what readers see of changes.
+/// An IPv4 forwarding table, and its only writer. See the [module](super) for what readers see of changes.
 pub struct Fib4 {
     core: Arc<Core>,
 }
@@ -26,8 +26,8 @@ struct Core {
 }
 
 // SAFETY: changed through the one `Fib4` only, borrowed mutably. Lookups read the table with plain aligned
-// loads while the writer makes plain aligned stores, which is how DPDK means it to be used; both happen in
-// C code behind a call, out of the Rust compiler's sight. Whatever they read is bounded: indices of groups are
+// loads while the writer makes plain aligned stores, which is how DPDK means it to be used; both happen in C
+// code behind a call, out of the Rust compiler's sight. Whatever they read is bounded: indices of groups are
 // never unmapped, since a table's memory stays as it is until it is freed.
 unsafe impl Send for Core {}
 // SAFETY: as above.
@@ -97,8 +97,9 @@ impl Fib4 {
 }
 
 impl Fib4Reader {
-    /// Looks up each of `addresses`, in host order, and writes its next hop to the same place in `next_hops`. Works on as
-    /// many as the shorter slice has and returns how many; a burst at once hides the memory's latency.
+    /// Looks up each of `addresses`, in host order, and writes its next hop to the same place in `next_hops`.
+    /// Works on as many as the shorter slice has and returns how many; a burst at once hides the memory's
+    /// latency.
     #[inline]
     pub fn lookup_bulk(&self, addresses: &[u32], next_hops: &mut [u64]) -> usize {
         let n = addresses.len().min(next_hops.len()).min(i32::MAX as usize);

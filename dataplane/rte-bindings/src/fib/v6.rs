@@ -8,7 +8,7 @@ use dpdk_sys as sys;
 use super::{FibConfig, FibError, changed, check_route};
 use crate::eal::Eal;
 
-/// An IPv6 forwarding table, and its only writer. See the [module](self) for what readers see of changes.
+/// An IPv6 forwarding table, and its only writer. See the [module](super) for what readers see of changes.
 pub struct Fib6 {
     core: Arc<Core>,
 }
@@ -26,8 +26,8 @@ struct Core {
 }
 
 // SAFETY: changed through the one `Fib6` only, borrowed mutably. Lookups read the table with plain aligned
-// loads while the writer makes plain aligned stores, which is how DPDK means it to be used; both happen in
-// C code behind a call, out of the Rust compiler's sight. Whatever they read is bounded: indices of groups are
+// loads while the writer makes plain aligned stores, which is how DPDK means it to be used; both happen in C
+// code behind a call, out of the Rust compiler's sight. Whatever they read is bounded: indices of groups are
 // never unmapped, since a table's memory stays as it is until it is freed.
 unsafe impl Send for Core {}
 // SAFETY: as above.

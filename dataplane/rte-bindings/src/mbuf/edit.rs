@@ -115,8 +115,8 @@ impl Mbuf {
         }
     }
 
-    /// Makes it as it was when taken from the pool: empty, one segment, default headroom, no flags. The private
-    /// area stays.
+    /// Makes it as it was when taken from the pool: empty, one segment, default headroom, no flags. The
+    /// private area stays.
     pub fn reset(&mut self) {
         self.free_tail();
         // SAFETY: we own it, and it is a single segment.

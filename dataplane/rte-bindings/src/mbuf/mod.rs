@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A packet longer than one buffer is a chain of such segments. Methods that give bytes give those of the
-//! **first** segment, and say so; [`Mbuf::is_contiguous`] tells whether that is all, [`Mbuf::linearize`] makes
-//! it so where it fits.
+//! **first** segment, and say so; [`Mbuf::is_contiguous`] tells whether that is all, [`Mbuf::linearize`]
+//! makes it so where it fits.
 //!
 //! This file has the handle and its fields; `edit` what changes length, `offload` what talks to the NIC.
 
@@ -99,8 +99,8 @@ impl Mbuf {
     /// The bytes of the first segment.
     #[inline]
     pub fn data(&self) -> &[u8] {
-        // SAFETY: data_off + data_len <= buf_len: the bytes lie in the buffer, which is initialised memory and
-        // ours while `self` is borrowed.
+        // SAFETY: data_off + data_len <= buf_len: the bytes lie in the buffer, which is initialised memory
+        // and ours while `self` is borrowed.
         unsafe { std::slice::from_raw_parts(self.data_ptr(), self.raw_data_len() as usize) }
     }
 
@@ -183,8 +183,8 @@ impl Mbuf {
             .saturating_sub(self.raw_data_len())
     }
 
-    /// The private area as a `T`, or `None` where the pool's `priv_size` is smaller than `T`, or `T` is aligned
-    /// to more than 8. Holds what the last user of the buffer left there: nothing clears it.
+    /// The private area as a `T`, or `None` where the pool's `priv_size` is smaller than `T`, or `T` is
+    /// aligned to more than 8. Holds what the last user of the buffer left there: nothing clears it.
     #[inline]
     pub fn priv_ref<T: FromBytes + IntoBytes + KnownLayout + Immutable>(&self) -> Option<&T> {
         // SAFETY: as in priv_mut; shared.

@@ -107,8 +107,8 @@ impl Mbuf {
         (self.raw_ol_flags() & sys::SYS_MBUF_F_RX_VLAN_STRIPPED != 0).then(|| self.raw_vlan_tci())
     }
 
-    /// Forgets every request to the NIC. A received packet may carry none, but one turned round on a port that
-    /// reuses flags should not.
+    /// Forgets every request to the NIC. A received packet may carry none, but one turned round on a port
+    /// that reuses flags should not.
     #[inline]
     pub fn clear_tx_offload(&mut self) {
         self.set_raw_ol_flags(self.raw_ol_flags() & !sys::SYS_MBUF_F_TX_OFFLOAD_MASK);

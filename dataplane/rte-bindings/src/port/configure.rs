@@ -86,8 +86,8 @@ impl Port {
         // SAFETY: takes any port number. -1, for none, is also DPDK's value for any.
         let socket = unsafe { sys::rte_eth_dev_socket_id(id) } as u32;
         for queue in 0..config.rx_queues {
-            // SAFETY: configured and stopped; a null configuration is the default; the pool outlives the port,
-            // since both hold the EAL and pools go with it.
+            // SAFETY: configured and stopped; a null configuration is the default; the pool outlives the
+            // port, since both hold the EAL and pools go with it.
             let result = unsafe {
                 sys::rte_eth_rx_queue_setup(id, queue, rx_desc, socket, std::ptr::null(), pool.as_ptr())
             };
@@ -129,8 +129,8 @@ impl Port {
     }
 }
 
-/// RSS as far as the device lists it. Narrowing flags are passed as asked, since devices that can do them often
-/// do not list them; one that cannot refuses or, documented as such, ignores them.
+/// RSS as far as the device lists it. Narrowing flags are passed as asked, since devices that can do them
+/// often do not list them; one that cannot refuses or, documented as such, ignores them.
 fn granted_rss(config: &PortConfig, info: &sys::rte_eth_dev_info) -> RssFields {
     let capable = RssFields::from_bits_truncate(info.flow_type_rss_offloads);
     let Some(asked) = config.rss else {

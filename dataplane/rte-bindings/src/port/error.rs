@@ -10,7 +10,7 @@ pub enum PortError {
     /// There is no such port.
     #[error("no port named {0:?}")]
     NotFound(String),
-    /// The port has a [`Port`] handle already.
+    /// The port has a [`Port`](super::Port) handle already.
     #[error("port {0:?} is in use")]
     InUse(String),
     /// The device could not be attached: it is missing, taken, bound to another driver, or the arguments are

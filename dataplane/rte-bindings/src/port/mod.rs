@@ -6,8 +6,13 @@
 //! ```
 //!
 //! A port has one [`Port`] handle, which controls it, and one handle per queue, which moves packets. Closing
-//! waits for the last of them: a `Port` dropped while a worker still polls is closed when the worker drops its
-//! queues.
+//! waits for the last of them: a `Port` dropped while a worker still polls is closed when the worker drops
+//! its queues.
+//!
+//! Not every driver keeps to that. `net_af_xdp` of DPDK 22.11 gives back neither its socket nor the mbufs in
+//! its fill ring: the same device cannot be configured again, or attached again, until the process ends
+//! (`EINVAL` from "set up receive queue"), and each try takes another 2048 mbufs. Stop and start do work. So
+//! configure such a port once and keep it.
 
 mod config;
 mod configure;
@@ -89,8 +94,8 @@ impl Drop for PortCore {
         unsafe { sys::rte_eth_dev_close(self.id) };
         let shared = port_ids().any(|id| control::raw_info(id).is_ok_and(|info| info.device == device));
         if self.attached && !device.is_null() && !shared {
-            // SAFETY: the device outlives its closed port, and has no other open one; the registry is locked, as
-            // in attach.
+            // SAFETY: the device outlives its closed port, and has no other open one; the registry is locked,
+            // as in attach.
             unsafe { sys::rte_dev_remove(device) };
         }
         registry.ports.retain(|&id| id != self.id);
@@ -111,8 +116,8 @@ impl Port {
         Self::open(eal, &mut eal.registry(), name, false)
     }
 
-    /// Attaches a device, unless it is already, and takes control of its (first free) port. Dropping the handle
-    /// detaches the device.
+    /// Attaches a device, unless it is already, and takes control of its (first free) port. Dropping the
+    /// handle detaches the device.
     ///
     /// `devargs` is a PCI address or virtual device name, with arguments: `0000:3b:00.0`,
     /// `net_af_xdp0,iface=eth1`. A virtual device's name starts with its driver's.

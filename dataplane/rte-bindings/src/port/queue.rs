@@ -65,28 +65,28 @@ queue! {
 impl RxQueue {
     /// Fetches waiting packets to the end of `burst`, as many as there are and fit. Returns how many came.
     ///
-    /// Start with an empty burst of 32 or more: vector drivers fetch in multiples of 4 or 8 and return nothing
-    /// for less room.
+    /// Start with an empty burst of 32 or more: vector drivers fetch in multiples of 4 or 8 and return
+    /// nothing for less room.
     #[inline]
     pub fn rx_burst<const N: usize>(&mut self, burst: &mut MbufBurst<N>) -> usize {
         burst.fill_with(|room, n| {
-            // SAFETY: the port is started and stays so while this handle exists; no other thread has the queue;
-            // `room` has place for n <= u16::MAX pointers. What the driver writes there is ours.
+            // SAFETY: the port is started and stays so while this handle exists; no other thread has the
+            // queue; `room` has place for n <= u16::MAX pointers. What the driver writes there is ours.
             unsafe { sys::rte_eth_rx_burst(self.port, self.queue, room, n as u16) as usize }
         })
     }
 }
 
 impl TxQueue {
-    /// Sends packets from the front of `burst`, as many as the queue accepts; the rest stay, in order. Returns
-    /// how many were accepted. The driver frees them when they have left.
+    /// Sends packets from the front of `burst`, as many as the queue accepts; the rest stay, in order.
+    /// Returns how many were accepted. The driver frees them when they have left.
     ///
     /// A full queue is not an error: retry within a bound, then [`MbufBurst::clear`] and count.
     #[inline]
     pub fn tx_burst<const N: usize>(&mut self, burst: &mut MbufBurst<N>) -> usize {
         burst.take_with(|mbufs, n| {
-            // SAFETY: the port is started and stays so while this handle exists; no other thread has the queue;
-            // `mbufs` has n <= u16::MAX owned mbufs, and the accepted ones leave the burst.
+            // SAFETY: the port is started and stays so while this handle exists; no other thread has the
+            // queue; `mbufs` has n <= u16::MAX owned mbufs, and the accepted ones leave the burst.
             unsafe { sys::rte_eth_tx_burst(self.port, self.queue, mbufs, n as u16) as usize }
         })
     }
@@ -97,8 +97,8 @@ impl TxQueue {
     pub fn tx_prepare<const N: usize>(&mut self, burst: &mut MbufBurst<N>) -> usize {
         let n = burst.len();
         let mbufs = burst.as_mut_slice().as_mut_ptr();
-        // SAFETY: as for tx_burst; the driver may change the packets, which are borrowed mutably, but not keep
-        // or free them.
+        // SAFETY: as for tx_burst; the driver may change the packets, which are borrowed mutably, but not
+        // keep or free them.
         unsafe { sys::rte_eth_tx_prepare(self.port, self.queue, mbufs.cast(), n as u16) as usize }
     }
 }
