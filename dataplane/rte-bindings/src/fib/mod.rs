@@ -19,7 +19,7 @@
 //! - **Groups are reused without waiting for readers** (there is no RCU here; DPDK 22.11 has none for these
 //!   tables). When a change makes all 256 entries of a group equal, the parent entry gets the value, and the
 //!   group is zeroed and given to the next prefix that needs one. A lookup that had read the parent just
-//!   before finds next hop 0, or the next hop of a prefix that came after. It takes a lookup that is overtaken
+//!   before finds next hop 0, or the next hop of a prefix that came after. It takes a lookup overtaken
 //!   between two loads, and it concerns addresses in a /24 that has, or had, longer prefixes: few in IPv4,
 //!   nearly all in IPv6.
 //!
