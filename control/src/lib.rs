@@ -1,4 +1,5 @@
 //! The control plane: tandemd, the daemon, and tandem, the CLI.
 
 pub mod api;
+pub mod cli;
 pub mod config;

@@ -234,19 +234,19 @@ mod tests {
         for good in [
             "localhost",
             "LocalHost:80",
-            "127.0.0.1:7080",
+            "127.0.0.1:8480",
             "127.9.9.9",
-            "[::1]:7080",
+            "[::1]:8480",
             "[::1]",
         ] {
             assert!(is_loopback_name(good), "{good}");
         }
         for bad in [
             "",
-            "evil.example:7080",
+            "evil.example:8480",
             "localhost.evil.example",
-            "192.0.2.1:7080",
-            "[2001:db8::1]:7080",
+            "192.0.2.1:8480",
+            "[2001:db8::1]:8480",
             "127.0.0.1.evil",
         ] {
             assert!(!is_loopback_name(bad), "{bad}");
@@ -257,11 +257,11 @@ mod tests {
     fn a_page_of_another_site_is_refused_without_a_token() {
         let mut headers = HeaderMap::new();
         assert!(admit(None, &headers).is_err(), "no host at all");
-        headers.insert(header::HOST, header::HeaderValue::from_static("127.0.0.1:7080"));
+        headers.insert(header::HOST, header::HeaderValue::from_static("127.0.0.1:8480"));
         assert!(admit(None, &headers).is_ok());
         headers.insert(
             header::ORIGIN,
-            header::HeaderValue::from_static("http://127.0.0.1:7080"),
+            header::HeaderValue::from_static("http://127.0.0.1:8480"),
         );
         assert!(admit(None, &headers).is_ok());
         headers.insert(

@@ -19,7 +19,7 @@ use super::guard::Token;
 use super::{App, router};
 
 /// Where the API listens unless told otherwise.
-pub const DEFAULT_BIND: &str = "127.0.0.1:7080";
+pub const DEFAULT_BIND: &str = "127.0.0.1:8480";
 
 /// Bounds on what clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! The daemon as a whole: health, version, the running configuration and what the last reload said.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::config;
 
 /// How the daemon is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,15 +69,47 @@ pub struct Version {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fault {
-    /// The file.
+    /// The file, as it was given.
     pub file: String,
-    /// Line in it, from 1; none when the fault is in no one line (a missing table).
+    /// Line, from 1; none when the fault has no place in the file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<u32>,
-    /// Path of the key, for example `pools.residential.addresses[0]`; empty when the file could not be parsed.
-    pub key: String,
-    /// What is wrong, and what would be right.
-    pub detail: String,
+    /// Column in characters, from 1; none when the fault has no place in the file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub column: Option<u32>,
+    /// Key path, for example `pools.cgn.prefixes[1]`; empty when the fault has none.
+    pub path: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What would be right.
+    pub remedy: String,
+}
+
+impl From<&config::Fault> for Fault {
+    fn from(fault: &config::Fault) -> Self {
+        let place = |n: u32| (n > 0).then_some(n);
+        Self {
+            file: fault.file.clone(),
+            line: place(fault.line),
+            column: place(fault.column),
+            path: fault.path.clone(),
+            problem: fault.problem.clone(),
+            remedy: fault.remedy.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        for place in [self.line, self.column].into_iter().flatten() {
+            write!(f, ":{place}")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
+        }
+        write!(f, ": {}; {}", self.problem, self.remedy)
+    }
 }
 
 /// What a reload did.

@@ -1,171 +1,15 @@
-//! Metrics for Prometheus: one snapshot of the daemon, written in the OpenMetrics text format.
-//!
-//! Nothing is kept between scrapes: the counters live where they are counted, and a scrape reads them.
+//! Metrics of what packets go through: workers, pools, interfaces.
 
 use std::fmt;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
-use super::model::{ConfigSummary, Counter, Health, Interface, LinkState, Pool, Use, Version, Worker};
-
-/// What the text is.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Everything a scrape shows.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub version: Version,
-    pub config: ConfigSummary,
-    pub health: Health,
-    pub workers: Vec<Worker>,
-    pub interfaces: Vec<Interface>,
-    pub pools: Vec<Pool>,
-    pub counters: Vec<Counter>,
-}
-
-/// Writes the snapshot.
-pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("tandem");
-    registry.register_collector(Box::new(snapshot));
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry)?;
-    Ok(text)
-}
-
-type Label = (&'static str, String);
-
-/// One family after the other.
-struct Families<'a>(DescriptorEncoder<'a>);
-
-impl Families<'_> {
-    fn counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        unit: Option<&Unit>,
-        help: &str,
-        rows: impl Iterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in rows {
-            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn gauges<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        unit: Option<&Unit>,
-        help: &str,
-        rows: impl Iterator<Item = (L, f64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in rows {
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-}
-
-fn packets() -> Unit {
-    Unit::Other("packets".to_owned())
-}
+use super::Snapshot;
+use super::families::{Families, packets};
+use crate::api::model::{Interface, LinkState, Pool, Use, Worker};
 
 impl Snapshot {
-    fn system(&self, out: &mut Families<'_>) -> fmt::Result {
-        let versions = [
-            ("tandem", self.version.tandem.clone()),
-            ("dpdk", self.version.dpdk.clone()),
-        ];
-        out.0
-            .encode_descriptor("build", "What is running.", None, MetricType::Info)?
-            .encode_info(&versions)?;
-        let one = |value: f64| std::iter::once(([] as [Label; 0], value));
-        out.gauges(
-            "uptime",
-            Some(&Unit::Seconds),
-            "Time since start.",
-            one(self.health.uptime_s as f64),
-        )?;
-        let checks = self
-            .health
-            .checks
-            .iter()
-            .map(|c| ([("check", c.name.clone())], f64::from(c.ok)));
-        out.gauges(
-            "health_check_passed",
-            None,
-            "1 when the check passes, 0 when it fails.",
-            checks,
-        )?;
-        let generation = f64::from(self.config.generation);
-        out.gauges(
-            "config_generation",
-            None,
-            "Generation of the running configuration.",
-            one(generation),
-        )?;
-        let loaded = self.config.loaded_at_unix_s as f64;
-        out.gauges(
-            "config_loaded_timestamp",
-            Some(&Unit::Seconds),
-            "When it was loaded, Unix time.",
-            one(loaded),
-        )?;
-        let applied = self
-            .config
-            .last_reload
-            .iter()
-            .map(|r| ([] as [Label; 0], f64::from(r.applied)));
-        out.gauges(
-            "config_last_reload_applied",
-            None,
-            "1 when the last reload was applied, 0 when refused.",
-            applied,
-        )
-    }
-
-    fn counters(&self, out: &mut Families<'_>) -> fmt::Result {
-        let (drops, events): (Vec<_>, Vec<_>) = self.counters.iter().partition(|c| c.group.is_drop());
-        let drops = drops.into_iter().flat_map(|c| {
-            samples(c).map(move |(worker, n)| {
-                (
-                    [
-                        ("reason", c.name.clone()),
-                        ("kind", c.group.as_str().to_owned()),
-                        ("worker", worker),
-                    ],
-                    n,
-                )
-            })
-        });
-        out.counters("dropped", Some(&packets()), "Packets dropped, by reason.", drops)?;
-        let events = events.into_iter().flat_map(|c| {
-            samples(c).map(move |(worker, n)| {
-                (
-                    [
-                        ("event", c.name.clone()),
-                        ("group", c.group.as_str().to_owned()),
-                        ("worker", worker),
-                    ],
-                    n,
-                )
-            })
-        });
-        out.counters(
-            "events",
-            None,
-            "Everything else that is counted, by name.",
-            events,
-        )
-    }
-
-    fn workers(&self, out: &mut Families<'_>) -> fmt::Result {
+    pub(super) fn workers(&self, out: &mut Families<'_>) -> fmt::Result {
         let by = |field: fn(&Worker) -> u64| {
             self.workers
                 .iter()
@@ -260,7 +104,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn pools(&self, out: &mut Families<'_>) -> fmt::Result {
+    pub(super) fn pools(&self, out: &mut Families<'_>) -> fmt::Result {
         let ports = || {
             self.pools.iter().flat_map(|p| {
                 [("tcp", p.tcp_ports), ("udp", p.udp_ports), ("icmp", p.icmp_ids)]
@@ -326,7 +170,7 @@ impl Snapshot {
         )
     }
 
-    fn interfaces(&self, out: &mut Families<'_>) -> fmt::Result {
+    pub(super) fn interfaces(&self, out: &mut Families<'_>) -> fmt::Result {
         let label = |i: &Interface| [("interface", i.name.clone())];
         let up = self
             .interfaces
@@ -397,25 +241,3 @@ const TABLES: [Table; 4] = [
     ("subscribers", "Subscribers.", |w| w.subscribers),
     ("blocks", "Port blocks in subscribers' hands.", |w| w.blocks),
 ];
-
-/// The samples of a counter: one per worker, or one with an empty `worker`, which Prometheus reads as no label.
-fn samples(counter: &Counter) -> impl Iterator<Item = (String, u64)> {
-    let single = counter.workers.is_empty().then(|| (String::new(), counter.total));
-    counter
-        .workers
-        .iter()
-        .enumerate()
-        .map(|(worker, n)| (worker.to_string(), *n))
-        .chain(single)
-}
-
-impl Collector for Snapshot {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Families(encoder);
-        self.system(&mut out)?;
-        self.workers(&mut out)?;
-        self.interfaces(&mut out)?;
-        self.pools(&mut out)?;
-        self.counters(&mut out)
-    }
-}

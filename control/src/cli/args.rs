@@ -1,0 +1,280 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Tandem: ask and direct a running carrier-grade NAT.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "tandem",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Exit codes: 0 done, 1 refused or negative, 2 usage, 3 daemon not reachable.")]
+pub struct Cli {
+    /// Where the daemon's API is.
+    #[arg(long, global = true, env = "TANDEM_API", default_value_t = format!("http://{}", crate::api::DEFAULT_BIND), value_name = "URL")]
+    pub api: String,
+    /// File with the API's bearer token.
+    #[arg(long, global = true, env = "TANDEM_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Show state of the daemon.
+    Show(Show),
+    /// End something.
+    #[command(subcommand)]
+    Clear(Clear),
+    /// Let the daemon read its config file again. A file with faults changes nothing.
+    Reload,
+    /// Check a config file without a daemon: all faults to standard error.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What to end.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Clear {
+    /// End the sessions that match; needs a filter or --all.
+    Sessions {
+        /// Which.
+        #[command(flatten)]
+        filter: SessionFilter,
+        /// Every session.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// What to show, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// Print JSON as the API gives it instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to show.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to show.
+#[derive(Clone, Debug, Subcommand)]
+pub enum What {
+    /// Health; exit code 1 unless all checks pass.
+    Health,
+    /// Versions.
+    Version,
+    /// The running configuration in short, and what the last reload said.
+    Config,
+    /// Interfaces, their state and the ports' counters.
+    Interfaces,
+    /// Workers, their load and tables.
+    Workers,
+    /// Routes as the workers have them.
+    Routes {
+        /// Exactly this prefix.
+        #[arg(long)]
+        prefix: Option<String>,
+        /// Routes that cover this address; the last is the one used.
+        #[arg(long, value_name = "ADDRESS")]
+        covers: Option<String>,
+        /// Routes with a next hop by this interface.
+        #[arg(long)]
+        interface: Option<String>,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Neighbours on the links.
+    Neighbours,
+    /// Pools and their use.
+    Pools,
+    /// One subscriber: addresses, limits, blocks, sessions.
+    Subscriber {
+        /// Its inside address.
+        address: String,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Subscribers.
+    Subscribers {
+        /// Inside address.
+        #[arg(long, value_name = "ADDRESS")]
+        inside_address: Option<String>,
+        /// Paired public address.
+        #[arg(long, value_name = "ADDRESS")]
+        public_address: Option<String>,
+        /// Service set.
+        #[arg(long, value_name = "NAME")]
+        service_set: Option<String>,
+        /// Pool.
+        #[arg(long, value_name = "NAME")]
+        pool: Option<String>,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Sessions.
+    Sessions {
+        /// Which.
+        #[command(flatten)]
+        filter: SessionFilter,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+        /// Only count them.
+        #[arg(long, conflicts_with = "limit")]
+        count: bool,
+        /// Also service set, pool, worker, bytes and age.
+        #[arg(long)]
+        wide: bool,
+    },
+    /// Endpoint-independent mappings.
+    Mappings {
+        /// Protocol: a name or a number.
+        #[arg(long)]
+        protocol: Option<String>,
+        /// Inside port or ICMP id.
+        #[arg(long, value_name = "PORT")]
+        inside_port: Option<String>,
+        /// Which.
+        #[command(flatten)]
+        filter: BlockFilter,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Port blocks in subscribers' hands.
+    Blocks {
+        /// Which.
+        #[command(flatten)]
+        filter: BlockFilter,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// All named counters.
+    Counters {
+        /// Also those at zero.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Why packets were dropped.
+    Drops {
+        /// Also reasons at zero.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// How many rows.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Limit {
+    /// At most this many rows; 0 for all.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub limit: usize,
+}
+
+/// Which sessions.
+#[derive(Clone, Debug, Args)]
+pub struct SessionFilter {
+    /// Protocol: a name or a number.
+    #[arg(long)]
+    pub protocol: Option<String>,
+    /// Inside address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub inside_address: Option<String>,
+    /// Inside port or ICMP id.
+    #[arg(long, value_name = "PORT")]
+    pub inside_port: Option<String>,
+    /// Public address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub public_address: Option<String>,
+    /// Public port or ICMP id.
+    #[arg(long, value_name = "PORT")]
+    pub public_port: Option<String>,
+    /// Outside address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub outside_address: Option<String>,
+    /// Outside port.
+    #[arg(long, value_name = "PORT")]
+    pub outside_port: Option<String>,
+    /// Service set.
+    #[arg(long, value_name = "NAME")]
+    pub service_set: Option<String>,
+    /// Pool.
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
+}
+
+/// Which blocks, and most of which mappings.
+#[derive(Clone, Debug, Args)]
+pub struct BlockFilter {
+    /// Inside address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub inside_address: Option<String>,
+    /// Public address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub public_address: Option<String>,
+    /// Public port (for blocks: one inside the block).
+    #[arg(long, value_name = "PORT")]
+    pub public_port: Option<String>,
+    /// Service set.
+    #[arg(long, value_name = "NAME")]
+    pub service_set: Option<String>,
+    /// Pool.
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
+}
+
+/// Query parameters as the API takes them.
+pub type Pairs = Vec<(&'static str, String)>;
+
+/// Those that were given.
+pub fn given(pairs: &[(&'static str, &Option<String>)]) -> Pairs {
+    pairs
+        .iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| (*key, value.clone())))
+        .collect()
+}
+
+impl SessionFilter {
+    /// As query parameters. The daemon checks the values, so that both say the same of a wrong one.
+    pub fn pairs(&self) -> Pairs {
+        given(&[
+            ("protocol", &self.protocol),
+            ("inside-address", &self.inside_address),
+            ("inside-port", &self.inside_port),
+            ("public-address", &self.public_address),
+            ("public-port", &self.public_port),
+            ("outside-address", &self.outside_address),
+            ("outside-port", &self.outside_port),
+            ("service-set", &self.service_set),
+            ("pool", &self.pool),
+        ])
+    }
+}
+
+impl BlockFilter {
+    /// As query parameters.
+    pub fn pairs(&self) -> Pairs {
+        given(&[
+            ("inside-address", &self.inside_address),
+            ("public-address", &self.public_address),
+            ("public-port", &self.public_port),
+            ("service-set", &self.service_set),
+            ("pool", &self.pool),
+        ])
+    }
+}

@@ -1,0 +1,208 @@
+//! Tables of what packets go through: interfaces, workers, routes, neighbours, pools.
+
+use super::table::{Table, or_dash, percent};
+use crate::api::model::{Interface, LinkState, Neighbour, NextHop, Pool, Route, Use, Worker};
+
+/// Interfaces: what they are, then what their ports have counted.
+pub fn interfaces(rows: &[Interface]) -> Vec<Table> {
+    let mut what = Table::new(&[
+        "INTERFACE",
+        "STATE",
+        "DRIVER",
+        "MAC",
+        ">MTU",
+        ">VLAN",
+        "TAP",
+        "DEVICE",
+    ]);
+    let heads = [
+        "INTERFACE",
+        ">RX packets",
+        ">RX bytes",
+        ">ERRORS",
+        ">MISSED",
+        ">NO BUFFER",
+        ">TX packets",
+        ">TX bytes",
+        ">ERRORS",
+    ];
+    let mut counted = Table::new(&heads);
+    for i in rows {
+        let state = match (i.state, i.down_reason) {
+            (LinkState::Up, _) => "up".to_owned(),
+            (LinkState::Down, None) => "down".to_owned(),
+            (LinkState::Down, Some(reason)) => format!("down ({})", reason.as_str()),
+        };
+        what.row(vec![
+            i.name.clone(),
+            state,
+            i.driver.clone(),
+            i.mac.to_string(),
+            i.mtu.to_string(),
+            or_dash(&i.vlan),
+            i.tap.clone(),
+            i.device.clone(),
+        ]);
+        let c = &i.counters;
+        let numbers = [
+            c.rx_packets,
+            c.rx_bytes,
+            c.rx_errors,
+            c.rx_missed,
+            c.rx_no_buffer,
+            c.tx_packets,
+            c.tx_bytes,
+            c.tx_errors,
+        ];
+        counted.row(
+            std::iter::once(i.name.clone())
+                .chain(numbers.iter().map(u64::to_string))
+                .collect(),
+        );
+    }
+    vec![what, counted]
+}
+
+fn used_of(n: Use) -> String {
+    format!("{}/{}", n.used, n.total)
+}
+
+/// Workers: their load, then their tables.
+pub fn workers(rows: &[Worker]) -> Vec<Table> {
+    let mut load = Table::new(&[
+        ">WORKER",
+        ">CORE",
+        "STATE",
+        ">HEARTBEAT ms ago",
+        ">BUSY %",
+        ">RX packets",
+        ">TX packets",
+        ">HANDED OVER",
+        ">DROPPED",
+    ]);
+    let mut tables = Table::new(&[
+        ">WORKER",
+        ">SESSIONS",
+        ">MAPPINGS",
+        ">SUBSCRIBERS",
+        ">BLOCKS",
+        ">CREATED sessions",
+    ]);
+    for w in rows {
+        load.row(vec![
+            w.id.to_string(),
+            w.core.to_string(),
+            if w.stalled { "STALLED" } else { "running" }.to_owned(),
+            w.heartbeat_age_ms.to_string(),
+            format!("{:.1}", w.busy_percent),
+            w.rx_packets.to_string(),
+            w.tx_packets.to_string(),
+            w.handed_over_packets.to_string(),
+            w.dropped_packets.to_string(),
+        ]);
+        tables.row(vec![
+            w.id.to_string(),
+            used_of(w.sessions),
+            used_of(w.mappings),
+            used_of(w.subscribers),
+            used_of(w.blocks),
+            w.sessions_created.to_string(),
+        ]);
+    }
+    vec![load, tables]
+}
+
+fn hop(hop: &NextHop) -> String {
+    let mut text = match hop.gateway {
+        Some(gateway) => format!("{gateway} {}", hop.interface),
+        None => hop.interface.clone(),
+    };
+    if hop.weight != 1 {
+        text.push_str(&format!(" weight {}", hop.weight));
+    }
+    if !hop.usable {
+        text.push_str(" (down)");
+    }
+    text
+}
+
+/// Routes.
+pub fn routes(rows: &[Route]) -> Table {
+    let mut table = Table::new(&["PREFIX", "ACTION", "PROTOCOL", ">METRIC", "NEXT HOPS"]);
+    for route in rows {
+        let hops: Vec<String> = route.next_hops.iter().map(hop).collect();
+        table.row(vec![
+            route.prefix.to_string(),
+            route.action.as_str().to_owned(),
+            route.protocol.clone(),
+            route.metric.to_string(),
+            hops.join(", "),
+        ]);
+    }
+    table
+}
+
+/// Neighbours.
+pub fn neighbours(rows: &[Neighbour]) -> Table {
+    let mut table = Table::new(&["ADDRESS", "INTERFACE", "STATE", "MAC", ">QUEUED packets"]);
+    for n in rows {
+        table.row(vec![
+            n.address.to_string(),
+            n.interface.clone(),
+            n.state.as_str().to_owned(),
+            or_dash(&n.mac),
+            n.queued_packets.to_string(),
+        ]);
+    }
+    table
+}
+
+/// Pools: what they are, then how full.
+pub fn pools(rows: &[Pool]) -> Vec<Table> {
+    let mut what = Table::new(&[
+        "POOL",
+        "STATE",
+        ">ADDRESSES",
+        "PORTS",
+        ">BLOCK SIZE",
+        ">SUBSCRIBERS",
+        ">REFUSED",
+        "SERVICE SETS",
+    ]);
+    let mut full = Table::new(&[
+        "POOL",
+        ">TCP used",
+        ">%",
+        ">UDP used",
+        ">%",
+        ">ICMP used",
+        ">%",
+        ">BLOCKS",
+        ">EXTENTS",
+    ]);
+    for pool in rows {
+        what.row(vec![
+            pool.name.clone(),
+            if pool.drain { "draining" } else { "active" }.to_owned(),
+            pool.addresses.to_string(),
+            format!("{}-{}", pool.first_port, pool.last_port),
+            or_dash(&pool.block_size),
+            pool.subscribers.to_string(),
+            pool.refused.to_string(),
+            pool.service_sets.join(", "),
+        ]);
+        let mut cells = vec![pool.name.clone()];
+        for ports in [pool.tcp_ports, pool.udp_ports, pool.icmp_ids] {
+            cells.push(ports.used.to_string());
+            cells.push(percent(ports.used, ports.total));
+        }
+        cells.push(if pool.block_size.is_some() {
+            used_of(pool.blocks)
+        } else {
+            "-".to_owned()
+        });
+        cells.push(used_of(pool.extents));
+        full.row(cells);
+    }
+    vec![what, full]
+}

@@ -1,0 +1,197 @@
+//! Tables of the workers' tables: sessions, mappings, blocks, subscribers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::table::{Table, or_dash};
+use crate::api::model::{Block, Mapping, Session, Subscriber, SubscriberDetail};
+
+fn endpoint(address: IpAddr, port: u16) -> String {
+    SocketAddr::new(address, port).to_string()
+}
+
+/// Sessions; `wide` adds what does not fit into 100 columns.
+pub fn sessions(rows: &[Session], wide: bool) -> Table {
+    let mut heads = vec![
+        "PROTO",
+        "STATE",
+        "INSIDE",
+        "PUBLIC",
+        "OUTSIDE",
+        ">OUT pkts",
+        ">IN pkts",
+        ">IDLE s",
+        ">OF s",
+    ];
+    if wide {
+        heads.extend([
+            ">OUT bytes",
+            ">IN bytes",
+            ">AGE s",
+            ">WORKER",
+            ">TERM",
+            "SERVICE SET",
+            "POOL",
+        ]);
+    }
+    let mut table = Table::new(&heads);
+    for s in rows {
+        let mut cells = vec![
+            s.protocol.clone(),
+            s.state.clone(),
+            endpoint(s.inside_address, s.inside_port),
+            endpoint(s.public_address, s.public_port),
+            endpoint(s.outside_address, s.outside_port),
+            s.packets_out.to_string(),
+            s.packets_in.to_string(),
+            s.idle_s.to_string(),
+            s.timeout_s.to_string(),
+        ];
+        if wide {
+            cells.extend([
+                s.bytes_out.to_string(),
+                s.bytes_in.to_string(),
+                s.age_s.to_string(),
+                s.worker.to_string(),
+                s.term.to_string(),
+                or_dash(&s.service_set),
+                or_dash(&s.pool),
+            ]);
+        }
+        table.row(cells);
+    }
+    table
+}
+
+/// Mappings.
+pub fn mappings(rows: &[Mapping]) -> Table {
+    let mut table = Table::new(&[
+        "PROTO",
+        "INSIDE",
+        "PUBLIC",
+        ">SESSIONS",
+        ">WORKER",
+        "SERVICE SET",
+        "POOL",
+    ]);
+    for m in rows {
+        table.row(vec![
+            m.protocol.clone(),
+            endpoint(m.inside_address, m.inside_port),
+            endpoint(m.public_address, m.public_port),
+            m.sessions.to_string(),
+            m.worker.to_string(),
+            or_dash(&m.service_set),
+            or_dash(&m.pool),
+        ]);
+    }
+    table
+}
+
+/// Port blocks.
+pub fn blocks(rows: &[Block]) -> Table {
+    let heads = [
+        "SUBSCRIBER",
+        "PUBLIC",
+        "PORTS",
+        ">USED ports",
+        "ACTIVE",
+        ">AGE s",
+        ">WORKER",
+        "SERVICE SET",
+        "POOL",
+    ];
+    let mut table = Table::new(&heads);
+    for b in rows {
+        table.row(vec![
+            b.inside_address.to_string(),
+            b.public_address.to_string(),
+            format!("{}-{}", b.first_port, b.last_port),
+            b.used_ports.to_string(),
+            if b.active { "yes" } else { "no" }.to_owned(),
+            b.age_s.to_string(),
+            b.worker.to_string(),
+            or_dash(&b.service_set),
+            or_dash(&b.pool),
+        ]);
+    }
+    table
+}
+
+/// Subscribers.
+pub fn subscribers(rows: &[Subscriber]) -> Table {
+    let heads = [
+        "SUBSCRIBER",
+        "PUBLIC",
+        ">SESSIONS",
+        ">TCP ports",
+        ">UDP ports",
+        ">ICMP ids",
+        ">BLOCKS",
+        ">REFUSED",
+        "SERVICE SET",
+        "POOL",
+    ];
+    let mut table = Table::new(&heads);
+    for s in rows {
+        table.row(vec![
+            s.inside_address.to_string(),
+            or_dash(&s.public_address),
+            s.sessions.to_string(),
+            s.tcp_ports.to_string(),
+            s.udp_ports.to_string(),
+            s.icmp_ids.to_string(),
+            s.blocks.to_string(),
+            s.refused.to_string(),
+            or_dash(&s.service_set),
+            or_dash(&s.pool),
+        ]);
+    }
+    table
+}
+
+fn limit(value: u32) -> String {
+    if value == 0 {
+        "none".to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// One subscriber: itself, its limits, its blocks, its sessions.
+pub fn subscriber(detail: &SubscriberDetail) -> Vec<Table> {
+    let heads = [
+        "LIMITS IN",
+        ">SESSIONS",
+        ">SESSIONS/s",
+        ">PORTS",
+        ">TCP ports",
+        ">UDP ports",
+        ">ICMP ids",
+    ];
+    let mut limits = Table::new(&heads);
+    for (set, l) in detail
+        .subscribers
+        .iter()
+        .filter_map(|s| s.limits.map(|l| (&s.service_set, l)))
+    {
+        let values = [
+            l.max_sessions,
+            l.max_session_rate,
+            l.max_ports,
+            l.max_tcp_ports,
+            l.max_udp_ports,
+            l.max_icmp_ids,
+        ];
+        limits.row(
+            std::iter::once(or_dash(set))
+                .chain(values.into_iter().map(limit))
+                .collect(),
+        );
+    }
+    vec![
+        subscribers(&detail.subscribers),
+        limits,
+        blocks(&detail.blocks),
+        sessions(&detail.sessions.rows, false),
+    ]
+}
