@@ -12,12 +12,10 @@
 /// Folds a sum of 16-bit words into 16 bits, end-around carries included. Zero only for a sum of zero.
 #[inline(always)]
 const fn fold(sum: u64) -> u16 {
-    // 64 -> at most 33 bits, -> at most 18 bits, -> at most 17 bits, -> 16 bits.
-    let s = (sum & 0xffff_ffff) + (sum >> 32);
-    let s = (s & 0xffff) + ((s >> 16) & 0xffff) + (s >> 32);
-    let s = (s & 0xffff) + (s >> 16);
-    let s = (s & 0xffff) + (s >> 16);
-    s as u16
+    // Adding a word to itself with its halves swapped leaves, in the upper half, the sum of both halves and the
+    // carry out of the lower one: one end-around fold.
+    let half = (sum.wrapping_add(sum.rotate_right(32)) >> 32) as u32;
+    (half.wrapping_add(half.rotate_right(16)) >> 16) as u16
 }
 
 /// Sum of the 16-bit words of `data` in the machine's own byte order; an odd last byte is padded with zero.

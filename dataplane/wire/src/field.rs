@@ -15,3 +15,13 @@ pub(crate) fn put_u16(data: &mut [u8], offset: usize, value: u16) -> Option<()> 
     *data.get_mut(offset..)?.first_chunk_mut::<2>()? = value.to_be_bytes();
     Some(())
 }
+
+/// Copies `from` over `to`; `None` (and nothing written) when their lengths differ.
+#[inline(always)]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> Option<()> {
+    if to.len() != from.len() {
+        return None;
+    }
+    to.copy_from_slice(from);
+    Some(())
+}

@@ -8,6 +8,7 @@
 //! offsets go on from its own, and its MF stays on the last piece.
 
 use crate::error::ParseError;
+use crate::field::copy;
 use crate::ipv4::{self, Ipv4, Ipv4Mut};
 
 /// Octets of the smallest MTU an IPv4 link may have (RFC 791).
@@ -121,18 +122,19 @@ impl<'a> Fragmenter<'a> {
         let data = self.ip.packet().get(piece.range.clone())?;
         let out = out.get_mut(..len)?;
         let total_len = u16::try_from(len).ok()?;
-        out.get_mut(header_len..)?.copy_from_slice(data);
+        copy(out.get_mut(header_len..)?, data)?;
         if piece.first {
-            out.get_mut(..header_len)?.copy_from_slice(self.ip.header());
+            copy(out.get_mut(..header_len)?, self.ip.header())?;
         } else {
-            out.get_mut(..ipv4::HEADER_LEN)?
-                .copy_from_slice(self.ip.header().get(..ipv4::HEADER_LEN)?);
+            copy(
+                out.get_mut(..ipv4::HEADER_LEN)?,
+                self.ip.header().get(..ipv4::HEADER_LEN)?,
+            )?;
             let options = self.copied.get(..self.copied_len)?;
-            out.get_mut(ipv4::HEADER_LEN..header_len)?
-                .copy_from_slice(options);
+            copy(out.get_mut(ipv4::HEADER_LEN..header_len)?, options)?;
             *out.first_mut()? = 0x40 | (header_len / 4) as u8;
         }
-        out.get_mut(2..4)?.copy_from_slice(&total_len.to_be_bytes());
+        copy(out.get_mut(2..4)?, &total_len.to_be_bytes())?;
         let mut ip = Ipv4Mut::new_checked(out).ok()?;
         ip.set_fragment(self.ip.dont_fragment(), piece.more, piece.offset);
         ip.fill_checksum();
@@ -263,7 +265,9 @@ impl<const N: usize> Coverage<N> {
             .pieces
             .get_mut(place..=self.count)
             .ok_or(ReassemblyError::TooMany)?;
-        room.rotate_right(1);
+        if let [_, ..] = room {
+            room.rotate_right(1);
+        }
         if let Some(slot) = room.first_mut() {
             *slot = (offset, end);
         }

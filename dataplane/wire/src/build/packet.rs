@@ -9,6 +9,7 @@
 
 use crate::checksum::{checksum, pseudo_v4};
 use crate::ethernet::{self, Mac, Tag};
+use crate::field::copy;
 use crate::ipv4::{self, Ipv4Mut};
 use crate::{icmp, tcp, udp};
 
@@ -323,11 +324,9 @@ impl<'a> PacketBuilder<'a> {
             .get_mut(self.ether_len()..)?
             .get_mut(..usize::from(total_len))?;
         let header_len = ipv4::HEADER_LEN + options;
-        l3.get_mut(..4)?
-            .copy_from_slice(&[0x40 | (header_len / 4) as u8, self.tos, 0, 0]);
-        l3.get_mut(2..4)?.copy_from_slice(&total_len.to_be_bytes());
-        l3.get_mut(ipv4::HEADER_LEN..header_len)?
-            .copy_from_slice(self.ip_options);
+        copy(l3.get_mut(..4)?, &[0x40 | (header_len / 4) as u8, self.tos, 0, 0])?;
+        copy(l3.get_mut(2..4)?, &total_len.to_be_bytes())?;
+        copy(l3.get_mut(ipv4::HEADER_LEN..header_len)?, self.ip_options)?;
         let mut ip = Ipv4Mut::new_checked(l3).ok()?;
         ip.set_id(self.id);
         ip.set_fragment(self.dont_fragment, self.more_fragments, self.offset);
@@ -344,7 +343,7 @@ impl<'a> PacketBuilder<'a> {
     fn write_l4(&self, l4: &mut [u8]) -> Option<()> {
         let len = u16::try_from(l4.len()).ok()?;
         let data_at = l4.len().checked_sub(self.data.len())?;
-        l4.get_mut(data_at..)?.copy_from_slice(self.data);
+        copy(l4.get_mut(data_at..)?, self.data)?;
         match self.payload {
             Payload::Udp {
                 sport,
@@ -360,7 +359,7 @@ impl<'a> PacketBuilder<'a> {
                     let sum = pseudo_v4(self.src, self.dst, ipv4::UDP, len)
                         .slice(l4)
                         .finish_udp();
-                    l4.get_mut(6..8)?.copy_from_slice(&sum.to_be_bytes());
+                    copy(l4.get_mut(6..8)?, &sum.to_be_bytes())?;
                 }
             }
             Payload::Tcp {
@@ -375,7 +374,7 @@ impl<'a> PacketBuilder<'a> {
                 if options.len() > 40 || !options.len().is_multiple_of(4) {
                     return None;
                 }
-                l4.get_mut(tcp::HEADER_LEN..data_at)?.copy_from_slice(options);
+                copy(l4.get_mut(tcp::HEADER_LEN..data_at)?, options)?;
                 let head = l4.first_chunk_mut::<{ tcp::HEADER_LEN }>()?;
                 [head[0], head[1]] = sport.to_be_bytes();
                 [head[2], head[3]] = dport.to_be_bytes();
@@ -386,7 +385,7 @@ impl<'a> PacketBuilder<'a> {
                 [head[14], head[15]] = window.to_be_bytes();
                 [head[16], head[17], head[18], head[19]] = [0; 4];
                 let sum = pseudo_v4(self.src, self.dst, ipv4::TCP, len).slice(l4).finish();
-                l4.get_mut(16..18)?.copy_from_slice(&sum.to_be_bytes());
+                copy(l4.get_mut(16..18)?, &sum.to_be_bytes())?;
             }
             Payload::Icmp {
                 icmp_type,
@@ -397,7 +396,7 @@ impl<'a> PacketBuilder<'a> {
                 [head[0], head[1], head[2], head[3]] = [icmp_type, code, 0, 0];
                 [head[4], head[5], head[6], head[7]] = word.to_be_bytes();
                 let sum = checksum(l4);
-                l4.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
+                copy(l4.get_mut(2..4)?, &sum.to_be_bytes())?;
             }
             Payload::Raw { .. } => {}
         }
