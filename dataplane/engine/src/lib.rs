@@ -3,8 +3,22 @@
 //! No DPDK, no clock, no I/O: time and randomness come in from the caller, so the same code runs in the worker, in the
 //! tests and in the simulator.
 
+pub mod claims;
 pub mod drop_reason;
+pub mod engine;
+pub mod hash;
+pub mod index;
+pub mod mapping;
+pub mod mem;
+pub mod packet;
+pub mod ports;
 pub mod program;
 pub mod public_space;
+pub mod session;
+pub mod slab;
+pub mod steer;
+pub mod subscriber;
+pub mod tcp_state;
 pub mod ticks;
 pub mod view;
+pub mod wheel;

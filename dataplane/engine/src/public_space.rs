@@ -42,7 +42,11 @@ pub struct OwnerChunk {
 
 impl OwnerChunk {
     fn new() -> Self {
-        Self { owners: Box::new(std::array::from_fn(|_| std::array::from_fn(|_| AtomicU8::new(OWNER_FREE)))) }
+        Self {
+            owners: Box::new(std::array::from_fn(|_| {
+                std::array::from_fn(|_| AtomicU8::new(OWNER_FREE))
+            })),
+        }
     }
 }
 
@@ -87,7 +91,11 @@ impl PublicSpace {
             for range in &pool.addresses {
                 for prefix in (range.first >> 8)..=(range.last >> 8) {
                     let number = chunks.iter().position(|c| c.prefix == prefix).unwrap_or_else(|| {
-                        chunks.push(Chunk { prefix, pools: Box::new([NONE; 256]), owners: Arc::new(OwnerChunk::new()) });
+                        chunks.push(Chunk {
+                            prefix,
+                            pools: Box::new([NONE; 256]),
+                            owners: Arc::new(OwnerChunk::new()),
+                        });
                         chunks.len() - 1
                     });
                     for octet in 0..256u32 {
@@ -122,7 +130,10 @@ impl PublicSpace {
             let chunk = self.chunks.get(number as usize)?;
             if chunk.prefix == prefix {
                 let pool = chunk.pools[(address & 0xff) as usize];
-                return (pool != NONE).then_some(PublicAddress { index: number << 8 | (address & 0xff), pool });
+                return (pool != NONE).then_some(PublicAddress {
+                    index: number << 8 | (address & 0xff),
+                    pool,
+                });
             }
             slot = (slot + 1) & self.mask;
         }
@@ -133,7 +144,10 @@ impl PublicSpace {
     #[must_use]
     pub fn address(&self, index: AddressIndex) -> Option<(u32, PoolId)> {
         let chunk = self.chunks.get((index >> 8) as usize)?;
-        Some((chunk.prefix << 8 | (index & 0xff), chunk.pools[(index & 0xff) as usize]))
+        Some((
+            chunk.prefix << 8 | (index & 0xff),
+            chunk.pools[(index & 0xff) as usize],
+        ))
     }
 
     /// One more than the largest index.
@@ -150,18 +164,23 @@ impl PublicSpace {
     #[inline]
     #[must_use]
     pub fn owner(&self, index: AddressIndex, extent: usize) -> u8 {
-        self.cell(index, extent).map_or(OWNER_FREE, |c| c.load(Ordering::Acquire))
+        self.cell(index, extent)
+            .map_or(OWNER_FREE, |c| c.load(Ordering::Acquire))
     }
 
     /// Takes a free extent for `worker`. Rare (once per 4096 ports), and the only atomic exchange of the allocator.
     pub fn acquire(&self, index: AddressIndex, extent: usize, worker: u8) -> bool {
-        self.cell(index, extent)
-            .is_some_and(|c| c.compare_exchange(OWNER_FREE, worker, Ordering::AcqRel, Ordering::Acquire).is_ok())
+        self.cell(index, extent).is_some_and(|c| {
+            c.compare_exchange(OWNER_FREE, worker, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        })
     }
 
     /// Gives back an extent that `worker` owns. False when it did not.
     pub fn release(&self, index: AddressIndex, extent: usize, worker: u8) -> bool {
-        self.cell(index, extent)
-            .is_some_and(|c| c.compare_exchange(worker, OWNER_FREE, Ordering::AcqRel, Ordering::Acquire).is_ok())
+        self.cell(index, extent).is_some_and(|c| {
+            c.compare_exchange(worker, OWNER_FREE, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        })
     }
 }

@@ -268,6 +268,14 @@ impl Query {
             Ask::Subscribers => rows.subscribers.reserve_exact(limit),
             Ask::ClearSessions | Ask::CountSessions => {}
         }
-        Self { ask, filter, cursor, done: false, end: false, matched: 0, rows }
+        Self {
+            ask,
+            filter,
+            cursor,
+            done: false,
+            end: false,
+            matched: 0,
+            rows,
+        }
     }
 }

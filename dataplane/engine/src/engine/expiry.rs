@@ -1,0 +1,197 @@
+//! How sessions end: by time, by command, or because a reload took away what they stand on. And everything that is
+//! done a little at a time between bursts.
+
+use super::Engine;
+use crate::ports::PortClass;
+use crate::program::Pool;
+use crate::session::{
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, KIND_FREE, NO_RECORD,
+};
+use crate::ticks::Ticks;
+
+/// Slots looked at per call while a purge runs.
+const PURGE_STEP: u32 = 256;
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// Idle for its timeout.
+    Expired,
+    /// An operator cleared it.
+    Cleared,
+    /// A reload took its public address or its service set away.
+    Purged,
+}
+
+impl Engine {
+    /// Does what time asks for: ends at most `budget` sessions that timed out, moves port blocks' timers, goes on with a
+    /// purge. Call it every few bursts, and when idle.
+    pub fn maintain(&mut self, now: Ticks, budget: usize) {
+        self.now = self.now.max(now);
+        for _ in 0..budget {
+            let Some(number) = self.wheel.expire_one(self.sessions.links(), self.now) else {
+                break;
+            };
+            let deadline = self.deadline(number);
+            if deadline.0 <= self.now.0 {
+                self.end_unlinked(number, EndReason::Expired);
+            } else {
+                self.wheel.insert(self.sessions.links(), number, deadline);
+            }
+        }
+        if let Some(subscriber) = self.ports.tick(&self.program, &mut self.subscribers, self.now) {
+            self.drop_subscriber_if_idle(subscriber);
+        }
+        if self.purge != NO_RECORD {
+            self.purge_step();
+        }
+    }
+
+    /// Whether a purge is still under way.
+    #[must_use]
+    pub fn is_purging(&self) -> bool {
+        self.purge != NO_RECORD
+    }
+
+    /// When a session times out if no packet comes.
+    pub(super) fn deadline(&self, number: u32) -> Ticks {
+        let Some(hot) = self.sessions.hot(number) else {
+            return self.now;
+        };
+        let timeout = self
+            .set_plan(hot.service_set)
+            .map_or(0, |p| p.timeouts[usize::from(hot.timer) % p.timeouts.len()]);
+        Ticks(hot.last_seen).plus(Ticks(timeout))
+    }
+
+    fn purge_step(&mut self) {
+        let end = self
+            .sessions
+            .high_water()
+            .min(self.purge.saturating_add(PURGE_STEP));
+        for number in self.purge..end {
+            if self.sessions.hot(number).is_some_and(|h| h.kind != KIND_FREE) && self.has_lost_ground(number)
+            {
+                self.end(number, EndReason::Purged);
+            }
+        }
+        self.purge = if end >= self.sessions.high_water() {
+            NO_RECORD
+        } else {
+            end
+        };
+    }
+
+    /// Whether a session's service set is gone, or its public address is in another pool than it was taken from.
+    fn has_lost_ground(&self, number: u32) -> bool {
+        let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
+            return false;
+        };
+        if self.set_plan(hot.service_set).is_none() {
+            return true;
+        }
+        let address = hot.tuples[Direction::In as usize].dst;
+        let now_in = self.program.public_space.find(address).map(|f| f.pool);
+        now_in != Some(cold.pool)
+    }
+
+    /// Ends a session that is linked in the wheel.
+    pub(super) fn end(&mut self, number: u32, reason: EndReason) {
+        self.wheel.remove(self.sessions.links(), number);
+        self.end_unlinked(number, reason);
+    }
+
+    /// Ends a session that has left the wheel: out of the index, its port, mapping and subscriber updated.
+    pub(super) fn end_unlinked(&mut self, number: u32, reason: EndReason) {
+        let (Some(hot), Some(cold)) = (
+            self.sessions.hot(number).copied(),
+            self.sessions.cold(number).copied(),
+        ) else {
+            return;
+        };
+        let [out, back] = hot.tuples;
+        let place = self
+            .sessions
+            .place(&out, hot.protocol, Direction::Out, hot.service_set);
+        self.sessions.leave(place, number);
+        let place = self.sessions.place(&back, hot.protocol, Direction::In, 0);
+        self.sessions.leave(place, number);
+        if hot.flags & FLAG_ADDRESS_ENTRY != 0 {
+            let place = self.sessions.address_place(&back, hot.protocol);
+            self.sessions.leave(place, number);
+        }
+        if hot.flags & FLAG_ADDRESS_ONLY != 0 {
+            self.config
+                .claims
+                .release(back.dst, back.src, hot.protocol, self.config.worker);
+        }
+        self.sessions.free(number);
+        match reason {
+            EndReason::Expired => self.counters.sessions_expired += 1,
+            EndReason::Cleared => self.counters.sessions_cleared += 1,
+            EndReason::Purged => self.counters.sessions_purged += 1,
+        }
+        if hot.flags & FLAG_OWNS_PORT != 0 {
+            self.release_port(cold.anchor, hot.protocol, back.dport, cold.subscriber);
+        } else if hot.flags & FLAG_ADDRESS_ONLY == 0 {
+            if let Some(mapping) = self.mappings.get_mut(cold.anchor) {
+                mapping.sessions -= 1;
+            }
+            self.drop_mapping_if_unused(cold.anchor);
+        }
+        if let Some(subscriber) = self.subscribers.get_mut(cold.subscriber) {
+            subscriber.sessions -= 1;
+        }
+        self.drop_subscriber_if_idle(cold.subscriber);
+    }
+
+    pub(super) fn drop_mapping_if_unused(&mut self, number: u32) {
+        let Some(mapping) = self.mappings.get(number).filter(|m| m.sessions == 0).copied() else {
+            return;
+        };
+        self.mappings.remove(number);
+        self.counters.mappings_ended += 1;
+        self.release_port(
+            mapping.address_index,
+            mapping.protocol,
+            mapping.public_port,
+            mapping.subscriber,
+        );
+    }
+
+    pub(super) fn release_port(&mut self, address_index: u32, protocol: u8, port: u16, subscriber: u32) {
+        let Some(class) = PortClass::of_protocol(protocol) else {
+            return;
+        };
+        let space = &self.program.public_space;
+        let pool: Option<&Pool> = space.address(address_index).and_then(|(_, id)| {
+            self.program
+                .pools
+                .get(usize::from(*self.pools.get(usize::from(id))?))
+        });
+        let subscribers = &mut self.subscribers;
+        let released = self.ports.release(
+            space,
+            pool,
+            address_index,
+            class,
+            port,
+            subscriber,
+            subscribers,
+            self.now,
+        );
+        if !released {
+            self.counters.port_release_mismatch += 1;
+        }
+    }
+
+    pub(super) fn drop_subscriber_if_idle(&mut self, number: u32) {
+        let Some(subscriber) = self.subscribers.get(number).filter(|s| s.is_idle()).copied() else {
+            return;
+        };
+        if subscriber.paired != NO_RECORD {
+            self.ports.unpair(subscriber.paired, subscriber.pool);
+        }
+        self.subscribers.remove_if_idle(number);
+    }
+}

@@ -1,0 +1,359 @@
+//! One worker's engine: its tables, and the way of a burst through them.
+//!
+//! ```text
+//!   hash, ask for the index line      }
+//!   find the candidate, ask for it    }  for all packets of the burst, then the next line: the memory's latency overlaps
+//!   compare, translate                }
+//!   the rest: new sessions, packets from outside without one, ICMP errors       (first_packet.rs, inbound.rs, icmp.rs)
+//! ```
+
+mod expiry;
+mod first_packet;
+mod icmp;
+mod inbound;
+mod query;
+mod translate;
+
+use std::sync::Arc;
+
+use tandem_wire::l4::L4;
+
+pub use expiry::EndReason;
+
+use crate::claims::Claims;
+use crate::hash::{HashKeys, Rng};
+use crate::mapping::MappingTable;
+use crate::mem::OutOfMemory;
+use crate::packet::{Desc, Packet, Router, Side, Verdict};
+use crate::ports::{BlockEvent, PortAllocator};
+use crate::program::{NONE, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes};
+use crate::session::{Direction, NO_RECORD, SessionTable, Tuple4};
+use crate::subscriber::SubscriberTable;
+use crate::tcp_state::TimerClass;
+use crate::ticks::Ticks;
+use crate::view::PoolUse;
+use crate::wheel::Wheel;
+
+/// Packets in one burst, at most.
+pub const MAX_BURST: usize = 64;
+
+/// What an engine is made from.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Its number, 0..workers.
+    pub worker: u8,
+    /// How many there are.
+    pub workers: u8,
+    /// Sizes for the chassis; this worker takes its share.
+    pub sizes: TableSizes,
+    /// Extents of 4096 ports this worker may own at once.
+    pub max_extents: u32,
+    /// Randomness from the system.
+    pub seed: u64,
+    /// Shared by all workers.
+    pub claims: Arc<Claims>,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
+        /// What the engine did, in numbers that only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters { $($(#[doc = $doc])+ pub $field: u64,)+ }
+
+        impl Counters {
+            /// Counter names, in the order of [`Counters::values`].
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+            /// What they mean, in the same order.
+            pub const HELP: &'static [&'static str] = &[$(concat!($($doc,)+),)+];
+            /// Their values.
+            #[must_use]
+            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$field,)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets translated on their way out.
+    translated_out = "translated-out",
+    /// Packets translated on their way in.
+    translated_in = "translated-in",
+    /// ICMP errors translated, either way.
+    translated_icmp_errors = "translated-icmp-errors",
+    /// Packets sent round by hairpinning.
+    hairpinned = "hairpinned",
+    /// Sessions made by packets from inside.
+    sessions_created_out = "sessions-created-out",
+    /// Sessions made by packets from outside.
+    sessions_created_in = "sessions-created-in",
+    /// Sessions that timed out.
+    sessions_expired = "sessions-expired",
+    /// Sessions ended by an operator.
+    sessions_cleared = "sessions-cleared",
+    /// Sessions ended because a reload took their public address or service set away.
+    sessions_purged = "sessions-purged",
+    /// Endpoint-independent mappings made.
+    mappings_created = "mappings-created",
+    /// Endpoint-independent mappings ended.
+    mappings_ended = "mappings-ended",
+    /// MSS options clamped.
+    mss_clamped = "mss-clamped",
+    /// Allocator and table disagreed about a port: a defect, please report it.
+    port_release_mismatch = "port-release-mismatch",
+}
+
+/// A service set, laid out for the packet way.
+#[derive(Clone, Debug)]
+struct SetPlan {
+    /// Position in the program.
+    position: usize,
+    timeouts: [u32; TimerClass::COUNT],
+    refresh_inbound: bool,
+    mss_clamp: u16,
+}
+
+/// One worker's engine.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    program: Arc<Program>,
+    /// Plans by service set id.
+    sets: Vec<Option<SetPlan>>,
+    /// Position of a pool in the program by pool id, `NONE` when it has none.
+    pools: Vec<u16>,
+    sessions: SessionTable,
+    mappings: MappingTable,
+    subscribers: SubscriberTable,
+    ports: PortAllocator,
+    wheel: Wheel,
+    now: Ticks,
+    counters: Counters,
+    /// Slot the purge after a reload has come to; `NO_RECORD` when there is none.
+    purge: u32,
+}
+
+impl Engine {
+    /// Takes all memory the engine will ever use.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when the kernel refuses it.
+    pub fn new(config: EngineConfig, program: Arc<Program>) -> Result<Self, OutOfMemory> {
+        let share = |total: u32| total.div_ceil(u32::from(config.workers.max(1)));
+        let mut rng = Rng::new(config.seed);
+        let mut engine = Self {
+            sessions: SessionTable::new(share(config.sizes.max_sessions), HashKeys::new(rng.draw()))?,
+            mappings: MappingTable::new(share(config.sizes.max_mappings), HashKeys::new(rng.draw()))?,
+            subscribers: SubscriberTable::new(
+                share(config.sizes.max_subscribers),
+                HashKeys::new(rng.draw()),
+            )?,
+            ports: PortAllocator::new(
+                config.worker,
+                config.workers,
+                config.max_extents,
+                share(config.sizes.max_blocks),
+                rng.draw(),
+            )?,
+            wheel: Wheel::new(Ticks::ZERO),
+            sets: Vec::new(),
+            pools: Vec::new(),
+            now: Ticks::ZERO,
+            counters: Counters::default(),
+            purge: NO_RECORD,
+            program: Arc::clone(&program),
+            config,
+        };
+        engine.apply(program);
+        Ok(engine)
+    }
+
+    /// Takes up a new program between two bursts. Sessions live on, except those whose public address or service set is
+    /// gone or moved: they are ended by and by ([`Engine::maintain`]), and their ports serve nobody until then.
+    pub fn apply(&mut self, program: Arc<Program>) {
+        self.sets.clear();
+        for (position, set) in program.service_sets.iter().enumerate() {
+            let at = usize::from(set.id);
+            if self.sets.len() <= at {
+                self.sets.resize(at + 1, None);
+            }
+            self.sets[at] = Some(SetPlan {
+                position,
+                timeouts: timeouts(set),
+                refresh_inbound: set.refresh == crate::program::RefreshDirection::Both,
+                mss_clamp: set.tcp.mss_clamp,
+            });
+        }
+        self.pools.fill(NONE);
+        for (position, pool) in program.pools.iter().enumerate() {
+            let at = usize::from(pool.id);
+            if self.pools.len() <= at {
+                self.pools.resize(at + 1, NONE);
+            }
+            self.pools[at] = position as u16;
+        }
+        self.ports.apply(&program);
+        self.program = program;
+        self.purge = 0;
+    }
+
+    /// The program in force.
+    #[must_use]
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Passes a burst through: every description that came in [`Verdict::Pending`] leaves with a verdict, and the packets
+    /// to be forwarded are translated in place. `now` never goes back. Bursts longer than [`MAX_BURST`] go in parts.
+    pub fn process<P: Packet, R: Router>(
+        &mut self,
+        now: Ticks,
+        router: &R,
+        packets: &mut [P],
+        descs: &mut [Desc],
+    ) {
+        self.now = self.now.max(now);
+        for (packets, descs) in packets.chunks_mut(MAX_BURST).zip(descs.chunks_mut(MAX_BURST)) {
+            self.process_part(router, packets, descs);
+        }
+    }
+
+    fn process_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc]) {
+        for desc in descs.iter_mut().filter(|d| d.verdict == Verdict::Pending) {
+            self.look_ahead(desc);
+        }
+        for desc in descs.iter_mut() {
+            if let Some(place) = desc.place {
+                desc.candidate = self.sessions.prefetch_candidate(place);
+            }
+        }
+        let mut misses = [0u8; MAX_BURST];
+        let mut missed = 0;
+        for (i, (desc, packet)) in descs.iter_mut().zip(packets.iter_mut()).enumerate() {
+            if desc.verdict != Verdict::Pending {
+                continue;
+            }
+            let service_set = if let Side::Inside(set) = desc.side {
+                set
+            } else {
+                NONE
+            };
+            let direction = desc.direction();
+            if desc.place.is_some()
+                && self.sessions.is(
+                    desc.candidate,
+                    &desc.tuple,
+                    desc.meta.proto,
+                    direction,
+                    service_set,
+                )
+            {
+                self.translate(desc.candidate, desc, packet, router);
+            } else if let Some(slot) = misses.get_mut(missed) {
+                *slot = i as u8;
+                missed += 1;
+            }
+        }
+        if missed > 0 {
+            self.first_packets(router, packets, descs, misses.get(..missed).unwrap_or(&[]));
+        }
+    }
+
+    /// Computes where a packet's session would be, and asks for that line.
+    #[inline(always)]
+    fn look_ahead(&self, desc: &mut Desc) {
+        let realm = match desc.side {
+            Side::Neither => {
+                desc.verdict = Verdict::Route;
+                return;
+            }
+            Side::Inside(set) => set,
+            Side::Outside => 0,
+        };
+        if matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
+            return;
+        }
+        let direction = desc.direction();
+        let mut tuple = Tuple4 {
+            src: desc.meta.src,
+            dst: desc.meta.dst,
+            sport: desc.sport,
+            dport: desc.dport,
+        };
+        if desc.is_icmp_query() {
+            match direction {
+                Direction::Out => tuple.dport = 0,
+                Direction::In => tuple.sport = 0,
+            }
+        }
+        let place = self.sessions.place(&tuple, desc.meta.proto, direction, realm);
+        self.sessions.prefetch_place(place);
+        desc.tuple = tuple;
+        desc.place = Some(place);
+    }
+
+    fn set_plan(&self, id: ServiceSetId) -> Option<&SetPlan> {
+        self.sets.get(usize::from(id))?.as_ref()
+    }
+
+    fn service_set(&self, id: ServiceSetId) -> Option<&ServiceSet> {
+        self.program.service_sets.get(self.set_plan(id)?.position)
+    }
+
+    fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.program
+            .pools
+            .get(usize::from(*self.pools.get(usize::from(id))?))
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Live and possible: sessions, mappings, subscribers, port blocks.
+    #[must_use]
+    pub fn table_use(&self) -> [(u32, u32); 4] {
+        let blocks = self.ports.blocks();
+        [
+            (self.sessions.live(), self.sessions.capacity()),
+            (self.mappings.live(), self.mappings.capacity()),
+            (self.subscribers.live(), self.subscribers.capacity()),
+            (blocks.live(), blocks.capacity()),
+        ]
+    }
+
+    /// Use of every pool on this worker.
+    pub fn pool_use(&self) -> impl Iterator<Item = PoolUse> + '_ {
+        self.ports.pool_use()
+    }
+
+    /// Hands out port block events; see [`PortAllocator::drain_events`].
+    pub fn drain_block_events(&mut self, sink: impl FnMut(BlockEvent) -> bool) {
+        self.ports.drain_events(sink);
+    }
+
+    /// Port block events lost because nobody fetched them in time.
+    #[must_use]
+    pub fn block_events_lost(&self) -> u64 {
+        self.ports.events_lost()
+    }
+}
+
+fn timeouts(set: &ServiceSet) -> [u32; TimerClass::COUNT] {
+    let t = &set.timeouts;
+    let mut all = [0; TimerClass::COUNT];
+    for (class, ticks) in [
+        (TimerClass::TcpOpening, t.tcp_opening),
+        (TimerClass::TcpEstablished, t.tcp_established),
+        (TimerClass::TcpClosing, t.tcp_closing),
+        (TimerClass::Udp, t.udp),
+        (TimerClass::UdpWellKnown, t.udp_well_known),
+        (TimerClass::Icmp, t.icmp),
+        (TimerClass::Other, t.other),
+    ] {
+        all[class as usize] = ticks.0;
+    }
+    all
+}

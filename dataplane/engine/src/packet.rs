@@ -1,0 +1,217 @@
+//! What the engine is handed: packets, a description of each, and a router; and what it says about each: a verdict.
+
+use tandem_wire::l4::{Ipv4Meta, L4};
+
+use crate::drop_reason::DropReason;
+use crate::program::{InterfaceId, NONE, ServiceSetId};
+use crate::session::{Direction, NO_NEXT_HOP, NO_RECORD, Tuple4};
+
+/// A packet in memory, starting at its IP header. Headers are contiguous.
+pub trait Packet {
+    /// Its bytes from the IP header on (of a chained packet: the first segment's).
+    fn l3(&self) -> &[u8];
+    /// The same, to rewrite.
+    fn l3_mut(&mut self) -> &mut [u8];
+}
+
+impl Packet for Vec<u8> {
+    fn l3(&self) -> &[u8] {
+        self
+    }
+    fn l3_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+/// What a route says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Out of an interface, with its MTU.
+    Forward {
+        /// Egress interface.
+        interface: InterfaceId,
+        /// Its MTU, IP header included.
+        mtu: u16,
+    },
+    /// To this box, or over a device that is not ours: the kernel's.
+    Kernel,
+    /// No way; the reason says which.
+    Drop(DropReason),
+}
+
+/// A route: a number that stays valid while the router's generation does, and what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Next-hop number, below [`NO_NEXT_HOP`].
+    pub next_hop: u16,
+    /// What it says.
+    pub kind: RouteKind,
+}
+
+/// Routes, as the engine needs them. Look-ups are on the packet way: no lock, no allocation.
+pub trait Router {
+    /// Changes whenever a cached next-hop number may have become wrong.
+    fn generation(&self) -> u32;
+    /// The route for a destination; `hash` picks among equal ones.
+    fn route(&self, destination: u32, hash: u32) -> Route;
+    /// What a next-hop number says, for one obtained in this generation.
+    fn next_hop(&self, number: u16) -> RouteKind;
+}
+
+/// An ICMP error to be sent about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing.
+    None,
+    /// Time exceeded in transit, 11/0.
+    TimeExceeded,
+    /// Destination unreachable, 3 with this code.
+    Unreachable(u8),
+    /// Fragmentation needed, 3/4, with the next hop's MTU.
+    FragmentationNeeded(u16),
+}
+
+/// What shall happen to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided yet: what a packet comes in with.
+    Pending,
+    /// Translated; TTL already decremented. Send it to [`Desc::next_hop`].
+    Forward,
+    /// Translated, and its destination is one of our public addresses: it comes back as a packet from outside
+    /// (hairpinning, RFC 4787 REQ-9). TTL already decremented.
+    Hairpin,
+    /// No service set's business: route it by its destination.
+    Route,
+    /// The kernel's.
+    Kernel,
+    /// Keep it for up to 6 s: a SYN from outside that may turn out to be one half of a simultaneous open (RFC 5382 REQ-4).
+    HoldSyn,
+    /// Drop it, count it, and answer its sender.
+    Drop(DropReason, Answer),
+}
+
+/// A packet's side of a service set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Came in on an inside interface.
+    Inside(ServiceSetId),
+    /// Came in on an outside interface, or by hairpinning.
+    Outside,
+    /// No service set has that interface.
+    Neither,
+}
+
+/// All that is known about a packet on its way through.
+#[derive(Clone, Copy, Debug)]
+pub struct Desc {
+    /// Its parse.
+    pub meta: Ipv4Meta,
+    /// Ports to look up by; for later fragments those of the first one.
+    pub sport: u16,
+    /// Destination port likewise.
+    pub dport: u16,
+    /// Interface it came in on; [`NONE`] after hairpinning.
+    pub interface: InterfaceId,
+    /// Next hop, when the verdict is [`Verdict::Forward`].
+    pub next_hop: u16,
+    /// The side that interface is on.
+    pub side: Side,
+    /// What to do.
+    pub verdict: Verdict,
+    /// Already went round by hairpinning.
+    pub hairpinned: bool,
+    pub(crate) tuple: Tuple4,
+    pub(crate) place: Option<crate::index::Place>,
+    pub(crate) candidate: u32,
+}
+
+impl Desc {
+    /// A packet just parsed. Sides are the program's; see [`crate::program::Program`].
+    #[inline]
+    #[must_use]
+    pub fn new(meta: Ipv4Meta, interface: InterfaceId, side: Side) -> Self {
+        let (sport, dport) = (meta.sport(), meta.dport());
+        Self {
+            meta,
+            sport,
+            dport,
+            interface,
+            next_hop: NO_NEXT_HOP,
+            side,
+            verdict: Verdict::Pending,
+            hairpinned: false,
+            tuple: Tuple4::default(),
+            place: None,
+            candidate: NO_RECORD,
+        }
+    }
+
+    /// The same packet as it comes back from outside after hairpinning: `meta` is its new parse.
+    #[must_use]
+    pub fn hairpin(meta: Ipv4Meta, sport: u16, dport: u16) -> Self {
+        Self {
+            sport,
+            dport,
+            hairpinned: true,
+            ..Self::new(meta, NONE, Side::Outside)
+        }
+    }
+
+    /// Direction, for a side of a service set.
+    #[inline]
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        match self.side {
+            Side::Inside(_) => Direction::Out,
+            Side::Outside | Side::Neither => Direction::In,
+        }
+    }
+
+    /// Whether the packet is an ICMP query or a later fragment of one.
+    #[inline]
+    #[must_use]
+    pub const fn is_icmp_query(&self) -> bool {
+        match self.meta.l4 {
+            L4::IcmpQuery { .. } => true,
+            L4::LaterFragment => self.meta.proto == tandem_wire::ipv4::ICMP,
+            _ => false,
+        }
+    }
+}
+
+/// Sides of interfaces, by interface id: the program's, laid out for the packet way.
+#[derive(Clone, Debug, Default)]
+pub struct Sides(Vec<Side>);
+
+impl Sides {
+    /// The sides of a program's interfaces.
+    #[must_use]
+    pub fn of(program: &crate::program::Program) -> Self {
+        let mut sides = Vec::new();
+        for interface in &program.interfaces {
+            let at = usize::from(interface.id);
+            if sides.len() <= at {
+                sides.resize(at + 1, Side::Neither);
+            }
+            sides[at] = if interface.inside_of != NONE {
+                Side::Inside(interface.inside_of)
+            } else if interface.outside_of.is_empty() {
+                Side::Neither
+            } else {
+                Side::Outside
+            };
+        }
+        Self(sides)
+    }
+
+    /// The side of an interface.
+    #[inline]
+    #[must_use]
+    pub fn side(&self, interface: InterfaceId) -> Side {
+        self.0
+            .get(usize::from(interface))
+            .copied()
+            .unwrap_or(Side::Neither)
+    }
+}

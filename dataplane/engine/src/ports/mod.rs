@@ -1,0 +1,20 @@
+//! Port allocation: which public address and port a mapping gets, and who may have it when it is free again.
+//!
+//! ```text
+//!   pool -- addresses -- 16 extents of 4096 ports -- 64 units of 64 ports -- ports
+//!              |               |                         |
+//!              |               |                         +-- port blocks are runs of units in one subscriber's hands
+//!              |               +-- owned by one worker (public space); a lease of the standby's is by extent, too
+//!              +-- a subscriber is paired with one (RFC 4787 REQ-2)
+//! ```
+//!
+//! One allocator for the process' life: a commit changes the pools it draws from, never what it has given out. Cost per
+//! allocation does not depend on how many addresses a pool has. Freed ports rest in quarantine (RFC 6888 REQ-8).
+
+mod allocator;
+mod block;
+mod extent;
+
+pub use allocator::{Outcome, PortAllocator, Request, Taken};
+pub use block::{Block, BlockEvent, BlockEventKind};
+pub use extent::PortClass;
