@@ -3,7 +3,15 @@
 //! `new_checked` proves: version 4, header length 20..=60 and inside the buffer, total length at least the
 //! header and inside the buffer. Octets behind the total length are Ethernet padding and are cut off the view.
 
-use crate::checksum::{self, Delta, Sum};
+mod options;
+mod write;
+
+pub use options::{
+    OPT_END, OPT_LSRR, OPT_NOP, OPT_SSRR, Options, has_unexpired_source_route, option_is_copied,
+};
+pub use write::{Ipv4Mut, decrement_ttl};
+
+use crate::checksum::{self, Sum};
 use crate::error::ParseError;
 
 /// Octets of a header without options.
@@ -248,234 +256,6 @@ fn head_sum(head: &[u8; HEADER_LEN]) -> Sum {
         .fold(Sum::new(), |sum, word| sum.u32(u32::from_be_bytes(*word)))
 }
 
-/// A whole, checked IPv4 packet to write in place.
-///
-/// Setters that end in `_fixed` keep the header checksum right incrementally; the plain ones do not touch it
-/// (call [`Ipv4Mut::fill_checksum`] last).
-#[derive(Debug)]
-pub struct Ipv4Mut<'a> {
-    head: &'a mut [u8; HEADER_LEN],
-    /// Options and payload.
-    rest: &'a mut [u8],
-}
-
-impl<'a> Ipv4Mut<'a> {
-    /// As [`Ipv4::new_checked`].
-    ///
-    /// # Errors
-    /// The same.
-    #[inline(always)]
-    pub fn new_checked(l3: &'a mut [u8]) -> Result<Self, ParseError> {
-        let (_, total_len) = check(l3)?;
-        let packet = l3.get_mut(..total_len).ok_or(ParseError::Ipv4BadTotalLength)?;
-        let (head, rest) = packet.split_first_chunk_mut().ok_or(ParseError::Ipv4Truncated)?;
-        Ok(Self { head, rest })
-    }
-
-    /// The fixed header, to read.
-    #[inline(always)]
-    #[must_use]
-    pub fn head(&self) -> Ipv4Head<'_> {
-        Ipv4Head(self.head)
-    }
-
-    /// What follows the header, to write.
-    #[inline(always)]
-    #[must_use]
-    pub fn payload_mut(&mut self) -> &mut [u8] {
-        let options = Ipv4Head(self.head).header_len().saturating_sub(HEADER_LEN);
-        self.rest.get_mut(options..).unwrap_or_default()
-    }
-
-    /// Sets the type of service.
-    #[inline(always)]
-    pub fn set_tos(&mut self, tos: u8) {
-        self.head[1] = tos;
-    }
-
-    /// Sets the total length field. The view keeps its size.
-    #[inline(always)]
-    pub fn set_total_len(&mut self, len: u16) {
-        [self.head[2], self.head[3]] = len.to_be_bytes();
-    }
-
-    /// Sets the identification.
-    #[inline(always)]
-    pub fn set_id(&mut self, id: u16) {
-        [self.head[4], self.head[5]] = id.to_be_bytes();
-    }
-
-    /// Sets DF, MF and the offset in octets (the low three bits are ignored).
-    #[inline(always)]
-    pub fn set_fragment(&mut self, dont_fragment: bool, more_fragments: bool, offset: u16) {
-        let flags = if dont_fragment { FLAG_DF } else { 0 } | if more_fragments { FLAG_MF } else { 0 };
-        [self.head[6], self.head[7]] = (flags | (offset >> 3)).to_be_bytes();
-    }
-
-    /// Sets the time to live.
-    #[inline(always)]
-    pub fn set_ttl(&mut self, ttl: u8) {
-        self.head[8] = ttl;
-    }
-
-    /// Sets the protocol number.
-    #[inline(always)]
-    pub fn set_protocol(&mut self, protocol: u8) {
-        self.head[9] = protocol;
-    }
-
-    /// Sets the checksum field.
-    #[inline(always)]
-    pub fn set_checksum(&mut self, checksum: u16) {
-        [self.head[10], self.head[11]] = checksum.to_be_bytes();
-    }
-
-    /// Sets the source address.
-    #[inline(always)]
-    pub fn set_src(&mut self, src: u32) {
-        [self.head[12], self.head[13], self.head[14], self.head[15]] = src.to_be_bytes();
-    }
-
-    /// Sets the destination address.
-    #[inline(always)]
-    pub fn set_dst(&mut self, dst: u32) {
-        [self.head[16], self.head[17], self.head[18], self.head[19]] = dst.to_be_bytes();
-    }
-
-    /// Sets the source address and moves the header checksum along.
-    #[inline(always)]
-    pub fn set_src_fixed(&mut self, src: u32) {
-        let fixed = Delta::new()
-            .replace_u32(self.head().src(), src)
-            .apply(self.head().checksum());
-        self.set_src(src);
-        self.set_checksum(fixed);
-    }
-
-    /// Sets the destination address and moves the header checksum along.
-    #[inline(always)]
-    pub fn set_dst_fixed(&mut self, dst: u32) {
-        let fixed = Delta::new()
-            .replace_u32(self.head().dst(), dst)
-            .apply(self.head().checksum());
-        self.set_dst(dst);
-        self.set_checksum(fixed);
-    }
-
-    /// Takes one from the time to live and moves the header checksum along. `false`, and nothing changed,
-    /// when it is 0 or 1: the packet must not be forwarded (RFC 1812, 5.3.1).
-    #[inline(always)]
-    #[must_use]
-    pub fn decrement_ttl(&mut self) -> bool {
-        decrement_ttl_head(self.head)
-    }
-
-    /// Computes the header checksum from scratch.
-    #[inline]
-    pub fn fill_checksum(&mut self) {
-        self.set_checksum(0);
-        let options = Ipv4Head(self.head).header_len().saturating_sub(HEADER_LEN);
-        let sum = head_sum(self.head).slice(self.rest.get(..options).unwrap_or(&[]));
-        self.set_checksum(sum.finish());
-    }
-}
-
-#[inline(always)]
-fn decrement_ttl_head(head: &mut [u8; HEADER_LEN]) -> bool {
-    let [ttl, protocol] = [head[8], head[9]];
-    if ttl <= 1 {
-        return false;
-    }
-    let old = u16::from_be_bytes([ttl, protocol]);
-    head[8] = ttl - 1;
-    let sum = u16::from_be_bytes([head[10], head[11]]);
-    let fixed = Delta::new().replace_u16(old, old - 0x0100).apply(sum);
-    [head[10], head[11]] = fixed.to_be_bytes();
-    true
-}
-
-/// [`Ipv4Mut::decrement_ttl`] on a packet that was parsed already: only the length of 20 is checked again.
-#[inline(always)]
-#[must_use]
-pub fn decrement_ttl(l3: &mut [u8]) -> bool {
-    l3.first_chunk_mut().is_some_and(decrement_ttl_head)
-}
-
-/// Option number of "end of option list".
-pub const OPT_END: u8 = 0;
-/// Option number of "no operation".
-pub const OPT_NOP: u8 = 1;
-/// Option number of "loose source and record route".
-pub const OPT_LSRR: u8 = 131;
-/// Option number of "strict source and record route".
-pub const OPT_SSRR: u8 = 137;
-
-/// Whether an option is copied into every fragment (RFC 791, 3.1: the copied flag).
-#[inline(always)]
-#[must_use]
-pub const fn option_is_copied(kind: u8) -> bool {
-    kind & 0x80 != 0
-}
-
-/// Walks the options: yields (option number, the option with its number and length octets).
-///
-/// It ends at "end of option list", at the end of the slice, or behind a malformed option, which it yields as
-/// [`ParseError::Ipv4BadOption`]. At most 40 steps for a checked header.
-#[derive(Debug, Clone)]
-pub struct Options<'a>(&'a [u8]);
-
-impl<'a> Options<'a> {
-    /// A walk over the options of a header, as [`Ipv4::options`] gives them.
-    #[inline(always)]
-    #[must_use]
-    pub const fn new(options: &'a [u8]) -> Self {
-        Self(options)
-    }
-}
-
-impl<'a> Iterator for Options<'a> {
-    type Item = Result<(u8, &'a [u8]), ParseError>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let kind = *self.0.first()?;
-        let len = match kind {
-            OPT_END => {
-                self.0 = &[];
-                return None;
-            }
-            OPT_NOP => 1,
-            _ => self.0.get(1).copied().map_or(0, usize::from),
-        };
-        if kind != OPT_NOP && len < 2 || len > self.0.len() {
-            self.0 = &[];
-            return Some(Err(ParseError::Ipv4BadOption));
-        }
-        let (option, rest) = self.0.split_at(len);
-        self.0 = rest;
-        Some(Ok((kind, option)))
-    }
-}
-
-/// Whether the options hold a source route (loose or strict) that has not reached its end: the pointer is not
-/// beyond the length (RFC 791, 3.1; RFC 7915, 4.1 wants such packets refused).
-///
-/// # Errors
-/// [`ParseError::Ipv4BadOption`] when an option is malformed before one is found.
-#[inline]
-pub fn has_unexpired_source_route(options: &[u8]) -> Result<bool, ParseError> {
-    for option in Options::new(options) {
-        let (kind, bytes) = option?;
-        if matches!(kind, OPT_LSRR | OPT_SSRR) {
-            let pointer = bytes.get(2).copied().ok_or(ParseError::Ipv4BadOption)?;
-            if usize::from(pointer) <= bytes.len() {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -580,28 +360,5 @@ mod tests {
         assert!(!decrement_ttl(&mut p));
         assert_eq!(p[8], 1);
         assert!(!decrement_ttl(&mut p[..19]));
-    }
-
-    #[test]
-    fn options_walk() {
-        // nop, lsrr with pointer 4 of length 7, end.
-        let live = [OPT_NOP, OPT_LSRR, 7, 4, 10, 0, 0, 1, OPT_END, 99, 99, 99];
-        let kinds: Vec<_> = Options::new(&live).map(|o| o.unwrap().0).collect();
-        assert_eq!(kinds, [OPT_NOP, OPT_LSRR]);
-        assert_eq!(has_unexpired_source_route(&live), Ok(true));
-        let mut spent = live;
-        spent[3] = 8;
-        assert_eq!(has_unexpired_source_route(&spent), Ok(false));
-        spent[1] = OPT_SSRR;
-        spent[3] = 7;
-        assert_eq!(has_unexpired_source_route(&spent), Ok(true));
-        for bad in [&[7u8, 0][..], &[7, 1], &[7], &[7, 3], &[OPT_LSRR, 2]] {
-            assert_eq!(
-                has_unexpired_source_route(bad),
-                Err(ParseError::Ipv4BadOption),
-                "{bad:?}"
-            );
-        }
-        assert!(option_is_copied(OPT_LSRR) && !option_is_copied(7));
     }
 }
