@@ -103,6 +103,11 @@ impl Diagnostics {
         }
     }
 
+    /// Whether nothing was blanked: only then do absent keys surely have their defaults.
+    pub fn is_whole(&self) -> bool {
+        !self.broken
+    }
+
     /// Remembers where `path` stands.
     pub fn place(&self, path: &str, offset: usize) {
         let position = self.lines.position(offset);

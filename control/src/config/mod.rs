@@ -16,12 +16,15 @@ mod diagnostics;
 mod document;
 mod fault;
 mod interface;
+mod interface_conflicts;
 mod machine;
 mod nat_rule;
 mod pool;
+mod pool_conflicts;
 mod process;
 mod reload;
 mod section;
+mod section_tables;
 mod service_set;
 mod values;
 
@@ -240,7 +243,10 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     if !whole {
         return None;
     }
-    let interface_names: Vec<&str> = interfaces.iter().map(interface::Raw::name).collect();
+    let interface_names: Vec<&str> = interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
     let pool_names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
     let valid_interfaces = interface::validate(&interfaces, d);
     let pools = pool::validate(&pools, &interface_names, &valid_interfaces, d);
@@ -294,7 +300,7 @@ fn sizes_fit(config: &Config, d: &Diagnostics) {
     let sizes = &config.table_sizes;
     let blocks = config.pools.iter().find(|pool| pool.port_blocks.is_some());
     if let Some(pool) = blocks.filter(|_| sizes.max_blocks < sizes.max_subscribers) {
-        let path = format!("pools.{}.port-block-allocation", pool.name);
+        let path = diagnostics::join("pools", &pool.name) + ".port-block-allocation";
         let problem = format!(
             "{} is less than table-sizes.max-subscribers = {} (line {}), and each subscriber of {path} (line {}) needs a block",
             sizes.max_blocks,

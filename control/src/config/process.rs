@@ -270,7 +270,7 @@ pub(super) fn api(mut section: Section<'_>) -> Api {
     let token_file = section.parsed("token-file", "absolute path", "", values::absolute_path);
     if !listen.ip().is_loopback() && token_file.is_none() && !section.has("token-file") {
         section.diagnostics().fault(
-            FaultKind::Conflict,
+            FaultKind::Missing,
             &section.path_of("listen"),
             format!("{listen} can be reached from outside, and there is no api.token-file"),
             "add token-file = \"/etc/tandem/token\" (a file with a bearer token), or listen on 127.0.0.1 or [::1]",
@@ -293,7 +293,7 @@ pub(super) fn table_sizes(mut section: Section<'_>) -> TableSizes {
     };
     let d = section.diagnostics();
     let at_least = |small: &str, small_value: u32, large: &str, large_value: u32, why: &str| {
-        if small_value > large_value {
+        if small_value > large_value && d.is_whole() {
             let line = d.line(&section.path_of(large));
             d.fault(
                 FaultKind::Conflict,

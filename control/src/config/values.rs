@@ -349,3 +349,115 @@ pub(super) fn absolute_path(text: &str) -> Result<std::path::PathBuf, Bad> {
         "use a path from the root, like \"/etc/tandem/token\"",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: [u8; 4], last: [u8; 4]) -> AddressRange {
+        AddressRange {
+            first: u32::from_be_bytes(first),
+            last: u32::from_be_bytes(last),
+        }
+    }
+
+    #[test]
+    fn prefixes_and_ranges() {
+        assert_eq!(ipv4_prefix("0.0.0.0/0"), Ok(range([0; 4], [255; 4])));
+        assert_eq!(
+            ipv4_prefix("203.0.113.7/32"),
+            Ok(range([203, 0, 113, 7], [203, 0, 113, 7]))
+        );
+        assert_eq!(
+            ipv4_prefix("100.64.0.0/10"),
+            Ok(range([100, 64, 0, 0], [100, 127, 255, 255]))
+        );
+        for wrong in [
+            "1.2.3.4/33",
+            "1.2.3/24",
+            "1.2.3.4/+8",
+            "1.2.3.4/",
+            "/8",
+            "01.2.3.4/32",
+            "::/0",
+            "1.2.3.4",
+        ] {
+            assert!(ipv4_prefix(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            ipv4_range("10.0.0.1 - 10.0.0.9"),
+            Ok(range([10, 0, 0, 1], [10, 0, 0, 9]))
+        );
+        assert_eq!(
+            ipv4_range("10.0.0.9-10.0.0.1").unwrap_err().remedy,
+            "use \"10.0.0.1-10.0.0.9\""
+        );
+        assert!(usable_as_public(range([126, 255, 255, 255], [127, 0, 0, 0])).is_err());
+        assert!(usable_as_public(range([1, 0, 0, 0], [126, 255, 255, 255])).is_ok());
+        assert!(usable_as_public(range([223, 255, 255, 255], [224, 0, 0, 0])).is_err());
+    }
+
+    #[test]
+    fn addresses_on_interfaces() {
+        let address = interface_address("192.0.2.1/24").unwrap();
+        assert_eq!(address.subnet(), Some(range([192, 0, 2, 0], [192, 0, 2, 255])));
+        assert_eq!(address.host(), Some(range([192, 0, 2, 1], [192, 0, 2, 1])));
+        assert!(interface_address("192.0.2.0/31").is_ok(), "RFC 3021");
+        assert!(interface_address("192.0.2.0/32").is_ok());
+        assert!(interface_address("2001:db8::/64").is_ok());
+        for wrong in [
+            "192.0.2.0/24",
+            "192.0.2.255/24",
+            "224.0.0.1/24",
+            "127.0.0.1/8",
+            "::/0",
+            "2001:db8::1/129",
+            "x/1",
+        ] {
+            assert!(interface_address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ports_and_protocols() {
+        assert_eq!(port_range("53"), Ok(PortRange { first: 53, last: 53 }));
+        assert_eq!(
+            port_range("1-65535"),
+            Ok(PortRange {
+                first: 1,
+                last: 65_535
+            })
+        );
+        for wrong in ["0", "65536", "9-1", "-", "", "+1-2", "1-2-3", "0-1023"] {
+            assert!(port_range(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((protocol("tcp"), protocol("255")), (Ok(6), Ok(255)));
+        assert!(protocol("256").is_err() && protocol("TCP").is_err());
+    }
+
+    #[test]
+    fn names_and_link_addresses() {
+        assert!(name("cgn-1_a.b").is_ok());
+        for wrong in ["", "-a", "a b", "a/b", "\u{e4}", &"x".repeat(64)] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+        assert!(ifname("eth0.100").is_ok());
+        for wrong in ["", ".", "..", "a:b", "a/b", "a b", "sixteen-letters-"] {
+            assert!(ifname(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(mac("02:00:00:00:0a:FF"), Ok([2, 0, 0, 0, 10, 255]));
+        for wrong in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "2:0:0:0:0:1",
+            "ff:ff:ff:ff:ff:ff",
+            "00:00:00:00:00:00",
+        ] {
+            assert!(mac(wrong).is_err(), "{wrong}");
+        }
+        assert!(
+            socket("[::1]:8480").is_ok() && socket("127.0.0.1:0").is_err() && socket("localhost:1").is_err()
+        );
+    }
+}
