@@ -1,0 +1,52 @@
+//! The kernel mirror, control half: every dataplane port (or VLAN of it) has a TAP device in the kernel.
+//!
+//! ```text
+//!             addresses, ARP, ND, BGP, ping              ip route, FRR, BIRD, keepalived
+//!                         |                                         |
+//!   kernel      +---------v---------+   routes, next-hop objects, neighbours, links, addresses
+//!   ------------|  tap (one a port) |-------------------------------+------------------------
+//!               +----^---------+----+                               | rtnetlink: dump + notifications
+//!     frames of      |         |   frames not forwarded      +------v------+
+//!     the kernel     |         |   ("punt")                  |   Watcher   |  one thread
+//!                    v         |                             | Mirror      |  (pure model)
+//!              dataplane rings +                             +------+------+
+//!                                                                   | Update: FIB, neighbours, links
+//!                                                                   v
+//!                                                              MirrorSink
+//! ```
+//!
+//! [`Tap`] creates the device and moves frames, [`Rtnl`] configures it, [`Watcher`] follows the kernel's tables and
+//! feeds a [`MirrorSink`]. What the kernel's messages mean is decided in [`RouteTable`], [`NeighbourTable`] and
+//! [`LinkTable`], which do no I/O and are tested against naive models; the netlink half is a thin shell round them.
+//! Nothing here is on the packet way.
+
+mod addresses;
+mod codec;
+mod links;
+mod message;
+mod mirror;
+mod neighbours;
+mod resolve;
+mod routes;
+mod rtnl;
+mod socket;
+mod tap;
+mod types;
+mod watcher;
+
+pub use addresses::OwnedAddresses;
+pub use links::{Binding, LinkRecord, LinkTable};
+pub use neighbours::{NeighbourRecord, NeighbourTable, NudState};
+pub use resolve::{ResolveLimits, Resolver};
+pub use routes::{
+    Change, Hop, LinkState, NextHopObject, Prefix, Removal, RouteRecord, RouteTable, RouteTableId, Special,
+    Target,
+};
+pub use rtnl::Rtnl;
+pub use socket::KernelError;
+pub use tap::{Tap, TapConfig, TapError};
+pub use types::{
+    FibUpdate, InterfaceId, LinkUpdate, MacAddress, MirrorSink, NeighbourState, NeighbourUpdate, NextHop,
+    RouteAction, Update,
+};
+pub use watcher::{Watcher, WatcherConfig, WatcherHandle, WatcherStats};
