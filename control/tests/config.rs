@@ -167,6 +167,29 @@ fn a_small_file_gets_the_documented_defaults() {
 }
 
 #[test]
+fn table_sizes_that_are_left_out_fit_those_that_are_set() {
+    let sizes = |text: &str| {
+        let sizes = parse(&format!("{SMALL}[table-sizes]\n{text}")).table_sizes;
+        (
+            sizes.max_sessions,
+            sizes.max_mappings,
+            sizes.max_subscribers,
+            sizes.max_blocks,
+        )
+    };
+    assert_eq!(sizes(""), (1 << 20, 1 << 20, 65_536, 131_072));
+    assert_eq!(sizes("max-sessions = 2048"), (2048, 2048, 2048, 4096));
+    assert_eq!(
+        sizes("max-sessions = 8388608\nmax-mappings = 4096"),
+        (8_388_608, 4096, 4096, 8192)
+    );
+    assert_eq!(
+        sizes("max-sessions = 67108864\nmax-subscribers = 16777216").3,
+        16_777_216
+    );
+}
+
+#[test]
 fn a_pool_on_an_interface_takes_its_ipv4_addresses_and_leaves_the_kernel_its_ports() {
     let config = parse(&SMALL.replace("prefixes = [\"203.0.113.0/28\"]", "interface = \"out\""));
     assert_eq!(

@@ -6,6 +6,7 @@ use super::device::Device;
 use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
 use super::interface_conflicts;
+use super::names;
 use super::section::{Item, Section};
 use super::values::{self, InterfaceAddress};
 
@@ -93,16 +94,16 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
     let raw = Raw {
         path: section.path().to_owned(),
         device: section.parsed("device", "PCI address or net_ virtual device", "", Device::parse),
-        parent: section.parsed("parent", "interface name", "", values::reference),
+        parent: section.parsed("parent", "interface name", "", names::reference),
         vlan: section.optional_integer("vlan", 1..=4094),
-        netdev: section.parsed("netdev", "kernel interface name", "", values::ifname),
+        netdev: section.parsed("netdev", "kernel interface name", "", names::ifname),
         mtu: section.optional_integer("mtu", 576..=9000),
-        mac: section.parsed("mac", "MAC address", "", values::mac),
+        mac: section.parsed("mac", "MAC address", "", names::mac),
         promiscuous: section.boolean("promiscuous", false),
         rx_queues: section.integer_or_auto("rx-queues", 1..=240),
         rx_descriptors: section.integer("rx-descriptors", 64..=32_768, 1024),
         tx_descriptors: section.integer("tx-descriptors", 64..=32_768, 1024),
-        tap: section.parsed("tap", "kernel interface name", "", values::ifname),
+        tap: section.parsed("tap", "kernel interface name", "", names::ifname),
         addresses: section.list(
             "addresses",
             "addresses with prefix length",

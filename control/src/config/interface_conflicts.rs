@@ -6,7 +6,7 @@ use super::device::Device;
 use super::diagnostics::Diagnostics;
 use super::fault::FaultKind;
 use super::interface::Raw;
-use super::values;
+use super::names;
 
 /// Reports every pair of interfaces that cannot stand beside each other.
 pub(super) fn check(raws: &[Raw], d: &Diagnostics) {
@@ -69,7 +69,7 @@ fn taps_differ(raws: &[Raw], d: &Diagnostics) {
             },
         );
         if raw.tap.is_none()
-            && let Err(bad) = values::ifname(tap)
+            && let Err(bad) = names::ifname(tap)
         {
             let problem = format!("the interface's name is its tap's too, and {}", bad.problem);
             d.fault(

@@ -18,6 +18,7 @@ mod fault;
 mod interface;
 mod interface_conflicts;
 mod machine;
+mod names;
 mod nat_rule;
 mod pool;
 mod pool_conflicts;
@@ -283,7 +284,7 @@ fn named<'a, T>(
     most: usize,
     decode: impl Fn(String, Section<'a>) -> T,
 ) -> Vec<T> {
-    let sections = root.named(key, values::name);
+    let sections = root.named(key, names::name);
     if sections.len() > most {
         let problem = format!("there are {} sections", sections.len());
         root.diagnostics()

@@ -4,6 +4,7 @@ use tandem_engine::program::{AddressRange, FilteringType, MappingType, PortRange
 
 use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
+use super::names;
 use super::section::Section;
 use super::values;
 
@@ -96,7 +97,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
 }
 
 fn term(mut section: Section<'_>) -> RawTerm {
-    let name = section.parsed("name", "name", "", values::name_value);
+    let name = section.parsed("name", "name", "", names::name_value);
     let matches = matches(section.table("from"));
     let mut then = section.table("then");
     let raw = RawTerm {
@@ -105,7 +106,7 @@ fn term(mut section: Section<'_>) -> RawTerm {
         has_name: section.has("name"),
         matches,
         translation: then.choice("translation-type", &[("napt-44", ())], ""),
-        pool: then.parsed("pool", "pool name", "", values::reference),
+        pool: then.parsed("pool", "pool name", "", names::reference),
         mapping: then
             .choice("mapping-type", &MAPPINGS, "endpoint-independent")
             .unwrap_or(MappingType::EndpointIndependent),

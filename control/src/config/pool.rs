@@ -5,6 +5,7 @@ use tandem_engine::program::{AddressAllocation, AddressPooling, AddressRange, Po
 use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
 use super::interface::Interface;
+use super::names;
 use super::pool_conflicts;
 use super::section::{Item, Section};
 use super::values;
@@ -89,7 +90,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
     let has_ranges = ["prefixes", "ranges"]
         .iter()
         .any(|key| section.has(key) && !section.is_empty_list(key));
-    let interface = section.parsed("interface", "interface name", "", values::reference);
+    let interface = section.parsed("interface", "interface name", "", names::reference);
     let ports = section.parsed(
         "port-range",
         "ports \"first-last\" in 1..=65535",

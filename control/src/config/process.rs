@@ -9,8 +9,8 @@ use tandem_engine::program::TableSizes;
 use tandem_engine::public_space::MAX_WORKERS;
 
 use super::fault::{Bad, FaultKind, quoted};
+use super::names;
 use super::section::Section;
-use super::values;
 
 /// `[system]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub struct Forwarding {
 
 pub(super) fn system(mut section: Section<'_>) -> System {
     let name = section
-        .parsed("name", "name", "tandem", values::name_value)
+        .parsed("name", "name", "tandem", names::name_value)
         .unwrap_or_default();
     section.finish();
     System { name }
@@ -265,9 +265,9 @@ pub(super) fn workers(mut section: Section<'_>) -> Workers {
 pub(super) fn api(mut section: Section<'_>) -> Api {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 8480));
     let listen = section
-        .parsed("listen", "address:port", "127.0.0.1:8480", values::socket)
+        .parsed("listen", "address:port", "127.0.0.1:8480", names::socket)
         .unwrap_or(loopback);
-    let token_file = section.parsed("token-file", "absolute path", "", values::absolute_path);
+    let token_file = section.parsed("token-file", "absolute path", "", names::absolute_path);
     if !listen.ip().is_loopback() && token_file.is_none() && !section.has("token-file") {
         section.diagnostics().fault(
             FaultKind::Missing,
@@ -283,14 +283,28 @@ pub(super) fn api(mut section: Section<'_>) -> Api {
 const MI: u32 = 1 << 20;
 
 pub(super) fn table_sizes(mut section: Section<'_>) -> TableSizes {
+    let max_sessions = section.integer("max-sessions", 1024..=64 * MI, MI);
+    let max_mappings = section
+        .optional_integer("max-mappings", 1024..=64 * MI)
+        .unwrap_or(max_sessions);
+    let most_subscribers = max_sessions.min(max_mappings).min(65_536);
+    let max_subscribers = section
+        .optional_integer("max-subscribers", 16..=16 * MI)
+        .unwrap_or(most_subscribers);
+    let two_each = (max_subscribers * 2).min(16 * MI);
     let sizes = TableSizes {
-        max_sessions: section.integer("max-sessions", 1024..=64 * MI, MI),
-        max_mappings: section.integer("max-mappings", 1024..=64 * MI, MI),
-        max_subscribers: section.integer("max-subscribers", 16..=16 * MI, 65_536),
-        max_blocks: section.integer("max-blocks", 16..=16 * MI, 131_072),
+        max_sessions,
+        max_mappings,
+        max_subscribers,
+        max_blocks: section
+            .optional_integer("max-blocks", 16..=16 * MI)
+            .unwrap_or(two_each),
         max_reassemblies: section.integer("max-reassemblies", 16..=65_536, 4096),
         max_held_fragments: section.integer("max-held-fragments", 16..=4096, 1024),
     };
+    section.effective("max-mappings", sizes.max_mappings);
+    section.effective("max-subscribers", sizes.max_subscribers);
+    section.effective("max-blocks", sizes.max_blocks);
     let d = section.diagnostics();
     let at_least = |small: &str, small_value: u32, large: &str, large_value: u32, why: &str| {
         if small_value > large_value && d.is_whole() {

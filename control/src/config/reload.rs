@@ -59,12 +59,17 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 /// What a running daemon that has `old` would change to take `new`.
 ///
 /// # Errors
-/// One fault for each key that needs a restart; nothing of `new` may be applied then.
+/// One fault for each key that needs a restart; nothing of `new` may be applied then. A default that follows another key
+/// (`max-mappings` after `max-sessions`) is left to that key's fault.
 pub fn check_reload(old: &Config, new: &Config) -> Result<Vec<Change>, Vec<Fault>> {
     let changes = changes(old, new);
+    let written = |path: &str| old.places.contains_key(path) || new.places.contains_key(path);
+    let fixed = |change: &&Change| change.effect == Effect::Restart;
+    let any_written = changes.iter().filter(fixed).any(|change| written(&change.path));
     let mut faults: Vec<Fault> = changes
         .iter()
-        .filter(|change| change.effect == Effect::Restart)
+        .filter(fixed)
+        .filter(|change| !any_written || written(&change.path))
         .map(|change| {
             let (line, column) = position_of(&new.places, &change.path);
             let none = || "nothing".to_owned();

@@ -10,9 +10,9 @@ use tandem_engine::ticks::Ticks;
 
 use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
+use super::names;
 use super::nat_rule::NatRule;
 use super::section::{Item, Section};
-use super::values;
 
 /// Longest timeout, in seconds: a week.
 const TIMEOUT_S_MAX: u32 = 604_800;
@@ -58,9 +58,9 @@ pub(super) struct Raw {
 const LISTS: [&str; 3] = ["inside-interfaces", "outside-interfaces", "nat-rules"];
 
 pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
-    let inside = section.list("inside-interfaces", "interface names", values::reference);
-    let outside = section.list("outside-interfaces", "interface names", values::reference);
-    let rules = section.list("nat-rules", "rule names", values::reference);
+    let inside = section.list("inside-interfaces", "interface names", names::reference);
+    let outside = section.list("outside-interfaces", "interface names", names::reference);
+    let rules = section.list("nat-rules", "rule names", names::reference);
     let short = section.boolean("allow-short-timeouts", false);
     let refresh = [
         ("outbound", RefreshDirection::Outbound),
