@@ -7,10 +7,12 @@ The namespaces' common prefix comes from the environment (LAB_PREFIX), as script
 
 import contextlib
 import ctypes
+import json
 import os
 import select
 import socket
 import time
+import urllib.request
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -103,6 +105,31 @@ def hears(sock, message, seconds=2.0):
             if data == message:
                 return source
     return None
+
+
+def api(path):
+    """What the daemon's API answers, parsed; of a list only its rows."""
+    with host("dut"), urllib.request.urlopen(f"http://127.0.0.1:8480{path}", timeout=10) as answer:
+        body = json.load(answer)
+    return body["rows"] if isinstance(body, dict) and set(body) == {"rows"} else body
+
+
+def counters():
+    """Every named counter: {(group, name): total}."""
+    return {(row["group"], row["name"]): row["total"] for row in api("/v1/counters")}
+
+
+def drops():
+    """Counters at which a packet ended: {name: total}."""
+    return {name: total for (group, name), total in counters().items() if group in ("drop", "parse")}
+
+
+def wait_for(condition, seconds=20.0):
+    """Calls `condition` until what it returns is true, and returns that; the last answer when time is over."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return result
 
 
 class Report:

@@ -4,8 +4,9 @@
 One process per subscriber. Each connection sends its own text and gets it back; when all of both subscribers stand, every
 one is used a second time: only then is it proved that none was lost or crossed while the others came.
 
-usage: many_connections.py PER_SUBSCRIBER [--hold]
-With --hold it says `standing` once all stand and closes them when standard input ends.
+usage: many_connections.py PER_SUBSCRIBER [--hold | --count-sessions]
+With --hold it says `standing` once all stand and closes them when standard input ends. With --count-sessions it asks
+Tandem's API how many established TCP sessions each subscriber has.
 """
 
 import argparse
@@ -15,8 +16,9 @@ import select
 import socket
 import sys
 import time
+import urllib.parse
 
-from labnet import ECHO_PORT, SRV, Report, host
+from labnet import ECHO_PORT, SRV, Report, api, host
 
 # How many handshakes may be under way at once: the test is about many standing connections, not about a SYN burst.
 OPENING_MAX = 256
@@ -93,10 +95,24 @@ def subscriber(name, count, results, barrier, hold):
         sock.close()
 
 
+def established_sessions(inside_address):
+    """All established TCP sessions of a subscriber with the echo server, page by page."""
+    query = f"/v1/sessions?protocol=tcp&inside-address={inside_address}&outside-address={SRV}&outside-port={ECHO_PORT}&limit=10000"
+    rows, page = [], ""
+    while page is not None:
+        answer = api(query + page)
+        got = answer if isinstance(answer, list) else answer["rows"]
+        rows += [row for row in got if row["state"] == "established"]
+        following = None if isinstance(answer, list) else answer.get("next")
+        page = f"&page={urllib.parse.quote(following)}" if following else None
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("per_subscriber", type=int)
     parser.add_argument("--hold", action="store_true")
+    parser.add_argument("--count-sessions", action="store_true")
     options = parser.parse_args()
     count = options.per_subscriber
     need = count + 64
@@ -105,7 +121,7 @@ def main():
         raise SystemExit(f"the hard limit of open files is {hard}, the server needs {2 * need}: ulimit -Hn")
     results = multiprocessing.Queue()
     barrier = multiprocessing.Barrier(2)
-    hold = multiprocessing.Event() if options.hold else None
+    hold = multiprocessing.Event() if options.hold or options.count_sessions else None
     report = Report()
     workers = [
         multiprocessing.Process(target=subscriber, args=(name, count, results, barrier, hold), daemon=True)
@@ -118,9 +134,17 @@ def main():
         report.check(f"{name}: {count} connections opened", opened == count, f"{opened} {' '.join(failed)}".strip())
         report.check(f"{name}: each echoed its own bytes", first == count, first)
         report.check(f"{name}: each still did when all stood", again == count, again)
-    if hold:
+    if options.count_sessions:
+        for name, address in (("sub1", "100.64.0.2"), ("sub2", "100.64.0.3")):
+            rows = established_sessions(address)
+            report.check(f"{name}: Tandem has its {count} sessions", len(rows) == count, len(rows))
+            public = {(row["public-address"], row["public-port"]) for row in rows}
+            report.check(f"{name}: each with its own public port", len(public) == len(rows), len(public))
+            report.check(f"{name}: on one public address", len({address for address, _ in public}) == 1)
+    if options.hold:
         print("standing", flush=True)
         sys.stdin.read()
+    if hold:
         hold.set()
     for worker in workers:
         worker.join(60)

@@ -52,20 +52,25 @@ spawn() {
     printf '%s %s %s\n' "$SPAWNED" "$(process_start_time "$SPAWNED")" "$label" >>"$LAB_DIR/pids"
 }
 
-# stop_spawned LABEL [SIGNAL]: ends a recorded program and waits until it is gone; KILL after a bound.
+# stop_spawned LABEL [SIGNAL]: ends a recorded program and waits until it is gone; 1 when it took KILL to do so.
 stop_spawned() {
-    local pid start label
+    local pid start label rc=0
     while read -r pid start label; do
         [[ $label == "$1" ]] || continue
-        end_process "$pid" "$start" "${2:-TERM}"
+        end_process "$pid" "$start" "${2:-TERM}" || rc=1
     done <"$LAB_DIR/pids"
     sed -i "/^[0-9]* [0-9]* $1\$/d" "$LAB_DIR/pids"
+    return "$rc"
 }
+# end_process PID START SIGNAL: 1 when the process did not end by the signal and had to be killed.
 end_process() {
     process_alive "$1" "$2" || return 0
     kill "-$3" "$1" 2>/dev/null || return 0
     # A killed child of this shell may stay a zombie for a while; process_alive counts that as gone.
-    wait_until 10 process_gone "$1" "$2" || { kill -KILL "$1" 2>/dev/null; wait_until 10 process_gone "$1" "$2"; } || true
+    wait_until 20 process_gone "$1" "$2" && return 0
+    kill -KILL "$1" 2>/dev/null || true
+    wait_until 20 process_gone "$1" "$2" || true
+    return 1
 }
 process_gone() { ! process_alive "$1" "$2"; }
 
@@ -130,6 +135,14 @@ lab_topology() {
     done
     ip -n "$(ns srv)" route add 198.51.100.0/24 via 10.255.1.2
     ip -n "$(ns srv2)" route add 198.51.100.0/24 via 10.255.2.2
+
+    # Tests count the frames on the two links to far: no ARP on them.
+    for h in srv:1 srv2:2; do
+        ip -n "$(ns "${h%:*}")" neigh replace "10.255.${h#*:}.2" dev to-far nud permanent \
+            lladdr "$(in_ns far cat "/sys/class/net/from-${h%:*}/address")"
+        ip -n "$(ns far)" neigh replace "10.255.${h#*:}.1" dev "from-${h%:*}" nud permanent \
+            lladdr "$(in_ns "${h%:*}" cat /sys/class/net/to-far/address)"
+    done
 
     # The DUT's kernel: an address answers only on the tap that has it. Multipath hashes on ports as a router's does.
     set_sysctl dut net.ipv4.conf.all.arp_ignore=1 net.ipv4.fib_multipath_hash_policy=1
@@ -201,18 +214,18 @@ listening() { in_ns "$1" ss -H -ln -"$2" "sport = :$3" | grep -q .; }
 # The watchdog ends a lab whose owner died without saying goodbye (kill -9), or that outlived its time.
 # It holds nothing of the caller: own session, own lab name, output to its log.
 lab_watchdog() {
-    local owner=()
-    [[ $1 == keep ]] || owner=(--owner "$$")
-    setsid "$SCRIPTS/lab" watch --name "$LAB_NAME" --minutes "$LAB_MINUTES" "${owner[@]}" </dev/null >>"$LAB_DIR/logs/watchdog.log" 2>&1 &
+    local with_owner=()
+    [[ $1 == keep ]] || with_owner=(--owner "$$")
+    setsid "$SCRIPTS/lab" watch --name "$LAB_NAME" --minutes "$LAB_MINUTES" "${with_owner[@]}" </dev/null >>"$LAB_DIR/logs/watchdog.log" 2>&1 &
     printf '%s %s\n' "$!" "$(process_start_time $!)" >"$LAB_DIR/watchdog"
     disown
 }
 lab_watch_loop() {
-    local minutes=$1 owner=$2 start='' deadline
+    local minutes=$1 parent=$2 start='' deadline
     deadline=$((SECONDS + minutes * 60))
-    [[ -z $owner ]] || start=$(process_start_time "$owner")
+    [[ -z $parent ]] || start=$(process_start_time "$parent")
     while [[ -d $LAB_DIR ]] && ((SECONDS < deadline)); do
-        [[ -z $owner ]] || process_alive "$owner" "$start" || break
+        [[ -z $parent ]] || process_alive "$parent" "$start" || break
         sleep 2
     done
     [[ -d $LAB_DIR ]] || return 0
@@ -244,13 +257,13 @@ lab_down() {
     if [[ -r $LAB_DIR/pids ]]; then
         # tandemd first, by itself, so that it can close its ports cleanly; then the rest together.
         while read -r pid start label; do
-            [[ $label != tandemd ]] || end_process "$pid" "$start" TERM
+            [[ $label != tandemd ]] || end_process "$pid" "$start" TERM || true
         done <"$LAB_DIR/pids"
         while read -r pid start label; do
             ! process_alive "$pid" "$start" || kill -TERM "$pid" 2>/dev/null || true
         done <"$LAB_DIR/pids"
         while read -r pid start label; do
-            end_process "$pid" "$start" TERM
+            end_process "$pid" "$start" TERM || true
         done <"$LAB_DIR/pids"
     fi
     if [[ -r $LAB_DIR/watchdog ]]; then

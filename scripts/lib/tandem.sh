@@ -76,6 +76,7 @@ tandem_start() {
     spawn tandemd dut env RUST_BACKTRACE=1 "$TANDEMD" --config "$LAB_DIR/tandem.toml"
     TANDEMD_PID=$SPAWNED
     TANDEMD_START=$(process_start_time "$TANDEMD_PID")
+    export TANDEMD_PID TANDEMD_START
     if ! wait_until 60 tandem_healthy_or_dead || ! tandem_healthy; then
         warn "tandemd did not become healthy; the end of its log:"
         tail -n 40 "$LAB_DIR/logs/tandemd.log" >&2
@@ -93,6 +94,7 @@ tandem_healthy() { in_ns dut curl -sf -m 2 -o /dev/null "$API/v1/health"; }
 tandem_healthy_or_dead() { tandem_healthy || process_gone "$TANDEMD_PID" "$TANDEMD_START"; }
 tandem_alive() { process_alive "$TANDEMD_PID" "$TANDEMD_START"; }
 
+# tandem_stop [SIGNAL]: ends it; 1 when it took KILL.
 tandem_stop() { stop_spawned tandemd "${1:-TERM}"; }
 
 # tandem ARGS...: the CLI, against the daemon in the lab.

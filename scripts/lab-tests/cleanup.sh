@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Kill and restart: a killed tandemd starts again by itself on the same ports, a stopped one detaches its XDP programs and
+# takes its taps along, and after the lab nothing is left: no interface, namespace, XDP program, hugepage file or process.
+source "$(dirname "$0")/../lib/labtest.sh"
+
+# Everything on this host that a lab could leave behind. Other labs may run beside this one: only ours is looked at, and of
+# the XDP programs those that were not there before and hang on no other lab's ports.
+xdp_programs() { bpftool -j prog list 2>/dev/null | /usr/bin/python3 -c 'import json, sys; print(*sorted(p["id"] for p in json.load(sys.stdin) if p["type"] == "xdp"), sep="\n")'; }
+attached() { ip -n "$(ns dut)" -d link show "$1" | sed -n 's/.*prog\/xdp id \([0-9]*\).*/\1/p'; }
+has_program() { [[ -n $(attached "$1") ]]; }
+has_no_program() { [[ -z $(attached "$1") ]]; }
+has_no_taps() { ! ip -n "$(ns dut)" -o link show | grep -E ' (inside0|outside0)[:@]'; }
+nothing_left() { [[ -z $(lab_leftovers) ]] || { lab_leftovers; return 1; }; }
+programs_are_gone() {
+    local id
+    for id in $1; do ! xdp_programs | grep -qx "$id" || { echo "program $id is still loaded"; return 1; }; done
+}
+
+lab_test_tandem
+check "traffic before" ping_all sub1 192.0.2.1 5
+check "an XDP program is attached" has_program dut-in
+
+tandem_stop KILL
+check "after kill -9 its taps are gone" wait_until 10 has_no_taps
+tandem_start || exit 1
+check "after kill -9 and a restart traffic flows" ping_all sub1 192.0.2.1 5
+check "and DNS" dns_query sub2
+
+check "stops on SIGTERM" tandem_stop
+check "after SIGTERM no XDP program is attached, inside" has_no_program dut-in
+check "after SIGTERM no XDP program is attached, outside" has_no_program dut-out
+check "after SIGTERM its taps are gone" has_no_taps
+tandem_start || exit 1
+check "starts again, traffic flows" ping_all sub2 192.0.2.1 5
+
+# A crash and then the end of the lab.
+programs="$(attached dut-in) $(attached dut-out)"
+tandem_stop KILL
+mapfile -t ours < <(awk '{ print $1, $2 }' "$LAB_DIR/pids")
+lab_down
+check "after the lab nothing is left" nothing_left
+check "its XDP programs are unloaded" wait_until 20 programs_are_gone "$programs"
+processes_are_gone() { local p; for p in "${ours[@]}"; do ! process_alive "${p% *}" "${p#* }" || return 1; done; }
+check "its processes are gone" processes_are_gone
+check "taking it down again is fine" lab_down
+
+# A lab whose owner is killed without a word: its watchdog takes it down.
+bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; source "$0/lib/tandem.sh"; set -e; find_tandem; lab_name "$1"
+    lab_up; write_config; tandem_start; echo up >"$LAB_DIR/is-up"; exec sleep 300' "$SCRIPTS" "$LAB_NAME" &
+owner=$!
+check "a second lab is up" wait_until 120 test -e "$LAB_DIR/is-up"
+kill -KILL "$owner"
+check "its owner killed, nothing is left either" wait_until 60 nothing_left
+((CHECKS_FAILED == 0))
