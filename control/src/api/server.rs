@@ -136,6 +136,8 @@ impl Server {
                 drop(place);
             });
         }
+        // New connections are refused from here on, while the old ones finish.
+        drop(socket);
         // Who is not done by then is not waited for: the guard's timeout has answered every request before.
         let _all_done = tokio::time::timeout(app.listener.limits.timeout, graceful.shutdown()).await;
     }

@@ -136,7 +136,7 @@ pub enum What {
         /// Only count them.
         #[arg(long, conflicts_with = "limit")]
         count: bool,
-        /// Also service set, pool, worker, bytes and age.
+        /// Also timeout, age, bytes, worker, term, service set and pool.
         #[arg(long)]
         wide: bool,
     },

@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::registry::Unit;
 
 use super::Snapshot;
-use super::families::{Families, packets};
+use super::families::{Families, packets, ratio};
 use crate::api::model::{Interface, LinkState, Pool, Use, Worker};
 
 impl Snapshot {
@@ -72,7 +72,7 @@ impl Snapshot {
         )?;
         out.gauges(
             "worker_busy",
-            Some(&Unit::Ratios),
+            Some(&ratio()),
             "Share of time with packets in hand, 0 to 1.",
             gauge(|w| w.busy_percent / 100.0),
         )?;
@@ -127,7 +127,7 @@ impl Snapshot {
         let share = ports().map(|(labels, n)| (labels, n.ratio()));
         out.gauges(
             "pool_utilisation",
-            Some(&Unit::Ratios),
+            Some(&ratio()),
             "Used share of the ports, 0 to 1.",
             share,
         )?;

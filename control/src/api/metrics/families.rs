@@ -12,6 +12,7 @@ use prometheus_client::registry::Unit;
 pub(super) struct Families<'a>(pub DescriptorEncoder<'a>);
 
 impl Families<'_> {
+    /// Counters, one per set of labels. The text adds `_total` to the name.
     pub fn counters<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -26,6 +27,12 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// A gauge without labels.
+    pub fn gauge(&mut self, name: &str, unit: Option<&Unit>, help: &str, value: f64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+    }
+
+    /// Gauges, one per set of labels.
     pub fn gauges<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -44,4 +51,9 @@ impl Families<'_> {
 /// Packets as a unit.
 pub(super) fn packets() -> Unit {
     Unit::Other("packets".to_owned())
+}
+
+/// Shares of a whole as a unit, 0 to 1.
+pub(super) fn ratio() -> Unit {
+    Unit::Other("ratio".to_owned())
 }

@@ -39,8 +39,6 @@ pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-type Label = (&'static str, String);
-
 impl Snapshot {
     fn system(&self, out: &mut Families<'_>) -> fmt::Result {
         let versions = [
@@ -50,12 +48,11 @@ impl Snapshot {
         out.0
             .encode_descriptor("build", "What is running.", None, MetricType::Info)?
             .encode_info(&versions)?;
-        let one = |value: f64| std::iter::once(([] as [Label; 0], value));
-        out.gauges(
+        out.gauge(
             "uptime",
             Some(&Unit::Seconds),
             "Time since start.",
-            one(self.health.uptime_s as f64),
+            self.health.uptime_s as f64,
         )?;
         let checks = self
             .health
@@ -69,29 +66,28 @@ impl Snapshot {
             checks,
         )?;
         let generation = f64::from(self.config.generation);
-        out.gauges(
+        out.gauge(
             "config_generation",
             None,
             "Generation of the running configuration.",
-            one(generation),
+            generation,
         )?;
         let loaded = self.config.loaded_at_unix_s as f64;
-        out.gauges(
+        out.gauge(
             "config_loaded_timestamp",
             Some(&Unit::Seconds),
             "When it was loaded, Unix time.",
-            one(loaded),
+            loaded,
         )?;
-        let applied = self
-            .config
-            .last_reload
-            .iter()
-            .map(|r| ([] as [Label; 0], f64::from(r.applied)));
-        out.gauges(
+        let Some(reload) = &self.config.last_reload else {
+            return Ok(());
+        };
+        let help = "1 when the last reload was applied, 0 when it was refused.";
+        out.gauge(
             "config_last_reload_applied",
             None,
-            "1 when the last reload was applied, 0 when refused.",
-            applied,
+            help,
+            f64::from(reload.applied),
         )
     }
 

@@ -1,0 +1,454 @@
+//! A backend whose two workers have sparse tables, and which can be told to be slow, silent or to refuse.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use tandem_control::api::model::{
+    Check, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus, Interface,
+    LinkState, Mac, Names, Neighbour, NeighbourState, NextHop, Pool, PortCounters, ReloadReport, Route,
+    RouteAction, RouteQuery, RouteRows, Use, Version, Worker,
+};
+use tandem_control::api::{Backend, BackendError};
+use tandem_engine::drop_reason::{DropCounts, DropReason};
+use tandem_engine::program::{ServiceSetId, SubscriberLimits};
+use tandem_engine::view::{
+    Ask, BlockView, Filter, MappingView, Query, SessionState, SessionView, SubscriberView,
+};
+use tokio::sync::Notify;
+
+pub const SESSIONS: usize = 25;
+const NOBODY: u8 = u8::MAX;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// The subscriber that session `n` belongs to; even ones live on worker 0, odd ones on worker 1.
+fn inside(n: usize) -> IpAddr {
+    ip(&format!("10.0.0.{}", n % 4 + 1))
+}
+
+fn session(n: usize) -> SessionView {
+    SessionView {
+        worker: (n % 2) as u8,
+        service_set: 1,
+        protocol: if n.is_multiple_of(5) { 17 } else { 6 },
+        state: if n.is_multiple_of(5) {
+            SessionState::Active
+        } else {
+            SessionState::Established
+        },
+        initiated_outside: false,
+        inside: inside(n),
+        inside_port: 40_000 + n as u16,
+        public: ip("203.0.113.7"),
+        public_port: 1024 + n as u16,
+        outside: ip("198.51.100.1"),
+        outside_port: 443,
+        pool: 3,
+        term: 0,
+        packets_out: 10 + n as u64,
+        bytes_out: 1000,
+        packets_in: 20,
+        bytes_in: 2000,
+        age_s: 60,
+        idle_s: 5,
+        timeout_s: 7440,
+    }
+}
+
+/// What the mock can be told.
+pub struct Mock {
+    /// Slots of each worker's session table; gaps between the sessions.
+    slots: Mutex<[Vec<Option<SessionView>>; 2]>,
+    /// This worker says it did not answer in time.
+    pub silent: AtomicU8,
+    /// This worker never answers.
+    pub hanging: AtomicU8,
+    /// Questions wait here once while `gated`.
+    pub gate: Notify,
+    pub gated: AtomicBool,
+    /// Somebody waits at the gate.
+    pub waiting: AtomicU32,
+    pub config_is_bad: AtomicBool,
+    pub down: AtomicBool,
+}
+
+impl Default for Mock {
+    fn default() -> Self {
+        let mut slots: [Vec<Option<SessionView>>; 2] = Default::default();
+        for n in 0..SESSIONS {
+            slots[n % 2].extend([None, Some(session(n)), None]);
+        }
+        Self {
+            slots: Mutex::new(slots),
+            silent: AtomicU8::new(NOBODY),
+            hanging: AtomicU8::new(NOBODY),
+            gate: Notify::new(),
+            gated: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            config_is_bad: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+        }
+    }
+}
+
+fn wants<T: PartialEq>(wanted: Option<T>, is: T) -> bool {
+    wanted.is_none_or(|wanted| wanted == is)
+}
+
+fn matches(f: &Filter, s: &SessionView) -> bool {
+    wants(f.service_set, s.service_set)
+        && wants(f.protocol, s.protocol)
+        && wants(f.inside, s.inside)
+        && wants(f.inside_port, s.inside_port)
+        && wants(f.public, s.public)
+        && wants(f.public_port, s.public_port)
+        && wants(f.outside, s.outside)
+        && wants(f.outside_port, s.outside_port)
+        && wants(f.pool, s.pool)
+}
+
+impl Mock {
+    /// Walks slots as a worker does: from the cursor until the answer is full or the table ends.
+    fn sessions(&self, worker: u8, mut query: Query) -> Query {
+        let slots = &mut self.slots.lock().expect("no test panics with it")[usize::from(worker)];
+        let room = query.rows.sessions.capacity();
+        while let Some(slot) = slots.get_mut(query.cursor as usize) {
+            if let Some(found) = slot.filter(|s| matches(&query.filter, s)) {
+                if query.ask == Ask::Sessions && query.rows.sessions.len() == room {
+                    query.done = true;
+                    return query;
+                }
+                match query.ask {
+                    Ask::Sessions => query.rows.sessions.push(found),
+                    Ask::ClearSessions => *slot = None,
+                    _ => {}
+                }
+                query.matched += 1;
+            }
+            query.cursor += 1;
+        }
+        (query.done, query.end) = (true, true);
+        query
+    }
+
+    /// The other tables hold one row per subscriber, two on each worker.
+    fn per_subscriber(worker: u8, mut query: Query) -> Query {
+        let subscribers = [usize::from(worker), usize::from(worker) + 2];
+        let f = query.filter;
+        while let Some(n) = subscribers.get(query.cursor as usize) {
+            let (address, public) = (inside(*n), ip("203.0.113.7"));
+            let room = query.rows.mappings.capacity()
+                + query.rows.blocks.capacity()
+                + query.rows.subscribers.capacity();
+            if wants(f.inside, address)
+                && wants(f.public, public)
+                && wants(f.pool, 3)
+                && wants(f.service_set, 1)
+            {
+                if query.matched as usize == room {
+                    query.done = true;
+                    return query;
+                }
+                push(&mut query, worker, *n as u16, address, public);
+                query.matched += 1;
+            }
+            query.cursor += 1;
+        }
+        (query.done, query.end) = (true, true);
+        query
+    }
+}
+
+fn push(query: &mut Query, worker: u8, n: u16, address: IpAddr, public: IpAddr) {
+    match query.ask {
+        Ask::Mappings => query.rows.mappings.push(MappingView {
+            worker,
+            service_set: 1,
+            protocol: 17,
+            inside: address,
+            inside_port: 5000 + n,
+            public,
+            public_port: 2000 + n,
+            pool: 3,
+            sessions: 2,
+        }),
+        Ask::Blocks => query.rows.blocks.push(BlockView {
+            worker,
+            pool: 3,
+            service_set: 1,
+            subscriber: address,
+            public,
+            first_port: 1024 + 512 * n,
+            last_port: 1535 + 512 * n,
+            used: 9,
+            active: true,
+            age_s: 77,
+        }),
+        _ => query.rows.subscribers.push(SubscriberView {
+            worker,
+            service_set: 1,
+            address,
+            public: Some(public),
+            pool: 3,
+            sessions: 6,
+            tcp_ports: 4,
+            udp_ports: 2,
+            icmp_ids: 0,
+            blocks: 1,
+            refused: 3,
+        }),
+    }
+}
+
+fn route(prefix: &str, protocol: &str) -> Route {
+    let hop = |gateway: &str, weight| NextHop {
+        gateway: Some(ip(gateway)),
+        interface: "wan".to_owned(),
+        weight,
+        usable: true,
+    };
+    Route {
+        prefix: prefix.parse().expect("a prefix"),
+        action: RouteAction::Forward,
+        protocol: protocol.to_owned(),
+        metric: 20,
+        next_hops: vec![hop("192.0.2.1", 1), hop("192.0.2.2", 3)],
+    }
+}
+
+fn worker(id: u8) -> Worker {
+    Worker {
+        id,
+        core: u16::from(id) + 2,
+        heartbeat_age_ms: 12,
+        stalled: false,
+        busy_percent: 37.5,
+        bursts: 1000,
+        rx_packets: 32_000,
+        rx_bytes: 2_048_000,
+        tx_packets: 31_990,
+        tx_bytes: 2_047_000,
+        handed_over_packets: 5,
+        punted_packets: 6,
+        dropped_packets: 4,
+        sessions_created: 99,
+        sessions: Use {
+            used: 13,
+            total: 1024,
+        },
+        mappings: Use { used: 2, total: 1024 },
+        subscribers: Use { used: 2, total: 16 },
+        blocks: Use { used: 2, total: 16 },
+    }
+}
+
+fn interface(name: &str, down: Option<DownReason>) -> Interface {
+    Interface {
+        name: name.to_owned(),
+        device: format!("net_af_xdp_{name}"),
+        driver: "net_af_xdp".to_owned(),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        vlan: None,
+        tap: format!("t-{name}"),
+        rx_queues: 1,
+        tx_queues: 2,
+        speed_mbps: None,
+        state: if down.is_some() {
+            LinkState::Down
+        } else {
+            LinkState::Up
+        },
+        down_reason: down,
+        counters: PortCounters {
+            rx_packets: 11,
+            rx_bytes: 1100,
+            tx_packets: 9,
+            tx_bytes: 900,
+            ..Default::default()
+        },
+    }
+}
+
+#[async_trait]
+impl Backend for Mock {
+    fn version(&self) -> Version {
+        Version {
+            tandem: "0.1.0".to_owned(),
+            dpdk: "DPDK 22.11.9".to_owned(),
+        }
+    }
+
+    fn worker_count(&self) -> u8 {
+        2
+    }
+
+    fn names(&self) -> Names {
+        Names {
+            service_sets: BTreeMap::from([(1, "subscribers-a".to_owned())]),
+            pools: BTreeMap::from([(3, "residential".to_owned())]),
+        }
+    }
+
+    fn subscriber_limits(&self, service_set: ServiceSetId) -> Option<SubscriberLimits> {
+        (service_set == 1).then(|| SubscriberLimits {
+            max_sessions: 2000,
+            ..SubscriberLimits::default()
+        })
+    }
+
+    fn config(&self) -> ConfigSummary {
+        ConfigSummary {
+            file: "/etc/tandem/tandem.toml".to_owned(),
+            generation: 4,
+            loaded_at_unix_s: 1_790_000_000,
+            service_sets: 1,
+            pools: 1,
+            interfaces: 2,
+            last_reload: None,
+        }
+    }
+
+    async fn health(&self) -> Result<Health, BackendError> {
+        let down = self.down.load(Ordering::SeqCst);
+        let detail = if down { "worker 0 stalled" } else { "" };
+        Ok(Health {
+            status: if down {
+                HealthStatus::Down
+            } else {
+                HealthStatus::Ok
+            },
+            uptime_s: 3600,
+            checks: vec![Check {
+                name: "worker-0".to_owned(),
+                ok: !down,
+                detail: detail.to_owned(),
+            }],
+        })
+    }
+
+    async fn interfaces(&self) -> Result<Vec<Interface>, BackendError> {
+        Ok(vec![
+            interface("lan", None),
+            interface("wan", Some(DownReason::Carrier)),
+        ])
+    }
+
+    async fn workers(&self) -> Result<Vec<Worker>, BackendError> {
+        Ok(vec![worker(0), worker(1)])
+    }
+
+    async fn routes(&self, query: &RouteQuery) -> Result<RouteRows, BackendError> {
+        let mut all = vec![
+            route("0.0.0.0/0", "bgp"),
+            route("192.0.2.0/24", "kernel"),
+            route("198.51.100.0/24", "static"),
+            route("2001:db8::/32", "bgp"),
+        ];
+        all.sort_by_key(|r| r.prefix);
+        let total = all.len() as u64;
+        let mut routes: Vec<Route> = all.into_iter().filter(|r| query.matches(r)).collect();
+        let more = routes.len() > query.limit;
+        routes.truncate(query.limit);
+        Ok(RouteRows { routes, more, total })
+    }
+
+    async fn neighbours(&self) -> Result<Vec<Neighbour>, BackendError> {
+        Ok(vec![Neighbour {
+            address: ip("192.0.2.1"),
+            interface: "wan".to_owned(),
+            mac: Some(Mac([2, 0, 0, 0, 0, 9])),
+            state: NeighbourState::Resolved,
+            queued_packets: 0,
+        }])
+    }
+
+    async fn pools(&self) -> Result<Vec<Pool>, BackendError> {
+        let ports = |used| Use { used, total: 64_512 };
+        Ok(vec![Pool {
+            name: "residential".to_owned(),
+            service_sets: vec!["subscribers-a".to_owned()],
+            addresses: 1,
+            first_port: 1024,
+            last_port: 65_535,
+            drain: false,
+            interface_address: false,
+            tcp_ports: ports(16_128),
+            udp_ports: ports(5),
+            icmp_ids: ports(0),
+            extents: Use { used: 2, total: 16 },
+            block_size: Some(512),
+            blocks: Use { used: 4, total: 126 },
+            subscribers: 4,
+            refused: 1,
+        }])
+    }
+
+    async fn counters(&self) -> Result<Vec<Counter>, BackendError> {
+        let mut first = DropCounts::default();
+        first.count(DropReason::NoRoute);
+        first.count(DropReason::NoRoute);
+        first.count(DropReason::TtlExpired);
+        let mut counters = Counter::of_drops(&[first, DropCounts::default()]);
+        let help = "Less than 20 octets.";
+        counters.push(Counter::of_workers(
+            "ipv4-truncated",
+            CounterGroup::Parse,
+            help,
+            vec![0, 7],
+        ));
+        counters.push(Counter::single(
+            "reload-refused",
+            CounterGroup::Control,
+            "Config files refused.",
+            1,
+        ));
+        Ok(counters)
+    }
+
+    async fn query(&self, worker: u8, query: Query) -> Result<Query, BackendError> {
+        if self.gated.load(Ordering::SeqCst) {
+            let mut opened = std::pin::pin!(self.gate.notified());
+            // In line before anybody is told so, or the opening could be missed.
+            opened.as_mut().enable();
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            opened.await;
+        }
+        if self.hanging.load(Ordering::SeqCst) == worker {
+            std::future::pending::<()>().await;
+        }
+        if self.silent.load(Ordering::SeqCst) == worker {
+            return Err(BackendError::NoAnswer {
+                who: format!("worker {worker}"),
+            });
+        }
+        Ok(match query.ask {
+            Ask::Sessions | Ask::ClearSessions | Ask::CountSessions => self.sessions(worker, query),
+            Ask::Mappings | Ask::Blocks | Ask::Subscribers => Self::per_subscriber(worker, query),
+        })
+    }
+
+    async fn reload(&self) -> Result<ReloadReport, BackendError> {
+        let bad = self.config_is_bad.load(Ordering::SeqCst);
+        let fault = Fault {
+            file: "/etc/tandem/tandem.toml".to_owned(),
+            line: Some(12),
+            column: Some(3),
+            path: "pools.cgn.port-range".to_owned(),
+            problem: "the range is inverted".to_owned(),
+            remedy: "use \"1024-65535\"".to_owned(),
+        };
+        let faults = if bad { vec![fault] } else { Vec::new() };
+        Ok(ReloadReport {
+            applied: !bad,
+            generation: if bad { 4 } else { 5 },
+            at_unix_s: 1_790_000_100,
+            faults,
+        })
+    }
+}
