@@ -85,6 +85,10 @@ drop_reasons! {
     FragmentTimeout = "fragment-timeout",
     /// A fragment overlaps another of its packet, or contradicts it.
     FragmentOverlap = "fragment-overlap",
+    /// A datagram came in more fragments than are tracked.
+    FragmentTooMany = "fragment-too-many",
+    /// A fragment of an ICMP error, which can be neither verified nor translated in parts. RFC 5508 REQ-3.
+    FragmentOfIcmpError = "fragment-of-icmp-error",
     /// A packet from inside went round by hairpinning more than once.
     HairpinLoop = "hairpin-loop",
     /// The IPv4 header checksum is wrong.

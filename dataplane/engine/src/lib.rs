@@ -6,7 +6,9 @@
 pub mod claims;
 pub mod drop_reason;
 pub mod engine;
+pub mod fragments;
 pub mod hash;
+pub mod held;
 pub mod index;
 pub mod mapping;
 pub mod mem;
