@@ -75,6 +75,9 @@ pub trait Backend: Send + Sync + 'static {
     async fn counters(&self) -> Result<Vec<Counter>, BackendError>;
 
     /// Carries a question to `worker` (`0..worker_count()`) and brings it back with [`Query::done`] set.
+    ///
+    /// Ends in bounded time, a few seconds at most: a worker that does not take the question or does not give it back
+    /// is a [`BackendError::NoAnswer`]. A clear is driven to its end without the client's patience as a bound.
     async fn query(&self, worker: u8, query: Query) -> Result<Query, BackendError>;
 
     /// Reads the config file again and applies it when it has no fault. A refused file is an `Ok` report with

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +51,15 @@ impl Token {
         let text = text.trim();
         let good = text.len() >= TOKEN_LENGTH_MIN && text.bytes().all(|b| b.is_ascii_graphic());
         good.then(|| Self(text.to_owned())).ok_or(BadToken)
+    }
+
+    /// The token in `file`.
+    ///
+    /// # Errors
+    /// Why the file cannot be read or holds no token.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+        Self::new(&text).map_err(|e| e.to_string())
     }
 
     /// Value of the `Authorization` header that carries it.

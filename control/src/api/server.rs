@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,6 +58,35 @@ pub struct Listener {
     pub limits: Limits,
 }
 
+impl Listener {
+    /// A listener with the usual bounds and the token in `token_file`.
+    ///
+    /// # Errors
+    /// [`ServeError::TokenFile`] when the file holds no token, or everybody on this host may read it.
+    pub fn new(bind: SocketAddr, token_file: Option<&Path>) -> Result<Self, ServeError> {
+        let read = |file: &Path| {
+            let failed = |why: String| ServeError::TokenFile {
+                file: file.to_owned(),
+                why,
+            };
+            let mode = std::fs::metadata(file)
+                .map_err(|e| failed(e.to_string()))?
+                .permissions()
+                .mode();
+            if mode & 0o007 != 0 {
+                let why = format!("mode {:04o} lets everybody use it; chmod o= it", mode & 0o7777);
+                return Err(failed(why));
+            }
+            Token::read(file).map_err(failed)
+        };
+        Ok(Self {
+            bind,
+            token: token_file.map(read).transpose()?,
+            limits: Limits::default(),
+        })
+    }
+}
+
 /// Why the API does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -64,6 +95,14 @@ pub enum ServeError {
     NeedsToken {
         /// Where it should have listened.
         bind: SocketAddr,
+    },
+    /// The token file is of no use.
+    #[error("the API's token file {}: {why}", file.display())]
+    TokenFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The system refused the address.
     #[error("cannot listen on {bind}: {error}")]

@@ -84,11 +84,8 @@ impl Client {
             )));
         }
         let read = |file: &Path| {
-            let wrong = |why: String| CallError::Usage(format!("--token-file {}: {why}", file.display()));
-            let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
-            Token::new(&text)
-                .map(|token| token.bearer())
-                .map_err(|e| wrong(e.to_string()))
+            let wrong = |why| CallError::Usage(format!("--token-file {}: {why}", file.display()));
+            Token::read(file).map(|token| token.bearer()).map_err(wrong)
         };
         let bearer = token_file.map(read).transpose()?;
         let config = Agent::config_builder()

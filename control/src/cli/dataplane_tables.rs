@@ -3,7 +3,7 @@
 use super::table::{Table, or_dash, percent};
 use crate::api::model::{Interface, LinkState, Neighbour, NextHop, Pool, Route, Use, Worker};
 
-/// Interfaces: what they are, then what their ports have counted.
+/// Interfaces: what they are, then what their ports have received and sent.
 pub fn interfaces(rows: &[Interface]) -> Vec<Table> {
     let mut what = Table::new(&[
         "INTERFACE",
@@ -15,18 +15,15 @@ pub fn interfaces(rows: &[Interface]) -> Vec<Table> {
         "TAP",
         "DEVICE",
     ]);
-    let heads = [
+    let mut received = Table::new(&[
         "INTERFACE",
         ">RX packets",
         ">RX bytes",
         ">ERRORS",
         ">MISSED",
         ">NO BUFFER",
-        ">TX packets",
-        ">TX bytes",
-        ">ERRORS",
-    ];
-    let mut counted = Table::new(&heads);
+    ]);
+    let mut sent = Table::new(&["INTERFACE", ">TX packets", ">TX bytes", ">ERRORS"]);
     for i in rows {
         let state = match (i.state, i.down_reason) {
             (LinkState::Up, _) => "up".to_owned(),
@@ -44,23 +41,20 @@ pub fn interfaces(rows: &[Interface]) -> Vec<Table> {
             i.device.clone(),
         ]);
         let c = &i.counters;
-        let numbers = [
-            c.rx_packets,
-            c.rx_bytes,
-            c.rx_errors,
-            c.rx_missed,
-            c.rx_no_buffer,
-            c.tx_packets,
-            c.tx_bytes,
-            c.tx_errors,
-        ];
-        counted.row(
+        let rx = [c.rx_packets, c.rx_bytes, c.rx_errors, c.rx_missed, c.rx_no_buffer];
+        received.row(
             std::iter::once(i.name.clone())
-                .chain(numbers.iter().map(u64::to_string))
+                .chain(rx.iter().map(u64::to_string))
+                .collect(),
+        );
+        let tx = [c.tx_packets, c.tx_bytes, c.tx_errors];
+        sent.row(
+            std::iter::once(i.name.clone())
+                .chain(tx.iter().map(u64::to_string))
                 .collect(),
         );
     }
-    vec![what, counted]
+    vec![what, received, sent]
 }
 
 fn used_of(n: Use) -> String {
@@ -73,7 +67,7 @@ pub fn workers(rows: &[Worker]) -> Vec<Table> {
         ">WORKER",
         ">CORE",
         "STATE",
-        ">HEARTBEAT ms ago",
+        ">HEARTBEAT ms",
         ">BUSY %",
         ">RX packets",
         ">TX packets",

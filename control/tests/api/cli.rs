@@ -1,13 +1,12 @@
 //! The real `tandem` binary against the mock daemon.
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
 use super::daemon::{Daemon, TOKEN, with_token};
+use super::http::Scratch;
 use super::mock::SESSIONS;
 
 fn tandem(api: &str, words: &str) -> Output {
@@ -187,25 +186,6 @@ fn exit_codes_tell_refusal_usage_and_unreachable_apart() {
     let gone = said(tandem(&url, "show health"));
     assert_eq!(gone.code, Some(3));
     assert!(gone.err.contains("cannot reach the daemon"), "{}", gone.err);
-}
-
-/// A file that is removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("tandem-api-test-{}-{name}", std::process::id()));
-        let mut file = std::fs::File::create(&path).expect("a scratch file");
-        file.write_all(text.as_bytes()).expect("room for it");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It lies in the temporary folder: a failure to remove it harms nobody.
-        let _removed = std::fs::remove_file(&self.0);
-    }
 }
 
 #[test]

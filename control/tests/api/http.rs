@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -89,4 +90,23 @@ pub fn try_raw(address: SocketAddr, request: &str) -> io::Result<String> {
 /// The same where it must work.
 pub fn raw(address: SocketAddr, request: &str) -> String {
     try_raw(address, request).expect("an answer of text")
+}
+
+/// A file that is removed when dropped.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tandem-api-test-{}-{name}", std::process::id()));
+        let mut file = std::fs::File::create(&path).expect("a scratch file");
+        file.write_all(text.as_bytes()).expect("room for it");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It lies in the temporary folder: a failure to remove it harms nobody.
+        let _removed = std::fs::remove_file(&self.0);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tandem_control::api::{Listener, ServeError, Server, serve};
 
 use super::daemon::{Daemon, TOKEN, listener, with_token};
-use super::http::{delete, get, get_json, get_with, post, raw};
+use super::http::{Scratch, delete, get, get_json, get_with, post, raw};
 use super::mock::{Mock, SESSIONS};
 
 fn refused(daemon: &Daemon, path: &str, field: &str, says: &str) {
@@ -85,6 +85,7 @@ fn bad_values_are_named_with_what_would_be_right() {
         ("/v1/routes?prefix=192.0.2.1/24", "prefix", "192.0.2.0/24"),
         ("/v1/routes?covers=here", "covers", "IPv4 or IPv6"),
         ("/v1/subscribers/nobody", "address", "IPv4 or IPv6"),
+        ("/v1/subscribers/%ff", "address", "UTF-8"),
     ] {
         refused(&daemon, path, field, says);
     }
@@ -249,4 +250,26 @@ fn a_taken_address_is_told() {
     };
     let ended = runtime.block_on(Server::bind(taken, Arc::new(Mock::default())));
     assert!(matches!(ended, Err(ServeError::Bind { .. })));
+}
+
+#[test]
+fn a_token_file_is_taken_when_it_is_a_secret() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let bind: SocketAddr = "0.0.0.0:0".parse().expect("an address");
+    let file = Scratch::new("listener-token", &format!("{TOKEN}\n"));
+    let set =
+        |mode| std::fs::set_permissions(&file.0, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    set(0o640);
+    assert!(Listener::new(bind, Some(&file.0)).is_ok_and(|l| l.token.is_some()));
+    set(0o644);
+    let open = Listener::new(bind, Some(&file.0)).expect_err("everybody may read it");
+    assert!(open.to_string().contains("mode 0644"), "{open}");
+    let short = Scratch::new("listener-short", "short");
+    std::fs::set_permissions(&short.0, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    assert!(matches!(
+        Listener::new(bind, Some(&short.0)),
+        Err(ServeError::TokenFile { .. })
+    ));
+    assert!(Listener::new(bind, Some(std::path::Path::new("/nonexistent"))).is_err());
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use tandem_engine::view::{Ask, Filter, Rows};
@@ -199,9 +200,10 @@ pub(in crate::api) struct DetailParams {
     responses((status = 200, body = SubscriberDetail), Refusals))]
 pub(in crate::api) async fn subscriber(
     State(app): Shared,
-    Path(address): Path<String>,
+    address: Result<Path<String>, PathRejection>,
     Strict(how, _): Strict<DetailParams, NoParams>,
 ) -> Answer<SubscriberDetail> {
+    let Path(address) = address.map_err(|e| ApiError::parameter("address", e.body_text()))?;
     let limit = params::limit(how.limit.as_deref())?;
     let inside: Option<IpAddr> = params::address("address", Some(&address))?;
     let filter = Filter {

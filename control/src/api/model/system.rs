@@ -146,3 +146,24 @@ pub struct ConfigSummary {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_reload: Option<ReloadReport>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_keeps_its_place_and_its_words_on_its_way_through_json() {
+        let faults = config::parse("[system]\nnme = \"x\"\n", "f.toml").expect_err("an unknown key");
+        for fault in &faults {
+            let shown = Fault::from(fault);
+            let json = serde_json::to_string(&shown).expect("it can be written");
+            let back: Fault = serde_json::from_str(&json).expect("it can be read");
+            assert_eq!(back, shown);
+            assert_eq!(back.to_string(), fault.to_string());
+        }
+        assert!(
+            faults.iter().any(|f| Fault::from(f).line == Some(2)),
+            "{faults:?}"
+        );
+    }
+}
