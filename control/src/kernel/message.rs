@@ -227,6 +227,8 @@ fn decode_multipath(mut bytes: &[u8], encapsulated: &mut bool) -> Option<Vec<Hop
         hops.push(hop);
         bytes = bytes.get(super::codec::align4(length)..).unwrap_or(&[]);
     }
+    // IPv6 siblings come in an order that differs from message to message.
+    hops.sort_unstable();
     Some(hops)
 }
 

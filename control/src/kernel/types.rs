@@ -78,7 +78,8 @@ pub enum FibUpdate {
 pub enum NeighbourState {
     /// The link-layer address is known and may be used (kernel states REACHABLE, STALE, DELAY, PROBE, PERMANENT, NOARP).
     Reachable(MacAddress),
-    /// Resolution is under way; nothing to send to yet.
+    /// Resolution is under way; nothing to send to yet. Linux does not announce that it began: a neighbour never
+    /// reported is to be treated alike, and one that answers or fails is reported next.
     Unresolved,
     /// Resolution failed: answer with host unreachable until it is tried again.
     Failed,

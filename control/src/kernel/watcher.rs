@@ -31,6 +31,8 @@ use super::types::{InterfaceId, MirrorSink, Update};
 
 /// Datagrams of notifications read before the sink gets its batch and commands their turn.
 const DATAGRAMS_PER_TURN: usize = 256;
+/// The interval between verifying dumps grows by at most two to this power.
+const UNSURE_DOUBLINGS_MAX: u32 = 6;
 
 /// How the watcher works.
 #[derive(Clone, Debug)]
@@ -156,6 +158,8 @@ pub struct Watcher<S> {
     /// When to dump next.
     dump_at: Option<Instant>,
     dumped_at: Option<Instant>,
+    /// Dumps in a row that left a doubt.
+    unsure: u32,
     updates: Vec<Update>,
 }
 
@@ -186,6 +190,7 @@ impl<S: MirrorSink> Watcher<S> {
             mirror: Mirror::default(),
             dump_at: Some(Instant::now()),
             dumped_at: None,
+            unsure: 0,
             updates: Vec::new(),
             config,
             sink,
@@ -314,9 +319,9 @@ impl<S: MirrorSink> Watcher<S> {
     /// Arranges a dump soon, but not in a row.
     fn verify_later(&mut self) {
         let now = Instant::now();
-        let earliest = self
-            .dumped_at
-            .map_or(now, |at| at + self.config.verify_interval_min);
+        // Under constant change every dump may leave a doubt: go slower each time.
+        let interval = self.config.verify_interval_min * (1 << self.unsure.min(UNSURE_DOUBLINGS_MAX));
+        let earliest = self.dumped_at.map_or(now, |at| at + interval);
         let at = earliest.max(now + self.config.verify_after);
         self.dump_at = Some(self.dump_at.map_or(at, |sooner| sooner.min(at)));
     }
@@ -343,6 +348,7 @@ impl<S: MirrorSink> Watcher<S> {
                 let again = self.mirror.resync_end(&mut self.updates);
                 self.dumped_at = Some(Instant::now());
                 self.stats.dumps.fetch_add(1, Ordering::Relaxed);
+                self.unsure = if again { self.unsure + 1 } else { 0 };
                 if again {
                     self.verify_later();
                 }
@@ -381,7 +387,14 @@ impl<S: MirrorSink> Watcher<S> {
                 return Ok(false);
             }
         }
-        Ok(true)
+        // Notifications older than the dump belong before its end.
+        loop {
+            match self.follow()? {
+                Drained::Empty => return Ok(true),
+                Drained::Overrun => return Ok(false),
+                Drained::More => self.deliver(),
+            }
+        }
     }
 
     fn dump_table(&mut self, kind: u16, fixed: &[u8]) -> Result<bool, KernelError> {

@@ -14,7 +14,8 @@
 //! **Resynchronisation.** A dump is no snapshot: notifications go on meanwhile, on another socket. Between
 //! [`RouteTable::resync_begin`] and [`RouteTable::resync_end`] both are fed. What a notification says about a route
 //! stands against the dump, whichever comes first here; what neither confirmed is forgotten at the end. Where that
-//! rule has to guess, `resync_end` asks for another dump.
+//! rule has to guess, `resync_end` asks for another dump. Before the end, all notifications up to the end of the dump
+//! must have been fed: applied later, to the newer state, they would undo parts of it.
 
 mod interner;
 mod store;
@@ -49,8 +50,13 @@ struct Resync {
     removed: HashSet<(Rank, Target)>,
     /// A replacement of something not known here, or not for certain.
     replaced_blindly: HashSet<Rank>,
+    /// A replacement of something confirmed by the dump.
+    replaced: HashSet<Rank>,
     objects_seen: HashSet<u32>,
     objects_touched: HashSet<u32>,
+    /// Went at some time of the dump, and took routes along without a word; they may be back.
+    objects_lost: HashSet<u32>,
+    devices_lost: HashSet<u32>,
     /// A guess was made that another dump should check.
     uncertain: bool,
 }
@@ -86,6 +92,7 @@ impl RouteTable {
             return;
         }
         let at: Rank = (route.prefix, route.table, route.metric);
+        self.doubt_crowd(at);
         if let Some(resync) = &mut self.resync {
             resync.removed.remove(&(at, route.target.clone()));
         }
@@ -98,11 +105,13 @@ impl RouteTable {
                 .v6
                 .add(&mut self.world, (net, len), rank, target, change, out),
         };
+        self.doubt_crowd(at);
         if let Some(resync) = &mut self.resync {
             resync.touched.insert(at);
             match (put_out, change) {
                 (Some(old), _) => {
                     resync.removed.insert((at, old));
+                    resync.replaced.insert(at);
                 }
                 (None, Change::Replace) => {
                     resync.replaced_blindly.insert(at);
@@ -115,9 +124,12 @@ impl RouteTable {
     /// RTM_DELROUTE, notified.
     pub fn route_removed(&mut self, route: &RouteRecord, out: &mut Vec<FibUpdate>) -> Removal {
         let at: Rank = (route.prefix, route.table, route.metric);
+        self.doubt_crowd(at);
         if let Some(resync) = &mut self.resync {
             resync.touched.insert(at);
             resync.removed.insert((at, route.target.clone()));
+            // What the dump named may have been an equal of the one replaced, and not the one itself.
+            resync.uncertain |= resync.replaced.contains(&at);
         }
         let rank = (route.table, route.metric);
         match route.prefix {
@@ -199,7 +211,7 @@ impl RouteTable {
 
     /// A route of the dump.
     pub fn route_dumped(&mut self, route: RouteRecord, out: &mut Vec<FibUpdate>) {
-        if self.world.is_impossible(&route.target) {
+        if self.world.is_impossible(&route.target) || self.is_flushed(&route.target) {
             return;
         }
         let at: Rank = (route.prefix, route.table, route.metric);
@@ -232,7 +244,8 @@ impl RouteTable {
         }
     }
 
-    /// The dump is complete: forgets what it did not confirm. `true`: take another dump before long.
+    /// The dump is complete, and every notification sent before its end has been fed: forgets what neither confirmed.
+    /// `true`: take another dump before long.
     #[must_use]
     pub fn resync_end(&mut self, out: &mut Vec<FibUpdate>) -> bool {
         let Some(resync) = self.resync.take() else {
@@ -276,7 +289,35 @@ impl RouteTable {
         v4.chain(v6)
     }
 
+    /// The dump names a route whose way out went meanwhile. Had the route been added since, that would be notified.
+    fn is_flushed(&self, target: &Target) -> bool {
+        let Some(resync) = &self.resync else { return false };
+        match target {
+            Target::Special(Special::Local { ifindex }) => {
+                resync.devices_lost.contains(ifindex) && !self.world.links.contains_key(ifindex)
+            }
+            Target::Special(_) => false,
+            Target::Hops(hops) => hops.iter().all(|hop| resync.devices_lost.contains(&hop.ifindex)),
+            Target::Object(id) => resync.objects_lost.contains(id),
+        }
+    }
+
+    /// Amid a dump, a notification about one of several equals may be older than what the dump told of them: which
+    /// of them it means, and in which order they are, is then a guess.
+    fn doubt_crowd(&mut self, (prefix, table, metric): Rank) {
+        let Some(resync) = &mut self.resync else { return };
+        let count = match prefix {
+            Prefix::V4(net, len) => self.v4.equals((net, len), (table, metric)),
+            Prefix::V6(net, len) => self.v6.equals((net, len), (table, metric)),
+        };
+        resync.uncertain |= count > 1;
+    }
+
     fn refresh(&mut self, effect: &Effect, out: &mut Vec<FibUpdate>) {
+        if let Some(resync) = &mut self.resync {
+            resync.objects_lost.extend(&effect.objects_gone);
+            resync.devices_lost.extend(effect.device_down);
+        }
         if effect.is_empty() {
             return;
         }

@@ -596,9 +596,9 @@ proptest! {
                 }
             }
         }
+        queue.into_iter().for_each(|notice| follower.hear(notice));
         let again = follower.table.resync_end(&mut out);
         follower.take(out);
-        queue.into_iter().for_each(|notice| follower.hear(notice));
         if again {
             follower.quiet_resync(&kernel);
         }

@@ -140,6 +140,13 @@ impl<A: Address> Store<A> {
         self.slots.len()
     }
 
+    /// Number of candidates of a prefix, table and metric.
+    pub(super) fn equals(&self, key: (A, u8), rank: (RouteTableId, u32)) -> usize {
+        self.slots
+            .get(&key)
+            .map_or(0, |slot| equals(slot.candidates.as_slice(), rank).len())
+    }
+
     /// The published actions, in order of prefix.
     pub(super) fn published<'a>(
         &'a self,
@@ -486,6 +493,7 @@ fn join(before: &Target, news: Target) -> Target {
     }
     let mut hops = missing;
     hops.append(&mut news);
+    hops.sort_unstable();
     Target::Hops(hops)
 }
 

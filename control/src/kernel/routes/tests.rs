@@ -264,7 +264,8 @@ fn a_dump_forgets_what_it_does_not_name_and_notifications_stand_against_it() {
     table.resync_begin();
     table.route_added(new, Change::Replace, &mut out);
     table.route_dumped(old, &mut out);
-    assert!(!table.resync_end(&mut out));
+    // The older dump of the route might have been another one of the same metric.
+    assert!(table.resync_end(&mut out), "a doubt is left");
     assert_eq!(only(&table), Some(via(&[(1, &hop(TAP1, 2))])));
 }
 

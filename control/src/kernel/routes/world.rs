@@ -33,6 +33,10 @@ pub(super) struct Effect {
     pub(super) changed: Vec<bool>,
     /// The kernel has flushed all routes with this target.
     pub(super) dead: Vec<bool>,
+    /// Next-hop objects that are no more.
+    pub(super) objects_gone: HashSet<u32>,
+    /// A device that is down or gone.
+    pub(super) device_down: Option<u32>,
 }
 
 impl Effect {
@@ -258,6 +262,8 @@ impl World {
             };
             effect.dead[number as usize] |= dead;
         }
+        effect.objects_gone = gone;
+        effect.device_down = went_down.then_some(ifindex);
         effect
     }
 
@@ -269,7 +275,7 @@ impl World {
         self.objects.insert(id, object);
         let mut touched: Vec<u32> = self.groups_with(id);
         touched.push(id);
-        self.effect_of(&touched, &HashSet::new())
+        self.effect_of(&touched, HashSet::new())
     }
 
     /// A next-hop object went; routes over it go with it, without further notice.
@@ -280,7 +286,7 @@ impl World {
         let touched = self.groups_with(id);
         let mut gone = HashSet::new();
         self.drop_object(id, &mut gone);
-        self.effect_of(&touched, &gone)
+        self.effect_of(&touched, gone)
     }
 
     fn groups_with(&self, id: u32) -> Vec<u32> {
@@ -308,18 +314,19 @@ impl World {
         }
     }
 
-    fn effect_of(&mut self, touched: &[u32], gone: &HashSet<u32>) -> Effect {
-        let ids = touched.iter().chain(gone);
+    fn effect_of(&mut self, touched: &[u32], gone: HashSet<u32>) -> Effect {
+        let ids = touched.iter().chain(&gone);
         let numbers: Vec<u32> = ids
             .filter_map(|id| self.targets.find(&Target::Object(*id)))
             .collect();
         let mut effect = Effect::default();
         self.recompute(&numbers, &mut effect);
-        for id in gone {
+        for id in &gone {
             if let Some(number) = self.targets.find(&Target::Object(*id)) {
                 effect.dead[number as usize] = true;
             }
         }
+        effect.objects_gone = gone;
         effect
     }
 }
