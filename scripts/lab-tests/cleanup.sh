@@ -37,17 +37,22 @@ check "starts again, traffic flows" ping_all sub2 192.0.2.1 5
 programs="$(attached dut-in) $(attached dut-out)"
 tandem_stop KILL
 mapfile -t ours < <(awk '{ print $1, $2 }' "$LAB_DIR/pids")
+inodes=$(for host in "${LAB_HOSTS[@]}"; do stat -L -c 'net:[%i]' "/run/netns/$(ns "$host")"; done)
 lab_down
 check "after the lab nothing is left" nothing_left
 check "its XDP programs are unloaded" wait_until 20 programs_are_gone "$programs"
 processes_are_gone() { local p; for p in "${ours[@]}"; do ! process_alive "${p% *}" "${p#* }" || return 1; done; }
 check "its processes are gone" processes_are_gone
+# A namespace without a name, and the interfaces in it, live as long as a process is inside.
+nobody_inside() { ! readlink /proc/[0-9]*/ns/net 2>/dev/null | grep -F "$inodes"; }
+check "nothing holds its namespaces" wait_until 10 nobody_inside
 check "taking it down again is fine" lab_down
 
 # A lab whose owner is killed without a word: its watchdog takes it down.
 bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; source "$0/lib/tandem.sh"; set -e; find_tandem; lab_name "$1"
     lab_up; write_config; tandem_start; echo up >"$LAB_DIR/is-up"; exec sleep 300' "$SCRIPTS" "$LAB_NAME" &
 owner=$!
+disown
 check "a second lab is up" wait_until 120 test -e "$LAB_DIR/is-up"
 kill -KILL "$owner"
 check "its owner killed, nothing is left either" wait_until 60 nothing_left

@@ -299,11 +299,10 @@ lab_scrub_dpdk() {
     done < <(awk '$3 == "hugetlbfs" { print $2 }' /proc/mounts)
 }
 
-# lab_leftovers: prints whatever of this lab still exists; nothing when it is gone. XDP programs hang on the veths of the
-# lab, so those are asked while namespaces exist and the whole list is compared by the cleanup test.
+# lab_leftovers: prints whatever of this lab still exists; nothing when it is gone. Interfaces live in its namespaces and XDP
+# programs on its interfaces, so what could keep those alive is looked at by the cleanup test: a process still inside.
 lab_leftovers() {
     ip netns list 2>/dev/null | awk -v p="$LAB_PREFIX-" 'index($1, p) == 1 { print "namespace " $1 }'
-    ip -o link show 2>/dev/null | awk -F': ' '/tnd-|inside0|outside0|dut-in|dut-out/ { print "interface " $2 }'
     [[ ! -e $LAB_DIR ]] || echo "folder $LAB_DIR"
     [[ ! -e /run/dpdk/$LAB_PREFIX ]] || echo "folder /run/dpdk/$LAB_PREFIX"
     local f mount
