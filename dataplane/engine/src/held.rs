@@ -141,3 +141,6 @@ impl<P> HeldSyns<P> {
 fn tuple(desc: &Desc) -> (u32, u32, u16, u16) {
     (desc.meta.src, desc.meta.dst, desc.sport, desc.dport)
 }
+
+#[cfg(test)]
+mod tests;
