@@ -70,8 +70,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Pools in the order of the config file, use added up over the workers ([`Pool::from_use`]).
     async fn pools(&self) -> Result<Vec<Pool>, BackendError>;
 
-    /// Every named counter, those at zero too: all drop reasons ([`Counter::of_drops`]), parse errors, dataplane and
-    /// control events. The API adds its own.
+    /// Every named counter, those at zero too: all drop reasons ([`Counter::of_drops`]), parse errors
+    /// ([`Counter::of_parse_errors`]), dataplane and control events. The API adds its own.
     async fn counters(&self) -> Result<Vec<Counter>, BackendError>;
 
     /// Carries a question to `worker` (`0..worker_count()`) and brings it back with [`Query::done`] set.

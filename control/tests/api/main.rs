@@ -13,3 +13,4 @@ mod metrics;
 mod mock;
 mod paging;
 mod refusals;
+mod samples;

@@ -1,64 +1,24 @@
 //! A backend whose two workers have sparse tables, and which can be told to be slow, silent or to refuse.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use tandem_control::api::model::{
-    Check, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus, Interface,
-    LinkState, Mac, Names, Neighbour, NeighbourState, NextHop, Pool, PortCounters, ReloadReport, Route,
-    RouteAction, RouteQuery, RouteRows, Use, Version, Worker,
+    Check, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus, Interface, Mac,
+    Names, Neighbour, NeighbourState, Pool, ReloadReport, Route, RouteQuery, RouteRows, Use, Version, Worker,
 };
 use tandem_control::api::{Backend, BackendError};
 use tandem_engine::drop_reason::{DropCounts, DropReason};
 use tandem_engine::program::{ServiceSetId, SubscriberLimits};
-use tandem_engine::view::{
-    Ask, BlockView, Filter, MappingView, Query, SessionState, SessionView, SubscriberView,
-};
+use tandem_engine::view::{Ask, Filter, Query, SessionView};
 use tokio::sync::Notify;
+
+use super::samples::{inside, interface, ip, push, route, session, worker};
 
 pub const SESSIONS: usize = 25;
 const NOBODY: u8 = u8::MAX;
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().expect("an address")
-}
-
-/// The subscriber that session `n` belongs to; even ones live on worker 0, odd ones on worker 1.
-fn inside(n: usize) -> IpAddr {
-    ip(&format!("10.0.0.{}", n % 4 + 1))
-}
-
-fn session(n: usize) -> SessionView {
-    SessionView {
-        worker: (n % 2) as u8,
-        service_set: 1,
-        protocol: if n.is_multiple_of(5) { 17 } else { 6 },
-        state: if n.is_multiple_of(5) {
-            SessionState::Active
-        } else {
-            SessionState::Established
-        },
-        initiated_outside: false,
-        inside: inside(n),
-        inside_port: 40_000 + n as u16,
-        public: ip("203.0.113.7"),
-        public_port: 1024 + n as u16,
-        outside: ip("198.51.100.1"),
-        outside_port: 443,
-        pool: 3,
-        term: 0,
-        packets_out: 10 + n as u64,
-        bytes_out: 1000,
-        packets_in: 20,
-        bytes_in: 2000,
-        age_s: 60,
-        idle_s: 5,
-        timeout_s: 7440,
-    }
-}
 
 /// What the mock can be told.
 pub struct Mock {
@@ -161,117 +121,6 @@ impl Mock {
         }
         (query.done, query.end) = (true, true);
         query
-    }
-}
-
-fn push(query: &mut Query, worker: u8, n: u16, address: IpAddr, public: IpAddr) {
-    match query.ask {
-        Ask::Mappings => query.rows.mappings.push(MappingView {
-            worker,
-            service_set: 1,
-            protocol: 17,
-            inside: address,
-            inside_port: 5000 + n,
-            public,
-            public_port: 2000 + n,
-            pool: 3,
-            sessions: 2,
-        }),
-        Ask::Blocks => query.rows.blocks.push(BlockView {
-            worker,
-            pool: 3,
-            service_set: 1,
-            subscriber: address,
-            public,
-            first_port: 1024 + 512 * n,
-            last_port: 1535 + 512 * n,
-            used: 9,
-            active: true,
-            age_s: 77,
-        }),
-        _ => query.rows.subscribers.push(SubscriberView {
-            worker,
-            service_set: 1,
-            address,
-            public: Some(public),
-            pool: 3,
-            sessions: 6,
-            tcp_ports: 4,
-            udp_ports: 2,
-            icmp_ids: 0,
-            blocks: 1,
-            refused: 3,
-        }),
-    }
-}
-
-fn route(prefix: &str, protocol: &str) -> Route {
-    let hop = |gateway: &str, weight| NextHop {
-        gateway: Some(ip(gateway)),
-        interface: "wan".to_owned(),
-        weight,
-        usable: true,
-    };
-    Route {
-        prefix: prefix.parse().expect("a prefix"),
-        action: RouteAction::Forward,
-        protocol: protocol.to_owned(),
-        metric: 20,
-        next_hops: vec![hop("192.0.2.1", 1), hop("192.0.2.2", 3)],
-    }
-}
-
-fn worker(id: u8) -> Worker {
-    Worker {
-        id,
-        core: u16::from(id) + 2,
-        heartbeat_age_ms: 12,
-        stalled: false,
-        busy_percent: 37.5,
-        bursts: 1000,
-        rx_packets: 32_000,
-        rx_bytes: 2_048_000,
-        tx_packets: 31_990,
-        tx_bytes: 2_047_000,
-        handed_over_packets: 5,
-        punted_packets: 6,
-        dropped_packets: 4,
-        sessions_created: 99,
-        sessions: Use {
-            used: 13,
-            total: 1024,
-        },
-        mappings: Use { used: 2, total: 1024 },
-        subscribers: Use { used: 2, total: 16 },
-        blocks: Use { used: 2, total: 16 },
-    }
-}
-
-fn interface(name: &str, down: Option<DownReason>) -> Interface {
-    Interface {
-        name: name.to_owned(),
-        device: format!("net_af_xdp_{name}"),
-        driver: "net_af_xdp".to_owned(),
-        mac: Mac([2, 0, 0, 0, 0, 1]),
-        mtu: 1500,
-        vlan: None,
-        tap: format!("t-{name}"),
-        rx_queues: 1,
-        tx_queues: 2,
-        speed_mbps: None,
-        state: if down.is_some() {
-            LinkState::Down
-        } else {
-            LinkState::Up
-        },
-        down_reason: down,
-        counters: PortCounters {
-            rx_packets: 11,
-            rx_bytes: 1100,
-            tx_packets: 9,
-            tx_bytes: 900,
-            ..Default::default()
-        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tandem_engine::drop_reason::{DropCounts, DropReason};
+use tandem_wire::ParseError;
 use utoipa::ToSchema;
 
 /// What kind of thing a counter counts.
@@ -93,11 +94,45 @@ impl Counter {
             })
             .collect()
     }
+
+    /// The counters of every [`ParseError`], zero ones included, from the counts of each worker in the order of
+    /// [`ParseError::index`]. The parser's names say what was wrong; they have no longer text.
+    #[must_use]
+    pub fn of_parse_errors(workers: &[[u64; ParseError::COUNT]]) -> Vec<Self> {
+        ParseError::ALL
+            .iter()
+            .map(|error| {
+                let counts = workers
+                    .iter()
+                    .map(|w| w.get(error.index()).copied().unwrap_or(0))
+                    .collect();
+                let help = format!("A header did not parse: {}.", error.as_str().replace('-', " "));
+                Self::of_workers(error.as_str(), CounterGroup::Parse, &help, counts)
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_parse_error_has_a_counter_even_at_zero() {
+        let mut second = [0; ParseError::COUNT];
+        second[ParseError::Ipv4BadVersion.index()] = 5;
+        let counters = Counter::of_parse_errors(&[[0; ParseError::COUNT], second]);
+        assert_eq!(counters.len(), ParseError::COUNT);
+        let bad = counters
+            .iter()
+            .find(|c| c.name == "ipv4-bad-version")
+            .expect("a counter by that name");
+        assert_eq!(
+            (bad.total, bad.workers.as_slice(), bad.group),
+            (5, &[0, 5][..], CounterGroup::Parse)
+        );
+        assert_eq!(counters.iter().map(|c| c.total).sum::<u64>(), 5);
+    }
 
     #[test]
     fn every_drop_reason_has_a_counter_even_at_zero() {
