@@ -1,1 +1,13 @@
 //! The poll-mode workers: ports, bursts, steering, routing, punting, counters.
+//!
+//! [`dataplane`] puts everything together from a specification; [`worker`] is the way of a packet; [`routes`] and
+//! [`next_hop`] are what the control side tells the workers; [`mirror`] moves packets between workers and the kernel.
+
+pub mod command;
+pub mod dataplane;
+pub mod interfaces;
+pub mod mirror;
+pub mod next_hop;
+pub mod routes;
+pub mod stats;
+pub mod worker;

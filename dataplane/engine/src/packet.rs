@@ -14,12 +14,14 @@ pub trait Packet {
     fn l3_mut(&mut self) -> &mut [u8];
 }
 
-impl Packet for Vec<u8> {
+impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet for T {
+    #[inline(always)]
     fn l3(&self) -> &[u8] {
-        self
+        self.as_ref()
     }
+    #[inline(always)]
     fn l3_mut(&mut self) -> &mut [u8] {
-        self
+        self.as_mut()
     }
 }
 

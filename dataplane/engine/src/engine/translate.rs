@@ -101,6 +101,9 @@ impl Engine {
         desc.next_hop = next_hop;
         if next_hop == NEXT_HOP_HAIRPIN {
             self.counters.hairpinned += 1;
+            // What it is looked up by on its way back in; a later fragment does not carry it.
+            desc.sport = to.sport;
+            desc.dport = if desc.meta.proto == ipv4::ICMP { to.sport } else { to.dport };
             desc.verdict = Verdict::Hairpin;
         } else {
             desc.verdict = Verdict::Forward;

@@ -244,6 +244,22 @@ impl Mbuf {
     }
 }
 
+/// The first segment's bytes: what a packet engine that knows no DPDK works on.
+impl AsRef<[u8]> for Mbuf {
+    #[inline(always)]
+    fn as_ref(&self) -> &[u8] {
+        self.data()
+    }
+}
+
+/// The first segment's bytes, to rewrite.
+impl AsMut<[u8]> for Mbuf {
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.data_mut()
+    }
+}
+
 impl Drop for Mbuf {
     #[inline]
     fn drop(&mut self) {

@@ -1,0 +1,35 @@
+//! What all tests of the engine stand on: programs from a small set of words, a toy router, packets, and a world of one or
+//! several workers under virtual time.
+
+pub mod packets;
+pub mod plan;
+pub mod router;
+pub mod world;
+
+/// An IPv4 address from its four octets, as everything here writes them.
+pub const fn ip(a: u8, b: u8, c: u8, d: u8) -> u32 {
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// Subscribers of service set 1.
+pub const IN1: u32 = ip(10, 0, 0, 1);
+/// Another.
+pub const IN2: u32 = ip(10, 0, 0, 2);
+/// A host outside.
+pub const OUT1: u32 = ip(198, 51, 100, 1);
+/// Another.
+pub const OUT2: u32 = ip(198, 51, 100, 2);
+/// A router outside nobody ever sent to.
+pub const OUT_ROUTER: u32 = ip(198, 51, 100, 254);
+/// First address of pool 1.
+pub const POOL: u32 = ip(203, 0, 113, 0);
+/// First address of pool 2.
+pub const POOL2: u32 = ip(203, 0, 114, 0);
+/// An address of this box that no pool has.
+pub const BOX: u32 = ip(192, 0, 2, 1);
+/// A host outside behind a link with a small MTU.
+pub const OUT_SMALL_MTU: u32 = ip(198, 51, 101, 1);
+/// A destination without a route.
+pub const NO_ROUTE: u32 = ip(198, 18, 0, 1);
+/// A destination that is routed back inside.
+pub const INSIDE_SERVER: u32 = ip(10, 255, 0, 1);

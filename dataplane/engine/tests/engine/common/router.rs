@@ -1,0 +1,71 @@
+//! A toy router: prefixes in a list, the longest match wins.
+
+use tandem_engine::drop_reason::DropReason;
+use tandem_engine::packet::{Route, RouteKind, Router};
+
+use super::ip;
+use super::plan::{INSIDE, OUTSIDE};
+
+/// Prefix, length and what it says; the position is the next-hop number.
+#[derive(Clone, Debug)]
+pub struct Net {
+    routes: Vec<(u32, u8, RouteKind)>,
+    generation: u32,
+}
+
+const fn via(interface: u16, mtu: u16) -> RouteKind {
+    RouteKind::Forward { interface, mtu }
+}
+
+impl Net {
+    /// The network all tests run in.
+    pub fn new() -> Self {
+        let routes = vec![
+            (0, 0, via(OUTSIDE, 1500)),
+            (ip(10, 0, 0, 0), 8, via(INSIDE, 1500)),
+            (ip(192, 0, 2, 1), 32, RouteKind::Kernel),
+            (ip(198, 51, 101, 0), 24, via(OUTSIDE, 1280)),
+            (ip(198, 18, 0, 0), 24, RouteKind::Drop(DropReason::NoRoute)),
+            (ip(198, 18, 1, 0), 24, RouteKind::Drop(DropReason::RouteProhibited)),
+            (ip(198, 18, 2, 0), 24, RouteKind::Drop(DropReason::RouteBlackhole)),
+            (ip(198, 18, 3, 0), 24, RouteKind::Drop(DropReason::RouteUnreachable)),
+        ];
+        Self {
+            routes,
+            generation: 1,
+        }
+    }
+
+    /// Adds a route; next hops known so far are forgotten.
+    pub fn add(&mut self, prefix: u32, length: u8, kind: RouteKind) {
+        self.routes.push((prefix, length, kind));
+        self.generation += 1;
+    }
+}
+
+impl Router for Net {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn route(&self, destination: u32, _hash: u32) -> Route {
+        let (next_hop, (_, _, kind)) = self
+            .routes
+            .iter()
+            .enumerate()
+            .filter(|(_, (prefix, length, _))| {
+                let mask = u32::MAX.checked_shl(32 - u32::from(*length)).unwrap_or(0);
+                destination & mask == *prefix
+            })
+            .max_by_key(|(at, (_, length, _))| (*length, *at))
+            .expect("the default route matches everything");
+        Route {
+            next_hop: next_hop as u16,
+            kind: *kind,
+        }
+    }
+
+    fn next_hop(&self, number: u16) -> RouteKind {
+        self.routes[usize::from(number)].2
+    }
+}

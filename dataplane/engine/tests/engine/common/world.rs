@@ -1,0 +1,298 @@
+//! A world: one or several workers that share a public space, a router, and a clock that tests move.
+
+use std::sync::Arc;
+
+use tandem_engine::claims::Claims;
+use tandem_engine::drop_reason::{DropCounts, DropReason};
+use tandem_engine::engine::{Engine, EngineConfig};
+use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Sides, Verdict};
+use tandem_engine::ports::BlockEvent;
+use tandem_engine::program::{InterfaceId, Program};
+use tandem_engine::steer::steer;
+use tandem_engine::ticks::Ticks;
+use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
+use tandem_wire::l4::parse_ipv4_verified;
+
+use super::packets::{End, checksums_are_right, ends};
+use super::plan::{INSIDE, OUTSIDE, Plan};
+use super::router::Net;
+
+/// What became of a packet.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// The last verdict.
+    pub verdict: Verdict,
+    /// The packet as it is now.
+    pub packet: Vec<u8>,
+    /// It went round by hairpinning.
+    pub hairpinned: bool,
+    /// Interface it leaves by, if it is forwarded there.
+    pub interface: Option<InterfaceId>,
+}
+
+impl Got {
+    /// The forwarded packet.
+    #[track_caller]
+    pub fn forwarded(&self) -> &[u8] {
+        assert_eq!(self.verdict, Verdict::Forward, "{:?}", self.packet);
+        &self.packet
+    }
+
+    /// The ends of the forwarded packet.
+    #[track_caller]
+    pub fn ends(&self) -> (End, End) {
+        ends(self.forwarded())
+    }
+
+    /// The source of the forwarded packet: the public end, when it came from inside.
+    #[track_caller]
+    pub fn public(&self) -> End {
+        self.ends().0
+    }
+
+    /// Why it was dropped.
+    #[track_caller]
+    pub fn dropped(&self) -> DropReason {
+        self.drop_answer().0
+    }
+
+    /// Why it was dropped and what its sender is told.
+    #[track_caller]
+    pub fn drop_answer(&self) -> (DropReason, Answer) {
+        match self.verdict {
+            Verdict::Drop(reason, answer) => (reason, answer),
+            other => panic!("not dropped but {other:?}"),
+        }
+    }
+}
+
+/// Workers, a router and a clock.
+pub struct World {
+    /// One engine per worker.
+    pub engines: Vec<Engine>,
+    /// The plan in force.
+    pub plan: Plan,
+    /// The program in force.
+    pub program: Arc<Program>,
+    /// Shared claims of address-only sessions.
+    pub claims: Arc<Claims>,
+    /// The routes.
+    pub router: Net,
+    /// Now.
+    pub now: Ticks,
+    /// Drops so far.
+    pub drops: DropCounts,
+    sides: Sides,
+}
+
+impl World {
+    /// A world of `workers` with the standard plan as `change` leaves it.
+    pub fn new(workers: u8, change: impl FnOnce(&mut Plan)) -> Self {
+        let mut plan = Plan::new();
+        change(&mut plan);
+        let program = plan.compile(None);
+        let claims = Arc::new(Claims::default());
+        let engine = |worker| {
+            let config = EngineConfig {
+                worker,
+                workers,
+                sizes: plan.sizes,
+                max_extents: plan.max_extents,
+                seed: plan.seed << 8 | u64::from(worker),
+                claims: Arc::clone(&claims),
+            };
+            Engine::new(config, Arc::clone(&program)).expect("memory for a small engine")
+        };
+        Self {
+            engines: (0..workers).map(engine).collect(),
+            sides: Sides::of(&program),
+            program,
+            plan,
+            claims,
+            router: Net::new(),
+            now: Ticks(1000),
+            drops: DropCounts::default(),
+        }
+    }
+
+    /// A reload: the plan changes, every worker takes it up.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.plan);
+        self.program = self.plan.compile(Some(&self.program));
+        self.sides = Sides::of(&self.program);
+        for engine in &mut self.engines {
+            engine.apply(Arc::clone(&self.program));
+        }
+    }
+
+    /// Passes packets that arrive together on one interface through their workers, as the worker crate does.
+    pub fn burst(&mut self, interface: InterfaceId, packets: Vec<Vec<u8>>) -> Vec<Got> {
+        let descs = packets
+            .iter()
+            .map(|p| {
+                let meta = parse_ipv4_verified(p).expect("tests send well-formed packets");
+                Desc::new(meta, interface, self.sides.side(interface))
+            })
+            .collect();
+        self.run(packets, descs)
+    }
+
+    /// The same for descriptions a test made itself.
+    pub fn run(&mut self, packets: Vec<Vec<u8>>, descs: Vec<Desc>) -> Vec<Got> {
+        let mut done: Vec<Option<Got>> = vec![None; packets.len()];
+        let mut work: Vec<(usize, Vec<u8>, Desc)> = packets
+            .into_iter()
+            .zip(descs)
+            .enumerate()
+            .map(|(i, (p, d))| (i, p, d))
+            .collect();
+        let workers = self.engines.len() as u8;
+        while !work.is_empty() {
+            let mut round = std::mem::take(&mut work);
+            for worker in 0..workers {
+                let (mine, rest): (Vec<_>, Vec<_>) = round.into_iter().partition(|(i, packet, desc)| {
+                    let space = &self.program.public_space;
+                    steer(desc, packet, space, &self.claims, workers).unwrap_or(*i as u8 % workers) == worker
+                });
+                round = rest;
+                let order: Vec<usize> = mine.iter().map(|(i, ..)| *i).collect();
+                let (mut packets, mut descs): (Vec<_>, Vec<_>) =
+                    mine.into_iter().map(|(_, p, d)| (p, d)).unzip();
+                self.engines[usize::from(worker)].process(self.now, &self.router, &mut packets, &mut descs);
+                for ((i, packet), desc) in order.into_iter().zip(packets).zip(descs) {
+                    if let Some(again) = self.settle(&packet, &desc) {
+                        work.push((i, packet, again));
+                    } else {
+                        done[i] = Some(self.got(packet, &desc));
+                    }
+                }
+            }
+            assert!(round.is_empty(), "steering names workers that exist");
+        }
+        done.into_iter().map(|g| g.expect("every packet has a verdict")).collect()
+    }
+
+    /// A hairpinned packet's second description.
+    fn settle(&self, packet: &[u8], desc: &Desc) -> Option<Desc> {
+        (desc.verdict == Verdict::Hairpin).then(|| {
+            assert!(!desc.hairpinned, "round and round");
+            let meta = parse_ipv4_verified(packet).expect("the engine leaves packets well-formed");
+            Desc::hairpin(meta, meta.sport(), meta.dport())
+        })
+    }
+
+    fn got(&mut self, packet: Vec<u8>, desc: &Desc) -> Got {
+        let mut interface = None;
+        match desc.verdict {
+            Verdict::Pending | Verdict::Hairpin => panic!("not a last verdict: {:?}", desc.verdict),
+            Verdict::Forward => {
+                if let RouteKind::Forward { interface: i, .. } = self.router.next_hop(desc.next_hop) {
+                    interface = Some(i);
+                }
+            }
+            Verdict::Drop(reason, _) => self.drops.count(reason),
+            Verdict::Route | Verdict::Kernel | Verdict::HoldSyn => {}
+        }
+        Got {
+            verdict: desc.verdict,
+            packet,
+            hairpinned: desc.hairpinned,
+            interface,
+        }
+    }
+
+    /// One packet from inside of service set 1; checksums that were right stay right.
+    #[track_caller]
+    pub fn inside(&mut self, packet: Vec<u8>) -> Got {
+        self.one(INSIDE, packet)
+    }
+
+    /// One packet from outside.
+    #[track_caller]
+    pub fn outside(&mut self, packet: Vec<u8>) -> Got {
+        self.one(OUTSIDE, packet)
+    }
+
+    /// One packet on any interface.
+    #[track_caller]
+    pub fn one(&mut self, interface: InterfaceId, packet: Vec<u8>) -> Got {
+        let was_right = checksums_are_right(&packet);
+        let got = self.burst(interface, vec![packet]).remove(0);
+        if got.verdict == Verdict::Forward {
+            assert_eq!(checksums_are_right(&got.packet), was_right, "checksums of {:?}", got.packet);
+        }
+        got
+    }
+
+    /// Moves the clock and lets every worker do what time asks for, until nothing is left to do.
+    pub fn pass(&mut self, time: Ticks) {
+        self.now = self.now.plus(time);
+        self.settle_time();
+    }
+
+    /// Moves the clock by whole seconds.
+    pub fn pass_seconds(&mut self, seconds: u32) {
+        self.pass(Ticks::from_seconds(seconds));
+    }
+
+    /// Maintenance at this time until it changes nothing any more.
+    pub fn settle_time(&mut self) {
+        for engine in &mut self.engines {
+            let mut quiet = 0;
+            while quiet < 3 {
+                let before = (*engine.counters(), engine.table_use());
+                engine.maintain(self.now, 4096);
+                let same = before == (*engine.counters(), engine.table_use()) && !engine.is_purging();
+                quiet = if same { quiet + 1 } else { 0 };
+            }
+        }
+    }
+
+    /// Asks all workers; the query of each, finished.
+    pub fn ask(&mut self, ask: Ask, filter: Filter) -> Vec<Query> {
+        self.engines
+            .iter_mut()
+            .map(|engine| {
+                let mut query = Query::new(ask, filter, 0, 100_000);
+                while !query.done {
+                    engine.answer(&mut query, 1000);
+                }
+                query
+            })
+            .collect()
+    }
+
+    /// All sessions.
+    pub fn sessions(&mut self) -> Vec<SessionView> {
+        self.ask(Ask::Sessions, Filter::default()).into_iter().flat_map(|q| q.rows.sessions).collect()
+    }
+
+    /// All mappings.
+    pub fn mappings(&mut self) -> Vec<MappingView> {
+        self.ask(Ask::Mappings, Filter::default()).into_iter().flat_map(|q| q.rows.mappings).collect()
+    }
+
+    /// All subscribers.
+    pub fn subscribers(&mut self) -> Vec<SubscriberView> {
+        self.ask(Ask::Subscribers, Filter::default()).into_iter().flat_map(|q| q.rows.subscribers).collect()
+    }
+
+    /// Port block events so far, of all workers.
+    pub fn block_events(&mut self) -> Vec<BlockEvent> {
+        let mut events = Vec::new();
+        for engine in &mut self.engines {
+            engine.drain_block_events(|event| {
+                events.push(event);
+                true
+            });
+        }
+        events
+    }
+}
+
+/// Runs a test with 1, 2 and 4 workers.
+pub fn with_workers(mut test: impl FnMut(u8)) {
+    for workers in [1, 2, 4] {
+        test(workers);
+    }
+}

@@ -1,0 +1,68 @@
+//! What passes between the control side and a worker: commands in, answers and events out, over bounded queues.
+//!
+//! A worker never allocates or frees for it: boxes come from the control side and go back there.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use tandem_engine::packet::Sides;
+use tandem_engine::ports::BlockEvent;
+use tandem_engine::program::{InterfaceId, Program};
+use tandem_engine::view::Query;
+
+/// Commands that can wait for a worker.
+const COMMANDS: usize = 64;
+/// Events that can wait for the control side.
+const EVENTS: usize = 4096;
+
+/// A program with what is derived from it for the packet way.
+#[derive(Debug)]
+pub struct Commit {
+    /// The program.
+    pub program: Arc<Program>,
+    /// Sides of its interfaces.
+    pub sides: Sides,
+}
+
+/// To a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Run this program from the next burst on.
+    Apply(Box<Commit>),
+    /// Answer this.
+    Query(u64, Box<Query>),
+}
+
+/// From a worker.
+#[derive(Debug)]
+pub enum Event {
+    /// A neighbour is wanted.
+    Resolve(InterfaceId, Ipv4Addr),
+    /// A port block changed hands.
+    Block(BlockEvent),
+}
+
+/// The queues of one worker.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// To the worker.
+    pub commands: ArrayQueue<Command>,
+    /// Answered queries.
+    pub answers: ArrayQueue<(u64, Box<Query>)>,
+    /// Programs the worker left, to be dropped elsewhere.
+    pub left: ArrayQueue<Box<Commit>>,
+    /// Events.
+    pub events: ArrayQueue<Event>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            commands: ArrayQueue::new(COMMANDS),
+            answers: ArrayQueue::new(COMMANDS),
+            left: ArrayQueue::new(COMMANDS * 2),
+            events: ArrayQueue::new(EVENTS),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Interfaces as the workers see them: a port, or one VLAN of a port.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use tandem_engine::program::InterfaceId;
+
+/// One interface. What can change at run time is atomic; the rest is fixed at start.
+#[derive(Debug)]
+pub struct InterfaceState {
+    /// Its id.
+    pub id: InterfaceId,
+    /// Its name.
+    pub name: String,
+    /// Position of its port in [`Interfaces::ports`].
+    pub port: u8,
+    /// Its VLAN; `None` for untagged frames.
+    pub vlan: Option<u16>,
+    /// Its MAC address, which is the mirror's too.
+    pub mac: [u8; 6],
+    /// Its MTU, IP header included.
+    pub mtu: u16,
+    up: AtomicBool,
+    ipv4: AtomicU32,
+}
+
+impl InterfaceState {
+    /// An interface, down and without an address.
+    #[must_use]
+    pub fn new(id: InterfaceId, name: String, port: u8, vlan: Option<u16>, mac: [u8; 6], mtu: u16) -> Self {
+        Self {
+            id,
+            name,
+            port,
+            vlan,
+            mac,
+            mtu,
+            up: AtomicBool::new(false),
+            ipv4: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether frames may leave.
+    #[inline]
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Says whether frames may leave; true when that is new.
+    pub fn set_up(&self, up: bool) -> bool {
+        self.up.swap(up, Ordering::Relaxed) != up
+    }
+
+    /// The address ICMP errors are sent from; 0 while it has none.
+    #[inline]
+    #[must_use]
+    pub fn ipv4(&self) -> u32 {
+        self.ipv4.load(Ordering::Relaxed)
+    }
+
+    /// Sets that address.
+    pub fn set_ipv4(&self, address: u32) {
+        self.ipv4.store(address, Ordering::Relaxed);
+    }
+}
+
+/// All interfaces.
+#[derive(Debug, Default)]
+pub struct Interfaces {
+    /// By position, in config order.
+    pub all: Vec<InterfaceState>,
+    by_id: Vec<Option<usize>>,
+    /// Untagged interface and VLANs of each port.
+    ports: Vec<PortInterfaces>,
+}
+
+#[derive(Debug, Default)]
+struct PortInterfaces {
+    untagged: Option<InterfaceId>,
+    vlans: Vec<(u16, InterfaceId)>,
+}
+
+impl Interfaces {
+    /// Indexes a list of interfaces.
+    #[must_use]
+    pub fn new(all: Vec<InterfaceState>) -> Self {
+        let mut table = Self {
+            all,
+            by_id: Vec::new(),
+            ports: Vec::new(),
+        };
+        for (position, interface) in table.all.iter().enumerate() {
+            let (id, port) = (usize::from(interface.id), usize::from(interface.port));
+            if table.by_id.len() <= id {
+                table.by_id.resize(id + 1, None);
+            }
+            table.by_id[id] = Some(position);
+            if table.ports.len() <= port {
+                table.ports.resize_with(port + 1, PortInterfaces::default);
+            }
+            match interface.vlan {
+                None => table.ports[port].untagged = Some(interface.id),
+                Some(vlan) => table.ports[port].vlans.push((vlan, interface.id)),
+            }
+        }
+        table
+    }
+
+    /// An interface by id.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: InterfaceId) -> Option<&InterfaceState> {
+        self.all.get((*self.by_id.get(usize::from(id))?)?)
+    }
+
+    /// The interface of a frame that came in on `port` with this tag (0: none or priority only).
+    #[inline]
+    #[must_use]
+    pub fn find(&self, port: u8, vlan: u16) -> Option<InterfaceId> {
+        let port = self.ports.get(usize::from(port))?;
+        if vlan == 0 {
+            return port.untagged;
+        }
+        port.vlans.iter().find(|(v, _)| *v == vlan).map(|(_, id)| *id)
+    }
+
+    /// How many ports there are.
+    #[must_use]
+    pub fn port_count(&self) -> usize {
+        self.ports.len()
+    }
+}

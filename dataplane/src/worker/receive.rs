@@ -1,0 +1,212 @@
+//! Receive: from a frame to a parsed packet of an interface, or to the kernel mirror.
+//!
+//! Fragments pass through virtual reassembly here: a later one takes its ports from the first, or waits for it.
+
+use rte_bindings::{Checksum, Mbuf};
+use tandem_engine::drop_reason::DropReason;
+use tandem_engine::fragments::{Offer, Released};
+use tandem_engine::packet::{Desc, Side};
+use tandem_engine::program::NONE;
+use tandem_wire::error::ParseError;
+use tandem_wire::ethernet;
+use tandem_wire::l4::{Fragment, Ipv4Meta, parse_ipv4, parse_ipv4_verified};
+
+use super::{Burst, PacketNote, Worker};
+
+impl Worker {
+    /// Sorts a received burst: IPv4 into the batch, what the kernel shall see to the mirror.
+    pub(super) fn receive(&mut self, port: u8, burst: &mut Burst) {
+        self.batch.clear();
+        self.descs.clear();
+        let mut bytes = 0;
+        for mbuf in burst.as_slice() {
+            mbuf.prefetch_data();
+            bytes += u64::from(mbuf.pkt_len());
+        }
+        self.counters.rx_bytes += bytes;
+        self.counters.rx_packets += burst.len() as u64;
+        for mbuf in burst.drain() {
+            self.receive_frame(port, mbuf);
+        }
+    }
+
+    #[inline(always)]
+    fn receive_frame(&mut self, port: u8, mut mbuf: Mbuf) {
+        if !mbuf.is_contiguous() && mbuf.linearize().is_err() {
+            return self.drop_packet(mbuf, DropReason::FrameNotContiguous);
+        }
+        // Untagged IPv4 first: nearly everything.
+        let vlan = mbuf.stripped_vlan_tci().unwrap_or(0) & 0xfff;
+        let (vlan, l3_offset, ethertype, dst) = match mbuf.data().first_chunk::<{ ethernet::HEADER_LEN }>() {
+            Some(h) if h[12] == 0x08 && h[13] == 0x00 => {
+                (vlan, ethernet::HEADER_LEN as u16, ethernet::IPV4, mac(h))
+            }
+            _ => match ethernet::parse(mbuf.data()) {
+                Ok(meta) => {
+                    if meta.inner.is_some() {
+                        return self.drop_packet(mbuf, DropReason::VlanUnknown);
+                    }
+                    let tag = meta.outer.map_or(vlan, |t| t.tci & 0xfff);
+                    (tag, meta.l3_offset, meta.ethertype, meta.dst.0)
+                }
+                Err(error) => return self.parse_error(mbuf, error),
+            },
+        };
+        let Some(interface) = self.interface_of(port, vlan) else {
+            return self.drop_packet(mbuf, DropReason::VlanUnknown);
+        };
+        if l3_offset > ethernet::HEADER_LEN as u16 && !strip_tag(&mut mbuf, l3_offset) {
+            return self.parse_error(mbuf, ParseError::EthernetTruncated);
+        }
+        let multicast = dst[0] & 1 != 0;
+        if !multicast && self.interfaces.get(interface).is_none_or(|i| i.mac != dst) {
+            return self.drop_packet(mbuf, DropReason::NotForUs);
+        }
+        if ethertype != ethernet::IPV4 || multicast {
+            return self.punt_frame(mbuf, interface);
+        }
+        if mbuf.adj(ethernet::HEADER_LEN as u16).is_err() {
+            return self.parse_error(mbuf, ParseError::EthernetTruncated);
+        }
+        self.receive_ipv4(mbuf, interface);
+    }
+
+    #[inline(always)]
+    fn receive_ipv4(&mut self, mut mbuf: Mbuf, interface: u16) {
+        let parsed = match mbuf.rx_ip_checksum() {
+            Checksum::Good => parse_ipv4(mbuf.data()),
+            Checksum::Bad => return self.drop_packet(mbuf, DropReason::Ipv4BadChecksum),
+            _ if self.commit.program.verify_ipv4_checksum => parse_ipv4_verified(mbuf.data()),
+            _ => parse_ipv4(mbuf.data()),
+        };
+        let meta = match parsed {
+            Ok(meta) => meta,
+            Err(error) => return self.parse_error(mbuf, error),
+        };
+        if is_martian(meta.src) {
+            return self.drop_packet(mbuf, DropReason::MartianSource);
+        }
+        // Ethernet pads short frames; the padding ends here.
+        let padding = mbuf.data_len().saturating_sub(meta.total_len);
+        if padding > 0 && mbuf.trim(padding).is_err() {
+            return self.drop_packet(mbuf, DropReason::FrameNotContiguous);
+        }
+        if meta.dst >> 28 == 0xe || meta.dst == u32::MAX {
+            return self.punt_packet(mbuf, interface);
+        }
+        let side = self.sides().side(interface);
+        if meta.fragment != Fragment::None && side != Side::Neither {
+            return self.receive_fragment(mbuf, meta, interface, side);
+        }
+        self.enter(mbuf, Desc::new(meta, interface, side));
+    }
+
+    /// A fragment on a service set's interface.
+    #[cold]
+    fn receive_fragment(&mut self, mbuf: Mbuf, meta: Ipv4Meta, interface: u16, side: Side) {
+        let realm = if let Side::Inside(set) = side { set } else { NONE };
+        match self.fragments.offer(self.now, &meta, realm, (mbuf, interface)) {
+            Offer::Pass {
+                packet: (mbuf, _),
+                sport,
+                dport,
+            } => {
+                self.enter(
+                    mbuf,
+                    Desc {
+                        sport,
+                        dport,
+                        ..Desc::new(meta, interface, side)
+                    },
+                );
+            }
+            Offer::Held => {}
+            Offer::Drop((mbuf, _), reason) => self.drop_packet(mbuf, reason),
+        }
+        while let Some(Released {
+            packet: (mbuf, interface),
+            meta,
+            sport,
+            dport,
+        }) = self.fragments.released()
+        {
+            self.counters.fragments_released += 1;
+            let side = self.sides().side(interface);
+            self.enter(
+                mbuf,
+                Desc {
+                    sport,
+                    dport,
+                    ..Desc::new(meta, interface, side)
+                },
+            );
+        }
+    }
+
+    /// Puts a packet into the batch. When it is full the batch is worked off first.
+    fn enter(&mut self, mbuf: Mbuf, desc: Desc) {
+        if self.batch.is_full() {
+            self.process_batch(0);
+            self.batch.clear();
+            self.descs.clear();
+        }
+        if self.batch.push(mbuf).is_ok() {
+            self.descs.push(desc);
+        }
+    }
+
+    /// A packet that came back by hairpinning, or an ICMP error of ours about one: from outside, whoever it is for.
+    pub(super) fn take_hairpin(&mut self, mbuf: Mbuf, note: PacketNote) {
+        match parse_ipv4(mbuf.data()) {
+            Ok(meta) => self.enter(mbuf, Desc::hairpin(meta, note.sport, note.dport)),
+            Err(error) => self.parse_error(mbuf, error),
+        }
+    }
+
+    /// A packet from another worker, which found that it is ours.
+    pub(super) fn take_over(&mut self, mbuf: Mbuf, note: PacketNote) {
+        match parse_ipv4(mbuf.data()) {
+            Ok(meta) => {
+                let side = self.sides().side(note.interface);
+                let desc = Desc::new(meta, note.interface, side);
+                self.enter(
+                    mbuf,
+                    Desc {
+                        sport: note.sport,
+                        dport: note.dport,
+                        ..desc
+                    },
+                );
+            }
+            Err(error) => self.parse_error(mbuf, error),
+        }
+    }
+
+    pub(super) fn parse_error(&mut self, mbuf: Mbuf, error: ParseError) {
+        if let Some(count) = self.parse_errors.get_mut(error.index()) {
+            *count += 1;
+        }
+        drop(mbuf);
+    }
+}
+
+#[inline(always)]
+fn mac(header: &[u8; ethernet::HEADER_LEN]) -> [u8; 6] {
+    [header[0], header[1], header[2], header[3], header[4], header[5]]
+}
+
+/// Moves the addresses up to the ethertype behind the tags, so that an untagged header stands right before the packet.
+fn strip_tag(mbuf: &mut Mbuf, l3_offset: u16) -> bool {
+    let tags = l3_offset - ethernet::HEADER_LEN as u16;
+    let data = mbuf.data_mut();
+    if data.len() < usize::from(l3_offset) {
+        return false;
+    }
+    data.copy_within(0..12, usize::from(tags));
+    mbuf.adj(tags).is_ok()
+}
+
+/// Sources no packet may have. RFC 1812 section 5.3.7.
+const fn is_martian(src: u32) -> bool {
+    src >> 24 == 127 || src >> 28 >= 0xe || (src >> 24 == 0)
+}
