@@ -79,7 +79,8 @@ impl Mirror {
         let mut buffer = vec![0u8; 16 * 1024];
         let mut empty = 0u32;
         while !stop.load(Ordering::Relaxed) {
-            let moved = self.to_kernel(&mut burst, &mut buffer) | self.to_workers(&mut burst, &mut buffer);
+            let moved =
+                self.feed_kernel(&mut burst, &mut buffer) | self.feed_workers(&mut burst, &mut buffer);
             empty = if moved { 0 } else { empty.saturating_add(1) };
             if empty > EMPTY_TURNS {
                 std::thread::sleep(Duration::from_micros(u64::from(empty)).min(LONGEST_SLEEP));
@@ -87,7 +88,7 @@ impl Mirror {
         }
     }
 
-    fn to_kernel(&mut self, burst: &mut Burst, buffer: &mut [u8]) -> bool {
+    fn feed_kernel(&mut self, burst: &mut Burst, buffer: &mut [u8]) -> bool {
         let mut moved = false;
         for ring in &mut self.from_workers {
             if ring.dequeue_burst(burst) == 0 {
@@ -117,7 +118,7 @@ impl Mirror {
         moved
     }
 
-    fn to_workers(&mut self, burst: &mut Burst, buffer: &mut [u8]) -> bool {
+    fn feed_workers(&mut self, burst: &mut Burst, buffer: &mut [u8]) -> bool {
         let mut moved = false;
         for (interface, device) in &self.devices {
             for _ in 0..READ_PER_TURN {

@@ -149,6 +149,14 @@ impl Desc {
         }
     }
 
+    /// The same packet, looked up by other ports than its own: a later fragment's are its first one's.
+    #[inline]
+    #[must_use]
+    pub fn with_ports(mut self, sport: u16, dport: u16) -> Self {
+        (self.sport, self.dport) = (sport, dport);
+        self
+    }
+
     /// The same packet as it comes back from outside after hairpinning: `meta` is its new parse.
     #[must_use]
     pub fn hairpin(meta: Ipv4Meta, sport: u16, dport: u16) -> Self {

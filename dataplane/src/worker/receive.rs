@@ -111,14 +111,7 @@ impl Worker {
                 sport,
                 dport,
             } => {
-                self.enter(
-                    mbuf,
-                    Desc {
-                        sport,
-                        dport,
-                        ..Desc::new(meta, interface, side)
-                    },
-                );
+                self.enter(mbuf, Desc::new(meta, interface, side).with_ports(sport, dport));
             }
             Offer::Held => {}
             Offer::Drop((mbuf, _), reason) => self.drop_packet(mbuf, reason),
@@ -132,14 +125,7 @@ impl Worker {
         {
             self.counters.fragments_released += 1;
             let side = self.sides().side(interface);
-            self.enter(
-                mbuf,
-                Desc {
-                    sport,
-                    dport,
-                    ..Desc::new(meta, interface, side)
-                },
-            );
+            self.enter(mbuf, Desc::new(meta, interface, side).with_ports(sport, dport));
         }
     }
 
@@ -168,14 +154,9 @@ impl Worker {
         match parse_ipv4(mbuf.data()) {
             Ok(meta) => {
                 let side = self.sides().side(note.interface);
-                let desc = Desc::new(meta, note.interface, side);
                 self.enter(
                     mbuf,
-                    Desc {
-                        sport: note.sport,
-                        dport: note.dport,
-                        ..desc
-                    },
+                    Desc::new(meta, note.interface, side).with_ports(note.sport, note.dport),
                 );
             }
             Err(error) => self.parse_error(mbuf, error),
