@@ -1,0 +1,10 @@
+//! The NAT behaviour checklist, item by item: the name of a test begins with the item it holds.
+//!
+//! `docs/conformance.md` is the table from items to tests; [`table`] holds that table to the tests that exist.
+
+mod cgn;
+mod icmp;
+mod table;
+mod tcp;
+mod udp;
+mod updates;

@@ -1,0 +1,7 @@
+//! The engine as a whole, without DPDK: conformance item by item, a seeded simulator, properties of the allocator, packet
+//! cases in folders, and garbage.
+//!
+//! One binary, so that the harness is compiled once and nothing in it goes unused.
+
+mod common;
+mod conformance;
