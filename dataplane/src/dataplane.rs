@@ -66,6 +66,9 @@ pub struct InterfaceSpec {
     pub vlan: Option<u16>,
     /// Its MTU.
     pub mtu: u16,
+    /// The MAC address frames are sent from and received at; `None`: its port's. A port that shares a kernel device
+    /// (AF_XDP, AF_PACKET) needs one of its own, or the kernel takes every frame for its own a second time.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// Everything a dataplane is made from.
@@ -223,7 +226,7 @@ impl Prepared {
             .interfaces
             .iter()
             .map(|i| {
-                let mac = ports.get(i.port).map_or([0; 6], |p| p.mac);
+                let mac = i.mac.or(ports.get(i.port).map(|p| p.mac)).unwrap_or_default();
                 InterfaceState::new(i.id, i.name.clone(), i.port as u8, i.vlan, mac, i.mtu)
             })
             .collect();
