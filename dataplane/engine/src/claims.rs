@@ -54,11 +54,16 @@ impl Claims {
             let now = slot.load(Ordering::Acquire);
             if now <= GONE
                 && slot
-                    .compare_exchange(now, key | u64::from(worker), Ordering::AcqRel, Ordering::Acquire)
+                    .compare_exchange(now, key | u64::from(worker), Ordering::SeqCst, Ordering::Acquire)
                     .is_ok()
             {
-                // Two workers may have passed the look-up at once: the one whose slot comes first keeps the claim.
-                if self.owner(public, outside, protocol) == Some(worker) {
+                // Two workers may have passed the look-up at once. Each then sees the other's entry (in the one order all
+                // of these accesses have) and steps back; the next packet finds the place free.
+                let entries = (0..REACH).filter(|j| {
+                    let other = &self.0[((key >> 16) as usize).wrapping_add(*j) % SLOTS];
+                    other.load(Ordering::SeqCst) & !0xff == key
+                });
+                if entries.count() == 1 {
                     return Ok(());
                 }
                 slot.store(GONE, Ordering::Release);

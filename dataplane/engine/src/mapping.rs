@@ -21,8 +21,9 @@ pub struct Mapping {
     pub inside_low: u32,
     /// Public address.
     pub public: u32,
-    /// Its stable index.
-    pub address_index: u32,
+    /// Of its sessions, those the subscriber has sent on itself. Without any, and unless packets from outside shall
+    /// refresh (RFC 7857 section 7), it takes no new sessions from outside: nobody outside can keep it alive.
+    pub holders: u32,
     /// Subscriber it belongs to.
     pub subscriber: u32,
     /// Sessions that use it.

@@ -13,6 +13,7 @@
 //! Owners survive a reload because the atomic half of a chunk is shared between programs: there is one allocator
 //! for the process' life.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -22,6 +23,8 @@ use crate::program::{NONE, Pool, PoolId};
 pub const EXTENT_PORTS: u32 = 4096;
 /// Extents per address.
 pub const EXTENTS_PER_ADDRESS: usize = 16;
+/// Chunks of 256 addresses there can be over the process' life.
+pub const MAX_CHUNKS: usize = 4096;
 /// Nobody owns the extent: any worker may take it.
 pub const OWNER_FREE: u8 = 0xff;
 /// Offered to the standby, not acknowledged yet: nobody may take it.
@@ -75,29 +78,62 @@ pub struct PublicSpace {
     mask: u32,
 }
 
+/// More /24s than the public space can hold. Chunks live as long as the process, so those of former programs count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the pools of this process have touched more than {MAX_CHUNKS} different /24 prefixes; restart it to begin anew"
+)]
+pub struct TooManyAddresses;
+
 fn slot_of(prefix: u32, mask: u32) -> u32 {
     (prefix.wrapping_mul(0x9E37_79B1) >> 7) & mask
 }
 
 impl PublicSpace {
-    /// Builds the space of `pools`; chunks known to `previous` keep their number and their owners.
+    /// Builds the space of `pools` as far as there is room: of addresses beyond [`MAX_CHUNKS`] nothing is translated. A
+    /// caller who can refuse a program asks [`PublicSpace::try_build`].
     #[must_use]
     pub fn build(pools: &[Pool], previous: Option<&Self>) -> Self {
+        Self::build_what_fits(pools, previous).0
+    }
+
+    /// Builds the space of `pools`; chunks known to `previous` keep their number and their owners.
+    ///
+    /// # Errors
+    /// [`TooManyAddresses`].
+    pub fn try_build(pools: &[Pool], previous: Option<&Self>) -> Result<Self, TooManyAddresses> {
+        let (space, complete) = Self::build_what_fits(pools, previous);
+        complete.then_some(space).ok_or(TooManyAddresses)
+    }
+
+    fn build_what_fits(pools: &[Pool], previous: Option<&Self>) -> (Self, bool) {
         let mut chunks: Vec<Chunk> = previous.map(|p| p.chunks.clone()).unwrap_or_default();
         for chunk in &mut chunks {
             chunk.pools.fill(NONE);
         }
+        let mut numbers: HashMap<u32, usize> = chunks
+            .iter()
+            .enumerate()
+            .map(|(number, chunk)| (chunk.prefix, number))
+            .collect();
+        let mut complete = true;
         for pool in pools {
             for range in &pool.addresses {
                 for prefix in (range.first >> 8)..=(range.last >> 8) {
-                    let number = chunks.iter().position(|c| c.prefix == prefix).unwrap_or_else(|| {
+                    let number = if let Some(number) = numbers.get(&prefix) {
+                        *number
+                    } else if chunks.len() < MAX_CHUNKS {
                         chunks.push(Chunk {
                             prefix,
                             pools: Box::new([NONE; 256]),
                             owners: Arc::new(OwnerChunk::new()),
                         });
+                        numbers.insert(prefix, chunks.len() - 1);
                         chunks.len() - 1
-                    });
+                    } else {
+                        complete = false;
+                        break;
+                    };
                     for octet in 0..256u32 {
                         if range.contains(prefix << 8 | octet) {
                             chunks[number].pools[octet as usize] = pool.id;
@@ -116,24 +152,37 @@ impl PublicSpace {
             }
             slots[slot as usize] = number as u32;
         }
-        Self { chunks, slots, mask }
+        (Self { chunks, slots, mask }, complete)
     }
 
     /// Finds a public address; `None` when no pool has it.
     #[inline]
     #[must_use]
     pub fn find(&self, address: u32) -> Option<PublicAddress> {
-        let prefix = address >> 8;
+        let (number, chunk) = self.chunk_of(address >> 8)?;
+        let pool = chunk.pools[(address & 0xff) as usize];
+        (pool != NONE).then_some(PublicAddress {
+            index: number << 8 | (address & 0xff),
+            pool,
+        })
+    }
+
+    /// The index of an address that a pool of this program or a former one has or had.
+    #[inline]
+    #[must_use]
+    pub fn index_of(&self, address: u32) -> Option<AddressIndex> {
+        self.chunk_of(address >> 8)
+            .map(|(number, _)| number << 8 | (address & 0xff))
+    }
+
+    #[inline]
+    fn chunk_of(&self, prefix: u32) -> Option<(u32, &Chunk)> {
         let mut slot = slot_of(prefix, self.mask);
         loop {
             let number = *self.slots.get(slot as usize)?;
             let chunk = self.chunks.get(number as usize)?;
             if chunk.prefix == prefix {
-                let pool = chunk.pools[(address & 0xff) as usize];
-                return (pool != NONE).then_some(PublicAddress {
-                    index: number << 8 | (address & 0xff),
-                    pool,
-                });
+                return Some((number, chunk));
             }
             slot = (slot + 1) & self.mask;
         }
@@ -182,5 +231,74 @@ impl PublicSpace {
             c.compare_exchange(worker, OWNER_FREE, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{AddressAllocation, AddressPooling, AddressRange, PortAllocation, PortRange};
+    use crate::ticks::Ticks;
+
+    fn pool(id: PoolId, first: u32, count: u32) -> Pool {
+        Pool {
+            id,
+            name: String::new(),
+            addresses: vec![AddressRange {
+                first,
+                last: first + (count - 1),
+            }],
+            ports: PortRange {
+                first: 1024,
+                last: 65535,
+            },
+            address_allocation: AddressAllocation::RoundRobin,
+            address_pooling: AddressPooling::Paired,
+            port_allocation: PortAllocation::Random,
+            preserve_range: false,
+            preserve_parity: false,
+            preserve_contiguity: false,
+            port_blocks: None,
+            quarantine: Ticks::ZERO,
+            drain: false,
+            interface_address: false,
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_and_says_so() {
+        let all = pool(1, 1 << 24, 256 * MAX_CHUNKS as u32);
+        let space = PublicSpace::try_build(std::slice::from_ref(&all), None).unwrap();
+        assert_eq!(space.index_end(), 1 << 20);
+        assert_eq!(space.find((1 << 24) + 70_000).map(|f| f.pool), Some(1));
+        let more = pool(2, 9 << 24, 1);
+        assert_eq!(
+            PublicSpace::try_build(&[all.clone(), more.clone()], None).unwrap_err(),
+            TooManyAddresses
+        );
+        // What former programs touched stays.
+        assert!(PublicSpace::try_build(std::slice::from_ref(&more), Some(&space)).is_err());
+        let rest = PublicSpace::build(&[more], Some(&space));
+        assert!(rest.find(9 << 24).is_none() && rest.find(1 << 24).is_none());
+        // The largest pool that can be written is no trap either.
+        assert!(
+            PublicSpace::build(&[pool(1, 0, u32::MAX)], None)
+                .find(5)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn indices_and_owners_outlive_a_program() {
+        let first = PublicSpace::try_build(&[pool(1, 256, 600)], None).unwrap();
+        let index = first.find(700).unwrap().index;
+        assert!(first.acquire(index, 3, 7));
+        let second = PublicSpace::try_build(&[pool(2, 10_000, 5), pool(3, 690, 20)], Some(&first)).unwrap();
+        assert_eq!(second.find(700), Some(PublicAddress { index, pool: 3 }));
+        assert_eq!(second.find(400), None);
+        assert_eq!(second.address(second.index_of(400).unwrap()), Some((400, NONE)));
+        assert_eq!(second.owner(index, 3), 7);
+        assert!(!second.acquire(index, 3, 1) && second.release(index, 3, 7));
+        assert_eq!(first.owner(index, 3), OWNER_FREE);
     }
 }

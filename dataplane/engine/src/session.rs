@@ -83,6 +83,8 @@ pub const FLAG_OWNS_PORT: u16 = 2;
 pub const FLAG_ADDRESS_ENTRY: u16 = 4;
 /// The session holds an address-only claim (protocols without ports).
 pub const FLAG_ADDRESS_ONLY: u16 = 8;
+/// Begun from outside, and the subscriber has not sent on it yet: it does not hold its mapping.
+pub const FLAG_UNANSWERED: u16 = 32;
 /// Changed since it was last told to the peer (replication).
 pub const FLAG_DIRTY: u16 = 16;
 

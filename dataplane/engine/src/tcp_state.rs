@@ -106,6 +106,8 @@ impl State {
         }
         match self {
             Self::Active => self,
+            // Nothing of the old connection is worth bringing back: data after both FINs does not (RFC 6146 section 3.5.2.2).
+            Self::FinBoth if rst => self,
             _ if rst => Self::Reset,
             Self::OpeningInside if syn && !from_inside => Self::Established,
             Self::OpeningOutside if syn && from_inside => Self::Established,
@@ -186,11 +188,11 @@ mod tests {
             State::OpeningOutside,
             State::Established,
             State::FinInside,
-            State::FinBoth,
         ] {
             let reset = state.next(RST, false);
             assert_eq!((reset, reset.timer()), (State::Reset, TimerClass::TcpClosing));
         }
+        assert_eq!(State::FinBoth.next(RST, true), State::FinBoth);
         assert_eq!(State::Reset.next(ACK, true), State::Established);
         assert_eq!(State::Reset.next(RST, true), State::Reset);
     }

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::ports::PortClass;
 use crate::program::Pool;
 use crate::session::{
-    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, KIND_FREE, NO_RECORD,
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_UNANSWERED, KIND_FREE, NO_RECORD,
 };
 use crate::ticks::Ticks;
 
@@ -70,12 +70,19 @@ impl Engine {
             .high_water()
             .min(self.purge.saturating_add(PURGE_STEP));
         for number in self.purge..end {
-            if self.sessions.hot(number).is_some_and(|h| h.kind != KIND_FREE) && self.has_lost_ground(number)
-            {
+            if self.sessions.hot(number).is_none_or(|h| h.kind == KIND_FREE) {
+                continue;
+            }
+            if self.has_lost_ground(number) {
                 self.end(number, EndReason::Purged);
+            } else if self.rearm {
+                let deadline = self.deadline(number);
+                self.wheel.remove(self.sessions.links(), number);
+                self.wheel.insert(self.sessions.links(), number, deadline);
             }
         }
         self.purge = if end >= self.sessions.high_water() {
+            self.rearm = false;
             NO_RECORD
         } else {
             end
@@ -134,29 +141,40 @@ impl Engine {
         if hot.flags & FLAG_OWNS_PORT != 0 {
             self.release_port(cold.anchor, hot.protocol, back.dport, cold.subscriber);
         } else if hot.flags & FLAG_ADDRESS_ONLY == 0 {
-            if let Some(mapping) = self.mappings.get_mut(cold.anchor) {
-                mapping.sessions -= 1;
-            }
-            self.drop_mapping_if_unused(cold.anchor);
+            self.leave_mapping(cold.anchor, hot.flags);
         }
-        if let Some(subscriber) = self.subscribers.get_mut(cold.subscriber) {
-            subscriber.sessions -= 1;
-        }
-        self.drop_subscriber_if_idle(cold.subscriber);
+        self.leave_subscriber(cold.subscriber);
     }
 
-    pub(super) fn drop_mapping_if_unused(&mut self, number: u32) {
-        let Some(mapping) = self.mappings.get(number).filter(|m| m.sessions == 0).copied() else {
+    /// One session less on a mapping; the mapping ends, and its port is freed, when that was the last.
+    pub(super) fn leave_mapping(&mut self, number: u32, session_flags: u16) {
+        let Some(mapping) = self.mappings.get_mut(number) else {
             return;
         };
+        mapping.sessions = mapping.sessions.saturating_sub(1);
+        if session_flags & FLAG_UNANSWERED == 0 {
+            mapping.holders = mapping.holders.saturating_sub(1);
+        }
+        let mapping = *mapping;
+        if mapping.sessions != 0 {
+            return;
+        }
         self.mappings.remove(number);
         self.counters.mappings_ended += 1;
-        self.release_port(
-            mapping.address_index,
-            mapping.protocol,
-            mapping.public_port,
-            mapping.subscriber,
-        );
+        match self.program.public_space.index_of(mapping.public) {
+            Some(index) => {
+                self.release_port(index, mapping.protocol, mapping.public_port, mapping.subscriber);
+            }
+            None => self.counters.port_release_mismatch += 1,
+        }
+    }
+
+    /// One session less of a subscriber, who goes when nothing is left.
+    pub(super) fn leave_subscriber(&mut self, number: u32) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
+            subscriber.sessions = subscriber.sessions.saturating_sub(1);
+        }
+        self.drop_subscriber_if_idle(number);
     }
 
     pub(super) fn release_port(&mut self, address_index: u32, protocol: u8, port: u16, subscriber: u32) {

@@ -4,7 +4,11 @@
 //!   sort    find again; from outside -> inbound.rs; errors -> icmp.rs; routes, rules; ask for mapping and subscriber
 //!   claim   subscriber's limits, mapping or port; ask for the lines the session will be written to
 //!   write   session record, index entries, timer; then translate
+//!   again   packets that were refused, but whose session another packet of the burst began
 //! ```
+//!
+//! What a draft stands on is counted when it is claimed (its subscriber's and its mapping's sessions), so that limits hold
+//! and nothing goes away under it before it is written.
 //!
 //! Each step goes over all of the burst's packets before the next, so that a new session, too, waits for memory once and
 //! not nine times.
@@ -49,6 +53,17 @@ pub(super) struct Draft {
     pub back: Tuple4,
 }
 
+/// Packets of a burst, by position, that were refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Refusals {
+    /// By their kind, or a route or rule.
+    early: u64,
+    /// By a limit, or for want of a port or of room.
+    claims: u64,
+}
+
+const _: () = assert!(MAX_BURST <= 64, "a bit for each packet of a burst");
+
 /// Whether a packet matches a term.
 pub(super) fn term_matches(matches: &TermMatch, meta: &Ipv4Meta, dport: u16) -> bool {
     let any =
@@ -89,6 +104,7 @@ impl Engine {
     ) {
         let mut drafts = [None; MAX_BURST];
         let mut count = 0;
+        let mut refused = Refusals::default();
         for i in misses {
             let at = usize::from(*i);
             let (Some(desc), Some(packet)) = (descs.get_mut(at), packets.get_mut(at)) else {
@@ -97,6 +113,11 @@ impl Engine {
             if let Some(draft) = self.sort(*i, desc, packet, router) {
                 drafts[count] = Some(draft);
                 count += 1;
+            } else if matches!(
+                (desc.side, desc.verdict, desc.place),
+                (Side::Inside(_), Verdict::Drop(..), Some(_))
+            ) {
+                refused.early |= 1 << (i % 64);
             }
         }
         let drafts = &mut drafts[..count];
@@ -132,6 +153,7 @@ impl Engine {
                 }
                 Err(reason) => {
                     desc.verdict = Verdict::Drop(reason, self.refusal(reason, draft.service_set));
+                    refused.claims |= 1 << (draft.packet % 64);
                     *slot = None;
                 }
             }
@@ -144,6 +166,47 @@ impl Engine {
             match self.write(draft, desc) {
                 Ok(number) => self.translate(number, desc, packet, router),
                 Err(reason) => desc.verdict = Verdict::Drop(reason, self.refusal(reason, draft.service_set)),
+            }
+        }
+        if refused != Refusals::default() {
+            self.look_again(refused, packets, descs, router);
+        }
+    }
+
+    /// Packets that could not begin a session: another packet of the burst may have begun theirs. (Later fragments, a
+    /// second packet at a limit.) What stays refused is counted at its subscriber.
+    #[cold]
+    fn look_again<P: Packet, R: Router>(
+        &mut self,
+        refused: Refusals,
+        packets: &mut [P],
+        descs: &mut [Desc],
+        router: &R,
+    ) {
+        for (at, (desc, packet)) in descs
+            .iter_mut()
+            .zip(packets.iter_mut())
+            .enumerate()
+            .take(MAX_BURST)
+        {
+            let bit = 1u64 << at;
+            let (Side::Inside(set), Some(place)) = (desc.side, desc.place) else {
+                continue;
+            };
+            if (refused.early | refused.claims) & bit == 0 {
+                continue;
+            }
+            let found = self
+                .sessions
+                .find(place, &desc.tuple, desc.meta.proto, Direction::Out, set);
+            if let Some(number) = found {
+                self.translate(number, desc, packet, router);
+            } else if refused.claims & bit != 0 {
+                let place = self.subscribers.place(set, desc.meta.src);
+                let number = self.subscribers.find(place, set, desc.meta.src);
+                if let Some(subscriber) = number.and_then(|n| self.subscribers.get_mut(n)) {
+                    subscriber.refused = subscriber.refused.saturating_add(1);
+                }
             }
         }
     }
@@ -237,10 +300,11 @@ impl Engine {
     fn leaves_by_outside<R: Router>(&self, id: ServiceSetId, desc: &Desc, router: &R) -> Result<(), Verdict> {
         let meta = &desc.meta;
         if let Some(found) = self.program.public_space.find(meta.dst) {
-            // A public address: hairpinning. Of an interface's own address only the pool's ports are ours.
-            let kernels = self
-                .pool(found.pool)
-                .is_some_and(|p| p.interface_address && !p.ports.contains(desc.dport));
+            // A public address: hairpinning. Of an interface's own address only the pool's TCP and UDP ports are ours.
+            let kernels = self.pool(found.pool).is_some_and(|p| {
+                p.interface_address
+                    && (!matches!(meta.proto, ipv4::TCP | ipv4::UDP) || !p.ports.contains(desc.dport))
+            });
             return if kernels { Err(Verdict::Kernel) } else { Ok(()) };
         }
         let hash = meta.src ^ u32::from(desc.sport) << 16 ^ u32::from(desc.dport);
@@ -285,10 +349,9 @@ impl Engine {
             Err(Refused::Rate) => Err(DropReason::SubscriberSessionRate),
         };
         if result.is_err() {
-            if let Some(subscriber) = self.subscribers.get_mut(number) {
-                subscriber.refused = subscriber.refused.saturating_add(1);
-            }
             self.drop_subscriber_if_idle(number);
+        } else if let Some(subscriber) = self.subscribers.get_mut(number) {
+            subscriber.sessions += 1;
         }
         result
     }
@@ -317,7 +380,16 @@ impl Engine {
             })
             .flatten();
         if let Some(number) = known {
-            let mapping = self.mappings.get(number).ok_or(DropReason::MappingTableFull)?;
+            let mapping = self
+                .mappings
+                .get_mut(number)
+                .ok_or(DropReason::MappingTableFull)?;
+            // Its address is another pool's since a reload: it ends with the sessions it has.
+            let found = self.program.public_space.find(mapping.public);
+            let found = found.filter(|f| self.ports.serves(f.index, f.pool));
+            draft.pool = found.ok_or(DropReason::NatOutOfAddresses)?.pool;
+            mapping.sessions += 1;
+            mapping.holders += 1;
             draft.anchor = number;
             draft.filtering = mapping.filtering_type();
             draft.back = Tuple4 {
@@ -326,12 +398,6 @@ impl Engine {
                 sport: dport,
                 dport: mapping.public_port,
             };
-            let pool = self
-                .program
-                .public_space
-                .address(mapping.address_index)
-                .map(|(_, pool)| pool);
-            draft.pool = pool.unwrap_or(draft.pool);
         } else {
             let subscriber = self
                 .subscribers
@@ -370,9 +436,9 @@ impl Engine {
                     inside: meta.src,
                     inside_low: 0,
                     public: taken.address,
-                    address_index: taken.address_index,
+                    holders: 1,
                     subscriber: draft.subscriber,
-                    sessions: 0,
+                    sessions: 1,
                     inside_port: desc.sport,
                     public_port: taken.port,
                     service_set: draft.service_set,
@@ -413,7 +479,8 @@ impl Engine {
             self.mappings
                 .find_inside(place, draft.service_set, desc.meta.src, port, desc.meta.proto)?;
         let mapping = self.mappings.get(number)?;
-        Some((mapping.address_index, mapping.public_port.wrapping_add(step)))
+        let index = self.program.public_space.index_of(mapping.public)?;
+        Some((index, mapping.public_port.wrapping_add(step)))
     }
 
     /// Protocols without ports: an address, and the claim that nobody else uses it towards the same outside address.
@@ -505,14 +572,6 @@ impl Engine {
         }
         let deadline = self.deadline(number);
         self.wheel.insert(self.sessions.links(), number, deadline);
-        if draft.flags & (FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY) == 0
-            && let Some(mapping) = self.mappings.get_mut(draft.anchor)
-        {
-            mapping.sessions += 1;
-        }
-        if let Some(subscriber) = self.subscribers.get_mut(draft.subscriber) {
-            subscriber.sessions += 1;
-        }
         match draft.flags & FLAG_INITIATED_OUTSIDE {
             0 => self.counters.sessions_created_out += 1,
             _ => self.counters.sessions_created_in += 1,
@@ -541,9 +600,9 @@ impl Engine {
                 .claims
                 .release(draft.back.dst, draft.back.src, protocol, self.config.worker);
         } else {
-            self.drop_mapping_if_unused(draft.anchor);
+            self.leave_mapping(draft.anchor, draft.flags);
         }
-        self.drop_subscriber_if_idle(draft.subscriber);
+        self.leave_subscriber(draft.subscriber);
     }
 
     /// What the sender of a refused first packet is told. RFC 6888 REQ-11, RFC 5508 REQ-8.
@@ -566,7 +625,8 @@ fn first_state(desc: &Desc, draft: &Draft) -> (u8, u8) {
     let outside_port = draft.back.sport;
     let (state, timer) = match desc.meta.proto {
         ipv4::TCP => {
-            let syn = matches!(desc.meta.l4, L4::Tcp { flags, .. } if flags & tcp::SYN != 0);
+            let syn =
+                matches!(desc.meta.l4, L4::Tcp { flags, .. } if flags & (tcp::SYN | tcp::ACK) == tcp::SYN);
             match (syn, inside) {
                 (true, true) => (State::OpeningInside, TimerClass::TcpOpening),
                 (true, false) => (State::OpeningOutside, TimerClass::TcpOpening),

@@ -116,7 +116,16 @@ impl Engine {
 
     /// From outside, about a packet that left translated: its source is the public end. REQ-4.
     fn error_from_outside(&self, desc: &Desc, error: &IcmpErrorMeta) -> Result<Translation, Verdict> {
-        let nobody = Verdict::Drop(DropReason::IcmpErrorNoSession, Answer::None);
+        // About a packet of nobody's; of an interface's own address, about one of the kernel's.
+        let pool = self.program.public_space.find(desc.meta.dst).map(|f| f.pool);
+        let nobody = if pool
+            .and_then(|id| self.pool(id))
+            .is_some_and(|p| p.interface_address)
+        {
+            Verdict::Kernel
+        } else {
+            Verdict::Drop(DropReason::IcmpErrorNoSession, Answer::None)
+        };
         let embedded = &error.embedded;
         let tuple = tuple_of(embedded, Direction::In).ok_or(nobody)?;
         let place = self.sessions.place(&tuple, embedded.proto, Direction::In, 0);

@@ -4,14 +4,15 @@
 //! nothing: the packet is dropped and counted.
 
 use tandem_wire::l4::L4;
-use tandem_wire::tcp;
+use tandem_wire::{ipv4, tcp};
 
 use super::Engine;
 use super::first_packet::Draft;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, Router, Verdict};
-use crate::program::{FilteringType, MappingType, UnsolicitedAnswer};
-use crate::session::{Direction, FLAG_ADDRESS_ENTRY, FLAG_INITIATED_OUTSIDE};
+use crate::program::{FilteringType, MappingType};
+use crate::public_space::PublicAddress;
+use crate::session::{Direction, FLAG_ADDRESS_ENTRY, FLAG_INITIATED_OUTSIDE, FLAG_UNANSWERED};
 use crate::subscriber::Refused;
 
 impl Engine {
@@ -20,7 +21,7 @@ impl Engine {
             desc.verdict = Verdict::Route;
             return;
         };
-        match self.admit_inbound(found.pool, desc) {
+        match self.admit_inbound(found, desc) {
             Ok(draft) => match self.write(&draft, desc) {
                 Ok(number) => self.translate(number, desc, packet, router),
                 Err(reason) => desc.verdict = Verdict::Drop(reason, Answer::None),
@@ -30,23 +31,33 @@ impl Engine {
     }
 
     /// Whether a mapping lets this packet in; the session to write if so.
-    fn admit_inbound(&mut self, pool: u16, desc: &Desc) -> Result<Draft, Verdict> {
+    fn admit_inbound(&mut self, found: PublicAddress, desc: &Desc) -> Result<Draft, Verdict> {
         let drop = |reason| Verdict::Drop(reason, Answer::None);
         let meta = &desc.meta;
-        let Some(number) = self.mappings.find_public(meta.dst, desc.dport, meta.proto) else {
-            // An interface's own address: what the pool does not use is the kernel's.
-            let kernels = self.pool(pool).is_some_and(|p| {
-                p.interface_address && (!matches!(meta.proto, 6 | 17) || !p.ports.contains(desc.dport))
-            });
-            return Err(if kernels {
-                Verdict::Kernel
-            } else {
-                self.unsolicited(desc, DropReason::NoMapping)
-            });
+        // An interface's own address: what the pool does not use is the kernel's, and ICMP without a session, too.
+        let kernels = self.pool(found.pool).is_some_and(|p| {
+            p.interface_address && (!matches!(meta.proto, 6 | 17) || !p.ports.contains(desc.dport))
+        });
+        let mapping = self.mappings.find_public(meta.dst, desc.dport, meta.proto);
+        if kernels && (mapping.is_none() || meta.proto == ipv4::ICMP) {
+            return Err(Verdict::Kernel);
+        }
+        let Some(number) = mapping else {
+            return Err(self.unsolicited(desc, DropReason::NoMapping));
         };
         let Some(mapping) = self.mappings.get(number).copied() else {
             return Err(drop(DropReason::NoMapping));
         };
+        // Its address is another pool's since a reload: it ends with the sessions it has.
+        if !self.ports.serves(found.index, found.pool) {
+            return Err(drop(DropReason::NoMapping));
+        }
+        let plan = self
+            .set_plan(mapping.service_set)
+            .ok_or(drop(DropReason::NoMapping))?;
+        if mapping.holders == 0 && !plan.refresh_inbound {
+            return Err(self.unsolicited(desc, DropReason::NoMapping));
+        }
         let filtering = mapping.filtering_type();
         match filtering {
             FilteringType::EndpointIndependent => {}
@@ -80,6 +91,10 @@ impl Engine {
                 Refused::Rate => DropReason::SubscriberSessionRate,
             }));
         }
+        subscriber.sessions += 1;
+        if let Some(mapping) = self.mappings.get_mut(number) {
+            mapping.sessions += 1;
+        }
         let address_entry = if filtering == FilteringType::AddressDependent {
             FLAG_ADDRESS_ENTRY
         } else {
@@ -89,7 +104,7 @@ impl Engine {
             packet: 0,
             service_set: mapping.service_set,
             term: crate::program::NONE,
-            pool,
+            pool: found.pool,
             mapping_type: MappingType::EndpointIndependent,
             filtering,
             mapping_place: self.mappings.inside_place(
@@ -101,20 +116,17 @@ impl Engine {
             subscriber: mapping.subscriber,
             anchor: number,
             mapping_is_new: false,
-            flags: FLAG_INITIATED_OUTSIDE | address_entry,
+            flags: FLAG_INITIATED_OUTSIDE | FLAG_UNANSWERED | address_entry,
             back: desc.tuple,
         })
     }
 
     /// A packet nobody asked for: dropped, or, for a SYN when so configured, held for a simultaneous open.
     fn unsolicited(&self, desc: &Desc, reason: DropReason) -> Verdict {
-        let hold = self
-            .program
-            .service_sets
-            .iter()
-            .any(|s| s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable);
         match desc.meta.l4 {
-            L4::Tcp { flags, .. } if hold && flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN => {
+            L4::Tcp { flags, .. }
+                if self.hold_syns && flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN =>
+            {
                 Verdict::HoldSyn
             }
             _ => Verdict::Drop(reason, Answer::None),

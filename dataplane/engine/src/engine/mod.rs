@@ -26,7 +26,7 @@ use crate::mapping::MappingTable;
 use crate::mem::OutOfMemory;
 use crate::packet::{Desc, Packet, Router, Side, Verdict};
 use crate::ports::{BlockEvent, PortAllocator};
-use crate::program::{NONE, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes};
+use crate::program::{NONE, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes, UnsolicitedAnswer};
 use crate::session::{Direction, NO_RECORD, SessionTable, Tuple4};
 use crate::subscriber::SubscriberTable;
 use crate::tcp_state::TimerClass;
@@ -131,6 +131,10 @@ pub struct Engine {
     counters: Counters,
     /// Slot the purge after a reload has come to; `NO_RECORD` when there is none.
     purge: u32,
+    /// The purge moves sessions to where the new program's timeouts want them in the wheel.
+    rearm: bool,
+    /// Some service set wants unsolicited SYNs held.
+    hold_syns: bool,
 }
 
 impl Engine {
@@ -161,6 +165,8 @@ impl Engine {
             now: Ticks::ZERO,
             counters: Counters::default(),
             purge: NO_RECORD,
+            rearm: false,
+            hold_syns: false,
             program: Arc::clone(&program),
             config,
         };
@@ -171,7 +177,7 @@ impl Engine {
     /// Takes up a new program between two bursts. Sessions live on, except those whose public address or service set is
     /// gone or moved: they are ended by and by ([`Engine::maintain`]), and their ports serve nobody until then.
     pub fn apply(&mut self, program: Arc<Program>) {
-        self.sets.clear();
+        let old = std::mem::take(&mut self.sets);
         for (position, set) in program.service_sets.iter().enumerate() {
             let at = usize::from(set.id);
             if self.sets.len() <= at {
@@ -184,6 +190,15 @@ impl Engine {
                 mss_clamp: set.tcp.mss_clamp,
             });
         }
+        // A purge that was still moving sessions begins anew, and so does the moving.
+        self.rearm |= old
+            .iter()
+            .zip(&self.sets)
+            .any(|pair| matches!(pair, (Some(old), Some(new)) if old.timeouts != new.timeouts));
+        self.hold_syns = program
+            .service_sets
+            .iter()
+            .any(|s| s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable);
         self.pools.fill(NONE);
         for (position, pool) in program.pools.iter().enumerate() {
             let at = usize::from(pool.id);

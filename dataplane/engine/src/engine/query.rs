@@ -136,8 +136,8 @@ impl Engine {
         let pool = self
             .program
             .public_space
-            .address(m.address_index)
-            .map_or(NONE, |(_, pool)| pool);
+            .find(m.public)
+            .map_or(NONE, |found| found.pool);
         let wanted = want(filter.service_set, m.service_set)
             && want(filter.protocol, m.protocol)
             && want(filter.inside, v4(m.inside))

@@ -7,8 +7,8 @@ use tandem_wire::{ipv4, tcp};
 use super::Engine;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
-use crate::session::{Direction, NO_NEXT_HOP};
-use crate::tcp_state::State;
+use crate::session::{Direction, FLAG_UNANSWERED, NO_NEXT_HOP, NO_RECORD};
+use crate::tcp_state::{State, TimerClass};
 
 /// Next-hop number of a destination that is one of our own public addresses.
 pub(super) const NEXT_HOP_HAIRPIN: u16 = NO_NEXT_HOP - 1;
@@ -61,12 +61,16 @@ impl Engine {
         if let L4::Tcp { flags: f, .. } = desc.meta.l4 {
             flags = f;
             next = state.next(f, direction as u8 == Direction::Out as u8);
-            refresh = true;
+            // A RST keeps nothing alive (RFC 7857 section 7.1) but the closing time of an established connection.
+            refresh = f & tcp::RST == 0 || state.timer() as u8 == TimerClass::TcpEstablished as u8;
         }
         if refresh {
             hot.last_seen = self.now.0;
         }
         let mss_clamp = plan.mss_clamp;
+        let answered = hot.flags & FLAG_UNANSWERED != 0
+            && direction as u8 == Direction::Out as u8
+            && flags & tcp::RST == 0;
         // The packet shall look like the answer to what the other direction's packets look like.
         let other = hot.tuples[1 - direction as usize];
         let mut to = Endpoints {
@@ -80,6 +84,9 @@ impl Engine {
         }
         if next != state {
             self.change_state(number, next);
+        }
+        if answered {
+            self.hold_mapping(number);
         }
         let l3 = packet.l3_mut();
         if !forward_ipv4(l3, &desc.meta, &to) {
@@ -103,7 +110,11 @@ impl Engine {
             self.counters.hairpinned += 1;
             // What it is looked up by on its way back in; a later fragment does not carry it.
             desc.sport = to.sport;
-            desc.dport = if desc.meta.proto == ipv4::ICMP { to.sport } else { to.dport };
+            desc.dport = if desc.meta.proto == ipv4::ICMP {
+                to.sport
+            } else {
+                to.dport
+            };
             desc.verdict = Verdict::Hairpin;
         } else {
             desc.verdict = Verdict::Forward;
@@ -167,6 +178,19 @@ impl Engine {
         }
         let hash = desc.meta.src ^ u32::from(desc.sport) << 16 ^ u32::from(desc.dport);
         router.route(destination, hash).next_hop
+    }
+
+    /// The subscriber answered a session begun from outside: from now on it holds its mapping.
+    #[cold]
+    fn hold_mapping(&mut self, number: u32) {
+        let Some(hot) = self.sessions.hot_mut(number) else {
+            return;
+        };
+        hot.flags &= !FLAG_UNANSWERED;
+        let anchor = self.sessions.cold(number).map_or(NO_RECORD, |c| c.anchor);
+        if let Some(mapping) = self.mappings.get_mut(anchor) {
+            mapping.holders += 1;
+        }
     }
 
     /// A new TCP state, and the timer that belongs to it. A shorter deadline moves the session in the wheel at once.

@@ -7,12 +7,12 @@
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
 use super::block::{Block, BlockEvent, BlockEventKind, BlockTable};
-use super::extent::{ANY_PARITY, Acceptable, EVEN, Extent, ODD, PortClass};
+use super::extent::{ANY_PARITY, Acceptable, EVEN, Extent, ODD, PortClass, Rest};
 use crate::drop_reason::DropReason;
 use crate::hash::Rng;
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::program::{AddressAllocation, AddressPooling, NONE, Pool, PoolId, PortAllocation, Program};
-use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, PublicSpace};
+use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, MAX_CHUNKS, PublicSpace};
 use crate::session::NO_RECORD;
 use crate::slab::Slab;
 use crate::subscriber::SubscriberTable;
@@ -20,8 +20,8 @@ use crate::ticks::Ticks;
 use crate::view::PoolUse;
 use crate::wheel::Wheel;
 
-/// Public addresses a chassis can have over its life: 4096 chunks of 256.
-pub const MAX_ADDRESSES: usize = 1 << 20;
+/// Public addresses a chassis can have over its life.
+pub const MAX_ADDRESSES: usize = MAX_CHUNKS * 256;
 /// Addresses looked at for one allocation, at most.
 const MAX_PROBES: u32 = 64;
 /// Block events that wait for the log, at most; more are counted as lost.
@@ -189,11 +189,18 @@ impl PortAllocator {
         }
     }
 
-    fn epoch(pool: Option<&Pool>, now: Ticks) -> u32 {
-        match pool.map_or(1200, |p| p.quarantine.0) {
-            0 => 0,
-            quarantine => now.0 / quarantine,
-        }
+    /// The quarantine of a pool's ports; two minutes when the pool is gone. RFC 6888 REQ-8.
+    fn rest(pool: Option<&Pool>, now: Ticks) -> Rest {
+        Rest::new(now, pool.map_or(Ticks::from_seconds(120), |p| p.quarantine))
+    }
+
+    /// Whether this worker's ports of an address were taken for `pool`, so that its mappings may serve on.
+    #[inline]
+    #[must_use]
+    pub fn serves(&self, address_index: u32, pool: PoolId) -> bool {
+        self.addresses
+            .get(address_index as usize)
+            .is_some_and(|state| state.pool_plus_one == pool.wrapping_add(1))
     }
 
     /// Takes a port for a mapping of `request.subscriber`.
@@ -221,12 +228,12 @@ impl PortAllocator {
         if pool.drain {
             return Err(DropReason::NatOutOfAddresses);
         }
+        self.forget_lost_pairing(request.space, request.subscriber, subscribers);
         let Some(subscriber) = subscribers.get(request.subscriber) else {
             return Err(DropReason::SubscriberTableFull);
         };
-        let paired = (subscriber.paired != NO_RECORD && subscriber.pool == pool.id)
-            .then_some(subscriber.paired)
-            .filter(|index| request.space.address(*index).is_some_and(|(_, p)| p == pool.id));
+        let paired =
+            (subscriber.paired != NO_RECORD && subscriber.pool == pool.id).then_some(subscriber.paired);
         if let Some(index) = paired.filter(|_| pool.address_pooling != AddressPooling::Arbitrary) {
             match self.take_on(index, request, subscribers) {
                 Ok(taken) => return Ok(taken),
@@ -258,6 +265,23 @@ impl PortAllocator {
         }
     }
 
+    /// Ends a pairing with an address that a reload took out of its pool.
+    fn forget_lost_pairing(
+        &mut self,
+        space: &PublicSpace,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+    ) {
+        let Some(record) = subscribers.get_mut(subscriber) else {
+            return;
+        };
+        let (paired, pool) = (record.paired, record.pool);
+        if paired != NO_RECORD && space.address(paired).is_none_or(|(_, now_in)| now_in != pool) {
+            (record.paired, record.pool) = (NO_RECORD, NONE);
+            self.unpair(paired, pool);
+        }
+    }
+
     /// An address for a subscriber whose protocol has no ports: its paired one, or the pool's next, which it is then paired
     /// with.
     pub fn address_for(
@@ -267,21 +291,24 @@ impl PortAllocator {
         subscriber: u32,
         subscribers: &mut SubscriberTable,
     ) -> Option<(u32, u32)> {
+        self.forget_lost_pairing(space, subscriber, subscribers);
         let record = subscribers.get_mut(subscriber)?;
-        if record.paired != NO_RECORD
-            && record.pool == pool.id
-            && let Some((address, now_in)) = space.address(record.paired)
-            && now_in == pool.id
-        {
-            return Some((record.paired, address));
+        if record.paired != NO_RECORD && record.pool == pool.id {
+            return Some((record.paired, space.address(record.paired)?.0));
         }
+        let own_start = own_start(pool, record);
+        let (worker, workers) = (u32::from(self.worker), u32::from(self.workers));
         let plan = self.plans.get_mut(usize::from(pool.id)).filter(|p| p.total > 0)?;
-        let address = plan.address(plan.cursor)?;
-        plan.cursor = if plan.cursor + 1 >= plan.total {
-            0
-        } else {
-            plan.cursor + 1
-        };
+        // A home address, if there is one near: there this worker has ports for the subscriber's other protocols, too.
+        let start = own_start.map_or(plan.cursor, |n| n % plan.total);
+        let rank = (0..plan.total.min(MAX_PROBES * workers))
+            .map(|i| (start + i) % plan.total)
+            .find(|rank| plan.address(*rank).is_some_and(|a| a % workers == worker))
+            .unwrap_or(start);
+        let address = plan.address(rank)?;
+        if own_start.is_none() {
+            plan.cursor = (rank + 1) % plan.total;
+        }
         let index = space.find(address)?.index;
         if record.paired == NO_RECORD && pool.address_pooling != AddressPooling::Arbitrary {
             (record.paired, record.pool) = (index, pool.id);
@@ -291,7 +318,8 @@ impl PortAllocator {
         Some((index, address))
     }
 
-    /// Tries addresses of the pool, at most [`MAX_PROBES`]: home addresses first.
+    /// Tries addresses of the pool, at most [`MAX_PROBES`] home addresses and then as many of any kind. Where it ends
+    /// without success, the next first packet goes on: full addresses in a row hide no free one for long.
     fn take_anywhere(&mut self, request: &Request<'_>, subscribers: &mut SubscriberTable) -> Outcome {
         let id = usize::from(request.pool.id);
         let Some(plan) = self.plans.get(id).filter(|p| p.total > 0) else {
@@ -300,14 +328,19 @@ impl PortAllocator {
         let total = plan.total;
         let sequential = request.pool.address_allocation == AddressAllocation::Sequential;
         let shared = total < u32::from(self.workers);
+        let own_start = subscribers
+            .get(request.subscriber)
+            .and_then(|s| own_start(request.pool, s))
+            .map(|start| start % total);
         let mut failure = DropReason::NatOutOfPorts;
+        let mut rank = 0;
         for home_only in [true, false] {
             if home_only && shared || !home_only && !shared && self.workers == 1 {
                 continue;
             }
             let mut probes = 0;
-            let mut rank = plan_cursor(&self.plans, id);
-            for step in 0..total {
+            rank = own_start.unwrap_or_else(|| plan_cursor(&self.plans, id));
+            for step in 0..total.min(MAX_PROBES * u32::from(self.workers)) {
                 if probes == MAX_PROBES {
                     break;
                 }
@@ -326,6 +359,9 @@ impl PortAllocator {
                 match self.take_on(found.index, request, subscribers) {
                     Ok(taken) => {
                         // Sequential stays at the first address that had room; round-robin moves on.
+                        if own_start.is_some() {
+                            return Ok(taken);
+                        }
                         if !sequential {
                             self.plans[id].cursor = rank;
                         } else if step > 0 {
@@ -337,6 +373,9 @@ impl PortAllocator {
                     Err(reason) => failure = reason,
                 }
             }
+        }
+        if own_start.is_none() {
+            self.plans[id].cursor = rank;
         }
         Err(failure)
     }
@@ -354,8 +393,9 @@ impl PortAllocator {
             .addresses
             .get(index as usize)
             .ok_or(DropReason::NatOutOfAddresses)?;
-        // An address that a reload moved between pools is used again when the old pool's sessions are gone.
-        if pool != request.pool.id || state.pool_plus_one != 0 && state.pool_plus_one != pool + 1 {
+        if pool != request.pool.id
+            || state.pool_plus_one != 0 && state.pool_plus_one != pool + 1 && !self.take_over(index, pool)
+        {
             return Err(DropReason::NatOutOfAddresses);
         }
         let port = if let Some(blocks) = request.pool.port_blocks {
@@ -372,24 +412,47 @@ impl PortAllocator {
         })
     }
 
+    /// An address that a reload moved between pools is used again when the old pool's sessions and blocks are gone. Its
+    /// extents stay, and with them what they know of ports in quarantine.
+    #[cold]
+    fn take_over(&mut self, index: u32, pool: PoolId) -> bool {
+        let Some(state) = self.addresses.get(index as usize).copied() else {
+            return false;
+        };
+        if state.used != 0 || self.has_blocks(index) {
+            return false;
+        }
+        let extents = u64::from(state.owned.count_ones());
+        let old = usize::from(state.pool_plus_one.wrapping_sub(1));
+        if let Some(plan) = self.plans.get_mut(old) {
+            plan.used.extents = plan.used.extents.saturating_sub(extents);
+        }
+        if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+            plan.used.extents += extents;
+        }
+        self.addresses[index as usize].pool_plus_one = pool + 1;
+        true
+    }
+
     // ---- ports shared by all subscribers of an address -------------------------------------------------------------
 
     fn take_shared(&mut self, index: u32, address: u32, request: &Request<'_>) -> Option<u16> {
         if self.addresses[index as usize].owned == 0 {
             self.acquire_home(index, address, request);
         }
-        let epoch = Self::epoch(Some(request.pool), request.now);
+        let rest = Self::rest(Some(request.pool), request.now);
         if let Some((near, port)) = request.next_to
             && near == index
+            && port != 0
             && request.pool.ports.contains(port)
             && let Some(extent) = self.extent_of(index, port)
-            && extent.take_exact(request.class, epoch, u32::from(port) % EXTENT_PORTS)
+            && extent.take_exact(request.class, rest, u32::from(port) % EXTENT_PORTS, false)
         {
             return Some(port);
         }
         for (first, last) in port_ranges(request) {
             loop {
-                if let Some(port) = self.take_in_range(index, request, epoch, first, last) {
+                if let Some(port) = self.take_in_range(index, request, rest, (first, last), false) {
                     return Some(port);
                 }
                 if !self.acquire_one(index, address, request, first, last) {
@@ -410,9 +473,9 @@ impl PortAllocator {
         &mut self,
         index: u32,
         request: &Request<'_>,
-        epoch: u32,
-        first: u32,
-        last: u32,
+        rest: Rest,
+        (first, last): (u32, u32),
+        in_block: bool,
     ) -> Option<u16> {
         let parity = match (request.pool.preserve_parity, request.inside_port % 2) {
             (false, _) => ANY_PARITY,
@@ -443,14 +506,15 @@ impl PortAllocator {
                 first: low - base,
                 last: high - base,
                 parity,
+                in_block,
             };
             let Some(extent) = self.extents.get_mut(slot as usize - 1) else {
                 continue;
             };
             let port = if sequential {
-                extent.take_lowest(request.class, epoch, ok)
+                extent.take_lowest(request.class, rest, ok)
             } else {
-                extent.take_random(request.class, epoch, ok, &mut self.rng)
+                extent.take_random(request.class, rest, ok, &mut self.rng)
             };
             if let Some(port) = port {
                 let port = base as u16 + port;
@@ -552,38 +616,67 @@ impl PortAllocator {
         let Some(subscriber) = subscribers.get(request.subscriber).copied() else {
             return Err(DropReason::SubscriberTableFull);
         };
-        let epoch = Self::epoch(Some(request.pool), request.now);
         let may_grow = subscriber.block_count < config.max_blocks_per_subscriber;
-        let mut block = subscriber.blocks;
+        let active = self.blocks.get(subscriber.blocks);
         let active_expired = config.active_block_timeout != Ticks::ZERO
-            && self.blocks.get(block).is_some_and(|b| {
+            && active.is_some_and(|b| {
                 request.now.since(Ticks(b.created)).0 >= config.active_block_timeout.0
                     && b.pool == request.pool.id
             });
-        if active_expired && may_grow {
-            block = NO_RECORD;
-        }
-        // The head of the list is the active block; the older ones only serve when it is full.
-        while let Some(b) = self.blocks.get(block).copied() {
-            if b.address_index == index && b.pool == request.pool.id {
-                let (first, last) = (u32::from(b.first_port), u32::from(b.last_port()));
-                if let Some(port) = self.take_block_port(index, request, epoch, first, last, &b) {
-                    if let Some(b) = self.blocks.get_mut(block) {
-                        b.used += 1;
-                    }
-                    return Ok(port);
-                }
-            }
-            block = b.next;
+        if !(active_expired && may_grow)
+            && let Some(port) = self.take_from_own_blocks(index, request, subscriber.blocks)
+        {
+            return Ok(port);
         }
         if !may_grow {
             return Err(DropReason::SubscriberBlockLimit);
         }
+        match self.take_from_new_block(index, address, config.block_size, request, subscribers) {
+            // The active block is old, but it is what there is.
+            Err(reason) if active_expired => self
+                .take_from_own_blocks(index, request, subscriber.blocks)
+                .ok_or(reason),
+            result => result,
+        }
+    }
+
+    /// A port of the blocks the subscriber has on this address. The head of the list is the active block; the older ones
+    /// only serve when it is full.
+    fn take_from_own_blocks(&mut self, index: u32, request: &Request<'_>, first_block: u32) -> Option<u16> {
+        let rest = Self::rest(Some(request.pool), request.now);
+        let mut block = first_block;
+        while let Some(b) = self.blocks.get(block).copied() {
+            if b.address_index == index && b.pool == request.pool.id {
+                if let Some(port) = self.take_block_port(index, request, rest, &b) {
+                    if let Some(b) = self.blocks.get_mut(block) {
+                        b.used += 1;
+                    }
+                    return Some(port);
+                }
+            }
+            block = b.next;
+        }
+        None
+    }
+
+    /// A new block for the subscriber, and a port of it.
+    fn take_from_new_block(
+        &mut self,
+        index: u32,
+        address: u32,
+        block_size: u16,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+    ) -> Result<u16, DropReason> {
+        let Some(subscriber) = subscribers.get(request.subscriber).copied() else {
+            return Err(DropReason::SubscriberTableFull);
+        };
+        let rest = Self::rest(Some(request.pool), request.now);
         if self.blocks.is_full() {
             return Err(DropReason::BlockTableFull);
         }
         let first_port = self
-            .find_block(index, address, config.block_size, epoch, request)
+            .find_block(index, address, block_size, rest, request)
             .ok_or(DropReason::NatOutOfPorts)?;
         let record = Block::new(
             request.subscriber,
@@ -591,14 +684,14 @@ impl PortAllocator {
             index,
             request.pool.id,
             first_port,
-            config.block_size,
+            block_size,
             request.now,
         );
         let Some(number) = self.blocks.insert(record) else {
             return Err(DropReason::BlockTableFull);
         };
         if let Some(extent) = self.extent_of(index, first_port) {
-            let (unit, count) = units(first_port, config.block_size);
+            let (unit, count) = units(first_port, block_size);
             extent.units_taken |= unit_mask(unit, count);
             extent.unit_block[unit..unit + count].fill(number);
         }
@@ -620,9 +713,8 @@ impl PortAllocator {
             address,
             request.now,
         );
-        let (first, last) = (u32::from(record.first_port), u32::from(record.last_port()));
         let port = self
-            .take_block_port(index, request, epoch, first, last, &record)
+            .take_block_port(index, request, rest, &record)
             .ok_or(DropReason::NatOutOfPorts)?;
         if let Some(b) = self.blocks.get_mut(number) {
             b.used += 1;
@@ -634,20 +726,19 @@ impl PortAllocator {
         &mut self,
         index: u32,
         request: &Request<'_>,
-        epoch: u32,
-        first: u32,
-        last: u32,
+        rest: Rest,
         block: &Block,
     ) -> Option<u16> {
+        let (first, last) = (u32::from(block.first_port), u32::from(block.last_port()));
         if let Some((near, port)) = request.next_to
             && near == index
             && (block.first_port..=block.last_port()).contains(&port)
             && let Some(extent) = self.extent_of(index, port)
-            && extent.take_exact(request.class, epoch, u32::from(port) % EXTENT_PORTS)
+            && extent.take_exact(request.class, rest, u32::from(port) % EXTENT_PORTS, true)
         {
             return Some(port);
         }
-        self.take_in_range(index, request, epoch, first, last)
+        self.take_in_range(index, request, rest, (first, last), true)
     }
 
     /// Finds a clean block on an address, taking another extent if need be.
@@ -656,14 +747,14 @@ impl PortAllocator {
         index: u32,
         address: u32,
         size: u16,
-        epoch: u32,
+        rest: Rest,
         request: &Request<'_>,
     ) -> Option<u16> {
         if self.addresses[index as usize].owned == 0 {
             self.acquire_home(index, address, request);
         }
         let (first, last) = (
-            u32::from(request.pool.ports.first),
+            u32::from(request.pool.ports.first.max(1)),
             u32::from(request.pool.ports.last),
         );
         loop {
@@ -674,7 +765,7 @@ impl PortAllocator {
             };
             for i in 0..EXTENTS_PER_ADDRESS as u32 {
                 let e = (start + i) % EXTENTS_PER_ADDRESS as u32;
-                if let Some(port) = self.find_block_in(index, e, size, epoch, request, first, last) {
+                if let Some(port) = self.find_block_in(index, e, size, rest, request, first, last) {
                     return Some(port);
                 }
             }
@@ -690,7 +781,7 @@ impl PortAllocator {
         index: u32,
         e: u32,
         size: u16,
-        epoch: u32,
+        rest: Rest,
         request: &Request<'_>,
         first: u32,
         last: u32,
@@ -711,7 +802,7 @@ impl PortAllocator {
                 let fits = port >= first && port + u32::from(size) - 1 <= last;
                 (fits
                     && extent.units_taken & unit_mask(unit, count) == 0
-                    && extent.units_are_clean(unit, count, epoch))
+                    && extent.units_are_clean(unit, count, rest))
                 .then_some(port as u16)
             })
     }
@@ -801,13 +892,12 @@ impl PortAllocator {
         subscribers: &mut SubscriberTable,
         now: Ticks,
     ) -> bool {
-        let epoch = Self::epoch(pool, now);
-        let quarantine = pool.is_none_or(|p| p.quarantine != Ticks::ZERO);
+        let rest = Self::rest(pool, now);
         let Some(extent) = self.extent_of(address_index, port) else {
             return false;
         };
         let in_extent = (u32::from(port) % EXTENT_PORTS) as u16;
-        if !extent.release(class, epoch, in_extent, quarantine) {
+        if !extent.release(class, rest, in_extent) {
             return false;
         }
         let unit = usize::from(in_extent / 64);
@@ -836,6 +926,7 @@ impl PortAllocator {
                 let is_last =
                     b.next == NO_RECORD && subscribers.get(b.subscriber).is_some_and(|s| s.block_count == 1);
                 let keep = pool
+                    .filter(|p| p.id == b.pool)
                     .and_then(|p| p.port_blocks)
                     .is_some_and(|c| is_last && c.last_block_recycle_timeout != Ticks::ZERO);
                 if keep {
@@ -844,11 +935,6 @@ impl PortAllocator {
                     self.release_block(block, space, subscribers, now);
                 }
             }
-        }
-        // A pool that lost the address: its extents go back as soon as the last port is free.
-        let state = &self.addresses[address_index as usize];
-        if state.used == 0 && pool.is_none_or(|p| p.id + 1 != state.pool_plus_one) {
-            self.release_extents(address_index, space);
         }
         true
     }
@@ -915,7 +1001,8 @@ impl PortAllocator {
         None
     }
 
-    /// Gives back the extents of idle addresses whose home is another worker, so that capacity follows the load.
+    /// Gives back the extents of idle addresses whose home is another worker, so that capacity follows the load, and of
+    /// those that their pool has lost. Not before all their ports have rested: who takes them next knows nothing of that.
     fn sweep_extents(&mut self, program: &Program, now: Ticks) {
         let end = program.public_space.index_end();
         for _ in 0..SWEEP_PER_SECOND.min(end) {
@@ -923,27 +1010,29 @@ impl PortAllocator {
             let Some(state) = self.addresses.get(self.sweep as usize) else {
                 continue;
             };
-            if state.owned == 0 || state.used != 0 || state.subscribers != 0 {
+            if state.owned == 0 || state.used != 0 {
                 continue;
             }
             let Some((address, pool)) = program.public_space.address(self.sweep) else {
                 continue;
             };
+            let lost = !self.serves(self.sweep, pool);
+            if state.subscribers != 0 && !lost {
+                continue;
+            }
             let rest = program
                 .pools
                 .iter()
                 .find(|p| p.id == pool)
                 .map_or(1200, |p| p.quarantine.0);
             let rested = now.0.saturating_sub(state.idle_since) > rest.saturating_mul(2);
-            if rested && !self.is_home_address(address) && !self.has_blocks(self.sweep) {
+            if rested && (lost || !self.is_home_address(address)) && !self.has_blocks(self.sweep) {
                 self.release_extents(self.sweep, &program.public_space);
             }
         }
-        for plan in &mut self.plans {
-            if program
-                .pools
-                .iter()
-                .any(|p| p.id == plan.used.pool && p.address_allocation == AddressAllocation::Sequential)
+        for pool in &program.pools {
+            if pool.address_allocation == AddressAllocation::Sequential
+                && let Some(plan) = self.plans.get_mut(usize::from(pool.id))
             {
                 plan.cursor = 0;
             }
@@ -992,6 +1081,15 @@ impl PortAllocator {
             .and_then(|slot| self.extents.get(slot as usize))
             .is_some_and(|e| e.is_used(class, (u32::from(port) % EXTENT_PORTS) as u16))
     }
+}
+
+/// Where a subscriber begins that is paired in another pool: always at the same place, so that it keeps one address here,
+/// too, as long as that has room. The record has room for one pairing.
+fn own_start(pool: &Pool, subscriber: &crate::subscriber::Subscriber) -> Option<u32> {
+    (pool.address_pooling != AddressPooling::Arbitrary
+        && subscriber.paired != NO_RECORD
+        && subscriber.pool != pool.id)
+        .then(|| subscriber.address.wrapping_mul(0x9E37_79B1) >> 8)
 }
 
 fn plan_cursor(plans: &[PoolPlan], id: usize) -> u32 {

@@ -1,16 +1,19 @@
 //! An extent: 4096 ports of one public address, a bit per port and class, with quarantine.
 //!
 //! ```text
-//!   class (TCP, UDP, ICMP id) -> 64 words of { used, freed this epoch, freed last epoch, epoch }
+//!   class (TCP, UDP, ICMP id) -> 64 words of { used, freed this period, freed before, begin of the period, last freed }
 //! ```
 //!
-//! An epoch is as long as the pool's quarantine. A port freed in epoch n is free again in epoch n + 2, so it rests for one
-//! to two quarantine times. Words move on lazily, when they are looked at: no sweep.
+//! A period is as long as the pool's quarantine. A port freed in one period is free again when the next one is over, so it
+//! rests for one to two quarantine times. Words move on lazily, when they are looked at: no sweep. A reload may change the
+//! quarantine, or move an address to a pool with another one: a word then only moves on when the time that is in force
+//! has really passed.
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
 use crate::hash::Rng;
 use crate::session::NO_RECORD;
+use crate::ticks::Ticks;
 
 /// Words of 64 ports in an extent.
 pub const UNITS: usize = 64;
@@ -47,24 +50,55 @@ struct Word {
     used: u64,
     freed_now: u64,
     freed_before: u64,
-    epoch: u64,
+    /// When the period of `freed_now` began, in ticks.
+    since: u32,
+    /// When a port was last freed, in ticks.
+    last_freed: u32,
+}
+
+/// The quarantine in force, and where in its periods now is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    now: u32,
+    /// Begin of the period that holds now.
+    start: u32,
+    /// Zero: freed ports do not rest.
+    quarantine: u32,
+}
+
+impl Rest {
+    /// The rest of ports at `now` under a pool's quarantine.
+    #[inline]
+    #[must_use]
+    pub const fn new(now: Ticks, quarantine: Ticks) -> Self {
+        Self {
+            now: now.0,
+            start: if quarantine.0 == 0 {
+                0
+            } else {
+                now.0 - now.0 % quarantine.0
+            },
+            quarantine: quarantine.0,
+        }
+    }
 }
 
 impl Word {
-    /// Moves quarantine on to `epoch` and returns the ports that may be taken.
+    /// Moves quarantine on and returns the ports that may be taken.
     #[inline]
-    fn free(&mut self, epoch: u32) -> u64 {
-        let epoch = u64::from(epoch);
-        if self.epoch != epoch {
-            self.freed_before = if self.epoch + 1 == epoch {
-                self.freed_now
-            } else {
-                0
-            };
-            self.freed_now = 0;
-            self.epoch = epoch;
+    fn free(&mut self, rest: Rest) -> u64 {
+        if self.since != rest.start {
+            self.move_on(rest);
         }
         !(self.used | self.freed_now | self.freed_before)
+    }
+
+    fn move_on(&mut self, rest: Rest) {
+        if rest.now.saturating_sub(self.last_freed) >= rest.quarantine {
+            (self.freed_now, self.freed_before, self.since) = (0, 0, rest.start);
+        } else if rest.now.saturating_sub(self.since) >= rest.quarantine && self.last_freed < rest.start {
+            (self.freed_before, self.freed_now, self.since) = (self.freed_now, 0, rest.start);
+        }
     }
 }
 
@@ -73,9 +107,9 @@ impl Word {
 #[repr(C, align(64))]
 pub struct Extent {
     words: [[Word; UNITS]; 3],
-    /// Words found without a free port, by class, and the epoch in which that was true.
+    /// Words found without a free port, by class, and the period in which that was true.
     full: [u64; 3],
-    full_epoch: [u32; 3],
+    full_since: [u32; 3],
     /// Ports in use by class.
     pub used: [u32; 3],
     /// Units that belong to a port block.
@@ -93,6 +127,8 @@ pub struct Acceptable {
     pub last: u32,
     /// Bits acceptable in every word: all, even or odd ports. RFC 4787 REQ-4.
     pub parity: u64,
+    /// The ports are those of a block; otherwise no port of a block is acceptable.
+    pub in_block: bool,
 }
 
 /// Every port, or only even or odd ones.
@@ -132,7 +168,8 @@ impl Extent {
                 used: 0,
                 freed_now: 0,
                 freed_before: 0,
-                epoch: 0,
+                since: 0,
+                last_freed: 0,
             });
         }
         self.full = [0; 3];
@@ -146,7 +183,7 @@ impl Extent {
     pub fn take_random(
         &mut self,
         class: PortClass,
-        epoch: u32,
+        rest: Rest,
         ok: Acceptable,
         rng: &mut Rng,
     ) -> Option<u16> {
@@ -155,7 +192,7 @@ impl Extent {
         let start = ((random as u32 as u64 * u64::from(count)) >> 32) as u32;
         for i in 0..count {
             let word = (first + (start + i) % count) as usize;
-            if let Some(free) = self.acceptable(class, word, epoch, ok) {
+            if let Some(free) = self.acceptable(class, word, rest, ok) {
                 let n = (((random >> 32) * u64::from(free.count_ones())) >> 32) as u32;
                 return Some(self.set(class, word, nth_bit(free, n)));
             }
@@ -164,36 +201,37 @@ impl Extent {
     }
 
     /// Takes the lowest acceptable port.
-    pub fn take_lowest(&mut self, class: PortClass, epoch: u32, ok: Acceptable) -> Option<u16> {
+    pub fn take_lowest(&mut self, class: PortClass, rest: Rest, ok: Acceptable) -> Option<u16> {
         for word in (ok.first / 64) as usize..=(ok.last / 64) as usize {
-            if let Some(free) = self.acceptable(class, word, epoch, ok) {
+            if let Some(free) = self.acceptable(class, word, rest, ok) {
                 return Some(self.set(class, word, free.trailing_zeros()));
             }
         }
         None
     }
 
-    /// Takes this port if it is free.
-    pub fn take_exact(&mut self, class: PortClass, epoch: u32, port: u32) -> bool {
+    /// Takes this port if it is free (and, with `in_block`, in a block, else in none).
+    pub fn take_exact(&mut self, class: PortClass, rest: Rest, port: u32, in_block: bool) -> bool {
         let ok = Acceptable {
             first: port,
             last: port,
             parity: ANY_PARITY,
+            in_block,
         };
-        self.take_lowest(class, epoch, ok).is_some()
+        self.take_lowest(class, rest, ok).is_some()
     }
 
     /// Free acceptable ports of a word, or `None`.
     #[inline]
-    fn acceptable(&mut self, class: PortClass, word: usize, epoch: u32, ok: Acceptable) -> Option<u64> {
+    fn acceptable(&mut self, class: PortClass, word: usize, rest: Rest, ok: Acceptable) -> Option<u64> {
         let c = class as usize;
-        if self.full_epoch[c] != epoch {
-            (self.full_epoch[c], self.full[c]) = (epoch, 0);
+        if self.full_since[c] != rest.start {
+            (self.full_since[c], self.full[c]) = (rest.start, 0);
         }
-        if self.full[c] >> word & 1 != 0 {
+        if (self.full[c] | if ok.in_block { 0 } else { self.units_taken }) >> word & 1 != 0 {
             return None;
         }
-        let free = self.words[c].get_mut(word)?.free(epoch);
+        let free = self.words[c].get_mut(word)?.free(rest);
         if free == 0 {
             self.full[c] |= 1 << word;
             return None;
@@ -209,17 +247,18 @@ impl Extent {
         (word as u32 * 64 + bit) as u16
     }
 
-    /// Frees a port (0..4096); with `quarantine` it rests first. False when it was not in use.
-    pub fn release(&mut self, class: PortClass, epoch: u32, port: u16, quarantine: bool) -> bool {
+    /// Frees a port (0..4096), which rests first if there is a quarantine. False when it was not in use.
+    pub fn release(&mut self, class: PortClass, rest: Rest, port: u16) -> bool {
         let (word, bit) = (usize::from(port) / 64 % UNITS, 1u64 << (port % 64));
         let entry = &mut self.words[class as usize][word];
         if entry.used & bit == 0 {
             return false;
         }
-        entry.free(epoch);
+        entry.free(rest);
         entry.used &= !bit;
-        if quarantine {
+        if rest.quarantine != 0 {
             entry.freed_now |= bit;
+            entry.last_freed = rest.now;
         } else {
             self.full[class as usize] &= !(1 << word);
         }
@@ -235,13 +274,13 @@ impl Extent {
 
     /// Whether no port of any class in these units is in use or in quarantine: only then a run of units may change
     /// hands, so that a log line "this block was theirs" is never ambiguous.
-    pub fn units_are_clean(&mut self, first: usize, count: usize, epoch: u32) -> bool {
+    pub fn units_are_clean(&mut self, first: usize, count: usize, rest: Rest) -> bool {
         self.words.iter_mut().all(|class| {
             class
                 .iter_mut()
                 .skip(first)
                 .take(count)
-                .all(|word| word.free(epoch) == u64::MAX)
+                .all(|word| word.free(rest) == u64::MAX)
         })
     }
 }
@@ -259,19 +298,24 @@ mod tests {
         first: 0,
         last: 4095,
         parity: ANY_PARITY,
+        in_block: false,
     };
+    /// Period `n` of a quarantine of ten ticks, five ticks in.
+    fn period(n: u32) -> Rest {
+        Rest::new(Ticks(n * 10 + 5), Ticks(10))
+    }
 
     #[test]
     fn every_port_is_given_once() {
         let (mut e, mut rng) = (extent(), Rng::new(1));
         let mut seen = [false; 4096];
-        while let Some(p) = e.take_random(PortClass::Udp, 5, ALL, &mut rng) {
+        while let Some(p) = e.take_random(PortClass::Udp, period(5), ALL, &mut rng) {
             assert!(!std::mem::replace(&mut seen[usize::from(p)], true));
         }
         assert!(seen.iter().all(|s| *s));
         assert_eq!(e.used, [0, 4096, 0]);
         assert!(
-            e.take_lowest(PortClass::Tcp, 5, ALL).is_some(),
+            e.take_lowest(PortClass::Tcp, period(5), ALL).is_some(),
             "classes are separate spaces"
         );
     }
@@ -283,28 +327,93 @@ mod tests {
             first: 70,
             last: 131,
             parity: ODD,
+            in_block: false,
         };
-        let mut got: Vec<_> = std::iter::from_fn(|| e.take_random(PortClass::Tcp, 1, ok, &mut rng)).collect();
+        let mut got: Vec<_> =
+            std::iter::from_fn(|| e.take_random(PortClass::Tcp, period(1), ok, &mut rng)).collect();
         got.sort_unstable();
         assert_eq!(got, (71..=131).step_by(2).collect::<Vec<u16>>());
     }
 
+    const ONE: Acceptable = Acceptable {
+        first: 9,
+        last: 9,
+        parity: ANY_PARITY,
+        in_block: false,
+    };
+
     #[test]
-    fn a_freed_port_rests_for_one_to_two_epochs() {
+    fn a_freed_port_rests_for_one_to_two_periods() {
         let mut e = extent();
-        let one = Acceptable {
-            first: 9,
-            last: 9,
-            parity: ANY_PARITY,
+        assert_eq!(e.take_lowest(PortClass::Udp, period(7), ONE), Some(9));
+        assert!(e.release(PortClass::Udp, period(7), 9));
+        assert!(!e.release(PortClass::Udp, period(7), 9), "not freed twice");
+        assert_eq!(e.take_lowest(PortClass::Udp, period(7), ONE), None);
+        assert_eq!(
+            e.take_lowest(PortClass::Udp, Rest::new(Ticks(80), Ticks(10)), ONE),
+            None
+        );
+        assert!(!e.units_are_clean(0, 1, Rest::new(Ticks(80), Ticks(10))));
+        assert_eq!(e.take_lowest(PortClass::Udp, period(9), ONE), Some(9));
+        let none = Rest::new(Ticks(95), Ticks(0));
+        assert!(e.release(PortClass::Udp, none, 9));
+        assert_eq!(e.take_lowest(PortClass::Udp, none, ONE), Some(9));
+    }
+
+    /// Whatever the quarantine is changed to and when: a port that is given out again has rested for a time that was in
+    /// force when it was looked at.
+    #[test]
+    fn a_changed_quarantine_is_kept() {
+        let mut rng = Rng::new(11);
+        for _ in 0..20_000 {
+            let mut e = extent();
+            let mut now = 5000 + rng.below(500);
+            let mut quarantine = 1 + rng.below(100);
+            let rest = |now, quarantine| Rest::new(Ticks(now), Ticks(quarantine));
+            let mut freed = None;
+            let mut rested = false;
+            for _ in 0..40 {
+                match freed {
+                    None => {
+                        assert!(e.take_exact(PortClass::Udp, rest(now, quarantine), 9, false));
+                        now += rng.below(50);
+                        assert!(e.release(PortClass::Udp, rest(now, quarantine), 9));
+                        freed = Some(now);
+                    }
+                    Some(since) => {
+                        rested |= now - since >= quarantine;
+                        if e.take_exact(PortClass::Udp, rest(now, quarantine), 9, false) {
+                            assert!(rested, "rested {} of {quarantine}", now - since);
+                            assert!(e.release(PortClass::Udp, rest(now, quarantine), 9));
+                            (freed, rested) = (Some(now), false);
+                        }
+                    }
+                }
+                now += rng.below(30);
+                if rng.below(4) == 0 {
+                    quarantine = 1 + rng.below(100);
+                }
+            }
+            // And it is given out again at last.
+            let later = rest(now + 2 * quarantine, quarantine);
+            assert!(e.take_exact(PortClass::Udp, later, 9, false));
+        }
+    }
+
+    #[test]
+    fn blocks_and_shared_ports_keep_out_of_each_other() {
+        let mut e = extent();
+        e.units_taken = 1;
+        assert_eq!(e.take_lowest(PortClass::Udp, period(1), ALL), Some(64));
+        let block = Acceptable {
+            last: 63,
+            in_block: true,
+            ..ALL
         };
-        assert_eq!(e.take_lowest(PortClass::Udp, 7, one), Some(9));
-        assert!(e.release(PortClass::Udp, 7, 9, true));
-        assert!(!e.release(PortClass::Udp, 7, 9, true), "not freed twice");
-        assert_eq!(e.take_lowest(PortClass::Udp, 7, one), None);
-        assert_eq!(e.take_lowest(PortClass::Udp, 8, one), None);
-        assert!(!e.units_are_clean(0, 1, 8));
-        assert_eq!(e.take_lowest(PortClass::Udp, 9, one), Some(9));
-        assert!(e.release(PortClass::Udp, 9, 9, false));
-        assert_eq!(e.take_lowest(PortClass::Udp, 9, one), Some(9));
+        assert_eq!(e.take_lowest(PortClass::Udp, period(1), block), Some(0));
+        assert!(
+            !e.take_exact(PortClass::Udp, period(1), 1, false)
+                && e.take_exact(PortClass::Udp, period(1), 1, true)
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use tandem_wire::build::{PacketBuilder, Payload};
 use tandem_wire::icmp_error;
-use tandem_wire::l4::{L4, parse_ipv4_verified};
+use tandem_wire::l4::parse_ipv4_verified;
 use tandem_wire::{Ipv4, icmp, ipv4, tcp, udp};
 
 /// An address and a port (or ICMP identifier).
@@ -79,11 +79,6 @@ pub fn ends(packet: &[u8]) -> (End, End) {
     ((meta.src, meta.sport()), (meta.dst, meta.dport()))
 }
 
-/// The packet quoted by an ICMP error.
-pub fn quoted(packet: &[u8]) -> &[u8] {
-    &packet[usize::from(packet[0] & 15) * 4 + icmp::HEADER_LEN..]
-}
-
 /// Ends of the packet quoted by an ICMP error.
 pub fn quoted_ends(packet: &[u8]) -> (End, End) {
     let message = &packet[usize::from(packet[0] & 15) * 4..];
@@ -121,13 +116,5 @@ pub fn checksums_are_right(packet: &[u8]) -> bool {
                         && (!whole_quote() || checksums_are_right(&l4[icmp::HEADER_LEN..])))
         }
         _ => true,
-    }
-}
-
-/// Flags of a TCP segment.
-pub fn tcp_flags(packet: &[u8]) -> u8 {
-    match parse_ipv4_verified(packet).expect("a packet").l4 {
-        L4::Tcp { flags, .. } => flags,
-        _ => 0,
     }
 }

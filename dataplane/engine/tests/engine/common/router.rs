@@ -26,9 +26,17 @@ impl Net {
             (ip(192, 0, 2, 1), 32, RouteKind::Kernel),
             (ip(198, 51, 101, 0), 24, via(OUTSIDE, 1280)),
             (ip(198, 18, 0, 0), 24, RouteKind::Drop(DropReason::NoRoute)),
-            (ip(198, 18, 1, 0), 24, RouteKind::Drop(DropReason::RouteProhibited)),
+            (
+                ip(198, 18, 1, 0),
+                24,
+                RouteKind::Drop(DropReason::RouteProhibited),
+            ),
             (ip(198, 18, 2, 0), 24, RouteKind::Drop(DropReason::RouteBlackhole)),
-            (ip(198, 18, 3, 0), 24, RouteKind::Drop(DropReason::RouteUnreachable)),
+            (
+                ip(198, 18, 3, 0),
+                24,
+                RouteKind::Drop(DropReason::RouteUnreachable),
+            ),
         ];
         Self {
             routes,

@@ -169,7 +169,9 @@ impl World {
             }
             assert!(round.is_empty(), "steering names workers that exist");
         }
-        done.into_iter().map(|g| g.expect("every packet has a verdict")).collect()
+        done.into_iter()
+            .map(|g| g.expect("every packet has a verdict"))
+            .collect()
     }
 
     /// A hairpinned packet's second description.
@@ -177,7 +179,7 @@ impl World {
         (desc.verdict == Verdict::Hairpin).then(|| {
             assert!(!desc.hairpinned, "round and round");
             let meta = parse_ipv4_verified(packet).expect("the engine leaves packets well-formed");
-            Desc::hairpin(meta, meta.sport(), meta.dport())
+            Desc::hairpin(meta, desc.sport, desc.dport)
         })
     }
 
@@ -219,7 +221,12 @@ impl World {
         let was_right = checksums_are_right(&packet);
         let got = self.burst(interface, vec![packet]).remove(0);
         if got.verdict == Verdict::Forward {
-            assert_eq!(checksums_are_right(&got.packet), was_right, "checksums of {:?}", got.packet);
+            assert_eq!(
+                checksums_are_right(&got.packet),
+                was_right,
+                "checksums of {:?}",
+                got.packet
+            );
         }
         got
     }
@@ -264,17 +271,26 @@ impl World {
 
     /// All sessions.
     pub fn sessions(&mut self) -> Vec<SessionView> {
-        self.ask(Ask::Sessions, Filter::default()).into_iter().flat_map(|q| q.rows.sessions).collect()
+        self.ask(Ask::Sessions, Filter::default())
+            .into_iter()
+            .flat_map(|q| q.rows.sessions)
+            .collect()
     }
 
     /// All mappings.
     pub fn mappings(&mut self) -> Vec<MappingView> {
-        self.ask(Ask::Mappings, Filter::default()).into_iter().flat_map(|q| q.rows.mappings).collect()
+        self.ask(Ask::Mappings, Filter::default())
+            .into_iter()
+            .flat_map(|q| q.rows.mappings)
+            .collect()
     }
 
     /// All subscribers.
     pub fn subscribers(&mut self) -> Vec<SubscriberView> {
-        self.ask(Ask::Subscribers, Filter::default()).into_iter().flat_map(|q| q.rows.subscribers).collect()
+        self.ask(Ask::Subscribers, Filter::default())
+            .into_iter()
+            .flat_map(|q| q.rows.subscribers)
+            .collect()
     }
 
     /// Port block events so far, of all workers.

@@ -6,8 +6,8 @@ use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Answer, Verdict};
 use tandem_engine::ports::BlockEventKind;
 use tandem_engine::program::{
-    AddressRange, FilteringType, MappingType, NatAction, NatTerm, PortAllocation, PortRange,
-    RefusalAnswer, SubscriberLimits, TermMatch,
+    AddressRange, FilteringType, MappingType, NatAction, NatTerm, PortAllocation, PortRange, RefusalAnswer,
+    SubscriberLimits, TermMatch,
 };
 use tandem_engine::ticks::Ticks;
 
@@ -24,7 +24,10 @@ fn c1_every_protocol_is_forwarded() {
             let got = world.inside(raw(proto, IN1, OUT1));
             let public = got.public().0;
             assert_eq!(world.outside(raw(proto, OUT1, public)).ends().1.0, IN1);
-            assert_eq!(world.outside(raw(proto, OUT2, public)).dropped(), DropReason::NoMapping);
+            assert_eq!(
+                world.outside(raw(proto, OUT2, public)).dropped(),
+                DropReason::NoMapping
+            );
         }
         world.pass_seconds(303);
         assert!(world.sessions().is_empty() && world.subscribers().is_empty());
@@ -60,7 +63,10 @@ fn c1_a_protocol_without_ports_and_others_share_an_address() {
 fn c1_two_subscribers_of_one_address_and_peer_without_ports() {
     let mut world = World::new(2, |p| p.addresses(1));
     world.inside(raw(47, IN1, OUT1)).forwarded();
-    assert_eq!(world.inside(raw(47, IN2, OUT1)).dropped(), DropReason::NatAddressOnlyConflict);
+    assert_eq!(
+        world.inside(raw(47, IN2, OUT1)).dropped(),
+        DropReason::NatAddressOnlyConflict
+    );
     world.inside(raw(47, IN2, OUT2)).forwarded();
     assert_eq!(world.outside(raw(47, OUT2, POOL)).ends().1.0, IN2);
 }
@@ -90,8 +96,9 @@ fn c3_a_pool_of_scattered_ranges() {
             })
             .to_vec();
     });
-    let used: HashSet<u32> =
-        (0..64).map(|i| world.inside(udp((IN1 + i, 5000), (OUT1, 80))).public().0 - POOL).collect();
+    let used: HashSet<u32> = (0..64)
+        .map(|i| world.inside(udp((IN1 + i, 5000), (OUT1, 80))).public().0 - POOL)
+        .collect();
     assert_eq!(used, HashSet::from([0, 5, 6, 1000, 1001, 1002, 1003, 70_000]));
     for public in used.iter().map(|u| POOL + u) {
         assert!(world.program.public_space.find(public).is_some());
@@ -112,25 +119,42 @@ fn c4_limits_of_one_subscriber_leave_others_alone() {
     send_udp(&mut world, IN1, 1000).forwarded();
     world.inside(syn((IN1, 1000), (OUT1, 80))).forwarded();
     world.inside(echo((IN1, 1000), OUT1)).forwarded();
-    assert_eq!(send_udp(&mut world, IN1, 1001).dropped(), DropReason::SubscriberPortLimit);
+    assert_eq!(
+        send_udp(&mut world, IN1, 1001).dropped(),
+        DropReason::SubscriberPortLimit
+    );
     send_udp(&mut world, IN1, 1000).forwarded();
-    assert_eq!(world.inside(udp((IN1, 1000), (OUT2, 80))).verdict, Verdict::Forward, "no new port");
+    assert_eq!(
+        world.inside(udp((IN1, 1000), (OUT2, 80))).verdict,
+        Verdict::Forward,
+        "no new port"
+    );
     send_udp(&mut world, IN2, 1001).forwarded();
     // B: by protocol.
     let mut world = limit(|l| (l.max_tcp_ports, l.max_udp_ports, l.max_icmp_ids) = (1, 2, 1));
     for (port, passes) in [(1, true), (2, true), (3, false)] {
-        assert_eq!(send_udp(&mut world, IN1, port).verdict == Verdict::Forward, passes);
+        assert_eq!(
+            send_udp(&mut world, IN1, port).verdict == Verdict::Forward,
+            passes
+        );
     }
     for (port, passes) in [(1, true), (2, false)] {
-        assert_eq!(world.inside(syn((IN1, port), (OUT1, 80))).verdict == Verdict::Forward, passes);
-        assert_eq!(world.inside(echo((IN1, port), OUT1)).verdict == Verdict::Forward, passes);
+        assert_eq!(
+            world.inside(syn((IN1, port), (OUT1, 80))).verdict == Verdict::Forward,
+            passes
+        );
+        assert_eq!(
+            world.inside(echo((IN1, port), OUT1)).verdict == Verdict::Forward,
+            passes
+        );
     }
     // C: new mappings per second.
     let mut world = limit(|l| l.max_session_rate = 5);
-    let passed =
-        |world: &mut World, from: u16| {
-            (from..from + 20).filter(|p| send_udp(world, IN1, *p).verdict == Verdict::Forward).count()
-        };
+    let passed = |world: &mut World, from: u16| {
+        (from..from + 20)
+            .filter(|p| send_udp(world, IN1, *p).verdict == Verdict::Forward)
+            .count()
+    };
     assert_eq!(passed(&mut world, 1000), 5);
     send_udp(&mut world, IN2, 1).forwarded();
     world.pass_seconds(1);
@@ -168,7 +192,11 @@ fn c5_session_limit() {
 fn c5_session_limit_within_one_burst() {
     let mut world = World::new(1, |p| p.set().limits.max_sessions = 10);
     let packets = (0..64).map(|i| udp((IN1, 5000), (OUT1, 1000 + i))).collect();
-    let passed = world.burst(INSIDE, packets).iter().filter(|g| g.verdict == Verdict::Forward).count();
+    let passed = world
+        .burst(INSIDE, packets)
+        .iter()
+        .filter(|g| g.verdict == Verdict::Forward)
+        .count();
     assert_eq!((passed, world.sessions().len()), (10, 10));
     // Packets of one new session are one session, also at the limit.
     let mut world = World::new(1, |p| p.set().limits.max_sessions = 1);
@@ -177,7 +205,10 @@ fn c5_session_limit_within_one_burst() {
     let mut world = World::new(1, |p| {
         p.set().limits.max_ports = 1;
         p.set().limits.max_session_rate = 1;
-        p.behaviour(MappingType::AddressAndPortDependent, FilteringType::AddressAndPortDependent);
+        p.behaviour(
+            MappingType::AddressAndPortDependent,
+            FilteringType::AddressAndPortDependent,
+        );
     });
     let got = world.burst(INSIDE, vec![udp((IN1, 5000), (OUT1, 80)); 8]);
     assert!(got.iter().all(|g| g.verdict == Verdict::Forward));
@@ -194,10 +225,7 @@ fn c6_exempt_destinations_are_not_translated() {
                     first: OUT2,
                     last: OUT2,
                 }],
-                destination_ports: vec![PortRange {
-                    first: 25,
-                    last: 25,
-                }],
+                destination_ports: vec![PortRange { first: 25, last: 25 }],
                 ..TermMatch::default()
             },
             action: NatAction::NoTranslation,
@@ -251,7 +279,10 @@ fn c8_a_freed_port_rests() {
             }
         }
         let rest = reused.expect("reused") - freed.expect("freed");
-        assert!((quarantine..=2 * quarantine + 2).contains(&rest), "rested {rest} s");
+        assert!(
+            (quarantine..=2 * quarantine + 2).contains(&rest),
+            "rested {rest} s"
+        );
     }
 }
 
@@ -296,14 +327,21 @@ fn c10_exhaustion_refuses_the_new_and_keeps_the_old() {
         p.addresses(1);
         p.ports(1024, 1033);
     });
-    let first: Vec<_> =
-        (0..10).map(|i| world.inside(udp((IN1 + i, 5000), (OUT1, 80))).public()).collect();
+    let first: Vec<_> = (0..10)
+        .map(|i| world.inside(udp((IN1 + i, 5000), (OUT1, 80))).public())
+        .collect();
     for i in 10..30 {
         let got = world.inside(udp((IN1 + i, 5000), (OUT1, 80)));
-        assert_eq!(got.drop_answer(), (DropReason::NatOutOfPorts, Answer::Unreachable(1)));
+        assert_eq!(
+            got.drop_answer(),
+            (DropReason::NatOutOfPorts, Answer::Unreachable(1))
+        );
     }
     for (i, public) in first.iter().enumerate() {
-        assert_eq!(world.outside(udp((OUT1, 80), *public)).ends().1, (IN1 + i as u32, 5000));
+        assert_eq!(
+            world.outside(udp((OUT1, 80), *public)).ends().1,
+            (IN1 + i as u32, 5000)
+        );
     }
     assert_eq!(world.drops.get(DropReason::NatOutOfPorts), 20);
     assert_eq!(world.engines[0].pool_use().map(|u| u.refused).sum::<u64>(), 20);
@@ -353,7 +391,10 @@ fn c11_block_events_name_no_destination() {
     let events = world.block_events();
     assert_eq!(events.len(), 1);
     let event = events[0];
-    assert_eq!((event.kind, event.inside, event.public), (BlockEventKind::Allocated, IN1, public.0));
+    assert_eq!(
+        (event.kind, event.inside, event.public),
+        (BlockEventKind::Allocated, IN1, public.0)
+    );
     assert!((event.first_port..=event.last_port).contains(&public.1));
     // The record has no field for a destination: what could be one is the subscriber's or the pool's.
     let text = format!("{event:?}");
@@ -365,7 +406,9 @@ fn c12_blocks_cut_log_volume() {
     let mut world = World::new(1, |p| p.blocks(256, 8));
     for host in 0..10 {
         for port in 0..100 {
-            world.inside(udp((IN1 + host, 2000 + port), (OUT1, 80))).forwarded();
+            world
+                .inside(udp((IN1 + host, 2000 + port), (OUT1, 80)))
+                .forwarded();
         }
     }
     assert_eq!(world.block_events().len(), 10, "log records per 1000 flows");
@@ -414,7 +457,10 @@ fn c13_port_choice_is_unpredictable() {
 fn c13_within_a_block_too() {
     let ports = thousand_ports(9, true, true);
     let (low, high) = (ports.iter().min().copied(), ports.iter().max().copied());
-    assert!(high.zip(low).is_some_and(|(h, l)| h - l < 1024), "all of one block");
+    assert!(
+        high.zip(low).is_some_and(|(h, l)| h - l < 1024),
+        "all of one block"
+    );
     let ascending = ports.windows(2).filter(|w| w[1] > w[0]).count();
     assert!((400..600).contains(&ascending), "{ascending} of 999 steps go up");
 }
@@ -425,8 +471,9 @@ fn c13_sequential_when_configured() {
         p.addresses(1);
         p.pool().port_allocation = PortAllocation::Sequential;
     });
-    let ports: Vec<u16> =
-        (0..100).map(|i| world.inside(udp((IN1 + i, 5000), (OUT1, 80))).public().1).collect();
+    let ports: Vec<u16> = (0..100)
+        .map(|i| world.inside(udp((IN1 + i, 5000), (OUT1, 80))).public().1)
+        .collect();
     assert_eq!(ports, (1024..1124).collect::<Vec<u16>>());
 }
 
@@ -447,6 +494,10 @@ fn several_service_sets_keep_the_same_inside_address_apart() {
             TermMatch::default(),
         );
         world.reload(|p| p.set().terms = vec![term]);
-        assert_eq!(world.inside(udp((IN1, 5000), (OUT2, 80))).public(), a, "a mapping outlives its rule");
+        assert_eq!(
+            world.inside(udp((IN1, 5000), (OUT2, 80))).public(),
+            a,
+            "a mapping outlives its rule"
+        );
     });
 }

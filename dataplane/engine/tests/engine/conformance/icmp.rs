@@ -23,7 +23,10 @@ fn i1_echo_passes_and_its_mapping_is_host_independent() {
         // Another host with the same identifier has its own.
         assert_ne!(world.inside(echo((IN2, 7), OUT1)).public(), public);
         assert_eq!(world.outside(echo_reply(OUT2, public)).ends().1, (IN1, 7));
-        assert_eq!(world.outside(echo_reply(OUT_ROUTER, public)).dropped(), DropReason::Filtered);
+        assert_eq!(
+            world.outside(echo_reply(OUT_ROUTER, public)).dropped(),
+            DropReason::Filtered
+        );
     });
 }
 
@@ -46,7 +49,10 @@ fn i2_query_timer() {
     world.pass_seconds(59);
     world.outside(echo_reply(OUT1, public)).forwarded();
     world.pass_seconds(3);
-    assert_eq!(world.outside(echo_reply(OUT1, public)).dropped(), DropReason::NoMapping);
+    assert_eq!(
+        world.outside(echo_reply(OUT1, public)).dropped(),
+        DropReason::NoMapping
+    );
 }
 
 #[test]
@@ -59,7 +65,10 @@ fn i3_bad_checksums_are_dropped() {
     // 3a: the embedded IP header's.
     let mut quote = sent.forwarded().to_vec();
     quote[10] ^= 0x55;
-    assert_eq!(world.outside(error(OUT_ROUTER, 3, 3, &quote)).dropped(), DropReason::IcmpErrorBadEmbedded);
+    assert_eq!(
+        world.outside(error(OUT_ROUTER, 3, 3, &quote)).dropped(),
+        DropReason::IcmpErrorBadEmbedded
+    );
     assert_eq!(world.sessions().len(), 1);
 }
 
@@ -68,7 +77,9 @@ fn i4_ports_behind_embedded_options() {
     let mut world = World::new(1, |_| {});
     let options = [0x94, 4, 0, 0];
     let sent = world.inside(bytes(
-        &PacketBuilder::udp(IN1, 5000, OUT1, 80).ip_options(&options).data(b"behind options"),
+        &PacketBuilder::udp(IN1, 5000, OUT1, 80)
+            .ip_options(&options)
+            .data(b"behind options"),
     ));
     let got = world.outside(error(OUT_ROUTER, 11, 0, sent.forwarded()));
     assert_eq!(quoted_ends(got.forwarded()), ((IN1, 5000), (OUT1, 80)));
@@ -90,11 +101,14 @@ fn i5_embedded_l4_checksum_bad_zero_or_cut_off() {
         let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
         message.extend_from_slice(&sent[..quoted]);
         let to = ends(sent).0.0;
-        let mut packet =
-            bytes(&PacketBuilder::new(OUT_ROUTER, to, Payload::Raw { proto: 1 }).data(&message));
+        let mut packet = bytes(&PacketBuilder::new(OUT_ROUTER, to, Payload::Raw { proto: 1 }).data(&message));
         fix_icmp_checksum(&mut packet);
         let got = world.outside(packet);
-        assert_eq!(quoted_ends(got.forwarded()), ((IN1, 5000), (OUT1, 80)), "quoted {quoted}");
+        assert_eq!(
+            quoted_ends(got.forwarded()),
+            ((IN1, 5000), (OUT1, 80)),
+            "quoted {quoted}"
+        );
     }
 }
 
@@ -120,7 +134,10 @@ fn i7_error_from_outside() {
         let mut world = World::new(workers, |_| {});
         // With a mapping: (a) embedded reverted, (b) type and code unchanged, (c) outer destination = embedded source.
         for (sent, original) in [
-            (world.inside(udp((IN1, 5000), (OUT1, 80))), ((IN1, 5000), (OUT1, 80))),
+            (
+                world.inside(udp((IN1, 5000), (OUT1, 80))),
+                ((IN1, 5000), (OUT1, 80)),
+            ),
             (world.inside(echo((IN1, 7), OUT1)), ((IN1, 7), (OUT1, 7))),
         ] {
             let got = world.outside(error(OUT_ROUTER, 12, 1, sent.forwarded()));
@@ -143,7 +160,10 @@ fn i8_error_from_inside_about_an_inbound_packet() {
         let inbound = world.outside(udp((OUT1, 80), public));
         let got = world.inside(error(IN1, 3, 3, inbound.forwarded()));
         // (c) seen from the sender's public address, about what the outside host sent.
-        assert_eq!((ends(got.forwarded()).0.0, ends(&got.packet).1.0), (public.0, OUT1));
+        assert_eq!(
+            (ends(got.forwarded()).0.0, ends(&got.packet).1.0),
+            (public.0, OUT1)
+        );
         assert_eq!(quoted_ends(&got.packet), ((OUT1, 80), public));
         assert_eq!((got.packet[20], got.packet[21]), (3, 3));
     });
@@ -162,7 +182,10 @@ fn i8_error_from_a_router_inside_hides_the_router() {
 fn i8_error_about_nothing_of_ours_does_not_leave() {
     let mut world = World::new(1, |_| {});
     let stray = udp((OUT1, 80), (IN1, 5000));
-    assert_eq!(world.inside(error(IN1, 3, 3, &stray)).dropped(), DropReason::IcmpErrorNoSession);
+    assert_eq!(
+        world.inside(error(IN1, 3, 3, &stray)).dropped(),
+        DropReason::IcmpErrorNoSession
+    );
     // Between inside hosts it is only routed; to this box it is the kernel's.
     let local = udp((INSIDE_SERVER, 80), (IN1, 5000));
     assert_eq!(world.inside(error(IN1, 3, 3, &local)).verdict, Verdict::Route);
@@ -175,7 +198,9 @@ fn i9_error_about_an_echo_neither_refreshes_nor_ends() {
     let mut world = World::new(1, |_| {});
     let sent = world.inside(echo((IN1, 7), OUT1));
     world.pass_seconds(50);
-    world.outside(error(OUT_ROUTER, 3, 1, sent.forwarded())).forwarded();
+    world
+        .outside(error(OUT_ROUTER, 3, 1, sent.forwarded()))
+        .forwarded();
     assert_eq!(world.sessions().len(), 1);
     world.pass_seconds(12);
     assert!(world.sessions().is_empty());
@@ -241,11 +266,22 @@ fn i12_routes_that_say_no() {
     let mut world = World::new(1, |_| {});
     for (to, reason, answer) in [
         (NO_ROUTE, DropReason::NoRoute, Answer::Unreachable(0)),
-        (ip(198, 18, 1, 1), DropReason::RouteProhibited, Answer::Unreachable(13)),
+        (
+            ip(198, 18, 1, 1),
+            DropReason::RouteProhibited,
+            Answer::Unreachable(13),
+        ),
         (ip(198, 18, 2, 1), DropReason::RouteBlackhole, Answer::None),
-        (ip(198, 18, 3, 1), DropReason::RouteUnreachable, Answer::Unreachable(1)),
+        (
+            ip(198, 18, 3, 1),
+            DropReason::RouteUnreachable,
+            Answer::Unreachable(1),
+        ),
     ] {
-        assert_eq!(world.inside(udp((IN1, 5000), (to, 80))).drop_answer(), (reason, answer));
+        assert_eq!(
+            world.inside(udp((IN1, 5000), (to, 80))).drop_answer(),
+            (reason, answer)
+        );
     }
     assert!(world.sessions().is_empty());
 }
@@ -256,7 +292,10 @@ fn i12_echo_to_the_box_is_the_kernels() {
     assert_eq!(world.inside(echo((IN1, 7), BOX)).verdict, Verdict::Kernel);
     assert_eq!(world.inside(udp((IN1, 7), (BOX, 53))).verdict, Verdict::Kernel);
     assert_eq!(world.one(OTHER, echo((IN1, 7), OUT1)).verdict, Verdict::Route);
-    assert_eq!(world.inside(udp((IN1, 7), (INSIDE_SERVER, 53))).verdict, Verdict::Route);
+    assert_eq!(
+        world.inside(udp((IN1, 7), (INSIDE_SERVER, 53))).verdict,
+        Verdict::Route
+    );
 }
 
 /// A pool that is the outside interface's own address: what it does not translate is the kernel's.
@@ -271,7 +310,10 @@ fn i12_an_interfaces_own_address_answers_for_itself() {
         let mapped = world.inside(echo((IN1, 7), OUT1)).public();
         let tcp22 = crate::common::packets::syn((OUT1, 999), (POOL, 22));
         assert_eq!(world.outside(tcp22).verdict, Verdict::Kernel);
-        assert_eq!(world.outside(udp((OUT1, 9), (POOL, 40000))).dropped(), DropReason::NoMapping);
+        assert_eq!(
+            world.outside(udp((OUT1, 9), (POOL, 40000))).dropped(),
+            DropReason::NoMapping
+        );
         assert_eq!(world.inside(udp((IN1, 9), (POOL, 53))).verdict, Verdict::Kernel);
         assert_eq!(world.outside(raw(89, OUT1, POOL)).verdict, Verdict::Kernel);
         // Pings of the box, even with an identifier that a subscriber's mapping has.
@@ -280,9 +322,15 @@ fn i12_an_interfaces_own_address_answers_for_itself() {
             assert_eq!(world.inside(echo((IN2, id), POOL)).verdict, Verdict::Kernel);
         }
         // Answers to the box's own pings, and errors about its own packets.
-        assert_eq!(world.outside(echo_reply(OUT2, (POOL, 5))).verdict, Verdict::Kernel);
+        assert_eq!(
+            world.outside(echo_reply(OUT2, (POOL, 5))).verdict,
+            Verdict::Kernel
+        );
         let own = udp((POOL, 123), (OUT1, 123));
-        assert_eq!(world.outside(error(OUT_ROUTER, 3, 4, &own)).verdict, Verdict::Kernel);
+        assert_eq!(
+            world.outside(error(OUT_ROUTER, 3, 4, &own)).verdict,
+            Verdict::Kernel
+        );
         assert_eq!(world.outside(echo_reply(OUT1, mapped)).ends().1, (IN1, 7));
     });
 }
@@ -293,10 +341,18 @@ fn i12_other_icmp_makes_no_state() {
     for icmp_type in [0, 5, 9, 10, 14, 16, 18, 40, 200] {
         let packet = bytes(&PacketBuilder::icmp(IN1, OUT1, icmp_type, 0, 7 << 16).data(&[0x45; 28]));
         let got = world.burst(INSIDE, vec![packet]).remove(0);
-        assert!(matches!(got.verdict, Verdict::Drop(_, Answer::None)), "type {icmp_type}: {:?}", got.verdict);
+        assert!(
+            matches!(got.verdict, Verdict::Drop(_, Answer::None)),
+            "type {icmp_type}: {:?}",
+            got.verdict
+        );
         let packet = bytes(&PacketBuilder::icmp(OUT1, POOL, icmp_type, 0, 7 << 16).data(&[0x45; 28]));
         let got = world.burst(2, vec![packet]).remove(0);
-        assert!(matches!(got.verdict, Verdict::Drop(_, Answer::None)), "type {icmp_type}: {:?}", got.verdict);
+        assert!(
+            matches!(got.verdict, Verdict::Drop(_, Answer::None)),
+            "type {icmp_type}: {:?}",
+            got.verdict
+        );
     }
     assert!(world.sessions().is_empty() && world.subscribers().is_empty());
 }

@@ -4,10 +4,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Items by section: name and number of the last.
-const ITEMS: &[(&str, u32)] = &[("U", 18), ("T", 11), ("I", 12), ("C", 13), ("P", 12), ("A", 4), ("X", 13), ("N", 15)];
+const ITEMS: &[(&str, u32)] = &[
+    ("U", 18),
+    ("T", 11),
+    ("I", 12),
+    ("C", 13),
+    ("P", 12),
+    ("A", 4),
+    ("X", 13),
+    ("N", 15),
+];
 
 fn items() -> impl Iterator<Item = String> {
-    ITEMS.iter().flat_map(|(section, last)| (1..=*last).map(move |n| format!("{section}{n}")))
+    ITEMS
+        .iter()
+        .flat_map(|(section, last)| (1..=*last).map(move |n| format!("{section}{n}")))
 }
 
 fn rust_sources(folder: &Path, into: &mut String) {
@@ -42,7 +53,10 @@ fn every_item_is_told_and_every_test_named_exists() {
         .step_by(2)
         .filter(|word| is_test_name(word))
         .collect();
-    let gone: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}()"))).collect();
+    let gone: Vec<_> = named
+        .iter()
+        .filter(|name| !sources.contains(&format!("fn {name}()")))
+        .collect();
     assert!(gone.is_empty(), "no such test: {gone:?}");
     assert!(named.len() > 60, "the table names its tests in backquotes");
 

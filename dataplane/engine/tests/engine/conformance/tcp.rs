@@ -33,7 +33,10 @@ fn exchange(world: &mut World, public: End, segments: &[(u8, bool)]) {
         if *from_inside {
             assert_eq!(world.inside(tcp(CLIENT, SERVER, *flags)).ends(), (public, SERVER));
         } else {
-            assert_eq!(world.outside(tcp(SERVER, public, *flags)).ends(), (SERVER, CLIENT));
+            assert_eq!(
+                world.outside(tcp(SERVER, public, *flags)).ends(),
+                (SERVER, CLIENT)
+            );
         }
     }
 }
@@ -56,10 +59,20 @@ fn t2_half_close_in_both_orders_with_data_after_it() {
         exchange(
             &mut world,
             public,
-            &[(FIN | ACK, first), (ACK, !first), (ACK | PSH, !first), (ACK, first), (ACK | PSH, !first)],
+            &[
+                (FIN | ACK, first),
+                (ACK, !first),
+                (ACK | PSH, !first),
+                (ACK, first),
+                (ACK | PSH, !first),
+            ],
         );
         world.pass_seconds(600);
-        exchange(&mut world, public, &[(ACK | PSH, !first), (FIN | ACK, !first), (ACK, first)]);
+        exchange(
+            &mut world,
+            public,
+            &[(ACK | PSH, !first), (FIN | ACK, !first), (ACK, first)],
+        );
         assert_eq!(world.sessions()[0].state, SessionState::Closing);
         world.pass_seconds(239);
         exchange(&mut world, public, &[(FIN | ACK, !first), (ACK, first)]);
@@ -99,7 +112,11 @@ fn t2_rst_passes_in_every_state() {
         for from_inside in [true, false] {
             let (mut world, public) = established();
             exchange(&mut world, public, before);
-            exchange(&mut world, public, &[(RST, from_inside), (RST | ACK, !from_inside)]);
+            exchange(
+                &mut world,
+                public,
+                &[(RST, from_inside), (RST | ACK, !from_inside)],
+            );
             world.pass_seconds(243);
             assert!(world.sessions().is_empty());
         }
@@ -118,12 +135,19 @@ fn t2_a_refused_connection_can_be_tried_again_at_once() {
 
 #[test]
 fn t3_simultaneous_open_across_the_nat() {
-    for filtering in [FilteringType::EndpointIndependent, FilteringType::AddressAndPortDependent] {
+    for filtering in [
+        FilteringType::EndpointIndependent,
+        FilteringType::AddressAndPortDependent,
+    ] {
         let mut world = World::new(1, |p| p.behaviour(MappingType::EndpointIndependent, filtering));
         let public = world.inside(syn(CLIENT, SERVER)).public();
         assert_eq!(world.outside(syn(SERVER, public)).ends(), (SERVER, CLIENT));
         assert_eq!(world.sessions()[0].state, SessionState::Established);
-        exchange(&mut world, public, &[(SYN | ACK, true), (SYN | ACK, false), (ACK, true)]);
+        exchange(
+            &mut world,
+            public,
+            &[(SYN | ACK, true), (SYN | ACK, false), (ACK, true)],
+        );
     }
 }
 
@@ -133,7 +157,10 @@ fn t3_simultaneous_open_the_outside_first() {
     let public = world.inside(syn(CLIENT, (OUT2, 80))).public();
     assert_eq!(world.outside(syn(SERVER, public)).ends(), (SERVER, CLIENT));
     assert_eq!(world.inside(syn(CLIENT, SERVER)).public(), public);
-    let state = world.sessions().into_iter().find(|s| s.outside_port == 80 && s.initiated_outside);
+    let state = world
+        .sessions()
+        .into_iter()
+        .find(|s| s.outside_port == 80 && s.initiated_outside);
     assert_eq!(state.map(|s| s.state), Some(SessionState::Established));
 }
 
@@ -158,7 +185,10 @@ fn t4_filtering_is_as_configured() {
         // What is no SYN begins nothing, whatever the filtering.
         for flags in [ACK, SYN | ACK, RST, FIN | ACK, 0] {
             let got = world.outside(tcp((OUT_ROUTER, 9), public, flags));
-            assert!(matches!(got.dropped(), DropReason::TcpNonSyn | DropReason::Filtered));
+            assert!(matches!(
+                got.dropped(),
+                DropReason::TcpNonSyn | DropReason::Filtered
+            ));
         }
     }
 }
@@ -170,11 +200,17 @@ fn t5_unsolicited_syn_is_silent_or_held() {
         (UnsolicitedAnswer::HoldThenPortUnreachable, true),
     ] {
         let mut world = World::new(1, |p| {
-            p.behaviour(MappingType::EndpointIndependent, FilteringType::AddressAndPortDependent);
+            p.behaviour(
+                MappingType::EndpointIndependent,
+                FilteringType::AddressAndPortDependent,
+            );
             p.set().on_unsolicited = policy;
         });
         let public = world.inside(syn(CLIENT, (OUT2, 80))).public();
-        for (to, reason) in [(public, DropReason::Filtered), ((public.0, public.1 ^ 1), DropReason::NoMapping)] {
+        for (to, reason) in [
+            (public, DropReason::Filtered),
+            ((public.0, public.1 ^ 1), DropReason::NoMapping),
+        ] {
             let got = world.outside(syn(SERVER, to));
             if held {
                 assert_eq!(got.verdict, Verdict::HoldSyn);
@@ -192,7 +228,10 @@ fn t5_unsolicited_syn_is_silent_or_held() {
 fn t5_a_held_syn_is_known_to_be_half_of_a_simultaneous_open() {
     use tandem_engine::packet::{Desc, Side};
     let mut world = World::new(1, |p| {
-        p.behaviour(MappingType::EndpointIndependent, FilteringType::AddressAndPortDependent);
+        p.behaviour(
+            MappingType::EndpointIndependent,
+            FilteringType::AddressAndPortDependent,
+        );
         p.set().on_unsolicited = UnsolicitedAnswer::HoldThenPortUnreachable;
     });
     let public = world.inside(syn(CLIENT, (OUT2, 80))).public();
@@ -230,7 +269,10 @@ fn t8_no_port_overloading() {
     let mut world = World::new(2, |p| {
         p.addresses(1);
         p.ports(1024, 1151);
-        p.behaviour(MappingType::AddressAndPortDependent, FilteringType::AddressAndPortDependent);
+        p.behaviour(
+            MappingType::AddressAndPortDependent,
+            FilteringType::AddressAndPortDependent,
+        );
     });
     let mut seen = HashSet::new();
     for host in 0..200 {
@@ -274,7 +316,9 @@ fn t11_icmp_ends_no_connection() {
     let (mut world, public) = established();
     let sent = world.inside(tcp(CLIENT, SERVER, ACK | PSH));
     for icmp_type in [3, 4, 5, 11, 12] {
-        world.outside(error(OUT_ROUTER, icmp_type, 0, sent.forwarded())).forwarded();
+        world
+            .outside(error(OUT_ROUTER, icmp_type, 0, sent.forwarded()))
+            .forwarded();
     }
     assert_eq!(world.sessions()[0].state, SessionState::Established);
     exchange(&mut world, public, &[(ACK, false), (ACK, true)]);
@@ -284,7 +328,10 @@ fn t11_icmp_ends_no_connection() {
 fn segments_that_begin_nothing() {
     let mut world = World::new(1, |_| {});
     for flags in [ACK, SYN | ACK, FIN, RST, SYN | FIN, SYN | RST, 0] {
-        assert_eq!(world.inside(tcp(CLIENT, SERVER, flags)).dropped(), DropReason::TcpNonSyn);
+        assert_eq!(
+            world.inside(tcp(CLIENT, SERVER, flags)).dropped(),
+            DropReason::TcpNonSyn
+        );
     }
     assert!(world.subscribers().is_empty());
 }
@@ -298,7 +345,12 @@ fn connections_from_before_a_restart_when_configured() {
         world.outside(tcp(SERVER, public, ACK)).forwarded();
     }
     world.pass(Ticks::from_seconds(3600));
-    assert!(world.sessions().iter().all(|s| s.state == SessionState::Established));
+    assert!(
+        world
+            .sessions()
+            .iter()
+            .all(|s| s.state == SessionState::Established)
+    );
     assert_eq!(world.sessions().len(), 3);
 }
 
@@ -307,9 +359,8 @@ fn mss_is_clamped_and_its_checksum_kept() {
     use tandem_wire::build::PacketBuilder;
     let mut world = World::new(1, |p| p.set().tcp.mss_clamp = 1300);
     let options = [2, 4, 0x05, 0xb4];
-    let packet = crate::common::packets::bytes(
-        &PacketBuilder::tcp(IN1, 5000, OUT1, 80, SYN).tcp_options(&options),
-    );
+    let packet =
+        crate::common::packets::bytes(&PacketBuilder::tcp(IN1, 5000, OUT1, 80, SYN).tcp_options(&options));
     let got = world.inside(packet);
     assert_eq!(got.forwarded()[40..44], [2, 4, 0x05, 0x14]);
     assert_eq!(world.engines[0].counters().mss_clamped, 1);

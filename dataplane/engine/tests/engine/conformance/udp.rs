@@ -45,7 +45,12 @@ fn u2_pooling_is_paired() {
         let mut world = World::new(workers, |_| {});
         for host in 1..40u8 {
             let addresses: HashSet<u32> = (0..20)
-                .map(|i| world.inside(udp((ip(10, 0, 1, host), 4000 + i), (OUT1, 80))).public().0)
+                .map(|i| {
+                    world
+                        .inside(udp((ip(10, 0, 1, host), 4000 + i), (OUT1, 80)))
+                        .public()
+                        .0
+                })
                 .collect();
             assert_eq!(addresses.len(), 1);
         }
@@ -103,7 +108,10 @@ fn u5_port_parity_is_preserved() {
             }
         });
         for port in 5000..5060 {
-            assert_eq!(world.inside(udp((IN1, port), (OUT1, 80))).public().1 % 2, port % 2);
+            assert_eq!(
+                world.inside(udp((IN1, port), (OUT1, 80))).public().1 % 2,
+                port % 2
+            );
         }
     }
 }
@@ -131,7 +139,10 @@ fn u6_mapping_lives_its_timeout_and_not_longer() {
     world.pass_seconds(299);
     assert_eq!(world.outside(udp((OUT1, 5060), public)).ends().1, (IN1, 5000));
     world.pass_seconds(3);
-    assert_eq!(world.outside(udp((OUT1, 5060), public)).dropped(), DropReason::NoMapping);
+    assert_eq!(
+        world.outside(udp((OUT1, 5060), public)).dropped(),
+        DropReason::NoMapping
+    );
     // REQ-5a: shorter for a well-known port outside.
     let public = world.inside(udp((IN1, 5000), (OUT1, 53))).public();
     world.pass_seconds(149);
@@ -167,7 +178,9 @@ fn u8_filtering_is_as_configured() {
         (AddressAndPortDependent, false, false),
     ] {
         with_workers(|workers| {
-            let mut world = World::new(workers, |p| p.behaviour(MappingType::EndpointIndependent, filtering));
+            let mut world = World::new(workers, |p| {
+                p.behaviour(MappingType::EndpointIndependent, filtering)
+            });
             let public = world.inside(udp((IN1, 5000), (OUT1, 80))).public();
             assert_eq!(world.outside(udp((OUT1, 80), public)).ends().1, (IN1, 5000));
             for (from, passes) in [((OUT1, 81), other_port), ((OUT2, 80), other_address)] {
@@ -186,8 +199,13 @@ fn u8_filtering_is_as_configured() {
 
 #[test]
 fn u8_address_and_port_dependent_mapping_admits_its_peer_only() {
-    for filtering in [FilteringType::EndpointIndependent, FilteringType::AddressDependent] {
-        let mut world = World::new(1, |p| p.behaviour(MappingType::AddressAndPortDependent, filtering));
+    for filtering in [
+        FilteringType::EndpointIndependent,
+        FilteringType::AddressDependent,
+    ] {
+        let mut world = World::new(1, |p| {
+            p.behaviour(MappingType::AddressAndPortDependent, filtering)
+        });
         let a = world.inside(udp((IN1, 5000), (OUT1, 80))).public();
         let b = world.inside(udp((IN1, 5000), (OUT1, 81))).public();
         assert_ne!(a.1, b.1, "a port of its own for each session");
@@ -218,10 +236,15 @@ fn u9_hairpinning_with_external_source() {
 fn u9_hairpinning_to_oneself_and_from_a_new_mapping() {
     let mut world = World::new(2, |_| {});
     let x1 = world.inside(udp((IN1, 5000), (OUT1, 80))).public();
-    assert_eq!(world.inside(udp((IN1, 5000), x1)).ends(), (x1, (IN1, 5000)));
+    // From another of its own ports; a socket that sends to itself makes a packet whose ends are the same (LAND).
+    let own = world.inside(udp((IN1, 5001), x1));
+    assert_eq!((own.ends().0.0, own.ends().1), (x1.0, (IN1, 5000)));
     let got = world.inside(udp((IN2, 7000), x1));
     assert_eq!(got.ends().1, (IN1, 5000));
-    assert_eq!(world.inside(udp((IN1, 5000), got.public())).ends(), (x1, (IN2, 7000)));
+    assert_eq!(
+        world.inside(udp((IN1, 5000), got.public())).ends(),
+        (x1, (IN2, 7000))
+    );
 }
 
 #[test]
@@ -241,7 +264,10 @@ fn u11_deterministic_under_pressure() {
     assert_eq!(publics.iter().collect::<HashSet<_>>().len(), 10_000);
     for (i, public) in publics.iter().enumerate() {
         assert_eq!(world.inside(udp(inside(i as u32), (OUT2, 81))).public(), *public);
-        assert_eq!(world.outside(udp((OUT_ROUTER, 9), *public)).ends().1, inside(i as u32));
+        assert_eq!(
+            world.outside(udp((OUT_ROUTER, 9), *public)).ends().1,
+            inside(i as u32)
+        );
     }
 }
 
@@ -251,21 +277,34 @@ fn u12_icmp_errors_end_nothing() {
     let sent = world.inside(udp((IN1, 5000), (OUT1, 80)));
     for icmp_type in [3, 4, 5, 11, 12] {
         for code in 0..=16 {
-            world.outside(error(OUT_ROUTER, icmp_type, code, sent.forwarded())).forwarded();
+            world
+                .outside(error(OUT_ROUTER, icmp_type, code, sent.forwarded()))
+                .forwarded();
         }
     }
     assert_eq!(world.sessions().len(), 1);
-    assert_eq!(world.outside(udp((OUT1, 80), sent.public())).ends().1, (IN1, 5000));
+    assert_eq!(
+        world.outside(udp((OUT1, 80), sent.public())).ends().1,
+        (IN1, 5000)
+    );
 }
 
 #[test]
 fn u13_error_from_a_router_never_contacted() {
     with_workers(|workers| {
-        for filtering in [FilteringType::EndpointIndependent, FilteringType::AddressAndPortDependent] {
-            let mut world = World::new(workers, |p| p.behaviour(MappingType::EndpointIndependent, filtering));
+        for filtering in [
+            FilteringType::EndpointIndependent,
+            FilteringType::AddressAndPortDependent,
+        ] {
+            let mut world = World::new(workers, |p| {
+                p.behaviour(MappingType::EndpointIndependent, filtering)
+            });
             let sent = world.inside(udp((IN1, 5000), (OUT1, 80)));
             let got = world.outside(error(OUT_ROUTER, 11, 0, sent.forwarded()));
-            assert_eq!((ends(got.forwarded()).0.0, ends(&got.packet).1.0), (OUT_ROUTER, IN1));
+            assert_eq!(
+                (ends(got.forwarded()).0.0, ends(&got.packet).1.0),
+                (OUT_ROUTER, IN1)
+            );
         }
     });
 }
@@ -277,7 +316,11 @@ fn u14_destination_unreachable_is_translated_back() {
     let got = world.outside(error(OUT1, 3, 3, sent.forwarded()));
     assert_eq!(quoted_ends(got.forwarded()), ((IN1, 5000), (OUT1, 80)));
     assert_eq!((got.packet[20], got.packet[21]), (3, 3));
-    assert_eq!(world.sessions()[0].packets_in, 0, "the error is no packet of the session");
+    assert_eq!(
+        world.sessions()[0].packets_in,
+        0,
+        "the error is no packet of the session"
+    );
 }
 
 #[test]
@@ -286,7 +329,10 @@ fn u15_df_and_too_big_is_told_with_the_next_hops_mtu() {
     let big = vec![7; 1300];
     let packet = bytes(&PacketBuilder::udp(IN1, 5000, OUT_SMALL_MTU, 80).data(&big));
     let got = world.inside(packet.clone());
-    assert_eq!(got.drop_answer(), (DropReason::MtuExceeded, Answer::FragmentationNeeded(1280)));
+    assert_eq!(
+        got.drop_answer(),
+        (DropReason::MtuExceeded, Answer::FragmentationNeeded(1280))
+    );
     assert_eq!(got.packet, packet, "quoted as the subscriber sent it");
     // Also when the session is known, and in the other direction.
     let public = world.inside(udp((IN1, 5000), (OUT1, 80))).public();
@@ -294,7 +340,10 @@ fn u15_df_and_too_big_is_told_with_the_next_hops_mtu() {
     let big = vec![7; 1600];
     let inbound = bytes(&PacketBuilder::udp(OUT1, 80, public.0, public.1).data(&big));
     let got = world.outside(inbound.clone());
-    assert_eq!(got.drop_answer(), (DropReason::MtuExceeded, Answer::FragmentationNeeded(1500)));
+    assert_eq!(
+        got.drop_answer(),
+        (DropReason::MtuExceeded, Answer::FragmentationNeeded(1500))
+    );
     assert_eq!(got.packet, inbound);
 }
 
@@ -302,8 +351,11 @@ fn u15_df_and_too_big_is_told_with_the_next_hops_mtu() {
 fn u16_without_df_it_is_translated_whole_and_fragmented_after() {
     let mut world = World::new(1, |_| {});
     let big = vec![7; 1300];
-    let got =
-        world.inside(bytes(&PacketBuilder::udp(IN1, 5000, OUT_SMALL_MTU, 80).data(&big).dont_fragment(false)));
+    let got = world.inside(bytes(
+        &PacketBuilder::udp(IN1, 5000, OUT_SMALL_MTU, 80)
+            .data(&big)
+            .dont_fragment(false),
+    ));
     let pieces = tandem_wire::fragment::Fragmenter::new(got.forwarded(), 1280).expect("fragments");
     let mut offsets = Vec::new();
     for piece in pieces.clone() {
@@ -316,7 +368,12 @@ fn u16_without_df_it_is_translated_whole_and_fragmented_after() {
 
 /// Fragments of one datagram, the first one first.
 fn fragments(src: (u32, u16), dst: (u32, u16)) -> Vec<Vec<u8>> {
-    let whole = bytes(&PacketBuilder::udp(src.0, src.1, dst.0, dst.1).data(&[9; 4000]).id(77).dont_fragment(false));
+    let whole = bytes(
+        &PacketBuilder::udp(src.0, src.1, dst.0, dst.1)
+            .data(&[9; 4000])
+            .id(77)
+            .dont_fragment(false),
+    );
     let pieces = tandem_wire::fragment::Fragmenter::new(&whole, 1500).expect("fragments");
     pieces
         .clone()
@@ -348,7 +405,10 @@ fn u17_fragments_follow_their_first_one() {
     };
     let out = send(Side::Inside(1), INSIDE, (IN1, 5000), (OUT1, 80));
     let public = out[0].public();
-    assert!(out.iter().all(|g| (g.ends().0.0, g.ends().1.0) == (public.0, OUT1)));
+    assert!(
+        out.iter()
+            .all(|g| (g.ends().0.0, g.ends().1.0) == (public.0, OUT1))
+    );
     let back = send(Side::Outside, 2, (OUT1, 80), public);
     assert!(back.iter().all(|g| (g.ends().0.0, g.ends().1.0) == (OUT1, IN1)));
     assert_eq!(world.sessions()[0].packets_in, 3);
@@ -374,5 +434,8 @@ fn a_pool_address_that_nobody_mapped_answers_nothing() {
         world.outside(udp((OUT1, 80), (POOL + 1, 5000))).drop_answer(),
         (DropReason::NoMapping, Answer::None)
     );
-    assert_eq!(world.outside(udp((OUT1, 80), (ip(192, 0, 2, 77), 5000))).verdict, Verdict::Route);
+    assert_eq!(
+        world.outside(udp((OUT1, 80), (ip(192, 0, 2, 77), 5000))).verdict,
+        Verdict::Route
+    );
 }

@@ -5,13 +5,13 @@ use tandem_engine::packet::Verdict;
 use tandem_engine::program::{AddressPooling, FilteringType, MappingType, RefreshDirection};
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::SessionState;
+use tandem_wire::Ipv4;
 use tandem_wire::build::PacketBuilder;
 use tandem_wire::tcp::{ACK, FIN, PSH, RST, SYN};
-use tandem_wire::Ipv4;
 
 use crate::common::packets::{End, bytes, echo, error, syn, tcp, udp};
 use crate::common::world::World;
-use crate::common::{IN1, IN2, OUT_ROUTER, OUT1, OUT2};
+use crate::common::{IN1, IN2, OUT1, OUT2};
 
 const CLIENT: End = (IN1, 5000);
 const SERVER: End = (OUT1, 80);
@@ -38,7 +38,11 @@ fn p1_tcp_tracking_state_by_state() {
         (tcp(SERVER, public, FIN | ACK), false, SessionState::FinOutside),
         (tcp(SERVER, public, RST), false, SessionState::Closing),
     ] {
-        let got = if inside { world.inside(packet) } else { world.outside(packet) };
+        let got = if inside {
+            world.inside(packet)
+        } else {
+            world.outside(packet)
+        };
         got.forwarded();
         assert_eq!(state(&mut world), expected);
     }
@@ -106,18 +110,27 @@ fn p4_one_inside_port_has_one_public_port_whatever_the_destination() {
         assert_ne!(world.inside(udp((IN2, 5000 + i), (OUT1, 1))).public(), public);
     }
     // Overlapping the port would reach another destination; it is refused instead.
-    assert_eq!(world.inside(udp((IN2, 6000), (OUT2, 1))).dropped(), DropReason::NatOutOfPorts);
+    assert_eq!(
+        world.inside(udp((IN2, 6000), (OUT2, 1))).dropped(),
+        DropReason::NatOutOfPorts
+    );
 }
 
 #[test]
 fn p5_paired_hard_soft_and_arbitrary() {
-    for pooling in [AddressPooling::Paired, AddressPooling::PairedSoft, AddressPooling::Arbitrary] {
+    for pooling in [
+        AddressPooling::Paired,
+        AddressPooling::PairedSoft,
+        AddressPooling::Arbitrary,
+    ] {
         let mut world = World::new(1, |p| {
             p.addresses(2);
             p.ports(1024, 1033);
             p.pool().address_pooling = pooling;
         });
-        let got: Vec<_> = (0..20).map(|i| world.inside(udp((IN1, 5000 + i), (OUT1, 80)))).collect();
+        let got: Vec<_> = (0..20)
+            .map(|i| world.inside(udp((IN1, 5000 + i), (OUT1, 80))))
+            .collect();
         let passed: Vec<_> = got.iter().filter(|g| g.verdict == Verdict::Forward).collect();
         let first = passed[0].public().0;
         let same = passed.iter().filter(|g| g.public().0 == first).count();
@@ -125,7 +138,10 @@ fn p5_paired_hard_soft_and_arbitrary() {
             AddressPooling::Paired => assert_eq!((passed.len(), same), (10, 10)),
             AddressPooling::PairedSoft => {
                 assert_eq!((passed.len(), same), (20, 10));
-                assert!(passed[..10].iter().all(|g| g.public().0 == first), "its own address first");
+                assert!(
+                    passed[..10].iter().all(|g| g.public().0 == first),
+                    "its own address first"
+                );
             }
             AddressPooling::Arbitrary => {
                 assert_eq!((passed.len(), same), (20, 10));
@@ -145,12 +161,18 @@ fn p6_udp_and_tcp_are_mapped_apart() {
         assert_eq!(u.0, t.0);
         differ += u32::from(u.1 != t.1);
     }
-    assert!(differ > 0, "the public ports of one inside port are chosen independently");
+    assert!(
+        differ > 0,
+        "the public ports of one inside port are chosen independently"
+    );
 }
 
 #[test]
 fn p7_inbound_packets_keep_no_mapping_alive_by_default() {
-    for (refresh, stays) in [(RefreshDirection::Outbound, false), (RefreshDirection::Both, true)] {
+    for (refresh, stays) in [
+        (RefreshDirection::Outbound, false),
+        (RefreshDirection::Both, true),
+    ] {
         let mut world = World::new(1, |p| p.set().refresh = refresh);
         let public = world.inside(udp((IN1, 5000), (OUT1, 8000))).public();
         // From the peer, and from ever new ends.
@@ -197,14 +219,22 @@ fn p9_parity_of_tcp_is_like_that_of_udp() {
         let port = 5000 + i * 2;
         world.inside(syn((IN1, port), (OUT1, 80))).public().1 % 2 == 1
     });
-    assert!((5..35).contains(&parities.count()), "parity is not looked at unless configured");
+    assert!(
+        (5..35).contains(&parities.count()),
+        "parity is not looked at unless configured"
+    );
 }
 
 #[test]
 fn p10_ipv4_id_is_left_alone() {
     let mut world = World::new(1, |_| {});
     for (id, df) in [(0, true), (77, true), (78, false)] {
-        let packet = bytes(&PacketBuilder::udp(IN1, 5000, OUT1, 80).id(id).dont_fragment(df).data(b"x"));
+        let packet = bytes(
+            &PacketBuilder::udp(IN1, 5000, OUT1, 80)
+                .id(id)
+                .dont_fragment(df)
+                .data(b"x"),
+        );
         let got = world.inside(packet);
         let seen = Ipv4::new_checked(got.forwarded()).expect("a packet");
         assert_eq!((seen.id(), seen.dont_fragment()), (id, df));
@@ -225,9 +255,10 @@ fn p11_query_mapping_goes_with_its_last_session() {
 
 #[test]
 fn p12_hairpin_filtering_is_inbound_filtering() {
-    for (filtering, passes) in
-        [(FilteringType::EndpointIndependent, true), (FilteringType::AddressAndPortDependent, false)]
-    {
+    for (filtering, passes) in [
+        (FilteringType::EndpointIndependent, true),
+        (FilteringType::AddressAndPortDependent, false),
+    ] {
         let mut world = World::new(2, |p| p.behaviour(MappingType::EndpointIndependent, filtering));
         let x2 = world.inside(udp((IN2, 6000), (OUT1, 80))).public();
         let got = world.inside(udp((IN1, 5000), x2));
@@ -237,9 +268,22 @@ fn p12_hairpin_filtering_is_inbound_filtering() {
         } else {
             assert_eq!(got.dropped(), DropReason::Filtered);
             // Once both have sent, they may talk.
-            let x1 = world.mappings().iter().find(|m| m.inside_port == 5000).map(|m| m.public_port);
-            let address = got.packet[12..16].try_into().map(u32::from_be_bytes).expect("an address");
-            assert_eq!(world.inside(udp((IN2, 6000), (address, x1.expect("a mapping")))).ends().1, (IN1, 5000));
+            let x1 = world
+                .mappings()
+                .iter()
+                .find(|m| m.inside_port == 5000)
+                .map(|m| m.public_port);
+            let address = got.packet[12..16]
+                .try_into()
+                .map(u32::from_be_bytes)
+                .expect("an address");
+            assert_eq!(
+                world
+                    .inside(udp((IN2, 6000), (address, x1.expect("a mapping"))))
+                    .ends()
+                    .1,
+                (IN1, 5000)
+            );
             assert_eq!(world.inside(udp((IN1, 5000), x2)).ends().1, (IN2, 6000));
         }
     }
