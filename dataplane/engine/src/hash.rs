@@ -31,7 +31,9 @@ impl HashKeys {
     #[inline(always)]
     #[must_use]
     pub const fn hash(&self, x: u64, y: u64) -> u64 {
-        fold(fold(x ^ self.a, y ^ self.b) ^ x.rotate_left(32), self.c ^ y)
+        let h = fold(x ^ self.a, y ^ self.b) ^ self.c;
+        let h = (h ^ h >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        h ^ h >> 32
     }
 }
 
