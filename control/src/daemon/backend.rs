@@ -1,0 +1,289 @@
+//! What the API asks, answered from the running dataplane.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use tandem_dataplane::dataplane::Dataplane;
+use tandem_dataplane::interfaces::Interfaces;
+use tandem_dataplane::mirror::MirrorStats;
+use tandem_dataplane::stats::PublishedStats;
+use tandem_engine::program::{PoolId, Program, ServiceSetId, SubscriberLimits};
+use tandem_engine::view::{PoolUse, Query};
+
+use super::clock::{Clock, unix_seconds};
+use super::events::WorkerWatch;
+use super::ports::{InterfaceRecord, Ports};
+use super::questions::Questions;
+use super::running::{Running, Target};
+use super::sink::Routing;
+use super::taps::Taps;
+use super::{counters, views};
+use crate::api::model::{
+    Check, ConfigSummary, Counter, Health, HealthStatus, Interface, Names, Neighbour, Pool, ReloadReport,
+    RouteQuery, RouteRows, Version, Worker,
+};
+use crate::api::{Backend, BackendError};
+use crate::config::{Config, Placement};
+use crate::kernel::{Rtnl, WatcherHandle};
+
+/// Everything the API and a reload need of the running daemon.
+pub(super) struct Daemon {
+    pub running: Arc<Running>,
+    pub interfaces: Arc<Interfaces>,
+    pub records: Arc<Vec<InterfaceRecord>>,
+    pub ports: Arc<Ports>,
+    pub routing: Arc<Routing>,
+    pub questions: Arc<Questions>,
+    pub stats: Vec<Arc<PublishedStats>>,
+    pub watches: Arc<Vec<WorkerWatch>>,
+    pub mirror: Arc<MirrorStats>,
+    pub clock: Clock,
+    pub watcher: WatcherHandle,
+    pub watcher_alive: Arc<std::sync::atomic::AtomicBool>,
+    pub dataplane: Arc<std::sync::Mutex<Option<Dataplane>>>,
+    pub taps: std::sync::Mutex<(Taps, Rtnl)>,
+}
+
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs something that may block for a moment where that harms nobody.
+async fn blocking<T: Send + 'static>(
+    daemon: &Arc<Daemon>,
+    work: impl FnOnce(&Daemon) -> T + Send + 'static,
+) -> Result<T, BackendError> {
+    let daemon = Arc::clone(daemon);
+    tokio::task::spawn_blocking(move || work(&daemon))
+        .await
+        .map_err(|error| {
+            if error.is_cancelled() {
+                BackendError::Stopping
+            } else {
+                BackendError::Failed("an inner task ended early".into())
+            }
+        })
+}
+
+impl Daemon {
+    fn checks(&self) -> Vec<Check> {
+        let alive = locked(&self.dataplane)
+            .as_ref()
+            .map(Dataplane::workers_alive)
+            .unwrap_or_default();
+        let check = |name: String, ok: bool, detail: &str| Check {
+            name,
+            ok,
+            detail: if ok { String::new() } else { detail.to_owned() },
+        };
+        let mut checks = Vec::new();
+        for (worker, watch) in self.watches.iter().enumerate() {
+            let runs = alive.get(worker).copied().unwrap_or(false);
+            let started = self.stats.get(worker).is_some_and(|s| s.heartbeat() != 0);
+            let detail = match (runs, started) {
+                (false, _) => "its thread has ended",
+                (true, false) => "it has not started yet",
+                (true, true) => "it gives no sign of life",
+            };
+            let ok = runs && started && !watch.is_stalled();
+            checks.push(check(format!("worker-{worker}"), ok, detail));
+        }
+        let follows = self.watcher_alive.load(Ordering::Relaxed);
+        checks.push(check(
+            "kernel-tables".into(),
+            follows && self.routing.is_loaded(),
+            if follows {
+                "they have not been read yet"
+            } else {
+                "nobody follows them any more; restart tandemd"
+            },
+        ));
+        for (interface, record) in self.interfaces.all.iter().zip(self.records.iter()) {
+            let reason = record.down_reason();
+            let detail = reason.map_or("", crate::api::model::DownReason::as_str);
+            checks.push(check(
+                format!("interface-{}", interface.name),
+                reason.is_none(),
+                detail,
+            ));
+        }
+        checks
+    }
+
+    /// All checks in one word: without a worker, the kernel's tables or any interface nothing is forwarded.
+    fn health_now(&self) -> Health {
+        let checks = self.checks();
+        let some = |prefix: &str| checks.iter().any(|c| c.ok && c.name.starts_with(prefix));
+        let status = if checks.iter().all(|c| c.ok) {
+            HealthStatus::Ok
+        } else if some("worker-") && self.routing.is_loaded() && some("interface-") {
+            HealthStatus::Degraded
+        } else {
+            HealthStatus::Down
+        };
+        Health {
+            status,
+            uptime_s: self.clock.uptime().as_secs(),
+            checks,
+        }
+    }
+
+    fn pool_use(&self, pool: PoolId) -> Vec<PoolUse> {
+        self.stats.iter().filter_map(|s| s.pool(pool)).collect()
+    }
+
+    fn worker_rows(&self) -> Vec<Worker> {
+        let in_force = self.running.in_force();
+        let cores = match &in_force.config.workers.placement {
+            Placement::Cores(cores) => cores.clone(),
+            Placement::Count(_) => Vec::new(),
+        };
+        drop(in_force);
+        self.stats
+            .iter()
+            .zip(self.watches.iter())
+            .enumerate()
+            .map(|(id, (stats, watch))| {
+                let age = self.clock.age(stats.heartbeat());
+                views::worker(id as u8, cores.get(id).copied(), stats, age, watch)
+            })
+            .collect()
+    }
+
+    /// Puts the configured addresses on the taps and says what was refused.
+    pub(super) fn put_addresses(&self, config: &Config) -> Vec<String> {
+        let (taps, rtnl) = &mut *locked(&self.taps);
+        taps.set_addresses(rtnl, config, &self.interfaces)
+            .into_iter()
+            .map(|(interface, error)| format!("addresses of {interface}: {error}"))
+            .collect()
+    }
+}
+
+impl Target for Daemon {
+    fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
+        let dataplane = locked(&self.dataplane);
+        let Some(dataplane) = dataplane.as_ref() else {
+            return Err("the stopping dataplane".into());
+        };
+        // All or none: a mailbox that is more than half full belongs to a worker that stands still.
+        let full = dataplane
+            .mailboxes
+            .iter()
+            .position(|m| m.commands.len() * 2 > m.commands.capacity());
+        match full {
+            Some(worker) => Err(format!("worker {worker}")),
+            None => dataplane
+                .apply(program)
+                .map_err(|worker| format!("worker {worker}")),
+        }
+    }
+
+    fn lags(&self, generation: u32) -> Option<String> {
+        let lagging = |s: &Arc<PublishedStats>| s.program() != u64::from(generation);
+        let worker = self.stats.iter().position(lagging)?;
+        Some(format!("worker {worker}"))
+    }
+
+    fn set_addresses(&self, config: &Config) -> Vec<String> {
+        self.put_addresses(config)
+    }
+}
+
+/// The daemon as the API sees it.
+pub(super) struct Api(pub Arc<Daemon>);
+
+#[async_trait]
+impl Backend for Api {
+    fn version(&self) -> Version {
+        Version {
+            tandem: env!("CARGO_PKG_VERSION").to_owned(),
+            dpdk: rte_bindings::version(),
+        }
+    }
+
+    fn worker_count(&self) -> u8 {
+        self.0.stats.len() as u8
+    }
+
+    fn names(&self) -> Names {
+        views::names(&self.0.running.in_force().registry)
+    }
+
+    fn subscriber_limits(&self, service_set: ServiceSetId) -> Option<SubscriberLimits> {
+        let in_force = self.0.running.in_force();
+        let set = in_force
+            .program
+            .service_sets
+            .iter()
+            .find(|s| s.id == service_set)?;
+        Some(set.limits)
+    }
+
+    fn config(&self) -> ConfigSummary {
+        let in_force = self.0.running.in_force();
+        ConfigSummary {
+            file: in_force.config.file.clone(),
+            generation: in_force.program.generation,
+            loaded_at_unix_s: unix_seconds(in_force.loaded_at),
+            service_sets: in_force.program.service_sets.len() as u32,
+            pools: in_force.program.pools.len() as u32,
+            interfaces: in_force.program.interfaces.len() as u32,
+            last_reload: in_force.last_reload.clone(),
+        }
+    }
+
+    async fn health(&self) -> Result<Health, BackendError> {
+        Ok(self.0.health_now())
+    }
+
+    async fn interfaces(&self) -> Result<Vec<Interface>, BackendError> {
+        blocking(&self.0, |daemon| {
+            let ports = daemon.ports.lock();
+            let rows = daemon.interfaces.all.iter().zip(daemon.records.iter());
+            rows.filter_map(|(state, record)| {
+                let port = ports.get(record.port)?;
+                Some(views::interface(state, record, port, daemon.stats.len()))
+            })
+            .collect()
+        })
+        .await
+    }
+
+    async fn workers(&self) -> Result<Vec<Worker>, BackendError> {
+        Ok(self.0.worker_rows())
+    }
+
+    async fn routes(&self, query: &RouteQuery) -> Result<RouteRows, BackendError> {
+        let query = query.clone();
+        blocking(&self.0, move |daemon| {
+            views::routes(&daemon.routing.writer(), &daemon.interfaces, &query)
+        })
+        .await
+    }
+
+    async fn neighbours(&self) -> Result<Vec<Neighbour>, BackendError> {
+        let neighbours = self.0.routing.neighbours();
+        Ok(views::neighbours(&neighbours, &self.0.interfaces))
+    }
+
+    async fn pools(&self) -> Result<Vec<Pool>, BackendError> {
+        let program = Arc::clone(&self.0.running.in_force().program);
+        let row = |pool| Pool::from_use(pool, &program.service_sets, &self.0.pool_use(pool.id));
+        Ok(program.pools.iter().map(row).collect())
+    }
+
+    async fn counters(&self) -> Result<Vec<Counter>, BackendError> {
+        Ok(counters::all(&self.0))
+    }
+
+    async fn query(&self, worker: u8, query: Query) -> Result<Query, BackendError> {
+        self.0.questions.ask(worker, query).await
+    }
+
+    async fn reload(&self) -> Result<ReloadReport, BackendError> {
+        let result = blocking(&self.0, |daemon| daemon.running.reload(daemon)).await?;
+        result.map_err(|error| BackendError::Failed(error.to_string()))
+    }
+}

@@ -1,0 +1,201 @@
+//! The events thread: what workers tell is carried on, and workers are watched.
+//!
+//! Neighbours wanted go to the kernel, port block events to the log, answers to who asked. Once a second workers are looked
+//! at, and several times a minute the kernel is told which neighbours are in use: it does not see our packets.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tandem_dataplane::command::{Event, Mailbox};
+use tandem_dataplane::stats::{PublishedStats, WorkerCounters};
+use tandem_engine::ports::{BlockEvent, BlockEventKind};
+use tracing::{error, info, warn};
+
+use super::clock::Clock;
+use super::questions::Questions;
+use super::running::Running;
+use super::sink::Routing;
+use crate::kernel::WatcherHandle;
+
+/// Sleep between two looks at the mailboxes.
+const NAP: Duration = Duration::from_millis(2);
+/// The same while somebody waits for an answer.
+const NAP_ASKED: Duration = Duration::from_micros(200);
+/// Events taken from one worker before the next one's turn.
+const EVENTS_PER_TURN: usize = 1024;
+/// Between two looks at the workers.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two measures of how busy they are.
+const MEASURE: Duration = Duration::from_secs(1);
+/// Between two reports to the kernel of the neighbours in use: its entries are good for 30 s at least.
+const REFRESH: Duration = Duration::from_secs(15);
+
+/// How a worker is, from outside.
+#[derive(Default)]
+pub(super) struct WorkerWatch {
+    stalled: AtomicBool,
+    /// Share of the last second with packets in hand, in 1/10000.
+    busy: AtomicU64,
+}
+
+impl WorkerWatch {
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// 0.0..=100.0.
+    pub(super) fn busy_percent(&self) -> f64 {
+        self.busy.load(Ordering::Relaxed) as f64 / 100.0
+    }
+}
+
+/// What the thread works on.
+pub(super) struct Events {
+    pub mailboxes: Vec<Arc<Mailbox>>,
+    pub stats: Vec<Arc<PublishedStats>>,
+    pub watches: Arc<Vec<WorkerWatch>>,
+    pub clock: Clock,
+    pub stall_threshold: Duration,
+    pub questions: Arc<Questions>,
+    pub running: Arc<Running>,
+    pub routing: Arc<Routing>,
+    pub watcher: WatcherHandle,
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Counters at the last measure, by worker.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    busy: u64,
+    idle: u64,
+    lost: u64,
+}
+
+impl Events {
+    /// Runs until told to stop; what workers told until then is still carried on.
+    pub(super) fn run(self) {
+        let mut before = vec![Before::default(); self.stats.len()];
+        let (mut look, mut measure, mut refresh) = (Instant::now(), Instant::now(), Instant::now());
+        loop {
+            let stopping = self.stop.load(Ordering::Relaxed);
+            let took = self.take_events();
+            self.questions.deliver();
+            if look.elapsed() >= LOOK {
+                look = Instant::now();
+                self.look();
+            }
+            if measure.elapsed() >= MEASURE {
+                measure = Instant::now();
+                self.measure(&mut before);
+            }
+            if refresh.elapsed() >= REFRESH {
+                refresh = Instant::now();
+                self.refresh();
+            }
+            if took {
+                continue;
+            }
+            if stopping {
+                return;
+            }
+            std::thread::sleep(if self.questions.any_waiting() {
+                NAP_ASKED
+            } else {
+                NAP
+            });
+        }
+    }
+
+    /// Whether there was any.
+    fn take_events(&self) -> bool {
+        let mut took = false;
+        for (worker, mailbox) in self.mailboxes.iter().enumerate() {
+            for _ in 0..EVENTS_PER_TURN {
+                let Some(event) = mailbox.events.pop() else { break };
+                took = true;
+                match event {
+                    Event::Resolve(interface, address) => {
+                        self.watcher.resolve(interface, IpAddr::V4(address));
+                    }
+                    Event::Block(event) => self.log_block(worker, &event),
+                }
+            }
+        }
+        took
+    }
+
+    /// One line for a port block. RFC 6888 REQ-12: what is needed to find the subscriber behind a public address and port
+    /// at a time, and no destination.
+    fn log_block(&self, worker: usize, event: &BlockEvent) {
+        let what = match event.kind {
+            BlockEventKind::Allocated => "allocated",
+            BlockEventKind::Released => "released",
+            BlockEventKind::Interim => "interim",
+        };
+        let time = |at| humantime::format_rfc3339_millis(self.clock.wall(at));
+        info!(
+            event = what,
+            time = %time(event.at),
+            since = %time(event.since),
+            service_set = %self.running.service_set_name(event.service_set),
+            pool = %self.running.pool_name(event.pool),
+            inside = %Ipv4Addr::from_bits(event.inside),
+            public = %Ipv4Addr::from_bits(event.public),
+            first_port = event.first_port,
+            last_port = event.last_port,
+            worker,
+            "port block"
+        );
+    }
+
+    fn look(&self) {
+        for (worker, (stats, watch)) in self.stats.iter().zip(self.watches.iter()).enumerate() {
+            let age = self.clock.age(stats.heartbeat());
+            let stalled = age.is_some_and(|age| age > self.stall_threshold);
+            if watch.stalled.swap(stalled, Ordering::Relaxed) == stalled {
+                continue;
+            }
+            let age_ms = age.map_or(0, |age| age.as_millis() as u64);
+            if stalled {
+                error!(worker, age_ms, "worker gives no sign of life");
+            } else {
+                info!(worker, "worker is back");
+            }
+        }
+    }
+
+    fn measure(&self, before: &mut [Before]) {
+        let at = |name| WorkerCounters::NAMES.iter().position(|n| *n == name);
+        let (busy_at, idle_at) = (at("busy-cycles"), at("idle-cycles"));
+        let lost_at = at("block-events-lost");
+        for (worker, (stats, last)) in self.stats.iter().zip(before).enumerate() {
+            let counters = stats.worker();
+            let read = |at: Option<usize>| at.and_then(|at| counters.get(at)).copied().unwrap_or(0);
+            let now = Before {
+                busy: read(busy_at),
+                idle: read(idle_at),
+                lost: read(lost_at),
+            };
+            let busy = now.busy.saturating_sub(last.busy);
+            let all = busy + now.idle.saturating_sub(last.idle);
+            if let Some(watch) = self.watches.get(worker) {
+                let share = (u128::from(busy) * 10_000).checked_div(u128::from(all));
+                watch.busy.store(share.unwrap_or(0) as u64, Ordering::Relaxed);
+            }
+            let lost = now.lost.saturating_sub(last.lost);
+            if lost > 0 {
+                warn!(worker, lost, "port block events were lost: the log did not keep up");
+            }
+            *last = now;
+        }
+    }
+
+    fn refresh(&self) {
+        let used = self.routing.writer().used_neighbours();
+        for (interface, address) in used {
+            self.watcher.refresh(interface, IpAddr::V4(address));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `tandemd`, the daemon: puts configuration, dataplane, kernel and API together and keeps them together.
+//!
+//! ```text
+//!   signals --> run (start, reload, stop)          clients --> api --> backend --> views, counters
+//!                |                                                       |   \--> questions --> workers' mailboxes
+//!   file --> running (in force) --> program --> workers                  |
+//!   kernel --> watcher --> sink --> FIB, neighbours                      '--> ports, taps
+//!                             \---> ports (link and carrier) --> interface up, tap carrier
+//!   workers' mailboxes --> events --> kernel (resolve), log (port blocks)
+//! ```
+//!
+//! Every thread here is a control thread. What they share with the workers are atomics and bounded queues.
+
+mod backend;
+mod clock;
+mod counters;
+mod cpu;
+mod events;
+mod options;
+mod ports;
+mod questions;
+mod run;
+mod running;
+mod sink;
+mod spec;
+mod taps;
+mod views;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::{error, warn};
+
+use crate::config;
+use options::Options;
+
+/// Exit status for a command line or a configuration that is wrong, as clap's.
+const EXIT_CONFIG: u8 = 2;
+
+/// The daemon, from the command line to the exit status: 0 after a clean stop, 1 when something failed, 2 when the command
+/// line or the configuration is wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let missing = cpu::missing();
+    if !missing.is_empty() {
+        eprintln!(
+            "tandemd: this CPU lacks {}; Tandem needs x86-64-v3 (AVX2, BMI2, FMA: Intel Haswell, AMD Excavator and later)",
+            missing.join(", ")
+        );
+        return ExitCode::FAILURE;
+    }
+    let options = Options::parse();
+    options::start_logging(&options);
+    let config = match config::load(&options.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            error!(file = %options.config.display(), faults = faults.len(), "the configuration is refused");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let cpus = config::online_cpus().unwrap_or_default();
+    let of_machine = config::machine_warnings(&config, &cpus);
+    for warning in config.warnings.iter().chain(&of_machine) {
+        warn!("{warning}");
+    }
+    match run::run(options.config, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!("{problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

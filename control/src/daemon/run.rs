@@ -1,0 +1,342 @@
+//! Start, life and stop, in order.
+//!
+//! ```text
+//!   signals, program, DPDK and ports, taps, watcher, workers, threads, API, addresses ... ready
+//!   API, workers, threads, ports, taps, DPDK ............................................. gone
+//! ```
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rte_bindings::{Eal, current_affinity, hugepages_free};
+use tandem_dataplane::dataplane::{Dataplane, Prepared};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::backend::{Api, Daemon};
+use super::clock::Clock;
+use super::events::{Events, WorkerWatch};
+use super::ports::{InterfaceRecord, Monitor, Ports};
+use super::questions::Questions;
+use super::running::Running;
+use super::sink::{Routing, Sink};
+use super::spec::{self, Memory};
+use super::taps::Taps;
+use crate::api::{Listener, ServeError, Server};
+use crate::config::{self, CompileError, Config, NameRegistry};
+use crate::kernel::{Binding, KernelError, Rtnl, TapError, Watcher, WatcherConfig};
+
+/// The stop is over after this long, whatever hangs.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Why the daemon does not run (any more).
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    /// The configuration cannot become a program.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Nor a dataplane.
+    #[error(transparent)]
+    Spec(#[from] spec::SpecError),
+    /// The dataplane did not start.
+    #[error(transparent)]
+    Dataplane(#[from] tandem_dataplane::dataplane::StartError),
+    /// A tap could not be made.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// A port's kernel device is not there, or the kernel cannot be spoken to.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The API does not listen.
+    #[error(transparent)]
+    Api(#[from] ServeError),
+    /// The system refused something.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] std::io::Error),
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
+    move |error| RunError::System(what, error)
+}
+
+/// The signals that mean something.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one that ends the daemon, and reloads for each that asks for it.
+    async fn serve(&mut self, daemon: &Arc<Daemon>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return info!("SIGTERM: stopping"),
+                _ = self.interrupt.recv() => return info!("SIGINT: stopping"),
+                _ = self.hangup.recv() => {
+                    info!("SIGHUP: reloading");
+                    let daemon = Arc::clone(daemon);
+                    // What it comes to is logged and reported by the reload itself.
+                    let reload = tokio::task::spawn_blocking(move || daemon.running.reload(&*daemon));
+                    if let Ok(Err(error)) = reload.await {
+                        error!(%error, "reload failed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The threads of the control side, and how they end.
+struct Threads {
+    stop: Arc<AtomicBool>,
+    watcher: crate::kernel::WatcherHandle,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), RunError> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+        self.handles.push(thread.map_err(system("cannot start a thread"))?);
+        Ok(())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.watcher.stop();
+        for thread in self.handles.drain(..) {
+            if thread.join().is_err() {
+                error!("a thread of the daemon had panicked");
+            }
+        }
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+pub(super) fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("api")
+        .enable_all()
+        .build()
+        .map_err(system("cannot start the runtime"))?;
+    // From here on a signal that comes early is not lost and not deadly.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new().map_err(system("cannot wait for signals"))?
+    };
+    let listener = Listener::new(config.api.listen, config.api.token_file.as_deref())?;
+    let (daemon, threads, eal) = start(file, config)?;
+    let result = serve(&runtime, &daemon, listener, signals);
+    stop(runtime, daemon, threads, eal);
+    result
+}
+
+/// Everything but the API.
+fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
+    let mut registry = NameRegistry::new();
+    let program = Arc::new(config::compile(&config, &mut registry, None)?);
+    let mut rtnl = Rtnl::open()?;
+    let prepared = prepare(&config, &program, &mut rtnl)?;
+    let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
+    let (taps, devices) = Taps::create(&config, &interfaces)?;
+    let records: Arc<Vec<InterfaceRecord>> = Arc::new(records(&config, &interfaces, &taps));
+    let (mut dataplane, writer) = prepared.start(devices)?;
+    let routing = Arc::new(Routing::new(writer));
+    let (link_sender, links) = mpsc::channel();
+    let sink = Sink::new(Arc::clone(&routing), link_sender);
+    let (watcher, handle) = Watcher::open(watcher_config(&interfaces, &records), sink)?;
+
+    let ports = Arc::new(Ports::new(std::mem::take(&mut dataplane.ports)));
+    let clock = Clock::of(&dataplane);
+    let questions = Arc::new(Questions::new(&dataplane.mailboxes));
+    let watches: Arc<Vec<WorkerWatch>> =
+        Arc::new(dataplane.mailboxes.iter().map(|_| WorkerWatch::default()).collect());
+    let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
+    let running = Arc::new(Running::new(file, config, program, registry));
+    let watcher_alive = Arc::new(AtomicBool::new(true));
+    let mut threads = Threads {
+        stop: Arc::new(AtomicBool::new(false)),
+        watcher: handle.clone(),
+        handles: Vec::new(),
+    };
+    let events = Events {
+        mailboxes: dataplane.mailboxes.clone(),
+        stats: dataplane.stats.clone(),
+        watches: Arc::clone(&watches),
+        clock,
+        stall_threshold,
+        questions: Arc::clone(&questions),
+        running: Arc::clone(&running),
+        routing: Arc::clone(&routing),
+        watcher: handle.clone(),
+        stop: Arc::clone(&threads.stop),
+    };
+    let daemon = Arc::new(Daemon {
+        running,
+        interfaces: Arc::clone(&interfaces),
+        records: Arc::clone(&records),
+        ports: Arc::clone(&ports),
+        routing,
+        questions,
+        stats: dataplane.stats.clone(),
+        watches,
+        mirror: Arc::clone(&dataplane.mirror),
+        clock,
+        watcher: handle,
+        watcher_alive: Arc::clone(&watcher_alive),
+        dataplane: Arc::new(Mutex::new(Some(dataplane))),
+        taps: Mutex::new((taps, Rtnl::open()?)),
+    });
+    let refused = daemon.put_addresses(&daemon.running.in_force().config);
+    for refusal in refused {
+        warn!("{refusal}");
+    }
+    let monitor = Monitor {
+        interfaces,
+        records,
+        ports,
+        links,
+        rtnl,
+        stop: Arc::clone(&threads.stop),
+    };
+    threads.spawn("ports", || monitor.run())?;
+    threads.spawn("events", || events.run())?;
+    threads.spawn("kernel", move || {
+        if let Err(error) = watcher.run() {
+            error!(%error, "the kernel's tables are not followed any more");
+        }
+        watcher_alive.store(false, Ordering::Relaxed);
+    })?;
+    Ok((daemon, threads, eal))
+}
+
+/// DPDK, ports and memory.
+fn prepare(
+    config: &Config,
+    program: &Arc<tandem_engine::program::Program>,
+    rtnl: &mut Rtnl,
+) -> Result<Prepared, RunError> {
+    let mut macs = std::collections::HashMap::new();
+    for (_, port) in spec::ports(config).filter(|(_, port)| spec::shares_netdev(port)) {
+        if let Some(netdev) = &port.netdev {
+            // It must exist and be up before DPDK opens it.
+            let link = rtnl.link(netdev)?;
+            rtnl.set_up(link.ifindex, true)?;
+            macs.extend(link.mac.map(|mac| (netdev.clone(), mac)));
+        }
+    }
+    let reserves = hugepages_free().map_err(system("cannot read the hugepage reserves"))?;
+    let memory = spec::memory(config, &reserves)?;
+    let cpus = current_affinity().map_err(system("cannot read the CPU affinity"))?;
+    let spec = spec::build(config, program, memory, &cpus, |netdev| macs.get(netdev).copied())?;
+    match memory {
+        Memory::Huge(free) => info!(free_mib = free >> 20, max_routes = spec.max_routes, "memory: hugepages"),
+        Memory::Plain(mib) => info!(mib, max_routes = spec.max_routes, "memory: ordinary pages"),
+    }
+    info!(arguments = %spec.eal_args.join(" "), "starting DPDK");
+    Ok(Prepared::new(spec)?)
+}
+
+fn records(
+    config: &Config,
+    interfaces: &tandem_dataplane::interfaces::Interfaces,
+    taps: &Taps,
+) -> Vec<InterfaceRecord> {
+    let record = |state: &tandem_dataplane::interfaces::InterfaceState| {
+        let port = usize::from(state.port);
+        let netdev = spec::ports(config).nth(port).and_then(|(_, p)| p.netdev.clone());
+        let tap = config.interfaces.iter().find(|i| i.name == state.name);
+        let tap = tap.map(|i| i.tap.clone()).unwrap_or_default();
+        InterfaceRecord::new(port, netdev, tap, taps.ifindex(state.id))
+    };
+    interfaces.all.iter().map(record).collect()
+}
+
+fn watcher_config(
+    interfaces: &tandem_dataplane::interfaces::Interfaces,
+    records: &[InterfaceRecord],
+) -> WatcherConfig {
+    let taps = interfaces.all.iter().zip(records);
+    let mut bindings: Vec<(String, Binding)> = taps
+        .map(|(state, record)| (record.tap.clone(), Binding::Tap(state.id)))
+        .collect();
+    let netdevs: std::collections::BTreeSet<&String> =
+        records.iter().filter_map(|r| r.netdev.as_ref()).collect();
+    bindings.extend(netdevs.into_iter().map(|name| (name.clone(), Binding::Watched)));
+    WatcherConfig {
+        bindings,
+        ..WatcherConfig::default()
+    }
+}
+
+/// The API, until a signal ends the daemon.
+fn serve(
+    runtime: &Runtime,
+    daemon: &Arc<Daemon>,
+    listener: Listener,
+    mut signals: Signals,
+) -> Result<(), RunError> {
+    runtime.block_on(async {
+        let server = Server::bind(listener, Arc::new(Api(Arc::clone(daemon)))).await?;
+        info!(api = %server.local_addr(), generation = daemon.running.in_force().program.generation, "ready");
+        // Nobody listens when it was not systemd that started it.
+        let _alone = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let api = tokio::spawn(server.run(async move {
+            let _dropped = ended.await;
+        }));
+        signals.serve(daemon).await;
+        let _alone = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        drop(end);
+        if api.await.is_err() {
+            error!("the API had panicked");
+        }
+        Ok(())
+    })
+}
+
+/// Ends everything, in bounded time.
+fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
+    // A driver that never returns must not keep the process: systemd and people wait for its end.
+    std::thread::spawn(|| {
+        std::thread::sleep(STOP_MAX);
+        error!("the stop takes too long: giving up");
+        std::process::exit(1);
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    let dataplane: Option<Dataplane> = daemon
+        .dataplane
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    // Workers end, and with them their queues and the taps; their last events are still carried on.
+    if let Some(dataplane) = dataplane {
+        dataplane.stop();
+    }
+    drop(threads);
+    let ports = std::mem::take(&mut *daemon.ports.lock());
+    drop(ports);
+    drop(daemon);
+    // The last one, on the thread that started DPDK: it is shut down here.
+    drop(eal);
+    info!("stopped");
+}

@@ -1,0 +1,213 @@
+//! What runs: the configuration in force, its program, and how another one takes its place.
+//!
+//! ```text
+//!   file -> load -> what may change? -> compile -> all workers -> (each says its generation) -> addresses -> in force
+//!              \-> faults: logged, reported, nothing changed
+//! ```
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use tandem_engine::program::{PoolId, Program, ServiceSetId};
+use tracing::{error, info, warn};
+
+use super::clock::unix_seconds;
+use crate::api::model::{Fault, ReloadReport};
+use crate::config::{self, Config, NameRegistry};
+
+/// How long workers may take to pick a program up.
+const PICK_UP_MAX: Duration = Duration::from_secs(5);
+/// Between two looks whether they did.
+const PICK_UP_LOOK: Duration = Duration::from_millis(2);
+
+/// What a reload needs of the running dataplane.
+pub(super) trait Target: Send + Sync {
+    /// Hands the program to every worker. Either all of them get it, or the name of one that cannot is given back.
+    fn apply(&self, program: &Arc<Program>) -> Result<(), String>;
+    /// A worker that does not run this generation yet.
+    fn lags(&self, generation: u32) -> Option<String>;
+    /// Puts the configured addresses on the taps; what was refused.
+    fn set_addresses(&self, config: &Config) -> Vec<String>;
+}
+
+/// The configuration in force.
+pub(super) struct InForce {
+    pub config: Config,
+    pub program: Arc<Program>,
+    pub registry: NameRegistry,
+    pub loaded_at: SystemTime,
+    pub last_reload: Option<ReloadReport>,
+    /// Reloads that were applied.
+    pub applied: u64,
+    /// Reloads that were refused.
+    pub refused: u64,
+}
+
+/// The configuration in force, and the one way to change it.
+pub(super) struct Running {
+    file: PathBuf,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+    in_force: RwLock<InForce>,
+}
+
+/// A reload that could not be tried, or whose end was not seen.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum ReloadError {
+    /// A worker stands still, and nothing was changed.
+    #[error("{0} takes no commands; nothing was changed")]
+    Standstill(String),
+    /// A worker has the program, but did not pick it up in time. It will when it moves again.
+    #[error("{0} has not picked the new configuration up yet")]
+    Lagging(String),
+}
+
+impl Running {
+    pub(super) fn new(file: PathBuf, config: Config, program: Arc<Program>, registry: NameRegistry) -> Self {
+        let in_force = InForce {
+            config,
+            program,
+            registry,
+            loaded_at: SystemTime::now(),
+            last_reload: None,
+            applied: 0,
+            refused: 0,
+        };
+        Self {
+            file,
+            reloading: Mutex::new(()),
+            in_force: RwLock::new(in_force),
+        }
+    }
+
+    /// What is in force. Held for a short time only.
+    pub(super) fn in_force(&self) -> RwLockReadGuard<'_, InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of a pool, or its number when it never had one.
+    pub(super) fn pool_name(&self, id: PoolId) -> String {
+        let name = self.in_force().registry.pool_name(id).map(str::to_owned);
+        name.unwrap_or_else(|| format!("#{id}"))
+    }
+
+    /// The name of a service set, likewise.
+    pub(super) fn service_set_name(&self, id: ServiceSetId) -> String {
+        let name = self.in_force().registry.service_set_name(id).map(str::to_owned);
+        name.unwrap_or_else(|| format!("#{id}"))
+    }
+
+    /// Reads the file again and puts it in force when it is right. Blocks for some seconds at most.
+    pub(super) fn reload(&self, target: &dyn Target) -> Result<ReloadReport, ReloadError> {
+        let _one: MutexGuard<'_, ()> = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = SystemTime::now();
+        let faults = match self.next() {
+            Ok((config, program, registry)) => {
+                return self.take(target, at, (config, program, registry));
+            }
+            Err(faults) => faults,
+        };
+        error!(
+            file = %self.file.display(),
+            faults = faults.len(),
+            "reload refused, nothing was changed"
+        );
+        for fault in &faults {
+            error!("{fault}");
+        }
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        in_force.refused += 1;
+        let report = ReloadReport {
+            applied: false,
+            generation: in_force.program.generation,
+            at_unix_s: unix_seconds(at),
+            faults,
+        };
+        in_force.last_reload = Some(report.clone());
+        Ok(report)
+    }
+
+    /// The next configuration, if the file has one that may follow the one in force.
+    fn next(&self) -> Result<(Config, Arc<Program>, NameRegistry), Vec<Fault>> {
+        let shown = |faults: Vec<config::Fault>| faults.iter().map(Fault::from).collect::<Vec<_>>();
+        let next = config::load(&self.file).map_err(shown)?;
+        let now = self.in_force();
+        let changes = config::check_reload(&now.config, &next).map_err(shown)?;
+        let mut registry = now.registry.clone();
+        let program = config::compile(&next, &mut registry, Some(&now.program)).map_err(|error| {
+            vec![Fault {
+                file: next.file.clone(),
+                line: None,
+                column: None,
+                path: String::new(),
+                problem: error.to_string(),
+                remedy: "restart tandemd".into(),
+            }]
+        })?;
+        drop(now);
+        for warning in &next.warnings {
+            warn!("{warning}");
+        }
+        for change in &changes {
+            let none = || "nothing".to_owned();
+            let (from, to) = (
+                change.from.clone().unwrap_or_else(none),
+                change.to.clone().unwrap_or_else(none),
+            );
+            info!(key = %change.path, %from, %to, "configuration changes");
+        }
+        Ok((next, Arc::new(program), registry))
+    }
+
+    fn take(
+        &self,
+        target: &dyn Target,
+        at: SystemTime,
+        (config, program, registry): (Config, Arc<Program>, NameRegistry),
+    ) -> Result<ReloadReport, ReloadError> {
+        target.apply(&program).map_err(ReloadError::Standstill)?;
+        let generation = program.generation;
+        // From here on the program runs, or will: that is what is in force, whatever else happens.
+        let lagging = wait(|| target.lags(generation));
+        for refusal in target.set_addresses(&config) {
+            warn!("{refusal}");
+        }
+        let report = ReloadReport {
+            applied: true,
+            generation,
+            at_unix_s: unix_seconds(at),
+            faults: Vec::new(),
+        };
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        *in_force = InForce {
+            config,
+            program,
+            registry,
+            loaded_at: at,
+            last_reload: Some(report.clone()),
+            applied: in_force.applied + 1,
+            refused: in_force.refused,
+        };
+        drop(in_force);
+        if let Some(worker) = lagging {
+            let error = ReloadError::Lagging(worker);
+            error!(generation, %error, "reload applied, but not by all workers");
+            return Err(error);
+        }
+        info!(generation, "reload applied");
+        Ok(report)
+    }
+}
+
+/// Waits until nobody lags; who still does after the bound.
+fn wait(lags: impl Fn() -> Option<String>) -> Option<String> {
+    let start = Instant::now();
+    loop {
+        let who = lags()?;
+        if start.elapsed() > PICK_UP_MAX {
+            return Some(who);
+        }
+        std::thread::sleep(PICK_UP_LOOK);
+    }
+}

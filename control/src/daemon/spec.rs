@@ -1,0 +1,196 @@
+//! From the configuration to what the dataplane is made from: EAL's arguments, ports, interfaces, sizes.
+
+use std::sync::Arc;
+
+use rte_bindings::Hugepages as Reserve;
+use tandem_dataplane::dataplane::{DataplaneSpec, InterfaceSpec, PortSpec};
+use tandem_dataplane::worker;
+use tandem_engine::program::{InterfaceId, Program};
+
+use crate::config::{Attachment, Config, Device, Hugepages, Idle, Interface, Placement, Port};
+
+/// Routes the FIB has room for when memory is no question: a full Internet table.
+const MAX_ROUTES: u32 = 1 << 20;
+/// Least room for routes.
+const MIN_ROUTES: u32 = 4096;
+/// What an empty FIB takes.
+const FIB_BYTES: u64 = 64 << 20;
+/// What a route takes: tree nodes and its share of the second-level tables.
+const ROUTE_BYTES: u64 = 448;
+/// A tag's bytes in a frame.
+const TAG_BYTES: u16 = 4;
+
+/// Why there is no specification.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum SpecError {
+    /// Hugepages are required, and none is free.
+    #[error(
+        "dpdk.hugepages is \"required\", and no hugepage is free; reserve some (sysctl vm.nr_hugepages=512), or use \"auto\""
+    )]
+    NoHugepages,
+    /// The program knows no such interface.
+    #[error("interface {0} has no id")]
+    NoId(String),
+}
+
+/// Memory for DPDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// Hugepages, so many bytes of them free.
+    Huge(u64),
+    /// Ordinary pages, so many MiB.
+    Plain(u32),
+}
+
+/// Chooses memory. `auto` takes hugepages when at least `memory-mb` of them are free: with fewer, a start that would have
+/// gone well on ordinary pages would fail.
+pub(super) fn memory(config: &Config, reserves: &[Reserve]) -> Result<Memory, SpecError> {
+    let free: u64 = reserves.iter().map(|r| r.size_kib * 1024 * r.free).sum();
+    let wanted = u64::from(config.dpdk.memory_mb) << 20;
+    match config.dpdk.hugepages {
+        Hugepages::Never => Ok(Memory::Plain(config.dpdk.memory_mb)),
+        Hugepages::Required if free == 0 => Err(SpecError::NoHugepages),
+        Hugepages::Required => Ok(Memory::Huge(free)),
+        Hugepages::Auto if free >= wanted => Ok(Memory::Huge(free)),
+        Hugepages::Auto => Ok(Memory::Plain(config.dpdk.memory_mb)),
+    }
+}
+
+/// Room for routes that leaves most of the memory to packets: a full table with 1.4 GiB and more.
+pub(super) fn max_routes(memory: Memory) -> u32 {
+    let bytes = match memory {
+        Memory::Huge(bytes) => bytes,
+        Memory::Plain(mib) => u64::from(mib) << 20,
+    };
+    let routes = (bytes * 2 / 5).saturating_sub(FIB_BYTES) / ROUTE_BYTES;
+    routes.clamp(u64::from(MIN_ROUTES), u64::from(MAX_ROUTES)) as u32
+}
+
+/// EAL's arguments. No file outlives the process: `--in-memory` takes hugepages without names, and without hugepages nothing
+/// is shared.
+pub(super) fn eal_args(config: &Config, memory: Memory, cpus: &[usize]) -> Vec<String> {
+    let mut args: Vec<String> = Vec::new();
+    let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+    // One lcore for EAL itself, on every CPU: workers choose theirs by themselves.
+    args.push(format!("--lcores=0@({})", cpus.join(",")));
+    match memory {
+        Memory::Huge(_) => args.push("--in-memory".into()),
+        Memory::Plain(mib) => {
+            args.extend(["--no-huge", "--no-shconf", "--iova-mode=va", "-m"].map(String::from));
+            args.push(mib.to_string());
+        }
+    }
+    args.push("--no-telemetry".into());
+    args.push(format!("--file-prefix={}", config.dpdk.file_prefix));
+    let pci: Vec<&str> = ports(config)
+        .filter_map(|(_, port)| match &port.device {
+            Device::Pci { address, .. } => Some(address.as_str()),
+            Device::Vdev { .. } => None,
+        })
+        .collect();
+    if pci.is_empty() {
+        args.push("--no-pci".into());
+    }
+    args.extend(pci.iter().map(|address| format!("--allow={address}")));
+    args.extend(config.dpdk.extra_eal_args.iter().cloned());
+    args
+}
+
+/// The ports of a configuration, in its order, with their interfaces.
+pub(super) fn ports(config: &Config) -> impl Iterator<Item = (&Interface, &Port)> {
+    config
+        .interfaces
+        .iter()
+        .filter_map(|interface| match &interface.attachment {
+            Attachment::Port(port) => Some((interface, port)),
+            Attachment::Vlan { .. } => None,
+        })
+}
+
+/// The port of an interface, by position in [`ports`], and its VLAN.
+pub(super) fn port_of(config: &Config, interface: &Interface) -> Option<(usize, Option<u16>)> {
+    let (name, vlan) = match &interface.attachment {
+        Attachment::Port(_) => (&interface.name, None),
+        Attachment::Vlan { parent, vlan } => (parent, Some(*vlan)),
+    };
+    let position = ports(config).position(|(owner, _)| owner.name == *name)?;
+    Some((position, vlan))
+}
+
+/// Whether the kernel keeps the device and sees it beside us.
+pub(super) fn shares_netdev(port: &Port) -> bool {
+    matches!(port.device.driver(), Some("net_af_xdp" | "net_af_packet"))
+}
+
+/// A MAC address beside a device's own: the same at every start, locally administered, and different from all that the
+/// device's siblings would get.
+pub(super) fn beside(mac: [u8; 6]) -> [u8; 6] {
+    let [first, rest @ ..] = mac;
+    let [a, b, c, d, e] = rest;
+    [(first | 0x02) ^ 0x40, a, b, c, d, e]
+}
+
+/// The specification. `netdev_mac` tells the MAC address of a kernel device.
+pub(super) fn build(
+    config: &Config,
+    program: &Arc<Program>,
+    memory: Memory,
+    cpus: &[usize],
+    netdev_mac: impl Fn(&str) -> Option<[u8; 6]>,
+) -> Result<DataplaneSpec, SpecError> {
+    let mut interfaces = Vec::new();
+    for interface in &config.interfaces {
+        let missing = || SpecError::NoId(interface.name.clone());
+        let id = id_of(program, &interface.name).ok_or_else(missing)?;
+        let (port, vlan) = port_of(config, interface).ok_or_else(missing)?;
+        let owner = ports(config).nth(port).map(|(_, port)| port).ok_or_else(missing)?;
+        let own = || owner.netdev.as_deref().and_then(&netdev_mac).map(beside);
+        interfaces.push(InterfaceSpec {
+            id,
+            name: interface.name.clone(),
+            port,
+            vlan,
+            mtu: interface.mtu,
+            mac: shares_netdev(owner).then(|| owner.mac.or_else(own)).flatten(),
+        });
+    }
+    let ports = ports(config)
+        .enumerate()
+        .map(|(position, (interface, port))| {
+            let tagged = interfaces
+                .iter()
+                .any(|i| i.port == position && i.vlan.is_some());
+            PortSpec {
+                devargs: port.device.devargs(),
+                mtu: interface.mtu + if tagged { TAG_BYTES } else { 0 },
+                mac: if shares_netdev(port) { None } else { port.mac },
+                promiscuous: port.promiscuous || shares_netdev(port),
+                rx_queues: port.rx_queues,
+                rx_descriptors: port.rx_descriptors,
+                tx_descriptors: port.tx_descriptors,
+            }
+        })
+        .collect();
+    Ok(DataplaneSpec {
+        eal_args: eal_args(config, memory, cpus),
+        mbufs: config.dpdk.mbufs,
+        workers: match &config.workers.placement {
+            Placement::Cores(cores) => cores.iter().map(|core| Some(usize::from(*core))).collect(),
+            Placement::Count(count) => vec![None; usize::from(*count)],
+        },
+        idle: match config.workers.idle {
+            Idle::Adaptive => worker::Idle::Adaptive,
+            Idle::BusyPoll => worker::Idle::BusyPoll,
+        },
+        ports,
+        interfaces,
+        sizes: config.table_sizes,
+        max_routes: max_routes(memory),
+        program: Arc::clone(program),
+    })
+}
+
+/// The id of an interface in the program.
+pub(super) fn id_of(program: &Program, name: &str) -> Option<InterfaceId> {
+    program.interfaces.iter().find(|i| i.name == name).map(|i| i.id)
+}

@@ -1,0 +1,107 @@
+//! The taps of all interfaces: made, addressed, and handed to the dataplane's mirror.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tandem_dataplane::interfaces::Interfaces;
+use tandem_dataplane::mirror::KernelDevice;
+use tandem_engine::program::InterfaceId;
+
+use crate::config::{Config, Interface};
+use crate::kernel::{KernelError, OwnedAddresses, Rtnl, Tap, TapConfig, TapError};
+
+/// A tap as the dataplane's mirror sees it.
+struct TapDevice(Tap);
+
+impl KernelDevice for TapDevice {
+    fn send(&self, frame: &[u8]) -> std::io::Result<bool> {
+        self.0.send(frame)
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
+        self.0.recv(buffer)
+    }
+}
+
+/// What stays with the control side of a tap that the mirror has.
+struct TapRecord {
+    ifindex: u32,
+    addresses: OwnedAddresses,
+}
+
+/// The taps, by interface. The devices themselves belong to the mirror and go with it.
+#[derive(Default)]
+pub(super) struct Taps {
+    records: BTreeMap<InterfaceId, TapRecord>,
+}
+
+/// Devices for the dataplane, by interface.
+pub(super) type Devices = Vec<(InterfaceId, Box<dyn KernelDevice>)>;
+
+impl Taps {
+    /// Makes a tap for every interface, with its MAC address and MTU.
+    pub(super) fn create(config: &Config, interfaces: &Interfaces) -> Result<(Self, Devices), TapError> {
+        let (mut taps, mut devices) = (Self::default(), Devices::new());
+        for state in &interfaces.all {
+            let Some(interface) = config.interfaces.iter().find(|i| i.name == state.name) else {
+                continue;
+            };
+            let tap = Tap::create(&TapConfig {
+                name: interface.tap.clone(),
+                mac: state.mac,
+                mtu: u32::from(interface.mtu),
+            })?;
+            let record = TapRecord {
+                ifindex: tap.ifindex(),
+                addresses: OwnedAddresses::default(),
+            };
+            taps.records.insert(state.id, record);
+            devices.push((state.id, Box::new(TapDevice(tap))));
+        }
+        Ok((taps, devices))
+    }
+
+    /// The kernel's number of an interface's tap.
+    pub(super) fn ifindex(&self, id: InterfaceId) -> Option<u32> {
+        self.records.get(&id).map(|record| record.ifindex)
+    }
+
+    /// Makes taps and dataplane carry the configured addresses; goes on after a refusal.
+    pub(super) fn set_addresses(
+        &mut self,
+        rtnl: &mut Rtnl,
+        config: &Config,
+        interfaces: &Interfaces,
+    ) -> Vec<(String, KernelError)> {
+        let mut refused = Vec::new();
+        for state in &interfaces.all {
+            let Some(interface) = config.interfaces.iter().find(|i| i.name == state.name) else {
+                continue;
+            };
+            state.set_ipv4(first_ipv4(interface));
+            if let Some(record) = self.records.get_mut(&state.id) {
+                let wanted: Vec<(IpAddr, u8)> = interface
+                    .addresses
+                    .iter()
+                    .map(|a| (a.address, a.prefix_length))
+                    .collect();
+                if let Err(error) = record.addresses.apply(rtnl, record.ifindex, &wanted) {
+                    refused.push((interface.name.clone(), error));
+                }
+            }
+        }
+        refused
+    }
+}
+
+/// The address that ICMP errors come from; 0 without one.
+fn first_ipv4(interface: &Interface) -> u32 {
+    interface
+        .addresses
+        .iter()
+        .find_map(|a| match a.address {
+            IpAddr::V4(v4) => Some(v4.to_bits()),
+            IpAddr::V6(_) => None,
+        })
+        .unwrap_or(0)
+}
