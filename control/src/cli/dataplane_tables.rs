@@ -85,7 +85,7 @@ pub fn workers(rows: &[Worker]) -> Vec<Table> {
     for w in rows {
         load.row(vec![
             w.id.to_string(),
-            w.core.to_string(),
+            or_dash(&w.core),
             if w.stalled { "STALLED" } else { "running" }.to_owned(),
             w.heartbeat_age_ms.to_string(),
             format!("{:.1}", w.busy_percent),
@@ -122,14 +122,12 @@ fn hop(hop: &NextHop) -> String {
 
 /// Routes.
 pub fn routes(rows: &[Route]) -> Table {
-    let mut table = Table::new(&["PREFIX", "ACTION", "PROTOCOL", ">METRIC", "NEXT HOPS"]);
+    let mut table = Table::new(&["PREFIX", "ACTION", "NEXT HOPS"]);
     for route in rows {
         let hops: Vec<String> = route.next_hops.iter().map(hop).collect();
         table.row(vec![
             route.prefix.to_string(),
             route.action.as_str().to_owned(),
-            route.protocol.clone(),
-            route.metric.to_string(),
             hops.join(", "),
         ]);
     }
@@ -138,14 +136,13 @@ pub fn routes(rows: &[Route]) -> Table {
 
 /// Neighbours.
 pub fn neighbours(rows: &[Neighbour]) -> Table {
-    let mut table = Table::new(&["ADDRESS", "INTERFACE", "STATE", "MAC", ">QUEUED packets"]);
+    let mut table = Table::new(&["ADDRESS", "INTERFACE", "STATE", "MAC"]);
     for n in rows {
         table.row(vec![
             n.address.to_string(),
             n.interface.clone(),
             n.state.as_str().to_owned(),
             or_dash(&n.mac),
-            n.queued_packets.to_string(),
         ]);
     }
     table

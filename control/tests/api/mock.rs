@@ -194,10 +194,10 @@ impl Backend for Mock {
 
     async fn routes(&self, query: &RouteQuery) -> Result<RouteRows, BackendError> {
         let mut all = vec![
-            route("0.0.0.0/0", "bgp"),
-            route("192.0.2.0/24", "kernel"),
-            route("198.51.100.0/24", "static"),
-            route("2001:db8::/32", "bgp"),
+            route("0.0.0.0/0"),
+            route("192.0.2.0/24"),
+            route("198.51.100.0/24"),
+            route("2001:db8::/32"),
         ];
         all.sort_by_key(|r| r.prefix);
         let total = all.len() as u64;
@@ -213,7 +213,6 @@ impl Backend for Mock {
             interface: "wan".to_owned(),
             mac: Some(Mac([2, 0, 0, 0, 0, 9])),
             state: NeighbourState::Resolved,
-            queued_packets: 0,
         }])
     }
 

@@ -86,7 +86,7 @@ pub fn push(query: &mut Query, worker: u8, n: u16, address: IpAddr, public: IpAd
     }
 }
 
-pub fn route(prefix: &str, protocol: &str) -> Route {
+pub fn route(prefix: &str) -> Route {
     let hop = |gateway: &str, weight| NextHop {
         gateway: Some(ip(gateway)),
         interface: "wan".to_owned(),
@@ -96,8 +96,6 @@ pub fn route(prefix: &str, protocol: &str) -> Route {
     Route {
         prefix: prefix.parse().expect("a prefix"),
         action: RouteAction::Forward,
-        protocol: protocol.to_owned(),
-        metric: 20,
         next_hops: vec![hop("192.0.2.1", 1), hop("192.0.2.2", 3)],
     }
 }
@@ -105,7 +103,7 @@ pub fn route(prefix: &str, protocol: &str) -> Route {
 pub fn worker(id: u8) -> Worker {
     Worker {
         id,
-        core: u16::from(id) + 2,
+        core: Some(u16::from(id) + 2),
         heartbeat_age_ms: 12,
         stalled: false,
         busy_percent: 37.5,

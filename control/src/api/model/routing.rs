@@ -63,10 +63,6 @@ pub struct Route {
     pub prefix: IpNet,
     /// What it does.
     pub action: RouteAction,
-    /// Who put it into the kernel, by the kernel's name for it (`kernel`, `static`, `bgp`, ...).
-    pub protocol: String,
-    /// The kernel's metric.
-    pub metric: u32,
     /// Next hops; empty unless it forwards.
     pub next_hops: Vec<NextHop>,
 }
@@ -150,8 +146,6 @@ pub struct Neighbour {
     pub mac: Option<Mac>,
     /// State.
     pub state: NeighbourState,
-    /// Packets that wait for it.
-    pub queued_packets: u32,
 }
 
 #[cfg(test)]

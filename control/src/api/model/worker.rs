@@ -11,8 +11,9 @@ use super::Use;
 pub struct Worker {
     /// Its number, from 0.
     pub id: u8,
-    /// The CPU core it runs on.
-    pub core: u16,
+    /// The CPU it is pinned to; none when the kernel schedules it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub core: Option<u16>,
     /// Milliseconds since it last said it was alive.
     pub heartbeat_age_ms: u64,
     /// The heartbeat is older than the configured bound.
