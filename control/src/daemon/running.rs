@@ -211,3 +211,138 @@ fn wait(lags: impl Fn() -> Option<String>) -> Option<String> {
         std::thread::sleep(PICK_UP_LOOK);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const GOOD: &str = r#"
+[interfaces.in0]
+device = "net_ring0"
+[interfaces.out0]
+device = "net_ring1"
+[pools.p]
+prefixes = ["203.0.113.0/28"]
+[nat-rules.r]
+[[nat-rules.r.terms]]
+name = "t"
+then = { translation-type = "napt-44", pool = "p" }
+[service-sets.s]
+inside-interfaces = ["in0"]
+outside-interfaces = ["out0"]
+nat-rules = ["r"]
+"#;
+
+    /// Stands for the dataplane: runs what it is given, when it may.
+    #[derive(Default)]
+    struct Fake {
+        runs: AtomicU32,
+        stands_still: bool,
+        addresses_set: AtomicU32,
+    }
+
+    impl Target for Fake {
+        fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
+            if self.stands_still {
+                return Err("worker 1".into());
+            }
+            self.runs.store(program.generation, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn lags(&self, generation: u32) -> Option<String> {
+            (self.runs.load(Ordering::Relaxed) != generation).then(|| "worker 0".into())
+        }
+
+        fn set_addresses(&self, _: &Config) -> Vec<String> {
+            self.addresses_set.fetch_add(1, Ordering::Relaxed);
+            Vec::new()
+        }
+    }
+
+    struct File(PathBuf);
+
+    impl File {
+        fn new(name: &str) -> Self {
+            let file = Self(std::env::temp_dir().join(format!("tandem-{name}-{}.toml", std::process::id())));
+            file.write(GOOD);
+            file
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(&self.0, text).expect("the file is written");
+        }
+
+        fn running(&self) -> Running {
+            let config = config::load(&self.0).expect("a right configuration");
+            let mut registry = NameRegistry::new();
+            let program = config::compile(&config, &mut registry, None).expect("a program");
+            Running::new(self.0.clone(), config, Arc::new(program), registry)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _gone = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_good_file_takes_effect_and_keeps_ids() {
+        let file = File::new("good");
+        let (running, target) = (file.running(), Fake::default());
+        let pool = running.in_force().program.pools[0].id;
+        file.write(&GOOD.replace("203.0.113.0/28", "203.0.113.64/27"));
+        let report = running.reload(&target).expect("tried");
+        assert!(report.applied && report.faults.is_empty());
+        assert_eq!(
+            (report.generation, target.runs.load(Ordering::Relaxed)),
+            (2, 2)
+        );
+        assert_eq!(target.addresses_set.load(Ordering::Relaxed), 1);
+        let in_force = running.in_force();
+        assert_eq!((in_force.program.pools[0].id, in_force.applied), (pool, 1));
+        assert_eq!(in_force.last_reload.as_ref(), Some(&report));
+    }
+
+    #[test]
+    fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
+        let file = File::new("bad");
+        let (running, target) = (file.running(), Fake::default());
+        for (text, named) in [
+            (GOOD.replace("prefixes", "prefixess"), "pools.p.prefixess"),
+            (GOOD.to_owned() + "[[[", ""),
+            (GOOD.replace("net_ring1", "net_ring2"), "interfaces.out0.device"),
+        ] {
+            file.write(&text);
+            let report = running.reload(&target).expect("tried");
+            assert!(!report.applied && report.generation == 1);
+            assert!(report.faults.iter().any(|f| f.path == named), "{:?}", report.faults);
+        }
+        assert_eq!(
+            (target.runs.load(Ordering::Relaxed), running.in_force().refused),
+            (0, 3)
+        );
+        file.write(GOOD);
+        assert!(
+            running.reload(&target).expect("tried").applied,
+            "and the next good one is taken"
+        );
+    }
+
+    #[test]
+    fn a_worker_that_stands_still_is_named_and_nothing_changes() {
+        let file = File::new("still");
+        let running = file.running();
+        let target = Fake {
+            stands_still: true,
+            ..Fake::default()
+        };
+        assert_eq!(
+            running.reload(&target),
+            Err(ReloadError::Standstill("worker 1".into()))
+        );
+        assert_eq!(running.in_force().program.generation, 1);
+    }
+}

@@ -194,3 +194,136 @@ pub(super) fn build(
 pub(super) fn id_of(program: &Program, name: &str) -> Option<InterfaceId> {
     program.interfaces.iter().find(|i| i.name == name).map(|i| i.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const TWO_PORTS: &str = r#"
+[dpdk]
+memory-mb = 512
+file-prefix = "t1"
+extra-eal-args = ["--log-level=lib.eal:7"]
+[workers]
+cores = [3, 5]
+[interfaces.in0]
+device = "net_af_xdp0,iface=eth1"
+[interfaces.in7]
+parent = "in0"
+vlan = 7
+mtu = 1400
+[interfaces.out0]
+device = "3b:00.0"
+mac = "02:00:00:00:00:01"
+"#;
+
+    fn of(text: &str) -> (Config, Arc<Program>) {
+        let config = config::parse(text, "test").expect("a right configuration");
+        let program = config::compile(&config, &mut config::NameRegistry::new(), None).expect("a program");
+        (config, Arc::new(program))
+    }
+
+    fn reserve(free: u64) -> Vec<Reserve> {
+        vec![Reserve {
+            size_kib: 2048,
+            total: 1024,
+            free,
+        }]
+    }
+
+    #[test]
+    fn hugepages_are_taken_when_they_suffice() {
+        let (mut config, _) = of(TWO_PORTS);
+        assert_eq!(
+            memory(&config, &reserve(256)),
+            Ok(Memory::Huge(512 << 20)),
+            "just enough"
+        );
+        assert_eq!(memory(&config, &reserve(255)), Ok(Memory::Plain(512)));
+        config.dpdk.hugepages = Hugepages::Never;
+        assert_eq!(memory(&config, &reserve(1000)), Ok(Memory::Plain(512)));
+        config.dpdk.hugepages = Hugepages::Required;
+        assert_eq!(memory(&config, &reserve(1)), Ok(Memory::Huge(2 << 20)));
+        assert_eq!(memory(&config, &[]), Err(SpecError::NoHugepages));
+    }
+
+    #[test]
+    fn routes_get_a_share_of_the_memory() {
+        assert_eq!(max_routes(Memory::Plain(64)), MIN_ROUTES);
+        let lab = max_routes(Memory::Plain(512));
+        assert!((300_000..400_000).contains(&lab), "{lab}");
+        assert_eq!(max_routes(Memory::Plain(2048)), MAX_ROUTES);
+        assert_eq!(max_routes(Memory::Huge(64 << 30)), MAX_ROUTES);
+    }
+
+    #[test]
+    fn eal_gets_what_leaves_no_file_behind() {
+        let (config, _) = of(TWO_PORTS);
+        let plain = eal_args(&config, Memory::Plain(512), &[0, 1]);
+        assert_eq!(
+            plain,
+            [
+                "--lcores=0@(0,1)",
+                "--no-huge",
+                "--no-shconf",
+                "--iova-mode=va",
+                "-m",
+                "512",
+                "--no-telemetry",
+                "--file-prefix=t1",
+                "--allow=0000:3b:00.0",
+                "--log-level=lib.eal:7"
+            ]
+        );
+        let huge = eal_args(&config, Memory::Huge(1 << 30), &[0]);
+        assert!(huge.contains(&"--in-memory".to_owned()) && !huge.contains(&"--no-huge".to_owned()));
+        let (without_pci, _) = of("[interfaces.a]\ndevice = \"net_ring0\"\n");
+        assert!(eal_args(&without_pci, Memory::Plain(64), &[0]).contains(&"--no-pci".to_owned()));
+    }
+
+    #[test]
+    fn ports_and_vlans_become_interfaces() {
+        let (config, program) = of(TWO_PORTS);
+        let netdev = [0x52, 0x54, 0, 1, 2, 3];
+        let mac = |name: &str| (name == "eth1").then_some(netdev);
+        let spec = build(&config, &program, Memory::Plain(512), &[0], mac).expect("a specification");
+        assert_eq!(spec.workers, [Some(3), Some(5)]);
+        let [xdp, pci] = &spec.ports[..] else {
+            panic!("two ports: {:?}", spec.ports)
+        };
+        assert_eq!(
+            (xdp.mtu, xdp.mac, xdp.promiscuous),
+            (1504, None, true),
+            "a tag more, and not the netdev's address"
+        );
+        assert_eq!((pci.mtu, pci.mac), (1500, Some([2, 0, 0, 0, 0, 1])));
+        let seen: Vec<_> = spec
+            .interfaces
+            .iter()
+            .map(|i| (i.name.as_str(), i.port, i.vlan, i.mtu, i.mac))
+            .collect();
+        let own = Some(beside(netdev));
+        assert_eq!(
+            seen,
+            [
+                ("in0", 0, None, 1500, own),
+                ("in7", 0, Some(7), 1400, own),
+                ("out0", 1, None, 1500, None)
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_beside_another_is_local_unicast_and_another() {
+        for mac in [[0, 1, 2, 3, 4, 5], [0x52, 0x54, 0, 0, 0, 1], [0xfe, 0, 0, 0, 0, 1]] {
+            let own = beside(mac);
+            assert_ne!(own, mac);
+            assert_eq!((own[0] & 1, own[0] & 2), (0, 2), "{own:02x?}");
+        }
+        assert_ne!(
+            beside([0x52, 0x54, 0, 0, 0, 1]),
+            beside([0x52, 0x54, 0, 0, 0, 2])
+        );
+    }
+}

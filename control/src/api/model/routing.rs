@@ -163,8 +163,6 @@ mod tests {
         let route = Route {
             prefix: "192.0.2.0/24".parse().expect("a prefix"),
             action: RouteAction::Forward,
-            protocol: "bgp".to_owned(),
-            metric: 20,
             next_hops: vec![hop],
         };
         let any = RouteQuery {
