@@ -103,6 +103,19 @@ counters! {
     port_release_mismatch = "port-release-mismatch",
 }
 
+/// An engine's tables, read-only.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'a> {
+    /// Sessions.
+    pub sessions: &'a SessionTable,
+    /// Endpoint-independent mappings.
+    pub mappings: &'a MappingTable,
+    /// Subscribers.
+    pub subscribers: &'a SubscriberTable,
+    /// Ports, extents, blocks.
+    pub ports: &'a PortAllocator,
+}
+
 /// A service set, laid out for the packet way.
 #[derive(Clone, Debug)]
 struct SetPlan {
@@ -234,7 +247,7 @@ impl Engine {
     }
 
     fn process_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc]) {
-        for desc in descs.iter_mut().filter(|d| d.verdict == Verdict::Pending) {
+        for desc in descs.iter_mut().filter(|d| d.place.is_none()) {
             self.look_ahead(desc);
         }
         for desc in descs.iter_mut() {
@@ -274,9 +287,13 @@ impl Engine {
         }
     }
 
-    /// Computes where a packet's session would be, and asks for that line.
+    /// Computes where a packet's session would be, and asks for that line. [`Engine::process`] does it for descriptions that
+    /// come without; a caller that does it as soon as it has parsed a packet gives the memory more time.
     #[inline(always)]
-    fn look_ahead(&self, desc: &mut Desc) {
+    pub fn look_ahead(&self, desc: &mut Desc) {
+        if desc.verdict != Verdict::Pending {
+            return;
+        }
         let realm = match desc.side {
             Side::Neither => {
                 desc.verdict = Verdict::Route;
@@ -337,6 +354,17 @@ impl Engine {
             (self.subscribers.live(), self.subscribers.capacity()),
             (blocks.live(), blocks.capacity()),
         ]
+    }
+
+    /// The tables, to look at: what the books are checked against.
+    #[must_use]
+    pub fn tables(&self) -> Tables<'_> {
+        Tables {
+            sessions: &self.sessions,
+            mappings: &self.mappings,
+            subscribers: &self.subscribers,
+            ports: &self.ports,
+        }
     }
 
     /// Use of every pool on this worker.

@@ -1072,6 +1072,21 @@ impl PortAllocator {
         self.events_lost
     }
 
+    /// An extent that this worker owns.
+    #[must_use]
+    pub fn extent(&self, address_index: u32, extent: usize) -> Option<&Extent> {
+        let slot = *self.addresses.get(address_index as usize)?.extents.get(extent)?;
+        self.extents.get(slot.checked_sub(1)? as usize)
+    }
+
+    /// Ports in use (all classes) and subscribers paired, by address.
+    #[must_use]
+    pub fn address_use(&self, address_index: u32) -> (u32, u32) {
+        self.addresses
+            .get(address_index as usize)
+            .map_or((0, 0), |state| (state.used, state.subscribers))
+    }
+
     /// Whether a port is in use here.
     #[must_use]
     pub fn is_used(&self, address_index: u32, class: PortClass, port: u16) -> bool {

@@ -17,4 +17,4 @@ mod extent;
 
 pub use allocator::{Outcome, PortAllocator, Request, Taken};
 pub use block::{Block, BlockEvent, BlockEventKind};
-pub use extent::PortClass;
+pub use extent::{Extent, PortClass};

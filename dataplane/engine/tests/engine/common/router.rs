@@ -10,7 +10,6 @@ use super::plan::{INSIDE, OUTSIDE};
 #[derive(Clone, Debug)]
 pub struct Net {
     routes: Vec<(u32, u8, RouteKind)>,
-    generation: u32,
 }
 
 const fn via(interface: u16, mtu: u16) -> RouteKind {
@@ -38,22 +37,13 @@ impl Net {
                 RouteKind::Drop(DropReason::RouteUnreachable),
             ),
         ];
-        Self {
-            routes,
-            generation: 1,
-        }
-    }
-
-    /// Adds a route; next hops known so far are forgotten.
-    pub fn add(&mut self, prefix: u32, length: u8, kind: RouteKind) {
-        self.routes.push((prefix, length, kind));
-        self.generation += 1;
+        Self { routes }
     }
 }
 
 impl Router for Net {
     fn generation(&self) -> u32 {
-        self.generation
+        1
     }
 
     fn route(&self, destination: u32, _hash: u32) -> Route {

@@ -11,6 +11,7 @@ use tandem_engine::program::{InterfaceId, Program};
 use tandem_engine::steer::steer;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
+use tandem_wire::ParseError;
 use tandem_wire::l4::parse_ipv4_verified;
 
 use super::packets::{End, checksums_are_right, ends};
@@ -174,26 +175,31 @@ impl World {
             .collect()
     }
 
-    /// A hairpinned packet's second description.
+    /// A hairpinned packet's second description. One from a mapping to itself has none: its ends are the same, and the
+    /// parser refuses it (LAND), as the worker's does.
     fn settle(&self, packet: &[u8], desc: &Desc) -> Option<Desc> {
-        (desc.verdict == Verdict::Hairpin).then(|| {
-            assert!(!desc.hairpinned, "round and round");
-            let meta = parse_ipv4_verified(packet).expect("the engine leaves packets well-formed");
-            Desc::hairpin(meta, desc.sport, desc.dport)
-        })
+        if desc.verdict != Verdict::Hairpin {
+            return None;
+        }
+        assert!(!desc.hairpinned, "round and round");
+        match parse_ipv4_verified(packet) {
+            Ok(meta) => Some(Desc::hairpin(meta, desc.sport, desc.dport)),
+            Err(ParseError::Land) => None,
+            Err(error) => panic!("the engine leaves packets well-formed: {error:?}"),
+        }
     }
 
     fn got(&mut self, packet: Vec<u8>, desc: &Desc) -> Got {
         let mut interface = None;
         match desc.verdict {
-            Verdict::Pending | Verdict::Hairpin => panic!("not a last verdict: {:?}", desc.verdict),
+            Verdict::Pending => panic!("no verdict"),
             Verdict::Forward => {
                 if let RouteKind::Forward { interface: i, .. } = self.router.next_hop(desc.next_hop) {
                     interface = Some(i);
                 }
             }
             Verdict::Drop(reason, _) => self.drops.count(reason),
-            Verdict::Route | Verdict::Kernel | Verdict::HoldSyn => {}
+            Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::Hairpin => {}
         }
         Got {
             verdict: desc.verdict,

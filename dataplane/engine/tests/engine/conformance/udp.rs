@@ -239,6 +239,7 @@ fn u9_hairpinning_to_oneself_and_from_a_new_mapping() {
     // From another of its own ports; a socket that sends to itself makes a packet whose ends are the same (LAND).
     let own = world.inside(udp((IN1, 5001), x1));
     assert_eq!((own.ends().0.0, own.ends().1), (x1.0, (IN1, 5000)));
+    assert_eq!(world.inside(udp((IN1, 5000), x1)).verdict, Verdict::Hairpin);
     let got = world.inside(udp((IN2, 7000), x1));
     assert_eq!(got.ends().1, (IN1, 5000));
     assert_eq!(

@@ -1,0 +1,95 @@
+//! The simulator: random operations on one or several workers, their books checked after each.
+//!
+//! A seed decides everything. `SIMULATOR_SEED=n` runs that one alone and tells each step; `SIMULATOR_SEEDS=n` runs that many
+//! (by default enough for a few seconds). A failure prints its seed.
+
+mod books;
+mod operations;
+mod plans;
+
+use tandem_engine::hash::Rng;
+
+use crate::common::world::World;
+use books::Books;
+use operations::Operations;
+
+/// Operations of one run.
+const STEPS: u32 = 80;
+
+fn run(seed: u64, loud: bool) {
+    let mut rng = Rng::new(seed);
+    let workers = [1, 2, 4][rng.below(3) as usize];
+    let mut world = World::new(workers, |plan| plans::first(plan, &mut rng));
+    world.plan.seed = seed;
+    let mut books = Books::new(&world);
+    let mut operations = Operations::default();
+    for step in 0..STEPS {
+        let done = operations.step(&mut world, &mut books, &mut rng);
+        if loud {
+            eprintln!("step {step} at {:?}: {done}", world.now);
+        }
+        books.check(&mut world);
+    }
+    finish(&mut world, &mut books);
+}
+
+/// Everything ends: tables empty, and when the pools are gone, every extent free.
+fn finish(world: &mut World, books: &mut Books) {
+    world.pass_seconds(1000);
+    world.pass_seconds(1000);
+    books.settled(tandem_engine::ticks::Ticks::from_seconds(1000));
+    books.check(world);
+    for (at, engine) in world.engines.iter().enumerate() {
+        let live: Vec<u32> = engine.table_use().iter().map(|(live, _)| *live).collect();
+        assert_eq!(
+            live, [0; 4],
+            "sessions, mappings, subscribers, blocks of worker {at}"
+        );
+    }
+    world.reload(|plan| plan.program.pools.clear());
+    books.reloaded(world);
+    world.pass_seconds(1000);
+    let space = std::sync::Arc::clone(&world.program.public_space);
+    let rounds = space.index_end() / 64 + 2;
+    for _ in 0..rounds {
+        world.pass_seconds(1);
+    }
+    for index in 0..space.index_end() {
+        for extent in 0..16 {
+            assert_eq!(
+                space.owner(index, extent),
+                0xff,
+                "extent {extent} of address {index} is nobody's"
+            );
+        }
+    }
+    for pool in world.engines.iter().flat_map(|e| e.pool_use()) {
+        let left = (
+            pool.tcp_ports,
+            pool.udp_ports,
+            pool.icmp_ids,
+            pool.extents,
+            pool.blocks,
+            pool.subscribers,
+        );
+        assert_eq!(left, (0, 0, 0, 0, 0, 0), "use of pool {}", pool.pool);
+    }
+}
+
+#[test]
+fn random_operations_keep_the_books() {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|v: String| v.parse::<u64>().ok())
+    };
+    if let Some(seed) = number("SIMULATOR_SEED") {
+        return run(seed, true);
+    }
+    for seed in 0..number("SIMULATOR_SEEDS").unwrap_or(60) {
+        if let Err(panic) = std::panic::catch_unwind(|| run(seed, false)) {
+            eprintln!("seed {seed} fails; SIMULATOR_SEED={seed} repeats it");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
