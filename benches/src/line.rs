@@ -22,11 +22,13 @@ pub fn cycles_per_line(bytes: u64, rng: &mut Rng) -> anyhow::Result<f64> {
     for _ in 0..3 {
         let start = tsc_cycles();
         let mut sum = 0u64;
-        for (i, at) in order.iter().enumerate() {
-            if let Some(ahead) = order.get(i + IN_FLIGHT) {
-                prefetch_index(&table, *ahead as usize);
+        for group in order.chunks(IN_FLIGHT) {
+            for at in group {
+                prefetch_index(&table, *at as usize);
             }
-            sum = sum.wrapping_add(table[*at as usize][0]);
+            for at in group {
+                sum = sum.wrapping_add(table[*at as usize][0]);
+            }
         }
         let cycles = tsc_cycles() - start;
         std::hint::black_box(sum);

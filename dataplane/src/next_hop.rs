@@ -217,6 +217,22 @@ impl NextHops {
         }
     }
 
+    /// Where packets with this number go now, whatever their destination; `Unresolved` when that depends on it.
+    #[must_use]
+    pub fn exit_of(&self, number: u16) -> Exit {
+        let head = self.head(number);
+        let interface = (head >> 8) as u16;
+        match head & 0xff {
+            KIND_VIA => self.exit_via(number, interface),
+            KIND_ON_LINK => Exit::Unresolved {
+                interface,
+                gateway: None,
+            },
+            KIND_KERNEL => Exit::Kernel,
+            _ => Exit::Drop(drop_reason(head)),
+        }
+    }
+
     #[inline(always)]
     fn exit_via(&self, number: u16, interface: InterfaceId) -> Exit {
         let Some(entry) = self.entries.get(usize::from(number)) else {

@@ -9,7 +9,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::hash::HashKeys;
-use crate::index::{Index, Place};
+use crate::index::{Fill, Index, Place};
 use crate::mem::OutOfMemory;
 use crate::packet::Desc;
 use crate::ticks::Ticks;
@@ -48,7 +48,7 @@ impl<P> HeldSyns<P> {
             ring: (0..capacity).map(|_| None).collect(),
             head: 0,
             len: 0,
-            index: Index::new(capacity as usize, capacity, "held SYN index")?,
+            index: Index::new(capacity as usize, capacity, Fill::Dense, "held SYN index")?,
             keys,
             clock: Ticks::ZERO,
         })

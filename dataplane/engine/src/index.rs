@@ -12,18 +12,39 @@
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
-use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch};
+use crate::mem::{HugeSlice, OutOfMemory, Pages, match_entries, prefetch};
 
 const ENTRIES: usize = 15;
-/// How far from its home bucket an entry may be put. At 75 % use a run of n full buckets has a chance of about e^(-n/2) per
-/// bucket: runs of 16 happen in every large table, runs of 64 in none.
+/// How far from its home bucket an entry may be put. At 12 of 15 entries a run of n full buckets has a chance of about e^(-n/3)
+/// per bucket: runs of 16 happen in every large table, runs of 64 in none.
 const MAX_DISPLACEMENT: usize = 64;
 
 #[derive(Clone, Copy, Debug, FromZeros, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 struct Bucket {
-    entries: [u32; ENTRIES],
-    meta: u32,
+    /// Fifteen entries; the sixteenth word is the meta word.
+    words: [u32; ENTRIES + 1],
+}
+
+impl Bucket {
+    fn entries_mut(&mut self) -> impl Iterator<Item = &mut u32> {
+        self.words.iter_mut().take(ENTRIES)
+    }
+
+    #[inline(always)]
+    const fn meta(&self) -> u32 {
+        self.words[ENTRIES]
+    }
+
+    /// How many buckets after this one may hold entries that belong here.
+    #[inline(always)]
+    const fn reach(&self) -> usize {
+        if self.meta() & 0xffff == 0 {
+            0
+        } else {
+            (self.meta() >> 16 & 0xff) as usize
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
@@ -39,7 +60,17 @@ pub struct Index {
     /// Home buckets; the slice has `MAX_DISPLACEMENT` more for the last ones to spill into.
     homes: u32,
     number_bits: u32,
+    tag_mask: u32,
     len: u32,
+}
+
+/// How full an index is when all its records are entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// 10 of 15 entries: few spill, for look-ups on the packet way.
+    Sparse,
+    /// 12 of 15 entries: less memory.
+    Dense,
 }
 
 /// Where a key lives: its home bucket and its tag.
@@ -49,23 +80,24 @@ pub struct Place {
     tag: u32,
 }
 
-/// Candidates of a look-up in one bucket, as a bit per entry.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidates(u32);
-
 impl Index {
     /// An index for `records` records of numbers below `numbers`, each entered up to `records / numbers` times.
     ///
     /// # Errors
     /// [`OutOfMemory`] when the kernel refuses the memory.
-    pub fn new(records: usize, numbers: u32, what: &'static str) -> Result<Self, OutOfMemory> {
-        // 11.25 of 15 entries used when full: 75 %.
-        let homes = (records * 4).div_ceil(ENTRIES * 3).max(1);
+    pub fn new(records: usize, numbers: u32, fill: Fill, what: &'static str) -> Result<Self, OutOfMemory> {
+        let per_bucket = match fill {
+            Fill::Sparse => 10,
+            Fill::Dense => 12,
+        };
+        let homes = records.div_ceil(per_bucket).max(1);
+        // Numbers are stored plus one, because an entry of 0 is empty.
+        let number_bits = 32 - numbers.leading_zeros();
         Ok(Self {
             buckets: HugeSlice::new(homes + MAX_DISPLACEMENT, what, Pages::Preallocated)?,
             homes: homes as u32,
-            // Entry 0 is "empty", so numbers are stored plus one.
-            number_bits: 32 - numbers.leading_zeros(),
+            number_bits,
+            tag_mask: !(1u32 << number_bits).wrapping_sub(1),
             len: 0,
         })
     }
@@ -89,49 +121,49 @@ impl Index {
         }
     }
 
+    /// Entries of a bucket with this tag, a bit each.
     #[inline(always)]
-    fn matches(&self, bucket: &Bucket, tag: u32) -> Candidates {
-        let low = (1u32 << self.number_bits).wrapping_sub(1);
-        let mut found = 0u32;
-        for (i, entry) in bucket.entries.iter().enumerate() {
-            // Same tag, and not empty: an empty entry has number 0.
-            let hit = (entry & !low == tag) & (entry & low != 0);
-            found |= u32::from(hit) << i;
-        }
-        Candidates(found)
+    fn matches(&self, bucket: &Bucket, tag: u32) -> u32 {
+        match_entries(&bucket.words, tag, self.tag_mask) & ((1 << ENTRIES) - 1)
     }
 
-    /// The first candidate in the home bucket, without looking at spilled entries: what a pipeline prefetches.
+    /// The first record of a place by its tag: what a pipeline asks for before it compares. Nearly always the right one.
     #[inline(always)]
     #[must_use]
     pub fn first_candidate(&self, place: Place) -> Option<u32> {
         let bucket = self.buckets.get(place.bucket as usize)?;
         let found = self.matches(bucket, place.tag);
-        let entry = bucket.entries.get(found.0.trailing_zeros() as usize)?;
-        Some(self.number(*entry))
+        if found == 0 {
+            return self.spilled_candidate(place, bucket.reach());
+        }
+        Some(self.number(bucket.words[found.trailing_zeros() as usize % ENTRIES]))
+    }
+
+    #[cold]
+    fn spilled_candidate(&self, place: Place, reach: usize) -> Option<u32> {
+        let first = place.bucket as usize + 1;
+        self.buckets.get(first..first + reach)?.iter().find_map(|bucket| {
+            let found = self.matches(bucket, place.tag);
+            (found != 0).then(|| self.number(bucket.words[found.trailing_zeros() as usize % ENTRIES]))
+        })
     }
 
     #[inline(always)]
     fn number(&self, entry: u32) -> u32 {
-        (entry & (1u32 << self.number_bits).wrapping_sub(1)) - 1
+        (entry & !self.tag_mask).wrapping_sub(1)
     }
 
     /// The first record of this hash for which `is` says yes.
     #[inline]
     pub fn find(&self, place: Place, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        let home = self.buckets.get(place.bucket as usize)?;
-        let reach = if home.meta & 0xffff == 0 {
-            0
-        } else {
-            (home.meta >> 16 & 0xff) as usize
-        };
+        let reach = self.buckets.get(place.bucket as usize)?.reach();
         for bucket in self
             .buckets
             .get(place.bucket as usize..=place.bucket as usize + reach)?
         {
-            let mut found = self.matches(bucket, place.tag).0;
+            let mut found = self.matches(bucket, place.tag);
             while found != 0 {
-                let number = self.number(bucket.entries[found.trailing_zeros() as usize]);
+                let number = self.number(bucket.words[found.trailing_zeros() as usize % ENTRIES]);
                 if is(number) {
                     return Some(number);
                 }
@@ -153,10 +185,11 @@ impl Index {
             let Some(bucket) = self.buckets.get_mut(home + displacement) else {
                 break;
             };
-            if let Some(free) = bucket.entries.iter_mut().find(|e| **e == 0) {
+            let free = bucket.entries_mut().find(|e| **e == 0);
+            if let Some(free) = free {
                 *free = entry;
                 if displacement > 0 {
-                    let meta = &mut self.buckets[home].meta;
+                    let meta = &mut self.buckets[home].words[ENTRIES];
                     let farthest = (*meta >> 16 & 0xff).max(displacement as u32);
                     *meta = ((*meta & 0xffff) + 1) | (farthest << 16);
                 }
@@ -171,7 +204,7 @@ impl Index {
     pub fn remove(&mut self, place: Place, number: u32) -> bool {
         let home = place.bucket as usize;
         let entry = place.tag | (number + 1);
-        let Some(meta) = self.buckets.get(home).map(|b| b.meta) else {
+        let Some(meta) = self.buckets.get(home).map(Bucket::meta) else {
             return false;
         };
         let reach = if meta & 0xffff == 0 {
@@ -183,11 +216,12 @@ impl Index {
             let Some(bucket) = self.buckets.get_mut(home + displacement) else {
                 break;
             };
-            if let Some(slot) = bucket.entries.iter_mut().find(|e| **e == entry) {
+            let slot = bucket.entries_mut().find(|e| **e == entry);
+            if let Some(slot) = slot {
                 *slot = 0;
                 if displacement > 0 {
                     let left = (meta & 0xffff) - 1;
-                    self.buckets[home].meta = if left == 0 { 0 } else { meta - 1 };
+                    self.buckets[home].words[ENTRIES] = if left == 0 { 0 } else { meta - 1 };
                 }
                 self.len -= 1;
                 return true;
@@ -218,7 +252,7 @@ mod tests {
     #[test]
     fn fills_to_its_size_and_finds_everything() {
         let records = 100_000u32;
-        let mut index = Index::new(records as usize, records, "test").unwrap();
+        let mut index = Index::new(records as usize, records, Fill::Dense, "test").unwrap();
         let keys = HashKeys::new(7);
         for n in 0..records {
             index.insert(index.place(keys.hash(u64::from(n), 1)), n).unwrap();
@@ -234,17 +268,12 @@ mod tests {
             assert!(index.remove(index.place(keys.hash(u64::from(n), 1)), n));
         }
         assert!(index.is_empty());
-        assert!(
-            index
-                .buckets
-                .iter()
-                .all(|b| b.entries == [0; ENTRIES] && b.meta == 0)
-        );
+        assert!(index.buckets.iter().all(|b| b.words == [0; ENTRIES + 1]));
     }
 
     #[test]
     fn a_bucket_that_spills_over_refuses_at_the_end_and_recovers() {
-        let mut index = Index::new(20, 4096, "test").unwrap();
+        let mut index = Index::new(20, 4096, Fill::Dense, "test").unwrap();
         let place = Place { bucket: 0, tag: 0 };
         let mut entered = Vec::new();
         let mut n = 0;
@@ -267,7 +296,7 @@ mod tests {
     fn random_operations_agree_with_a_map() {
         let mut rng = Rng::new(3);
         let keys = HashKeys::new(5);
-        let mut index = Index::new(2000, 5000, "test").unwrap();
+        let mut index = Index::new(2000, 5000, Fill::Sparse, "test").unwrap();
         let mut model: HashMap<u32, u64> = HashMap::new();
         for _ in 0..200_000 {
             let n = rng.below(5000);

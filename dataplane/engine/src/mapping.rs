@@ -6,7 +6,7 @@
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
 use crate::hash::HashKeys;
-use crate::index::{Index, IndexFull, Place};
+use crate::index::{Fill, Index, IndexFull, Place};
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::program::FilteringType;
 use crate::slab::Slab;
@@ -72,7 +72,7 @@ impl MappingTable {
         Ok(Self {
             records: HugeSlice::new(capacity as usize, "mappings", Pages::Preallocated)?,
             slab: Slab::new(capacity),
-            index: Index::new(capacity as usize * 2, capacity, "mapping index")?,
+            index: Index::new(capacity as usize * 2, capacity, Fill::Dense, "mapping index")?,
             keys,
         })
     }

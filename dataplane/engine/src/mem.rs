@@ -187,6 +187,34 @@ pub fn prefetch_index<T>(slice: &[T], index: usize) {
     }
 }
 
+/// Bit i of the result: entry i has the tag `tag` under `tag_mask` and is not empty (some bit outside `tag_mask` is set).
+/// Entries and tag are compared sixteen at once where the target has AVX2.
+#[inline(always)]
+#[must_use]
+pub fn match_entries(entries: &[u32; 16], tag: u32, tag_mask: u32) -> u32 {
+    #[cfg(target_feature = "avx2")]
+    // SAFETY: both loads read 32 bytes inside the 64 bytes of `entries`, unaligned loads need no alignment, and the target
+    // has AVX2 by the condition above.
+    unsafe {
+        use std::arch::x86_64::{
+            _mm256_and_si256, _mm256_andnot_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32,
+            _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi32, _mm256_setzero_si256,
+        };
+        let (want, mask) = (_mm256_set1_epi32(tag as i32), _mm256_set1_epi32(tag_mask as i32));
+        let half = |at: *const u32| {
+            let e = _mm256_loadu_si256(at.cast());
+            let same = _mm256_cmpeq_epi32(_mm256_and_si256(e, mask), want);
+            let empty = _mm256_cmpeq_epi32(_mm256_andnot_si256(mask, e), _mm256_setzero_si256());
+            _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(empty, same))) as u32
+        };
+        half(entries.as_ptr()) | half(entries.as_ptr().add(8)) << 8
+    }
+    #[cfg(not(target_feature = "avx2"))]
+    entries.iter().enumerate().fold(0, |found, (i, e)| {
+        found | u32::from((e & tag_mask == tag) & (e & !tag_mask != 0)) << i
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +234,16 @@ mod tests {
     #[test]
     fn too_much_memory_is_an_error() {
         assert!(HugeSlice::<u64>::new(1 << 50, "test", Pages::Lazy).is_err());
+    }
+
+    #[test]
+    fn entries_match_by_tag_and_never_when_empty() {
+        let mut entries = [0u32; 16];
+        (entries[0], entries[3], entries[9], entries[15]) =
+            (0x0050_0001, 0x0050_0000, 0x0050_ffff, 0x0060_0001);
+        assert_eq!(match_entries(&entries, 0x0050_0000, 0xffff_0000), 1 | 1 << 9);
+        assert_eq!(match_entries(&entries, 0, 0xffff_0000), 0);
+        assert_eq!(match_entries(&entries, 0x0060_0000, 0xffff_0000), 1 << 15);
     }
 
     #[test]

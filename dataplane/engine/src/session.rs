@@ -20,7 +20,7 @@
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
 use crate::hash::HashKeys;
-use crate::index::{Index, IndexFull, Place};
+use crate::index::{Fill, Index, IndexFull, Place};
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::slab::Slab;
 use crate::ticks::Ticks;
@@ -202,7 +202,7 @@ impl SessionTable {
                 Pages::Preallocated,
             )?),
             slab: Slab::new(capacity),
-            index: Index::new(capacity as usize * 2, capacity, "session index")?,
+            index: Index::new(capacity as usize * 2, capacity, Fill::Sparse, "session index")?,
             keys,
         })
     }

@@ -6,7 +6,7 @@
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
 use crate::hash::HashKeys;
-use crate::index::{Index, Place};
+use crate::index::{Fill, Index, Place};
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::program::SubscriberLimits;
 use crate::session::NO_RECORD;
@@ -141,7 +141,7 @@ impl SubscriberTable {
         Ok(Self {
             records: HugeSlice::new(capacity as usize, "subscribers", Pages::Preallocated)?,
             slab: Slab::new(capacity),
-            index: Index::new(capacity as usize, capacity, "subscriber index")?,
+            index: Index::new(capacity as usize, capacity, Fill::Dense, "subscriber index")?,
             keys,
         })
     }

@@ -3,6 +3,7 @@
 use rte_bindings::Mbuf;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Verdict};
+use tandem_engine::session::NO_NEXT_HOP;
 use tandem_wire::fragment::{FragmentError, Fragmenter};
 use tandem_wire::{ethernet, ipv4};
 
@@ -24,21 +25,82 @@ pub(super) fn destination(l3: &[u8]) -> u32 {
 impl Worker {
     pub(super) fn deliver_batch(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
+        let mut known = KnownExit::default();
         for (at, mbuf) in batch.drain().enumerate() {
-            let Some(desc) = self.descs.get(at).copied() else {
-                continue;
-            };
+            let Some(desc) = self.descs.get(at) else { continue };
             match desc.verdict {
                 Verdict::Forward => {
-                    let exit = self.router.table().exit(desc.next_hop, destination(mbuf.data()));
-                    self.leave(mbuf, exit, desc.interface, None);
+                    let next_hop = desc.next_hop;
+                    if known.next_hop != next_hop {
+                        known = self.known_exit(next_hop);
+                    }
+                    if mbuf.data_len() <= known.mtu {
+                        self.send_known(mbuf, &known);
+                    } else {
+                        let ingress = desc.interface;
+                        let exit = self.router.table().exit(next_hop, destination(mbuf.data()));
+                        self.leave(mbuf, exit, ingress, None);
+                    }
                 }
-                Verdict::Route => self.route(mbuf, &desc),
-                other => self.deliver_rare(mbuf, &desc, other),
+                Verdict::Route => {
+                    let desc = *desc;
+                    self.route(mbuf, &desc);
+                }
+                other => {
+                    let desc = *desc;
+                    self.deliver_rare(mbuf, &desc, other);
+                }
             }
         }
         self.descs.clear();
         self.batch = batch;
+    }
+
+    /// What a next hop means for the rest of this burst; an MTU of 0 when it takes a closer look at each packet.
+    #[inline(never)]
+    fn known_exit(&self, next_hop: u16) -> KnownExit {
+        let closer_look = KnownExit {
+            next_hop,
+            ..KnownExit::default()
+        };
+        let Exit::Neighbour { interface, mac } = self.router.table().exit_of(next_hop) else {
+            return closer_look;
+        };
+        let Some(state) = self.interfaces.get(interface) else {
+            return closer_look;
+        };
+        let keeps = self
+            .tx
+            .get(usize::from(state.port))
+            .is_some_and(|t| !matches!(t.path, TxPath::Worker(_)));
+        if !state.is_up() || state.vlan.is_some() || !keeps {
+            return closer_look;
+        }
+        KnownExit {
+            next_hop,
+            mtu: state.mtu,
+            port: state.port,
+            header: header(state, mac),
+        }
+    }
+
+    /// Sends a packet by an exit that needs no closer look.
+    #[inline(always)]
+    fn send_known(&mut self, mut mbuf: Mbuf, exit: &KnownExit) {
+        let written = mbuf
+            .prepend(ethernet::HEADER_LEN as u16)
+            .ok()
+            .and_then(|f| f.first_chunk_mut::<14>());
+        let Some(front) = written else {
+            return self.drop_packet(mbuf, DropReason::NoBuffer);
+        };
+        *front = exit.header;
+        let Some(tx) = self.tx.get_mut(usize::from(exit.port)) else {
+            return;
+        };
+        if let Err(mbuf) = tx.burst.push(mbuf) {
+            self.transmit(mbuf, exit.port);
+        }
     }
 
     #[cold]
@@ -125,6 +187,7 @@ impl Worker {
             Exit::Neighbour { interface, mac } => self.send(mbuf, interface, mac),
             Exit::Unresolved { interface, gateway } => {
                 let address = gateway.unwrap_or_else(|| destination(mbuf.data()));
+                let answerable = answerable.or_else(|| self.answerable_translated(&mbuf, ingress));
                 self.wait_for(mbuf, interface, address, answerable);
             }
             Exit::Kernel => self.punt_packet(mbuf, ingress),
@@ -337,6 +400,34 @@ impl Worker {
         self.counters.from_kernel += 1;
         self.transmit(mbuf, port);
     }
+}
+
+/// An exit looked up once for a burst.
+struct KnownExit {
+    next_hop: u16,
+    /// Packets up to this size may go by it as they are; 0: none.
+    mtu: u16,
+    port: u8,
+    header: [u8; ethernet::HEADER_LEN],
+}
+
+impl Default for KnownExit {
+    fn default() -> Self {
+        Self {
+            next_hop: NO_NEXT_HOP,
+            mtu: 0,
+            port: 0,
+            header: [0; ethernet::HEADER_LEN],
+        }
+    }
+}
+
+/// The untagged Ethernet header of IPv4 packets from an interface to a MAC.
+#[inline(always)]
+fn header(state: &InterfaceState, mac: u64) -> [u8; ethernet::HEADER_LEN] {
+    let [_, _, d0, d1, d2, d3, d4, d5] = mac.to_be_bytes();
+    let [s0, s1, s2, s3, s4, s5] = state.mac;
+    [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, 0x08, 0x00]
 }
 
 /// Writes the Ethernet header (and tag) before a packet.

@@ -9,12 +9,13 @@ use tandem_engine::packet::{Desc, Side};
 use tandem_engine::program::NONE;
 use tandem_wire::error::ParseError;
 use tandem_wire::ethernet;
-use tandem_wire::l4::{Fragment, Ipv4Meta, parse_ipv4, parse_ipv4_verified};
+use tandem_wire::l4::{Fragment, Ipv4Meta, L4, parse_ipv4, parse_ipv4_verified, parse_plain};
 
-use super::{Burst, PacketNote, Worker};
+use super::{BURST, Burst, PacketNote, Worker};
 
 impl Worker {
-    /// Sorts a received burst: IPv4 into the batch, what the kernel shall see to the mirror.
+    /// Sorts a received burst: IPv4 into the batch, what the kernel shall see to the mirror. A burst of nothing but plain,
+    /// untagged packets for us stays where it is.
     pub(super) fn receive(&mut self, port: u8, burst: &mut Burst) {
         self.batch.clear();
         self.descs.clear();
@@ -25,9 +26,57 @@ impl Worker {
         }
         self.counters.rx_bytes += bytes;
         self.counters.rx_packets += burst.len() as u64;
-        for mbuf in burst.drain() {
-            self.receive_frame(port, mbuf);
+        let Some(plain) = self.plain(port) else {
+            for mbuf in burst.drain() {
+                self.receive_frame(port, mbuf);
+            }
+            return;
+        };
+        std::mem::swap(&mut self.batch, burst);
+        let Self {
+            batch, descs, engine, ..
+        } = self;
+        let mut others = 0u64;
+        for (at, mbuf) in batch.as_mut_slice().iter_mut().enumerate() {
+            let Some(mut desc) = plain.receive(mbuf) else {
+                others |= 1 << at;
+                descs.push(Desc::new(UNPARSED, plain.interface, Side::Neither));
+                continue;
+            };
+            engine.look_ahead(&mut desc);
+            descs.push(desc);
         }
+        if others != 0 {
+            self.receive_mixed(port, others);
+        }
+    }
+
+    /// Takes a burst apart in which the packets of `others` need a closer look.
+    #[cold]
+    fn receive_mixed(&mut self, port: u8, others: u64) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut plain = [None; BURST];
+        for (at, (slot, desc)) in plain.iter_mut().zip(&self.descs).enumerate() {
+            *slot = (others >> at & 1 == 0).then_some(*desc);
+        }
+        self.descs.clear();
+        for (mbuf, desc) in batch.drain().zip(plain) {
+            match desc {
+                Some(desc) => self.enter(mbuf, desc),
+                None => self.receive_frame(port, mbuf),
+            }
+        }
+    }
+
+    /// What is the same for all plain packets of a port.
+    fn plain(&self, port: u8) -> Option<Plain> {
+        let interface = self.interfaces.find(port, 0)?;
+        Some(Plain {
+            interface,
+            mac: self.interfaces.get(interface)?.mac,
+            side: self.sides().side(interface),
+            verify: self.commit.program.verify_ipv4_checksum,
+        })
     }
 
     #[inline(always)]
@@ -168,6 +217,60 @@ impl Worker {
             *count += 1;
         }
         drop(mbuf);
+    }
+}
+
+/// Stands in a burst's descriptions for a packet that is looked at again.
+const UNPARSED: Ipv4Meta = Ipv4Meta {
+    src: 0,
+    dst: 0,
+    l4: L4::Other,
+    l4_offset: 0,
+    total_len: 0,
+    id: 0,
+    fragment_offset: 0,
+    fragment: Fragment::None,
+    more_fragments: false,
+    dont_fragment: false,
+    proto: 0,
+    ttl: 0,
+    tos: 0,
+};
+
+/// A port's untagged interface, as a burst of its packets needs it.
+struct Plain {
+    interface: u16,
+    mac: [u8; 6],
+    side: Side,
+    verify: bool,
+}
+
+impl Plain {
+    /// A whole, untagged TCP or UDP packet for us, of which the Ethernet header is then taken off; `None`, and the frame as it was,
+    /// for everything else.
+    #[inline(always)]
+    fn receive(&self, mbuf: &mut Mbuf) -> Option<Desc> {
+        let data = mbuf.data();
+        let (header, l3) = data.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+        let ours = mac(header) == self.mac && header[12] == 0x08 && header[13] == 0x00;
+        if !ours || !mbuf.is_contiguous() || mbuf.stripped_vlan_tci().is_some() {
+            return None;
+        }
+        let meta = match mbuf.rx_ip_checksum() {
+            Checksum::Good => parse_plain::<false>(l3),
+            Checksum::Bad => return None,
+            _ if self.verify => parse_plain::<true>(l3),
+            _ => parse_plain::<false>(l3),
+        }?;
+        let padding = (l3.len() as u16).wrapping_sub(meta.total_len);
+        let plain = !is_martian(meta.src) && meta.dst >> 28 < 0xe;
+        if !plain
+            || padding > 0 && mbuf.trim(padding).is_err()
+            || mbuf.adj(ethernet::HEADER_LEN as u16).is_err()
+        {
+            return None;
+        }
+        Some(Desc::new(meta, self.interface, self.side))
     }
 }
 

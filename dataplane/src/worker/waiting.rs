@@ -71,6 +71,19 @@ impl Worker {
         });
     }
 
+    /// Who may be told about a packet that was translated: a subscriber, whose packet now has one of our public sources. The
+    /// error goes back through the translation. A packet from outside is not answered: it would show an inside address.
+    #[cold]
+    pub(super) fn answerable_translated(&self, mbuf: &Mbuf, ingress: u16) -> Option<u16> {
+        let source = mbuf.data().get(12..16)?.try_into().ok().map(u32::from_be_bytes)?;
+        self.commit
+            .program
+            .public_space
+            .find(source)
+            .is_some()
+            .then_some(ingress)
+    }
+
     fn ask(&mut self, interface: u16, address: u32) {
         // A full queue loses the question; it is asked again while the packet waits.
         if self

@@ -156,6 +156,77 @@ pub fn parse_ipv4_verified(l3: &[u8]) -> Result<Ipv4Meta, ParseError> {
     parse::<true>(l3)
 }
 
+/// [`parse_ipv4`] for what nearly every packet is: a whole TCP or UDP packet without IP options. A few wide loads, no loop.
+///
+/// `None` says nothing but that [`parse_ipv4`] has to look: whatever this accepts, that accepts with the same result.
+#[inline(always)]
+#[must_use]
+pub fn parse_plain<const VERIFY: bool>(l3: &[u8]) -> Option<Ipv4Meta> {
+    const MORE_OR_OFFSET: u64 = 0x3fff;
+    let head = l3.first_chunk::<28>()?;
+    let wide = |at: usize| {
+        head[at..]
+            .first_chunk::<8>()
+            .map_or(0, |b| u64::from_be_bytes(*b))
+    };
+    let (w0, w1, w2) = (wide(0), wide(8), wide(16));
+    let total_len = (w0 >> 32) as u16;
+    let payload_len = total_len.wrapping_sub(ipv4::HEADER_LEN as u16);
+    let (src, dst) = (w1 as u32, (w2 >> 32) as u32);
+    let (sport, dport) = ((w2 >> 16) as u16, w2 as u16);
+    if w0 >> 56 != 0x45
+        || w0 & MORE_OR_OFFSET != 0
+        || total_len < 28
+        || usize::from(total_len) > l3.len()
+        || (src == dst && sport == dport)
+    {
+        return None;
+    }
+    if VERIFY {
+        let low = |w: u64| w & 0xffff_ffff;
+        let sum = (w0 >> 32) + low(w0) + (w1 >> 32) + low(w1) + (w2 >> 32);
+        let sum = low(sum) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        if (sum & 0xffff) + (sum >> 16) != 0xffff {
+            return None;
+        }
+    }
+    let proto = (w1 >> 48) as u8;
+    let l4 = match proto {
+        ipv4::UDP => {
+            let length = u16::from_be_bytes([head[24], head[25]]);
+            if length < udp::HEADER_LEN as u16 || length > payload_len {
+                return None;
+            }
+            L4::Udp { sport, dport }
+        }
+        ipv4::TCP => {
+            let [offset, flags] = *l3.get(32..)?.first_chunk::<2>()?;
+            let header = u16::from(offset >> 4) * 4;
+            if header < tcp::HEADER_LEN as u16 || header > payload_len {
+                return None;
+            }
+            L4::Tcp { sport, dport, flags }
+        }
+        _ => return None,
+    };
+    Some(Ipv4Meta {
+        src,
+        dst,
+        l4,
+        l4_offset: ipv4::HEADER_LEN as u16,
+        total_len,
+        id: (w0 >> 16) as u16,
+        fragment_offset: 0,
+        fragment: Fragment::None,
+        more_fragments: false,
+        dont_fragment: w0 & 0x4000 != 0,
+        proto,
+        ttl: (w1 >> 56) as u8,
+        tos: (w0 >> 48) as u8,
+    })
+}
+
 #[inline(always)]
 fn parse<const VERIFY: bool>(l3: &[u8]) -> Result<Ipv4Meta, ParseError> {
     let ip = Ipv4::new_checked(l3)?;

@@ -4,7 +4,7 @@
 //! single sender shut everybody else's fragments out; a bound per source address does not.
 
 use crate::hash::HashKeys;
-use crate::index::{Index, Place};
+use crate::index::{Fill, Index, Place};
 use crate::mem::OutOfMemory;
 use crate::slab::Slab;
 
@@ -58,7 +58,7 @@ impl Sources {
         Ok(Self {
             records: vec![empty; capacity as usize].into_boxed_slice(),
             free: Slab::new(capacity),
-            index: Index::new(capacity as usize, capacity, "fragment sources")?,
+            index: Index::new(capacity as usize, capacity, Fill::Dense, "fragment sources")?,
             keys,
             reassemblies_max: (reassemblies / SHARE).max(1),
             held_max: (held / SHARE).max(1),

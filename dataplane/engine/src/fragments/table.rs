@@ -8,7 +8,7 @@ use tandem_wire::fragment::Coverage;
 
 use crate::drop_reason::DropReason;
 use crate::hash::HashKeys;
-use crate::index::{Index, Place};
+use crate::index::{Fill, Index, Place};
 use crate::mem::OutOfMemory;
 use crate::slab::Slab;
 use crate::ticks::Ticks;
@@ -105,7 +105,7 @@ impl Table {
         Ok(Self {
             entries: vec![empty; capacity as usize].into_boxed_slice(),
             free: Slab::new(capacity),
-            index: Index::new(capacity as usize, capacity, "reassembly index")?,
+            index: Index::new(capacity as usize, capacity, Fill::Dense, "reassembly index")?,
             keys,
             oldest: NONE,
             newest: NONE,
