@@ -80,6 +80,21 @@ pub struct Place {
     tag: u32,
 }
 
+impl Place {
+    /// No place: nothing is ever found there.
+    pub const NOWHERE: Self = Self {
+        bucket: u32::MAX,
+        tag: 0,
+    };
+
+    /// Whether it is a place.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        self.bucket != u32::MAX
+    }
+}
+
 impl Index {
     /// An index for `records` records of numbers below `numbers`, each entered up to `records / numbers` times.
     ///

@@ -3,6 +3,7 @@
 use tandem_wire::l4::{Ipv4Meta, L4};
 
 use crate::drop_reason::DropReason;
+use crate::index::Place;
 use crate::program::{InterfaceId, NONE, ServiceSetId};
 use crate::session::{Direction, NO_NEXT_HOP, NO_RECORD, Tuple4};
 
@@ -123,8 +124,7 @@ pub struct Desc {
     pub verdict: Verdict,
     /// Already went round by hairpinning.
     pub hairpinned: bool,
-    pub(crate) tuple: Tuple4,
-    pub(crate) place: Option<crate::index::Place>,
+    pub(crate) place: Place,
     pub(crate) candidate: u32,
 }
 
@@ -143,8 +143,7 @@ impl Desc {
             side,
             verdict: Verdict::Pending,
             hairpinned: false,
-            tuple: Tuple4::default(),
-            place: None,
+            place: Place::NOWHERE,
             candidate: NO_RECORD,
         }
     }
@@ -175,6 +174,25 @@ impl Desc {
         match self.side {
             Side::Inside(_) => Direction::Out,
             Side::Outside | Side::Neither => Direction::In,
+        }
+    }
+
+    /// What its session is found by: of an ICMP query the identifier is the port of the inside (or public) end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tuple(&self) -> Tuple4 {
+        let (mut sport, mut dport) = (self.sport, self.dport);
+        if self.is_icmp_query() {
+            match self.direction() {
+                Direction::Out => dport = 0,
+                Direction::In => sport = 0,
+            }
+        }
+        Tuple4 {
+            src: self.meta.src,
+            dst: self.meta.dst,
+            sport,
+            dport,
         }
     }
 

@@ -114,8 +114,8 @@ impl Engine {
                 drafts[count] = Some(draft);
                 count += 1;
             } else if matches!(
-                (desc.side, desc.verdict, desc.place),
-                (Side::Inside(_), Verdict::Drop(..), Some(_))
+                (desc.side, desc.verdict, desc.place.is_known()),
+                (Side::Inside(_), Verdict::Drop(..), true)
             ) {
                 refused.early |= 1 << (i % 64);
             }
@@ -190,7 +190,7 @@ impl Engine {
             .take(MAX_BURST)
         {
             let bit = 1u64 << at;
-            let (Side::Inside(set), Some(place)) = (desc.side, desc.place) else {
+            let (Side::Inside(set), place) = (desc.side, desc.place) else {
                 continue;
             };
             if (refused.early | refused.claims) & bit == 0 {
@@ -198,7 +198,7 @@ impl Engine {
             }
             let found = self
                 .sessions
-                .find(place, &desc.tuple, desc.meta.proto, Direction::Out, set);
+                .find(place, &desc.tuple(), desc.meta.proto, Direction::Out, set);
             if let Some(number) = found {
                 self.translate(number, desc, packet, router);
             } else if refused.claims & bit != 0 {
@@ -228,10 +228,9 @@ impl Engine {
         } else {
             crate::program::NONE
         };
-        if let Some(place) = desc.place
-            && let Some(number) =
-                self.sessions
-                    .find(place, &desc.tuple, desc.meta.proto, desc.direction(), set)
+        if let Some(number) =
+            self.sessions
+                .find(desc.place, &desc.tuple(), desc.meta.proto, desc.direction(), set)
         {
             self.translate(number, desc, packet, router);
             return None;
@@ -518,7 +517,7 @@ impl Engine {
     pub(super) fn write(&mut self, draft: &Draft, desc: &Desc) -> Result<u32, DropReason> {
         let proto = desc.meta.proto;
         let out = if draft.flags & FLAG_INITIATED_OUTSIDE == 0 {
-            desc.tuple
+            desc.tuple()
         } else {
             self.inside_tuple(draft, desc)
         };
@@ -585,9 +584,9 @@ impl Engine {
             .get(draft.anchor)
             .map_or(Tuple4::default(), |m| Tuple4 {
                 src: m.inside,
-                dst: desc.tuple.src,
+                dst: desc.tuple().src,
                 sport: m.inside_port,
-                dport: desc.tuple.sport,
+                dport: desc.tuple().sport,
             })
     }
 

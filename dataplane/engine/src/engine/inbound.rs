@@ -61,7 +61,7 @@ impl Engine {
         let filtering = mapping.filtering_type();
         match filtering {
             FilteringType::EndpointIndependent => {}
-            FilteringType::AddressDependent if self.sessions.has_sent_to(&desc.tuple, meta.proto) => {}
+            FilteringType::AddressDependent if self.sessions.has_sent_to(&desc.tuple(), meta.proto) => {}
             FilteringType::AddressDependent | FilteringType::AddressAndPortDependent => {
                 return Err(self.unsolicited(desc, DropReason::Filtered));
             }
@@ -117,7 +117,7 @@ impl Engine {
             anchor: number,
             mapping_is_new: false,
             flags: FLAG_INITIATED_OUTSIDE | FLAG_UNANSWERED | address_entry,
-            back: desc.tuple,
+            back: desc.tuple(),
         })
     }
 
@@ -138,9 +138,9 @@ impl Engine {
     pub fn has_session_from_outside(&self, desc: &Desc) -> bool {
         let place = self
             .sessions
-            .place(&desc.tuple, desc.meta.proto, Direction::In, 0);
+            .place(&desc.tuple(), desc.meta.proto, Direction::In, 0);
         self.sessions
-            .find(place, &desc.tuple, desc.meta.proto, Direction::In, 0)
+            .find(place, &desc.tuple(), desc.meta.proto, Direction::In, 0)
             .is_some()
     }
 }

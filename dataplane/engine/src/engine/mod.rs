@@ -11,6 +11,7 @@ mod expiry;
 mod first_packet;
 mod icmp;
 mod inbound;
+mod plain;
 mod query;
 mod translate;
 
@@ -20,6 +21,7 @@ use tandem_wire::l4::L4;
 
 pub use expiry::EndReason;
 
+use self::plain::Pass;
 use crate::claims::Claims;
 use crate::hash::{HashKeys, Rng};
 use crate::mapping::MappingTable;
@@ -27,7 +29,7 @@ use crate::mem::OutOfMemory;
 use crate::packet::{Desc, Packet, Router, Side, Verdict};
 use crate::ports::{BlockEvent, PortAllocator};
 use crate::program::{NONE, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes, UnsolicitedAnswer};
-use crate::session::{Direction, NO_RECORD, SessionTable, Tuple4};
+use crate::session::{NO_RECORD, SessionTable};
 use crate::subscriber::SubscriberTable;
 use crate::tcp_state::TimerClass;
 use crate::ticks::Ticks;
@@ -247,14 +249,13 @@ impl Engine {
     }
 
     fn process_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc]) {
-        for desc in descs.iter_mut().filter(|d| d.place.is_none()) {
+        for desc in descs.iter_mut().filter(|d| !d.place.is_known()) {
             self.look_ahead(desc);
         }
         for desc in descs.iter_mut() {
-            if let Some(place) = desc.place {
-                desc.candidate = self.sessions.prefetch_candidate(place);
-            }
+            desc.candidate = self.sessions.prefetch_candidate(desc.place);
         }
+        let mut pass = Pass::new(router);
         let mut misses = [0u8; MAX_BURST];
         let mut missed = 0;
         for (i, (desc, packet)) in descs.iter_mut().zip(packets.iter_mut()).enumerate() {
@@ -267,16 +268,14 @@ impl Engine {
                 NONE
             };
             let direction = desc.direction();
-            if desc.place.is_some()
-                && self.sessions.is(
-                    desc.candidate,
-                    &desc.tuple,
-                    desc.meta.proto,
-                    direction,
-                    service_set,
-                )
+            let proto = desc.meta.proto;
+            if self
+                .sessions
+                .is(desc.candidate, &desc.tuple(), proto, direction, service_set)
             {
-                self.translate(desc.candidate, desc, packet, router);
+                if !self.translate_plain(desc, packet, router, &mut pass) {
+                    self.translate(desc.candidate, desc, packet, router);
+                }
             } else if let Some(slot) = misses.get_mut(missed) {
                 *slot = i as u8;
                 missed += 1;
@@ -305,23 +304,11 @@ impl Engine {
         if matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
             return;
         }
-        let direction = desc.direction();
-        let mut tuple = Tuple4 {
-            src: desc.meta.src,
-            dst: desc.meta.dst,
-            sport: desc.sport,
-            dport: desc.dport,
-        };
-        if desc.is_icmp_query() {
-            match direction {
-                Direction::Out => tuple.dport = 0,
-                Direction::In => tuple.sport = 0,
-            }
-        }
-        let place = self.sessions.place(&tuple, desc.meta.proto, direction, realm);
+        let place = self
+            .sessions
+            .place(&desc.tuple(), desc.meta.proto, desc.direction(), realm);
         self.sessions.prefetch_place(place);
-        desc.tuple = tuple;
-        desc.place = Some(place);
+        desc.place = place;
     }
 
     fn set_plan(&self, id: ServiceSetId) -> Option<&SetPlan> {
