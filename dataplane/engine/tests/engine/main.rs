@@ -3,6 +3,9 @@
 //!
 //! One binary, so that the harness is compiled once and nothing in it goes unused.
 
+mod allocator;
 mod common;
 mod conformance;
+mod robustness;
 mod simulator;
+mod workers;

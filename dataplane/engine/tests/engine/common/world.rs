@@ -12,7 +12,7 @@ use tandem_engine::steer::steer;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
 use tandem_wire::ParseError;
-use tandem_wire::l4::parse_ipv4_verified;
+use tandem_wire::l4::{parse_ipv4, parse_ipv4_verified};
 
 use super::packets::{End, checksums_are_right, ends};
 use super::plan::{INSIDE, OUTSIDE, Plan};
@@ -126,6 +126,11 @@ impl World {
         }
     }
 
+    /// The side of an interface in the program in force.
+    pub fn side(&self, interface: InterfaceId) -> tandem_engine::packet::Side {
+        self.sides.side(interface)
+    }
+
     /// Passes packets that arrive together on one interface through their workers, as the worker crate does.
     pub fn burst(&mut self, interface: InterfaceId, packets: Vec<Vec<u8>>) -> Vec<Got> {
         let descs = packets
@@ -182,7 +187,7 @@ impl World {
             return None;
         }
         assert!(!desc.hairpinned, "round and round");
-        match parse_ipv4_verified(packet) {
+        match parse_ipv4(packet) {
             Ok(meta) => Some(Desc::hairpin(meta, desc.sport, desc.dport)),
             Err(ParseError::Land) => None,
             Err(error) => panic!("the engine leaves packets well-formed: {error:?}"),
