@@ -71,13 +71,21 @@ impl Resolver {
         true
     }
 
+    /// A wish came true: should the neighbour be lost again, the next wish is a new one.
+    pub fn settled(&mut self, interface: InterfaceId, address: IpAddr) {
+        self.recent.remove(&(interface, address));
+    }
+
     fn forget_old(&mut self, now: Instant) {
         while let Some((since, key)) = self.order.front().copied() {
             if now.saturating_duration_since(since) < self.limits.repeat_after {
                 break;
             }
             self.order.pop_front();
-            self.recent.remove(&key);
+            // Unless it settled and was asked for again since.
+            if self.recent.get(&key) == Some(&since) {
+                self.recent.remove(&key);
+            }
         }
     }
 
@@ -109,6 +117,20 @@ mod tests {
             "another interface, another neighbour"
         );
         assert!(resolver.admit(1, address(1), start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_neighbour_that_answered_and_was_lost_is_asked_for_at_once() {
+        let (mut resolver, start) = (Resolver::new(ResolveLimits::default()), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(resolver.admit(1, address(1), at(0)));
+        resolver.settled(1, address(1));
+        assert!(resolver.admit(1, address(1), at(500)));
+        assert!(
+            !resolver.admit(1, address(1), at(1_400)),
+            "the first wish's end is not the second's"
+        );
+        assert!(resolver.admit(1, address(1), at(1_500)));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::neighbours::NudState;
 use super::resolve::{ResolveLimits, Resolver};
 use super::rtnl::Rtnl;
 use super::socket::{Drained, KernelError, NotificationSocket, RequestSocket};
-use super::types::{InterfaceId, MirrorSink, Update};
+use super::types::{InterfaceId, MirrorSink, NeighbourState, Update};
 
 /// Datagrams of notifications read before the sink gets its batch and commands their turn.
 const DATAGRAMS_PER_TURN: usize = 256;
@@ -328,6 +328,11 @@ impl<S: MirrorSink> Watcher<S> {
 
     fn deliver(&mut self) {
         for update in self.updates.drain(..) {
+            if let Update::Neighbour(neighbour) = &update
+                && matches!(neighbour.state, NeighbourState::Reachable(_))
+            {
+                self.resolver.settled(neighbour.interface, neighbour.address);
+            }
             self.sink.apply(update);
         }
         let (v4, v6) = self.mirror.routes.len();
