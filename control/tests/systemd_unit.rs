@@ -1,0 +1,52 @@
+//! The systemd unit in configs/: its keys are systemd's, and its command line is one tandemd takes.
+
+use std::path::Path;
+use std::process::Command;
+
+const UNIT: &str = include_str!("../../configs/systemd/tandemd.service");
+
+fn value(key: &str) -> Option<&'static str> {
+    UNIT.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+#[test]
+fn the_unit_starts_reloads_and_stops_what_the_daemon_is() {
+    let start = value("ExecStart").expect("a command");
+    let mut words = start.split_whitespace();
+    assert_eq!(words.next(), Some("/usr/bin/tandemd"));
+    // The same words, and one more that ends it before it does anything.
+    let output = Command::new(env!("CARGO_BIN_EXE_tandemd"))
+        .args(words)
+        .arg("--help")
+        .output()
+        .expect("tandemd runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(value("Type"), Some("notify"));
+    assert_eq!(value("ExecReload"), Some("/bin/kill -HUP $MAINPID"));
+    assert_eq!(value("RestartPreventExitStatus"), Some("2"));
+}
+
+#[test]
+fn systemd_knows_every_key_of_the_unit() {
+    let sections = ["Unit", "Service", "Install"];
+    for line in UNIT.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        match line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            Some(section) => assert!(sections.contains(&section), "{section}"),
+            None => assert!(line.split_once('=').is_some_and(|(k, v)| !k.is_empty() && !v.is_empty()), "{line}"),
+        }
+    }
+    let analyze = Path::new("/usr/bin/systemd-analyze");
+    if !analyze.exists() {
+        eprintln!("no systemd-analyze here: the form alone was checked");
+        return;
+    }
+    // systemd looks for the program, which is not installed here.
+    let folder = std::env::temp_dir().join(format!("tandem-unit-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let copy = folder.join("tandemd.service");
+    std::fs::write(&copy, UNIT.replace("/usr/bin/tandemd", env!("CARGO_BIN_EXE_tandemd"))).expect("a copy");
+    let output = Command::new(analyze).arg("verify").arg(&copy).output().expect("systemd-analyze runs");
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
