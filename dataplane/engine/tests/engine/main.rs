@@ -6,6 +6,7 @@
 mod allocator;
 mod common;
 mod conformance;
+mod pcap_cases;
 mod robustness;
 mod simulator;
 mod workers;
