@@ -60,7 +60,26 @@ ethernet = {
     / IPv6ExtHdrRouting(addresses=["2001:db8::3"]) / IPv6ExtHdrFragment(m=1, id=9) / UDP(sport=1, dport=2),
 }
 
-for target, seeds in (("wire_ipv4", ipv4), ("wire_icmp_error", icmp_error), ("wire_ethernet", ethernet)):
+# A program in 8 octets (see the target), then operations of 3: code, a, b; code 8 is followed by a program, 10 by a packet.
+PLAIN = bytes([0, 64, 0, 0, 0, 10, 0, 0xF0])
+BLOCKS = bytes([0, 64, 2, 1, 20, 5, 1, 0xF0])
+OWN_PORTS = bytes([1, 64, 16, 0, 0, 5, 2, 0xFF])
+FLOWS = bytes([0, 9, 3, 1, 10, 7, 2, 11, 9, 5, 0, 0, 6, 1, 0])
+TIME = bytes([7, 200, 15, 7, 255, 14])
+engine_napt44 = {
+    "flows": PLAIN + FLOWS + TIME,
+    "hairpin": PLAIN + FLOWS + bytes([3, 12, 0, 3, 13, 16, 4, 0, 16]) + TIME,
+    "blocks_reload": BLOCKS + FLOWS + bytes([8]) * 1 + b"\0\0" + PLAIN + FLOWS + TIME,
+    "own_ports_clear": OWN_PORTS + FLOWS + bytes([9, 1, 0]) + FLOWS + TIME,
+    "packet": PLAIN + bytes([10, len(raw(dns)), 0]) + raw(dns) + TIME,
+}
+
+for target, seeds in (
+    ("wire_ipv4", ipv4),
+    ("wire_icmp_error", icmp_error),
+    ("wire_ethernet", ethernet),
+    ("engine_napt44", engine_napt44),
+):
     folder = HERE / target
     folder.mkdir(parents=True, exist_ok=True)
     for name, packet in seeds.items():

@@ -646,13 +646,14 @@ impl PortAllocator {
         let rest = Self::rest(Some(request.pool), request.now);
         let mut block = first_block;
         while let Some(b) = self.blocks.get(block).copied() {
-            if b.address_index == index && b.pool == request.pool.id {
-                if let Some(port) = self.take_block_port(index, request, rest, &b) {
-                    if let Some(b) = self.blocks.get_mut(block) {
-                        b.used += 1;
-                    }
-                    return Some(port);
+            if b.address_index == index
+                && b.pool == request.pool.id
+                && let Some(port) = self.take_block_port(index, request, rest, &b)
+            {
+                if let Some(b) = self.blocks.get_mut(block) {
+                    b.used += 1;
                 }
+                return Some(port);
             }
             block = b.next;
         }

@@ -35,7 +35,7 @@ impl Operations {
         match rng.below(20) {
             0..=6 => self.new_flows(world, rng),
             7..=9 => self.known_flows(world, rng),
-            10 | 11 => self.from_outside(world, rng),
+            10 | 11 => self.strangers(world, rng),
             12 => self.errors(world, rng),
             13 | 14 => {
                 let time = Ticks(rng.below(100));
@@ -125,7 +125,7 @@ impl Operations {
         "known flows"
     }
 
-    fn from_outside(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
+    fn strangers(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
         let mappings = world.mappings();
         let packets = (0..1 + rng.below(10))
             .map(|_| {
