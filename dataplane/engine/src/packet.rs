@@ -1,6 +1,7 @@
 //! What the engine is handed: packets, a description of each, and a router; and what it says about each: a verdict.
 
 use tandem_wire::l4::{Ipv4Meta, L4};
+use tandem_wire::tcp;
 
 use crate::drop_reason::DropReason;
 use crate::index::Place;
@@ -107,6 +108,7 @@ pub enum Side {
 
 /// All that is known about a packet on its way through.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)] // What is constant at first lies together, so that it is written at once.
 pub struct Desc {
     /// Its parse.
     pub meta: Ipv4Meta,
@@ -114,18 +116,30 @@ pub struct Desc {
     pub sport: u16,
     /// Destination port likewise.
     pub dport: u16,
+    /// The side its interface is on.
+    pub side: Side,
     /// Interface it came in on; [`NONE`] after hairpinning.
     pub interface: InterfaceId,
     /// Next hop, when the verdict is [`Verdict::Forward`].
     pub next_hop: u16,
-    /// The side that interface is on.
-    pub side: Side,
+    pub(crate) candidate: u32,
+    pub(crate) place: Place,
     /// What to do.
     pub verdict: Verdict,
     /// Already went round by hairpinning.
     pub hairpinned: bool,
-    pub(crate) place: Place,
-    pub(crate) candidate: u32,
+    pub(crate) shape: Shape,
+}
+
+/// What can be seen of a packet before its session is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Anything.
+    General,
+    /// A whole UDP packet without IP options.
+    Udp,
+    /// A whole TCP packet without IP options, and without SYN, FIN or RST.
+    QuietTcp,
 }
 
 impl Desc {
@@ -143,8 +157,24 @@ impl Desc {
             side,
             verdict: Verdict::Pending,
             hairpinned: false,
+            shape: Shape::General,
             place: Place::NOWHERE,
             candidate: NO_RECORD,
+        }
+    }
+
+    /// A packet that [`tandem_wire::l4::parse_plain`] parsed: with its shape, which saves the engine a look.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain(meta: Ipv4Meta, interface: InterfaceId, side: Side) -> Self {
+        let shape = match meta.l4 {
+            L4::Udp { .. } => Shape::Udp,
+            L4::Tcp { flags, .. } if flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0 => Shape::QuietTcp,
+            _ => Shape::General,
+        };
+        Self {
+            shape,
+            ..Self::new(meta, interface, side)
         }
     }
 
@@ -200,11 +230,8 @@ impl Desc {
     #[inline]
     #[must_use]
     pub const fn is_icmp_query(&self) -> bool {
-        match self.meta.l4 {
-            L4::IcmpQuery { .. } => true,
-            L4::LaterFragment => self.meta.proto == tandem_wire::ipv4::ICMP,
-            _ => false,
-        }
+        self.meta.proto == tandem_wire::ipv4::ICMP
+            && matches!(self.meta.l4, L4::IcmpQuery { .. } | L4::LaterFragment)
     }
 }
 

@@ -22,9 +22,9 @@ impl Worker {
         let mut bytes = 0;
         for mbuf in burst.as_slice() {
             mbuf.prefetch_data();
-            bytes += u64::from(mbuf.pkt_len());
+            bytes += mbuf.pkt_len();
         }
-        self.counters.rx_bytes += bytes;
+        self.counters.rx_bytes += u64::from(bytes);
         self.counters.rx_packets += burst.len() as u64;
         let Some(plain) = self.plain(port) else {
             for mbuf in burst.drain() {
@@ -187,6 +187,9 @@ impl Worker {
         }
         if self.batch.push(mbuf).is_ok() {
             self.descs.push(desc);
+            if let Some(desc) = self.descs.last_mut() {
+                self.engine.look_ahead(desc);
+            }
         }
     }
 
@@ -270,7 +273,7 @@ impl Plain {
         {
             return None;
         }
-        Some(Desc::new(meta, self.interface, self.side))
+        Some(Desc::plain(meta, self.interface, self.side))
     }
 }
 
@@ -292,5 +295,6 @@ fn strip_tag(mbuf: &mut Mbuf, l3_offset: u16) -> bool {
 
 /// Sources no packet may have. RFC 1812 section 5.3.7.
 const fn is_martian(src: u32) -> bool {
-    src >> 24 == 127 || src >> 28 >= 0xe || (src >> 24 == 0)
+    // 0 wraps to the top, beside multicast and what is above it.
+    src >> 24 == 127 || (src >> 24).wrapping_sub(1) >= 0xdf
 }

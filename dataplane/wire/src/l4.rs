@@ -69,25 +69,26 @@ pub enum L4 {
 
 /// What a packet is, as the fast path needs it. Numbers are in host order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)] // What is constant for plain packets lies together, so that it is written at once.
 pub struct Ipv4Meta {
     /// Source address.
     pub src: u32,
     /// Destination address.
     pub dst: u32,
-    /// The L4 header.
-    pub l4: L4,
     /// Where the L4 header starts, from the start of the IPv4 header: 20..=60.
     pub l4_offset: u16,
-    /// Octets of the whole packet, header included, padding not.
-    pub total_len: u16,
-    /// Identification; with `src`, `dst` and `proto` the key of a fragmented datagram.
-    pub id: u16,
     /// Fragment offset in octets, a multiple of 8.
     pub fragment_offset: u16,
     /// Which part of a datagram this is.
     pub fragment: Fragment,
     /// MF.
     pub more_fragments: bool,
+    /// Octets of the whole packet, header included, padding not.
+    pub total_len: u16,
+    /// The L4 header.
+    pub l4: L4,
+    /// Identification; with `src`, `dst` and `proto` the key of a fragmented datagram.
+    pub id: u16,
     /// DF.
     pub dont_fragment: bool,
     /// Protocol number.
@@ -185,9 +186,8 @@ pub fn parse_plain<const VERIFY: bool>(l3: &[u8]) -> Option<Ipv4Meta> {
     if VERIFY {
         let low = |w: u64| w & 0xffff_ffff;
         let sum = (w0 >> 32) + low(w0) + (w1 >> 32) + low(w1) + (w2 >> 32);
-        let sum = low(sum) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        if (sum & 0xffff) + (sum >> 16) != 0xffff {
+        let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+        if sum.wrapping_add(sum.rotate_left(16)) >> 16 != 0xffff {
             return None;
         }
     }

@@ -55,24 +55,30 @@ pub fn forward_ipv4(l3: &mut [u8], meta: &Ipv4Meta, to: &Endpoints) -> bool {
 }
 
 /// [`forward_ipv4`] for the plain case: a packet that [`crate::l4::parse_plain`] accepted, of UDP or else TCP, whose time to
-/// live is above 1. One sum over all that changes, wide loads and stores.
+/// live is above 1; `sport` and `dport` are its ports. One sum over all that changes, wide loads and stores.
 ///
 /// `false`, and nothing changed, when `l3` is shorter than its headers.
 #[inline(always)]
 #[must_use]
-pub fn forward_plain(l3: &mut [u8], meta: &Ipv4Meta, to: &Endpoints, udp: bool) -> bool {
+pub fn forward_plain(
+    l3: &mut [u8],
+    meta: &Ipv4Meta,
+    sport: u16,
+    dport: u16,
+    to: &Endpoints,
+    udp: bool,
+) -> bool {
     /// Sum of 32-bit words, folded to 16 bits: 2^16 counts as 1.
     #[inline(always)]
     const fn fold(sum: u64) -> u16 {
-        let sum = (sum & 0xffff_ffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        ((sum & 0xffff) + (sum >> 16)) as u16
+        // Adding the halves crosswise leaves the end-around sum in the upper half.
+        let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+        (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }
     let ports = |s: u16, d: u16| (s as u32) << 16 | d as u32;
     let new_ports = ports(to.sport, to.dport);
     let addresses = u64::from(to.src) + u64::from(to.dst) + u64::from(!meta.src) + u64::from(!meta.dst);
-    let both = addresses + u64::from(new_ports) + u64::from(!ports(meta.sport(), meta.dport()));
+    let both = addresses + u64::from(new_ports) + u64::from(!ports(sport, dport));
     let checksum_at = ipv4::HEADER_LEN
         + if udp {
             udp::CHECKSUM_OFFSET
@@ -367,7 +373,7 @@ mod plain_tests {
             let meta = parse_plain::<true>(&one).expect("plain");
             prop_assert_eq!(Ok(meta), parse_ipv4_verified(&one));
             let to = Endpoints { src, dst, sport, dport };
-            prop_assert!(forward_plain(&mut one, &meta, &to, udp));
+            prop_assert!(forward_plain(&mut one, &meta, p, q, &to, udp));
             prop_assert!(forward_ipv4(&mut two, &meta, &to));
             prop_assert_eq!(one, two);
         }

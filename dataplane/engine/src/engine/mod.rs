@@ -39,6 +39,10 @@ use crate::wheel::Wheel;
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = 64;
 
+/// How many packets before its turn a session's line is asked for: long enough for memory to answer meanwhile, and not all
+/// at once, because only so many lines can be on their way.
+const SESSIONS_AHEAD: usize = 16;
+
 /// What an engine is made from.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -249,33 +253,22 @@ impl Engine {
     }
 
     fn process_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc]) {
-        for desc in descs.iter_mut().filter(|d| !d.place.is_known()) {
-            self.look_ahead(desc);
-        }
-        for desc in descs.iter_mut() {
-            desc.candidate = self.sessions.prefetch_candidate(desc.place);
+        for desc in descs.iter_mut().take(SESSIONS_AHEAD) {
+            self.find_ahead(desc);
         }
         let mut pass = Pass::new(router);
         let mut misses = [0u8; MAX_BURST];
         let mut missed = 0;
-        for (i, (desc, packet)) in descs.iter_mut().zip(packets.iter_mut()).enumerate() {
-            if desc.verdict != Verdict::Pending {
+        for (i, packet) in packets.iter_mut().enumerate() {
+            if let Some(later) = descs.get_mut(i + SESSIONS_AHEAD) {
+                self.find_ahead(later);
+            }
+            let Some(desc) = descs.get_mut(i) else { break };
+            if desc.verdict != Verdict::Pending || self.translate_plain(desc, packet, router, &mut pass) {
                 continue;
             }
-            let service_set = if let Side::Inside(set) = desc.side {
-                set
-            } else {
-                NONE
-            };
-            let direction = desc.direction();
-            let proto = desc.meta.proto;
-            if self
-                .sessions
-                .is(desc.candidate, &desc.tuple(), proto, direction, service_set)
-            {
-                if !self.translate_plain(desc, packet, router, &mut pass) {
-                    self.translate(desc.candidate, desc, packet, router);
-                }
+            if self.is_candidate(desc) {
+                self.translate(desc.candidate, desc, packet, router);
             } else if let Some(slot) = misses.get_mut(missed) {
                 *slot = i as u8;
                 missed += 1;
@@ -309,6 +302,31 @@ impl Engine {
             .place(&desc.tuple(), desc.meta.proto, desc.direction(), realm);
         self.sessions.prefetch_place(place);
         desc.place = place;
+    }
+
+    /// Looks into the index and asks for the session's line.
+    #[inline(always)]
+    fn find_ahead(&self, desc: &mut Desc) {
+        if !desc.place.is_known() {
+            self.look_ahead(desc);
+        }
+        desc.candidate = self.sessions.prefetch_candidate(desc.place);
+    }
+
+    /// Whether the record asked for ahead is the packet's session.
+    fn is_candidate(&self, desc: &Desc) -> bool {
+        let service_set = if let Side::Inside(set) = desc.side {
+            set
+        } else {
+            NONE
+        };
+        self.sessions.is(
+            desc.candidate,
+            &desc.tuple(),
+            desc.meta.proto,
+            desc.direction(),
+            service_set,
+        )
     }
 
     fn set_plan(&self, id: ServiceSetId) -> Option<&SetPlan> {

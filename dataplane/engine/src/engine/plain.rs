@@ -3,15 +3,13 @@
 //! Nothing here that [`super::translate`] does not do as well; what is not plain is left to it. What is the same for a whole
 //! burst is looked up once per burst.
 
-use tandem_wire::l4::L4;
 use tandem_wire::rewrite::{Endpoints, forward_plain};
-use tandem_wire::tcp;
 
-use super::Engine;
 use super::translate::NEXT_HOP_HAIRPIN;
-use crate::packet::{Desc, Packet, RouteKind, Router, Verdict};
+use super::{Engine, SetPlan};
+use crate::packet::{Desc, Packet, RouteKind, Router, Shape, Side, Verdict};
 use crate::program::NONE;
-use crate::session::{Direction, FLAG_UNANSWERED, NO_NEXT_HOP};
+use crate::session::{Direction, FLAG_UNANSWERED, Hot, KIND_FREE, NO_NEXT_HOP, Tuple4};
 use crate::tcp_state::State;
 
 /// What a burst's packets share.
@@ -37,8 +35,7 @@ impl Pass {
 }
 
 impl Engine {
-    /// Translates the packet of session `desc.candidate`, which is its, if it is a plain case; `false`, and nothing happened,
-    /// if not.
+    /// Translates a packet whose session is `desc.candidate` if it is a plain case; `false`, and nothing happened, if not.
     #[inline(always)]
     pub(super) fn translate_plain<P: Packet, R: Router>(
         &mut self,
@@ -47,33 +44,38 @@ impl Engine {
         router: &R,
         pass: &mut Pass,
     ) -> bool {
-        let direction = desc.direction();
+        let udp = desc.shape == Shape::Udp;
+        let Some(hot) = self.sessions.hot_mut(desc.candidate) else {
+            return false;
+        };
+        let (direction, ours) = match desc.side {
+            Side::Inside(set) => (Direction::Out, hot.service_set == set),
+            Side::Outside | Side::Neither => (Direction::In, true),
+        };
         let d = direction as usize;
-        let Some(hot) = self.sessions.hot_mut(desc.candidate) else {
+        let Tuple4 {
+            src,
+            dst,
+            sport,
+            dport,
+        } = hot.tuples[d];
+        let ours = ours
+            & (src == desc.meta.src)
+            & (dst == desc.meta.dst)
+            & (sport == desc.sport)
+            & (dport == desc.dport)
+            & (hot.protocol == desc.meta.proto)
+            & (hot.kind != KIND_FREE)
+            & (desc.shape != Shape::General);
+        if !ours {
             return false;
-        };
-        let (steady, udp) = match desc.meta.l4 {
-            L4::Udp { .. } => (true, true),
-            L4::Tcp { flags, .. } => {
-                let quiet = flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
-                (quiet & (hot.state == State::Established as u8), false)
-            }
-            _ => (false, false),
-        };
-        let next_hop = hot.next_hop[d];
-        if hot.service_set != pass.service_set || next_hop != pass.next_hop[d] {
-            let service_set = hot.service_set;
-            if !pass_knows(pass, d, next_hop, router) {
-                return false;
-            }
-            let Some(plan) = self.sets.get(usize::from(service_set)).and_then(Option::as_ref) else {
-                return false;
-            };
-            (pass.service_set, pass.refresh_inbound) = (service_set, plan.refresh_inbound);
         }
-        let Some(hot) = self.sessions.hot_mut(desc.candidate) else {
+        let next_hop = hot.next_hop[d];
+        let known = (hot.service_set == pass.service_set) & (next_hop == pass.next_hop[d]);
+        if !known && !learn(pass, d, hot, &self.sets, router) {
             return false;
-        };
+        }
+        let steady = udp | (hot.state == State::Established as u8);
         let plain = steady
             & (hot.next_hop_generation == pass.generation)
             & (desc.meta.total_len <= pass.mtu[d])
@@ -89,7 +91,7 @@ impl Engine {
             sport: other.dport,
             dport: other.sport,
         };
-        if !forward_plain(packet.l3_mut(), &desc.meta, &to, udp) {
+        if !forward_plain(packet.l3_mut(), &desc.meta, sport, dport, &to, udp) {
             return false;
         }
         hot.count(direction, desc.meta.total_len);
@@ -106,15 +108,18 @@ impl Engine {
     }
 }
 
-/// Learns the MTU of a next hop that a packet can be forwarded to as it is.
+/// Learns a session's service set and next hop, if a packet can be forwarded there as it is.
 #[inline(never)]
-fn pass_knows<R: Router>(pass: &mut Pass, d: usize, next_hop: u16, router: &R) -> bool {
-    if next_hop >= NEXT_HOP_HAIRPIN {
+fn learn<R: Router>(pass: &mut Pass, d: usize, hot: &Hot, sets: &[Option<SetPlan>], router: &R) -> bool {
+    let next_hop = hot.next_hop[d];
+    let plan = sets.get(usize::from(hot.service_set)).and_then(Option::as_ref);
+    let (Some(plan), true) = (plan, next_hop < NEXT_HOP_HAIRPIN) else {
         return false;
-    }
+    };
     let RouteKind::Forward { mtu, .. } = router.next_hop(next_hop) else {
         return false;
     };
     (pass.next_hop[d], pass.mtu[d]) = (next_hop, mtu);
+    (pass.service_set, pass.refresh_inbound) = (hot.service_set, plan.refresh_inbound);
     true
 }
