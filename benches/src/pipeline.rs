@@ -24,7 +24,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut rig = Rig::new(&ground, sessions, 0)?;
     fill(&mut rig, &mut flows)?;
     let table = resident()?.saturating_sub(before).saturating_sub(flows_bytes);
-    let (on_huge, on_small) = mapped_bytes();
+    let huge_pages = mapped_bytes().0 > u64::from(sessions) * 64;
     let mut order: Vec<u32> = (0..sessions).collect();
     let mut rng = Rng::new(13);
     let (mut runs, mut lines, mut allocations, mut packets_all) = (Vec::new(), Vec::new(), 0, 0u64);
@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         ns_per_line: line,
         lines_per_packet: ns / line,
         lines_per_session: 0.0,
-        huge_pages: on_huge > on_small,
+        huge_pages,
         runs,
     }
     .print(options.json)

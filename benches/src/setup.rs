@@ -55,8 +55,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             "the table is not full"
         );
         runs.push(cycles as f64 / f64::from(sessions) / ground.hz * 1e9);
-        let (on_huge, on_small) = mapped_bytes();
-        huge = on_huge > on_small;
+        huge = mapped_bytes().0 > u64::from(sessions) * 64;
         drop(rig);
         let table = (bytes.last().copied().unwrap_or(0.0) * f64::from(sessions)) as u64;
         lines.push(cycles_per_line(table, &mut Rng::new(5))? / ground.hz * 1e9);

@@ -14,6 +14,10 @@ use zerocopy::FromZeros;
 
 /// Size of the huge pages asked for.
 const HUGE_PAGE: usize = 2 << 20;
+/// Size of ordinary pages.
+const SMALL_PAGE: usize = 4096;
+/// Private memory without a file, counted against nothing until it is touched.
+const RESERVE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
 static HUGE_BYTES: AtomicU64 = AtomicU64::new(0);
 static SMALL_BYTES: AtomicU64 = AtomicU64::new(0);
@@ -39,13 +43,16 @@ pub struct OutOfMemory {
     pub source: std::io::Error,
 }
 
-/// A fixed, zero-initialised slice on its own pages.
+/// A fixed, zero-initialised slice on its own pages: whole huge pages first, then ordinary ones for what is left over, so
+/// that no table pays for a huge page it does not fill.
 #[derive(Debug)]
 pub struct HugeSlice<T> {
     start: NonNull<T>,
     len: usize,
-    mapped: usize,
-    huge: bool,
+    /// Bytes on huge pages, from the start.
+    on_huge: usize,
+    /// Bytes on ordinary pages, behind them.
+    on_small: usize,
 }
 
 // SAFETY: the slice owns its mapping alone, like a `Box<[T]>`; sending or sharing it is as sound as sending or sharing T.
@@ -59,75 +66,86 @@ impl<T: FromZeros> HugeSlice<T> {
     /// # Errors
     /// [`OutOfMemory`] when the kernel refuses.
     pub fn new(len: usize, what: &'static str, pages: Pages) -> Result<Self, OutOfMemory> {
-        assert!(
-            align_of::<T>() <= 4096,
-            "page alignment is all a mapping promises"
-        );
+        const {
+            assert!(
+                align_of::<T>() <= SMALL_PAGE,
+                "page alignment is all a mapping promises"
+            );
+            assert!(size_of::<T>() > 0, "records have a size");
+        }
         let bytes = len.saturating_mul(size_of::<T>()).max(1);
-        let mut huge = false;
-        let mut start = libc::MAP_FAILED;
-        let mut mapped = bytes.next_multiple_of(4096);
-        if pages == Pages::Preallocated && bytes >= HUGE_PAGE / 2 {
-            let rounded = bytes.next_multiple_of(HUGE_PAGE);
-            start = map(rounded, libc::MAP_HUGETLB | libc::MAP_POPULATE);
-            if start != libc::MAP_FAILED {
-                (huge, mapped) = (true, rounded);
-            }
-        }
-        if start == libc::MAP_FAILED {
-            start = map(mapped, libc::MAP_NORESERVE);
-            if start == libc::MAP_FAILED {
-                return Err(OutOfMemory {
-                    bytes,
-                    what,
-                    source: std::io::Error::last_os_error(),
-                });
-            }
-            if pages == Pages::Preallocated {
-                // SAFETY: start..start+mapped is the mapping just made; both calls only advise about it. Populating is
-                // an optimisation: when it is refused, pages come on first touch.
-                unsafe {
-                    libc::madvise(start, mapped, libc::MADV_HUGEPAGE);
-                    libc::madvise(start, mapped, libc::MADV_POPULATE_WRITE);
-                }
-            }
-        }
-        let Some(start) = NonNull::new(start.cast::<T>()) else {
-            return Err(OutOfMemory {
-                bytes,
-                what,
-                source: std::io::Error::last_os_error(),
-            });
+        let on_huge = if pages == Pages::Preallocated {
+            bytes / HUGE_PAGE * HUGE_PAGE
+        } else {
+            0
         };
-        if huge { &HUGE_BYTES } else { &SMALL_BYTES }.fetch_add(mapped as u64, Ordering::Relaxed);
+        let taken = take(on_huge, bytes - on_huge, pages).or_else(|first| {
+            if on_huge > 0 {
+                take(0, bytes, pages)
+            } else {
+                Err(first)
+            }
+        });
+        let (start, on_huge, on_small) = taken.map_err(|source| OutOfMemory { bytes, what, source })?;
+        HUGE_BYTES.fetch_add(on_huge as u64, Ordering::Relaxed);
+        SMALL_BYTES.fetch_add(on_small as u64, Ordering::Relaxed);
         Ok(Self {
-            start,
+            start: start.cast(),
             len,
-            mapped,
-            huge,
+            on_huge,
+            on_small,
         })
     }
 
-    /// Whether it lives on reserved huge pages.
+    /// Whether it lives on reserved huge pages, but for the last part of one.
     #[must_use]
     pub fn is_huge(&self) -> bool {
-        self.huge
+        self.on_huge > 0
     }
 }
 
-/// An anonymous private read-write mapping, or `MAP_FAILED`.
-fn map(bytes: usize, flags: i32) -> *mut libc::c_void {
+/// Maps `huge` bytes (whole huge pages) and `small` bytes behind them; returns the start and what was mapped of each.
+fn take(huge: usize, small: usize, pages: Pages) -> std::io::Result<(NonNull<u8>, usize, usize)> {
+    let failed = std::io::Error::last_os_error;
+    let small = small.next_multiple_of(SMALL_PAGE);
+    let reserved = huge
+        .checked_add(small + HUGE_PAGE)
+        .ok_or_else(|| std::io::Error::from_raw_os_error(libc::ENOMEM))?;
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that exists.
-    unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-            -1,
-            0,
-        )
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), reserved, libc::PROT_NONE, RESERVE, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(failed());
     }
+    let skip = (base as usize).next_multiple_of(HUGE_PAGE) - base as usize;
+    let start = base.cast::<u8>().wrapping_add(skip);
+    let tail = start.wrapping_add(huge);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: both fixed mappings lie inside base..base+reserved, which is ours and holds nothing, and `start` is aligned
+    // to a huge page. What of the reservation they do not cover is given back; on failure all of it is.
+    unsafe {
+        let fixed = RESERVE | libc::MAP_FIXED;
+        let huge_pages = fixed & !libc::MAP_NORESERVE | libc::MAP_HUGETLB | libc::MAP_POPULATE;
+        let mapped = (huge == 0
+            || libc::mmap(start.cast(), huge, access, huge_pages, -1, 0) != libc::MAP_FAILED)
+            && (small == 0 || libc::mmap(tail.cast(), small, access, fixed, -1, 0) != libc::MAP_FAILED);
+        if !mapped {
+            let error = failed();
+            libc::munmap(base, reserved);
+            return Err(error);
+        }
+        if skip > 0 {
+            libc::munmap(base, skip);
+        }
+        libc::munmap(tail.wrapping_add(small).cast(), reserved - skip - huge - small);
+        if pages == Pages::Preallocated && small > 0 {
+            // Both are wishes: where they are refused, pages come on first touch.
+            libc::madvise(tail.cast(), small, libc::MADV_HUGEPAGE);
+            libc::madvise(tail.cast(), small, libc::MADV_POPULATE_WRITE);
+        }
+    }
+    NonNull::new(start)
+        .map(|start| (start, huge, small))
+        .ok_or_else(failed)
 }
 
 impl<T> Deref for HugeSlice<T> {
@@ -151,10 +169,17 @@ impl<T> DerefMut for HugeSlice<T> {
 impl<T> Drop for HugeSlice<T> {
     fn drop(&mut self) {
         const { assert!(!std::mem::needs_drop::<T>(), "tables hold plain data") };
-        if self.huge { &HUGE_BYTES } else { &SMALL_BYTES }.fetch_sub(self.mapped as u64, Ordering::Relaxed);
-        // SAFETY: the mapping was made by `new` with this start and length and is unmapped once, here.
+        HUGE_BYTES.fetch_sub(self.on_huge as u64, Ordering::Relaxed);
+        SMALL_BYTES.fetch_sub(self.on_small as u64, Ordering::Relaxed);
+        let start = self.start.as_ptr().cast::<u8>();
+        // SAFETY: both mappings were made by `new` with these starts and lengths and are unmapped once, here.
         unsafe {
-            libc::munmap(self.start.as_ptr().cast(), self.mapped);
+            if self.on_huge > 0 {
+                libc::munmap(start.cast(), self.on_huge);
+            }
+            if self.on_small > 0 {
+                libc::munmap(start.wrapping_add(self.on_huge).cast(), self.on_small);
+            }
         }
     }
 }
@@ -222,12 +247,14 @@ mod tests {
     #[test]
     fn slices_are_zero_and_writable() {
         for pages in [Pages::Preallocated, Pages::Lazy] {
-            let mut slice = HugeSlice::<u64>::new(1 << 20, "test", pages).unwrap();
-            assert_eq!(slice.len(), 1 << 20);
-            assert!(slice.iter().all(|v| *v == 0));
-            slice[(1 << 20) - 1] = 7;
-            assert_eq!(slice[(1 << 20) - 1], 7);
-            assert_eq!(slice.as_ptr() as usize % 4096, 0);
+            for len in [1, 511, 1 << 18, (1 << 20) + 77] {
+                let mut slice = HugeSlice::<u64>::new(len, "test", pages).unwrap();
+                assert_eq!(slice.len(), len);
+                assert!(slice.iter().all(|v| *v == 0));
+                slice.fill(7);
+                assert!(slice.iter().all(|v| *v == 7));
+                assert_eq!(slice.as_ptr() as usize % 4096, 0);
+            }
         }
     }
 
