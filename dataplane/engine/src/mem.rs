@@ -121,16 +121,27 @@ fn take(huge: usize, small: usize, pages: Pages) -> std::io::Result<(NonNull<u8>
     let tail = start.wrapping_add(huge);
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: both fixed mappings lie inside base..base+reserved, which is ours and holds nothing, and `start` is aligned
-    // to a huge page. What of the reservation they do not cover is given back; on failure all of it is.
+    // to a huge page. What of the reservation they do not cover is given back; on failure, what is
+    // surely still ours.
     unsafe {
         let fixed = RESERVE | libc::MAP_FIXED;
         let huge_pages = fixed & !libc::MAP_NORESERVE | libc::MAP_HUGETLB | libc::MAP_POPULATE;
-        let mapped = (huge == 0
-            || libc::mmap(start.cast(), huge, access, huge_pages, -1, 0) != libc::MAP_FAILED)
-            && (small == 0 || libc::mmap(tail.cast(), small, access, fixed, -1, 0) != libc::MAP_FAILED);
-        if !mapped {
+        if huge > 0 && libc::mmap(start.cast(), huge, access, huge_pages, -1, 0) == libc::MAP_FAILED {
             let error = failed();
-            libc::munmap(base, reserved);
+            // The kernel may have taken the reservation away from under the mapping that failed, and another thread may
+            // have been given the hole since: only what lies around it is surely still ours. If it was not taken away,
+            // addresses are lost, but no memory.
+            if skip > 0 {
+                libc::munmap(base, skip);
+            }
+            libc::munmap(tail.cast(), reserved - skip - huge);
+            return Err(error);
+        }
+        if small > 0 && libc::mmap(tail.cast(), small, access, fixed, -1, 0) == libc::MAP_FAILED {
+            let error = failed();
+            // The same care for the part that failed, before and behind it.
+            libc::munmap(base, skip + huge);
+            libc::munmap(tail.wrapping_add(small).cast(), reserved - skip - huge - small);
             return Err(error);
         }
         if skip > 0 {
@@ -256,6 +267,24 @@ mod tests {
                 assert_eq!(slice.as_ptr() as usize % 4096, 0);
             }
         }
+    }
+
+    /// Without reserved huge pages each table of whole ones is tried on them and then taken elsewhere: what one thread
+    /// gives back must never be what another has just been given.
+    #[test]
+    fn tables_of_several_threads_stay_apart() {
+        std::thread::scope(|scope| {
+            for thread in 0..8u64 {
+                scope.spawn(move || {
+                    for round in 0..300 {
+                        let mut slice = HugeSlice::<u64>::new(1 << 18, "test", Pages::Preallocated).unwrap();
+                        let mark = thread << 32 | round;
+                        slice.iter_mut().step_by(512).for_each(|v| *v = mark);
+                        assert!(slice.iter().step_by(512).all(|v| *v == mark));
+                    }
+                });
+            }
+        });
     }
 
     #[test]
