@@ -29,6 +29,7 @@ use tandem_engine::packet::{Desc, Sides};
 use tandem_engine::program::{InterfaceId, TableSizes};
 use tandem_engine::steer::steer;
 use tandem_engine::ticks::Ticks;
+use tandem_engine::view::Query;
 use tandem_wire::error::ParseError;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -184,6 +185,7 @@ pub struct Worker {
     idle: Idle,
     stages: Option<StageCycles>,
     ip_id: u16,
+    query: Option<(u64, Box<Query>)>,
 }
 
 impl Worker {
@@ -221,6 +223,7 @@ impl Worker {
             now: Ticks::ZERO,
             stages: None,
             ip_id: parts.seed as u16,
+            query: None,
             id: parts.id,
             workers: parts.workers,
             engine: parts.engine,
@@ -390,6 +393,19 @@ impl Worker {
     #[must_use]
     pub fn parse_errors(&self) -> &[u64] {
         &self.parse_errors
+    }
+
+    /// Packets the worker keeps between two bursts: fragments without their first one, held SYNs, packets whose next hop is
+    /// not resolved yet, and those that wait for [`Worker::flush`]. Those of [`TxPath::Keep`] are not counted.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        let unsent = |t: &TxPort| if matches!(t.path, TxPath::Keep) { 0 } else { t.burst.len() };
+        self.fragments.held() as usize
+            + self.held.len() as usize
+            + self.waiting.len()
+            + self.punts.len()
+            + self.handover.iter().map(|b| b.len()).sum::<usize>()
+            + self.tx.iter().map(unsent).sum::<usize>()
     }
 
     /// Counters so far.

@@ -35,7 +35,6 @@ impl Worker {
     /// Runs until `stop`.
     pub fn run(&mut self, stop: &AtomicBool) {
         let mut burst = Burst::default();
-        let mut query = None;
         let (mut empty, mut loops) = (0u32, 0u32);
         let mut last = tsc_cycles();
         self.stats.set_program(self.commit.program.generation);
@@ -43,10 +42,7 @@ impl Worker {
             let start = tsc_cycles();
             self.stats.beat(start);
             self.now = self.ticks(start);
-            let worked = self.poll(&mut burst);
-            self.between_bursts();
-            self.command(&mut query);
-            self.flush();
+            let worked = self.turn(&mut burst);
             let end = tsc_cycles();
             if worked {
                 self.counters.busy_cycles += end.wrapping_sub(start);
@@ -61,11 +57,21 @@ impl Worker {
                 loops = 0;
                 self.publish();
             }
-            if self.idle == Idle::Adaptive && query.is_none() {
+            if self.idle == Idle::Adaptive && self.query.is_none() {
                 nap(empty);
             }
         }
         self.shut_down();
+    }
+
+    /// One turn of the loop at the time that was set: everything received is processed, timers and the mailbox are looked
+    /// at, and what is ready is sent. Whether anything was received. `burst` is empty before and after.
+    pub fn turn(&mut self, burst: &mut Burst) -> bool {
+        let worked = self.poll(burst);
+        self.between_bursts();
+        self.command();
+        self.flush();
+        worked
     }
 
     fn ticks(&self, cycles: u64) -> Ticks {
@@ -173,11 +179,11 @@ impl Worker {
     }
 
     /// Looks at the mailbox: at most one command a loop, and the query under way.
-    fn command(&mut self, query: &mut Option<(u64, Box<tandem_engine::view::Query>)>) {
-        if let Some((_, q)) = query {
+    fn command(&mut self) {
+        if let Some((_, q)) = &mut self.query {
             self.engine.answer(q, SLOTS_PER_LOOP);
             if q.done
-                && let Some(answer) = query.take()
+                && let Some(answer) = self.query.take()
             {
                 // As many answers can wait as commands: there is room unless nobody fetches them any more.
                 let _unfetched = self.mailbox.answers.push(answer);
@@ -192,7 +198,7 @@ impl Worker {
                 self.stats.set_program(self.commit.program.generation);
                 let _unfetched = self.mailbox.left.push(left);
             }
-            Some(Command::Query(number, q)) => *query = Some((number, q)),
+            Some(Command::Query(number, q)) => self.query = Some((number, q)),
             None => {}
         }
     }
@@ -215,8 +221,15 @@ impl Worker {
         self.now = self.now.max(now);
     }
 
-    /// Sends what is ready; what waits is dropped and counted.
-    fn shut_down(&mut self) {
+    /// Sends what is ready; what waits, here or in a ring to this worker, is dropped and counted.
+    pub fn shut_down(&mut self) {
+        let mut burst = Burst::default();
+        for ring in self.from_workers.iter_mut().chain(&mut self.from_kernel) {
+            while ring.dequeue_burst(&mut burst) > 0 {
+                self.drops.0[DropReason::Stopping as usize] += burst.len() as u64;
+                burst.clear();
+            }
+        }
         let Self {
             fragments,
             held,

@@ -45,6 +45,10 @@ impl Waiting {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
