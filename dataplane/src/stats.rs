@@ -60,7 +60,7 @@ worker_counters! {
     neighbour_asked = "neighbour-asked",
     /// ICMP errors sent.
     icmp_sent = "icmp-sent",
-    /// ICMP errors not sent: too many in one second, or the packet may not be answered.
+    /// ICMP errors not sent: too many in one second, the packet may not be answered, no way to its sender, or no buffer.
     icmp_suppressed = "icmp-suppressed",
     /// Unsolicited SYNs from outside held for 6 s.
     syn_held = "syn-held",

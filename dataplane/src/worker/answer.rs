@@ -1,5 +1,6 @@
 //! Answers: ICMP errors of our own, within a budget. RFC 1812 section 4.3.2.
 
+use rte_bindings::Mbuf;
 use tandem_engine::packet::{Answer, RouteKind, Router};
 use tandem_engine::ticks::Ticks;
 use tandem_wire::build::{IcmpErrorKind, icmp_error};
@@ -52,45 +53,48 @@ impl Worker {
             self.counters.icmp_suppressed += 1;
             return;
         }
-        let Some(mut mbuf) = self.pool.alloc() else {
-            self.drops.count(DropReason::NoBuffer);
-            return;
-        };
-        self.ip_id = self.ip_id.wrapping_add(1);
-        let id = self.ip_id;
-        let written = mbuf
-            .append(LONGEST)
-            .ok()
-            .and_then(|out| icmp_error(out, l3, source, id, kind));
-        let Some(length) = written else {
+        let Some(mbuf) = self.write_answer(l3, source, kind) else {
             self.counters.icmp_suppressed += 1;
             return;
         };
-        if mbuf.trim(LONGEST.saturating_sub(length as u16)).is_err() {
-            self.counters.icmp_suppressed += 1;
-            return;
-        }
-        self.counters.icmp_sent += 1;
         let to = destination(mbuf.data());
         if self.commit.program.public_space.find(to).is_some() {
-            // About a hairpinned packet: its sender is behind one of our own public addresses.
-            if let Some(note) = mbuf.priv_mut::<PacketNote>() {
-                *note = PacketNote {
-                    kind: NOTE_HAIRPIN,
-                    ..PacketNote::default()
-                };
-            }
-            if self.hairpins.push(mbuf).is_err() {
-                self.drops.count(DropReason::HandoverFull);
-            }
-            return;
+            self.counters.icmp_sent += 1;
+            return self.answer_inside(mbuf);
         }
-        let route = self.router.route(to, u32::from(id));
-        if let RouteKind::Drop(reason) = route.kind {
-            return self.drop_packet(mbuf, reason);
+        let route = self.router.route(to, u32::from(self.ip_id));
+        match route.kind {
+            RouteKind::Forward { .. } => {
+                self.counters.icmp_sent += 1;
+                let exit = self.router.table().exit(route.next_hop, to);
+                self.leave(mbuf, exit, interface, None);
+            }
+            // Nobody to tell: no way back, or the packet claims to be from this box.
+            RouteKind::Kernel | RouteKind::Drop(_) => self.counters.icmp_suppressed += 1,
         }
-        let exit = self.router.table().exit(route.next_hop, to);
-        self.leave(mbuf, exit, interface, None);
+    }
+
+    /// The error in a buffer; `None` when none may be sent about the packet, or there is no buffer.
+    fn write_answer(&mut self, l3: &[u8], source: u32, kind: IcmpErrorKind) -> Option<Mbuf> {
+        let mut mbuf = self.pool.alloc()?;
+        self.ip_id = self.ip_id.wrapping_add(1);
+        let out = mbuf.append(LONGEST).ok()?;
+        let length = icmp_error(out, l3, source, self.ip_id, kind)?;
+        mbuf.trim(LONGEST.saturating_sub(length as u16)).ok()?;
+        Some(mbuf)
+    }
+
+    /// About a hairpinned packet: its sender is behind one of our own public addresses.
+    fn answer_inside(&mut self, mut mbuf: Mbuf) {
+        if let Some(note) = mbuf.priv_mut::<PacketNote>() {
+            *note = PacketNote {
+                kind: NOTE_HAIRPIN,
+                ..PacketNote::default()
+            };
+        }
+        if self.hairpins.push(mbuf).is_err() {
+            self.drops.count(DropReason::HandoverFull);
+        }
     }
 
     /// The box's address on an interface; any of its addresses when that one has none.

@@ -237,16 +237,14 @@ impl Worker {
         for piece in fragmenter.clone() {
             let length = fragmenter.piece_len(&piece) as u16;
             let Some(mut out) = pool.alloc() else {
-                self.drops.count(DropReason::NoBuffer);
-                break;
+                return self.drop_packet(mbuf, DropReason::NoBuffer);
             };
             let written = out
                 .append(length)
                 .ok()
                 .and_then(|buffer| fragmenter.write(&piece, buffer));
             if written.is_none() {
-                self.drops.count(DropReason::FragmentationFailed);
-                break;
+                return self.drop_packet(mbuf, DropReason::FragmentationFailed);
             }
             self.counters.fragments_made += 1;
             self.send_whole(out, interface, mac);
