@@ -85,14 +85,16 @@ impl Worker {
             return self.drop_packet(mbuf, DropReason::FrameNotContiguous);
         }
         // Untagged IPv4 first: nearly everything.
-        let vlan = mbuf.stripped_vlan_tci().unwrap_or(0) & 0xfff;
+        let stripped = mbuf.stripped_vlan_tci();
+        let vlan = stripped.unwrap_or(0) & 0xfff;
         let (vlan, l3_offset, ethertype, dst) = match mbuf.data().first_chunk::<{ ethernet::HEADER_LEN }>() {
             Some(h) if h[12] == 0x08 && h[13] == 0x00 => {
                 (vlan, ethernet::HEADER_LEN as u16, ethernet::IPV4, mac(h))
             }
             _ => match ethernet::parse(mbuf.data()) {
                 Ok(meta) => {
-                    if meta.inner.is_some() {
+                    // Two tags, of which the port may have taken the outer one: no interface has that.
+                    if meta.inner.is_some() || meta.outer.is_some() && stripped.is_some() {
                         return self.drop_packet(mbuf, DropReason::VlanUnknown);
                     }
                     let tag = meta.outer.map_or(vlan, |t| t.tci & 0xfff);
