@@ -31,7 +31,7 @@ use crate::worker::{Idle, PacketNote, TxPath, Worker, WorkerParts};
 
 /// Entries of a ring between two threads.
 const RING: u32 = 4096;
-/// Bytes in a packet buffer: a 9000-byte frame with tags fits.
+/// Bytes in a packet buffer, headroom included; more when a port's MTU asks for it.
 const DATA_ROOM: u16 = 2048 + 128;
 
 /// A port to open.
@@ -327,24 +327,14 @@ impl Prepared {
         let tsc = self.workers.first().map_or((1, 0), |w| (w.tsc_hz, w.tsc_start));
         let mailboxes = self.workers.iter().map(|w| Arc::clone(&w.mailbox)).collect();
         let stats = self.workers.iter().map(|w| Arc::clone(&w.stats)).collect();
-        let mut threads = Vec::new();
-        for (parts, core) in self.workers.into_iter().zip(self.cores) {
-            let name = format!("worker-{}", parts.id);
-            let mut worker = Worker::new(parts)?;
-            let (stop, eal) = (Arc::clone(&stop), self.eal.clone());
-            threads.push(std::thread::Builder::new().name(name).spawn(move || {
-                // Without its core or its buffer cache a worker is slower, but it runs.
-                let _unpinned = core.map_or(Ok(()), pin_current_thread);
-                let _registered = WorkerThread::register(&eal);
-                worker.run(&stop);
-            })?);
-        }
-        let (stopper, eal) = (Arc::clone(&stop_mirror), self.eal.clone());
-        let mirror_thread = std::thread::Builder::new().name("mirror".into()).spawn(move || {
-            let _registered = WorkerThread::register(&eal);
-            mirror.run(&stopper);
-        })?;
-        let dataplane = Dataplane {
+        // All memory first: with a table missing, no thread starts.
+        let workers: Vec<Worker> = self
+            .workers
+            .into_iter()
+            .map(Worker::new)
+            .collect::<Result<_, _>>()?;
+        // From here on an early return drops the dataplane, which ends the threads it has.
+        let mut dataplane = Dataplane {
             interfaces: self.interfaces,
             ports: self.ports,
             mailboxes,
@@ -353,12 +343,28 @@ impl Prepared {
             tsc_hz: tsc.0,
             tsc_start: tsc.1,
             pool: self.pool,
-            stop,
-            stop_mirror,
-            threads,
-            mirror_thread: Some(mirror_thread),
-            _eal: self.eal,
+            stop: Arc::clone(&stop),
+            stop_mirror: Arc::clone(&stop_mirror),
+            threads: Vec::new(),
+            mirror_thread: None,
+            _eal: self.eal.clone(),
         };
+        for ((id, mut worker), core) in workers.into_iter().enumerate().zip(self.cores) {
+            let (stop, eal) = (Arc::clone(&stop), self.eal.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{id}"));
+            dataplane.threads.push(thread.spawn(move || {
+                // Without its core or its buffer cache a worker is slower, but it runs.
+                let _unpinned = core.map_or(Ok(()), pin_current_thread);
+                let _registered = WorkerThread::register(&eal);
+                worker.run(&stop);
+            })?);
+        }
+        let eal = self.eal;
+        let thread = std::thread::Builder::new().name("mirror".into());
+        dataplane.mirror_thread = Some(thread.spawn(move || {
+            let _registered = WorkerThread::register(&eal);
+            mirror.run(&stop_mirror);
+        })?);
         Ok((dataplane, self.routes))
     }
 }
@@ -393,8 +399,10 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Stops workers, then the mirror, then the ports.
-    pub fn stop(mut self) {
+    /// Stops workers, then the mirror, then the ports. Dropping does the same.
+    pub fn stop(self) {}
+
+    fn end_threads(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
@@ -409,6 +417,12 @@ impl Dataplane {
     #[must_use]
     pub fn workers_alive(&self) -> Vec<bool> {
         self.threads.iter().map(|t| !t.is_finished()).collect()
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.end_threads();
     }
 }
 
