@@ -37,7 +37,7 @@ pub const MAX_GROUPS: usize = 2048;
 /// Slots of the neighbour hash; half of them are used at most.
 const NEIGHBOUR_SLOTS: usize = 1 << 16;
 
-const KIND_UNSET: u64 = 0;
+// 0: never written.
 const KIND_KERNEL: u64 = 1;
 const KIND_DROP: u64 = 2;
 const KIND_ON_LINK: u64 = 3;
@@ -316,10 +316,6 @@ impl NextHops {
             cell.store(*value, Ordering::Release);
         }
         self.write(number, KIND_GROUP, 0, 0, group as u64);
-    }
-
-    pub(crate) fn unset(&self, number: u16) {
-        self.write(number, KIND_UNSET, 0, 0, DropReason::NoRoute as u64);
     }
 
     /// Enters or removes (`None`) a neighbour; false when the hash is full.

@@ -191,7 +191,7 @@ impl RouteWriter {
     /// Takes a route out.
     pub fn remove(&mut self, network: u32, length: u8) {
         if let Some((_, number)) = self.routes.remove(&(network, length)) {
-            // What was added can be deleted; a FIB that disagrees keeps a route to a resting number, which drops.
+            // What was added can be deleted.
             if self.fib.delete(network, length).is_ok() {
                 self.changed = true;
             }
@@ -397,7 +397,7 @@ impl RouteWriter {
             }
             members.iter().for_each(|(n, _)| self.unref(*n));
         }
-        self.table.unset(number);
+        // It keeps saying what it said: packets that look it up before the change is published still go somewhere.
         self.changed = true;
         self.resting.push_back((Instant::now(), number));
     }
