@@ -28,6 +28,9 @@ pub enum CompileError {
         /// How many ids there are.
         limit: u16,
     },
+    /// Public addresses keep their index for the process' life, and there are only so many.
+    #[error("this process has seen pool addresses in more than 4096 different /24 networks; restart it")]
+    AddressesUsedUp,
 }
 
 /// Ids by name and names by id, for the process' life. One per process, passed to every [`compile`].
@@ -157,7 +160,8 @@ pub fn compile(
         .iter()
         .map(|one| interface(one, &config.service_sets, registry))
         .collect::<Result<Vec<_>, _>>()?;
-    let public_space = PublicSpace::build(&pools, previous.map(|program| &*program.public_space));
+    let public_space = PublicSpace::try_build(&pools, previous.map(|program| &*program.public_space))
+        .map_err(|_| CompileError::AddressesUsedUp)?;
     Ok(Program {
         generation: previous.map_or(1, |program| program.generation.wrapping_add(1)),
         service_sets,

@@ -9,6 +9,7 @@
 
 mod answer;
 mod deliver;
+mod descs;
 mod receive;
 mod run;
 mod waiting;
@@ -25,7 +26,7 @@ use tandem_engine::fragments::Fragments;
 use tandem_engine::hash::{HashKeys, Rng};
 use tandem_engine::held::HeldSyns;
 use tandem_engine::mem::OutOfMemory;
-use tandem_engine::packet::{Desc, Sides};
+use tandem_engine::packet::Sides;
 use tandem_engine::program::{InterfaceId, TableSizes};
 use tandem_engine::steer::steer;
 use tandem_engine::ticks::Ticks;
@@ -40,6 +41,7 @@ use crate::interfaces::Interfaces;
 use crate::routes::WorkerRouter;
 use crate::stats::{PublishedStats, WorkerCounters};
 use answer::Budget;
+use descs::Descs;
 use waiting::Waiting;
 
 /// Packets in one burst.
@@ -174,7 +176,7 @@ pub struct Worker {
     waiting: Waiting,
     answers: Budget,
     batch: Burst,
-    descs: Vec<Desc>,
+    descs: Descs,
     hairpins: Burst,
     counters: WorkerCounters,
     drops: DropCounts,
@@ -212,7 +214,7 @@ impl Worker {
             waiting: Waiting::new(),
             answers: Budget::new(),
             batch: burst(),
-            descs: Vec::with_capacity(BURST),
+            descs: Descs::new(),
             hairpins: burst(),
             punts: burst(),
             counters: WorkerCounters::default(),
@@ -399,7 +401,13 @@ impl Worker {
     /// not resolved yet, and those that wait for [`Worker::flush`]. Those of [`TxPath::Keep`] are not counted.
     #[must_use]
     pub fn in_hand(&self) -> usize {
-        let unsent = |t: &TxPort| if matches!(t.path, TxPath::Keep) { 0 } else { t.burst.len() };
+        let unsent = |t: &TxPort| {
+            if matches!(t.path, TxPath::Keep) {
+                0
+            } else {
+                t.burst.len()
+            }
+        };
         self.fragments.held() as usize
             + self.held.len() as usize
             + self.waiting.len()

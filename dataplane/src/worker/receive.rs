@@ -9,8 +9,9 @@ use tandem_engine::packet::{Desc, Side};
 use tandem_engine::program::NONE;
 use tandem_wire::error::ParseError;
 use tandem_wire::ethernet;
-use tandem_wire::l4::{Fragment, Ipv4Meta, L4, parse_ipv4, parse_ipv4_verified, parse_plain};
+use tandem_wire::l4::{Fragment, Ipv4Meta, parse_ipv4, parse_ipv4_verified, parse_plain};
 
+use super::descs::UNPARSED;
 use super::{BURST, Burst, PacketNote, Worker};
 
 impl Worker {
@@ -56,7 +57,7 @@ impl Worker {
     fn receive_mixed(&mut self, port: u8, others: u64) {
         let mut batch = std::mem::take(&mut self.batch);
         let mut plain = [None; BURST];
-        for (at, (slot, desc)) in plain.iter_mut().zip(&self.descs).enumerate() {
+        for (at, (slot, desc)) in plain.iter_mut().zip(self.descs.iter()).enumerate() {
             *slot = (others >> at & 1 == 0).then_some(*desc);
         }
         self.descs.clear();
@@ -73,7 +74,12 @@ impl Worker {
         let interface = self.interfaces.find(port, 0)?;
         Some(Plain {
             interface,
-            mac: self.interfaces.get(interface)?.mac,
+            mac: self
+                .interfaces
+                .get(interface)?
+                .mac
+                .iter()
+                .fold(0, |all, b| all << 8 | u64::from(*b)),
             side: self.sides().side(interface),
             verify: self.commit.program.verify_ipv4_checksum,
         })
@@ -225,27 +231,11 @@ impl Worker {
     }
 }
 
-/// Stands in a burst's descriptions for a packet that is looked at again.
-const UNPARSED: Ipv4Meta = Ipv4Meta {
-    src: 0,
-    dst: 0,
-    l4: L4::Other,
-    l4_offset: 0,
-    total_len: 0,
-    id: 0,
-    fragment_offset: 0,
-    fragment: Fragment::None,
-    more_fragments: false,
-    dont_fragment: false,
-    proto: 0,
-    ttl: 0,
-    tos: 0,
-};
-
 /// A port's untagged interface, as a burst of its packets needs it.
 struct Plain {
     interface: u16,
-    mac: [u8; 6],
+    /// In the lower 48 bits.
+    mac: u64,
     side: Side,
     verify: bool,
 }
@@ -257,15 +247,18 @@ impl Plain {
     fn receive(&self, mbuf: &mut Mbuf) -> Option<Desc> {
         let data = mbuf.data();
         let (header, l3) = data.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-        let ours = mac(header) == self.mac && header[12] == 0x08 && header[13] == 0x00;
-        if !ours || !mbuf.is_contiguous() || mbuf.stripped_vlan_tci().is_some() {
+        let (front, _) = header.split_first_chunk::<8>()?;
+        let for_us = u64::from_be_bytes(*front) >> 16 == self.mac;
+        let ipv4 = u16::from_be_bytes([header[12], header[13]]) == ethernet::IPV4;
+        if !for_us || !ipv4 || !mbuf.is_contiguous() {
             return None;
         }
-        let meta = match mbuf.rx_ip_checksum() {
-            Checksum::Good => parse_plain::<false>(l3),
-            Checksum::Bad => return None,
-            _ if self.verify => parse_plain::<true>(l3),
-            _ => parse_plain::<false>(l3),
+        let meta = if self.verify && mbuf.rx_ip_unchecked_untagged() {
+            parse_plain::<true>(l3)
+        } else if mbuf.rx_ip_good_untagged() || mbuf.rx_ip_unchecked_untagged() {
+            parse_plain::<false>(l3)
+        } else {
+            None
         }?;
         let padding = (l3.len() as u16).wrapping_sub(meta.total_len);
         let plain = !is_martian(meta.src) && meta.dst >> 28 < 0xe;

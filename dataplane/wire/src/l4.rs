@@ -184,8 +184,11 @@ pub fn parse_plain<const VERIFY: bool>(l3: &[u8]) -> Option<Ipv4Meta> {
         return None;
     }
     if VERIFY {
-        let low = |w: u64| w & 0xffff_ffff;
-        let sum = (w0 >> 32) + low(w0) + (w1 >> 32) + low(w1) + (w2 >> 32);
+        // Carries out of 64 bits count as 1, and so do those between its halves.
+        let (sum, carry) = w0.overflowing_add(w1);
+        let (sum, more) = sum.overflowing_add(w2 >> 32);
+        let (sum, last) = sum.overflowing_add(u64::from(carry) + u64::from(more));
+        let sum = sum + u64::from(last);
         let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
         if sum.wrapping_add(sum.rotate_left(16)) >> 16 != 0xffff {
             return None;

@@ -150,6 +150,8 @@ pub struct Engine {
     counters: Counters,
     /// Slot the purge after a reload has come to; `NO_RECORD` when there is none.
     purge: u32,
+    /// Moves far with every program, so that no count of route changes leads back.
+    program_salt: u32,
     /// The purge moves sessions to where the new program's timeouts want them in the wheel.
     rearm: bool,
     /// Some service set wants unsolicited SYNs held.
@@ -184,6 +186,7 @@ impl Engine {
             now: Ticks::ZERO,
             counters: Counters::default(),
             purge: NO_RECORD,
+            program_salt: 0,
             rearm: false,
             hold_syns: false,
             program: Arc::clone(&program),
@@ -228,7 +231,15 @@ impl Engine {
         }
         self.ports.apply(&program);
         self.program = program;
+        self.program_salt = self.program_salt.wrapping_add(0x9E37_79B1);
         self.purge = 0;
+    }
+
+    /// Generation of what sessions keep of routes: the router's, and a new one with every program, because pools decide what
+    /// hairpins.
+    #[inline(always)]
+    fn route_generation<R: Router>(&self, router: &R) -> u32 {
+        router.generation().wrapping_add(self.program_salt)
     }
 
     /// The program in force.
@@ -256,7 +267,7 @@ impl Engine {
         for desc in descs.iter_mut().take(SESSIONS_AHEAD) {
             self.find_ahead(desc);
         }
-        let mut pass = Pass::new(router);
+        let mut pass = Pass::new(self.route_generation(router));
         let mut misses = [0u8; MAX_BURST];
         let mut missed = 0;
         for (i, packet) in packets.iter_mut().enumerate() {

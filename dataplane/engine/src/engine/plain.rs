@@ -23,9 +23,9 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn new<R: Router>(router: &R) -> Self {
+    pub(super) fn new(generation: u32) -> Self {
         Self {
-            generation: router.generation(),
+            generation,
             next_hop: [NO_NEXT_HOP; 2],
             mtu: [0; 2],
             service_set: NONE,

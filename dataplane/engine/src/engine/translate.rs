@@ -131,7 +131,7 @@ impl Engine {
         desc: &mut Desc,
         router: &R,
     ) -> Option<u16> {
-        let generation = router.generation();
+        let generation = self.route_generation(router);
         let hot = self.sessions.hot_mut(number)?;
         if hot.next_hop_generation != generation {
             hot.next_hop = [NO_NEXT_HOP; 2];

@@ -7,6 +7,7 @@ mod allocator;
 mod common;
 mod conformance;
 mod pcap_cases;
+mod reload;
 mod robustness;
 mod simulator;
 mod workers;

@@ -89,6 +89,20 @@ impl Mbuf {
         }
     }
 
+    /// Whether the NIC said nothing of the IPv4 header checksum and took no VLAN tag off: one test for two questions that
+    /// nearly always have the same answer.
+    #[inline(always)]
+    pub fn rx_ip_unchecked_untagged(&self) -> bool {
+        self.raw_ol_flags() & (sys::SYS_MBUF_F_RX_IP_CKSUM_MASK | sys::SYS_MBUF_F_RX_VLAN_STRIPPED) == 0
+    }
+
+    /// Whether the NIC found the IPv4 header checksum good and took no VLAN tag off.
+    #[inline(always)]
+    pub fn rx_ip_good_untagged(&self) -> bool {
+        self.raw_ol_flags() & (sys::SYS_MBUF_F_RX_IP_CKSUM_MASK | sys::SYS_MBUF_F_RX_VLAN_STRIPPED)
+            == sys::SYS_MBUF_F_RX_IP_CKSUM_GOOD
+    }
+
     /// What the NIC says of the TCP, UDP or SCTP checksum.
     #[inline]
     pub fn rx_l4_checksum(&self) -> Checksum {
