@@ -334,7 +334,9 @@ mod plain_tests {
     use crate::l4::{parse_ipv4_verified, parse_plain};
     use proptest::prelude::*;
 
-    fn packet(udp: bool, a: u32, b: u32, p: u16, q: u16, ttl: u8, data: &[u8], zero: bool) -> Vec<u8> {
+    type End = (u32, u16);
+
+    fn packet(udp: bool, (a, p): End, (b, q): End, ttl: u8, data: &[u8], zero: bool) -> Vec<u8> {
         let mut buffer = vec![0; 2048];
         let builder = if udp {
             PacketBuilder::udp(a, p, b, q)
@@ -368,7 +370,7 @@ mod plain_tests {
             src in prop_oneof![Just(0u32), Just(u32::MAX), any::<u32>()], dst: u32, sport: u16, dport: u16,
         ) {
             prop_assume!(a != b);
-            let mut one = packet(udp, a, b, p, q, ttl, &data, zero);
+            let mut one = packet(udp, (a, p), (b, q), ttl, &data, zero);
             let mut two = one.clone();
             let meta = parse_plain::<true>(&one).expect("plain");
             prop_assert_eq!(Ok(meta), parse_ipv4_verified(&one));
@@ -382,7 +384,7 @@ mod plain_tests {
         fn what_plain_accepts_the_general_parse_accepts_alike(
             udp: bool, at in 0usize..60, with: u8, cut in 0usize..70, data in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
-            let mut bytes = packet(udp, 0x0a00_0001, 0x0808_0808, 5, 5, 9, &data, false);
+            let mut bytes = packet(udp, (0x0a00_0001, 5), (0x0808_0808, 5), 9, &data, false);
             if let Some(b) = bytes.get_mut(at) {
                 *b = with;
             }
