@@ -42,7 +42,7 @@ pub enum Action {
     Unreachable,
     /// Drop, prohibited.
     Prohibited,
-    /// Out of one of these.
+    /// Out of one of these; without any, as [`Action::Unreachable`].
     Ways(Vec<Way>),
 }
 
@@ -293,7 +293,7 @@ impl RouteWriter {
             Action::Unreachable => Ok(NEXT_HOP_UNREACHABLE),
             Action::Prohibited => Ok(NEXT_HOP_PROHIBITED),
             Action::Ways(ways) => match ways.as_slice() {
-                [] => Ok(NEXT_HOP_NO_ROUTE),
+                [] => Ok(NEXT_HOP_UNREACHABLE),
                 [way] => self.way(way),
                 ways => self.group(ways),
             },
