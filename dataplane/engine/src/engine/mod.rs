@@ -39,10 +39,6 @@ use crate::wheel::Wheel;
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = 64;
 
-/// How many packets before its turn a session's line is asked for: long enough for memory to answer meanwhile, and not all
-/// at once, because only so many lines can be on their way.
-const SESSIONS_AHEAD: usize = 16;
-
 /// What an engine is made from.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -264,17 +260,18 @@ impl Engine {
     }
 
     fn process_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc]) {
-        for desc in descs.iter_mut().take(SESSIONS_AHEAD) {
-            self.find_ahead(desc);
+        // All lines are asked for before the first is touched. Asking for one while another packet is translated was tried:
+        // it costs a fifth more per packet.
+        for desc in descs.iter_mut() {
+            if !desc.place.is_known() {
+                self.look_ahead(desc);
+            }
+            desc.candidate = self.sessions.prefetch_candidate(desc.place);
         }
         let mut pass = Pass::new(self.route_generation(router));
         let mut misses = [0u8; MAX_BURST];
         let mut missed = 0;
-        for (i, packet) in packets.iter_mut().enumerate() {
-            if let Some(later) = descs.get_mut(i + SESSIONS_AHEAD) {
-                self.find_ahead(later);
-            }
-            let Some(desc) = descs.get_mut(i) else { break };
+        for (i, (desc, packet)) in descs.iter_mut().zip(packets.iter_mut()).enumerate() {
             if desc.verdict != Verdict::Pending || self.translate_plain(desc, packet, router, &mut pass) {
                 continue;
             }
@@ -313,15 +310,6 @@ impl Engine {
             .place(&desc.tuple(), desc.meta.proto, desc.direction(), realm);
         self.sessions.prefetch_place(place);
         desc.place = place;
-    }
-
-    /// Looks into the index and asks for the session's line.
-    #[inline(always)]
-    fn find_ahead(&self, desc: &mut Desc) {
-        if !desc.place.is_known() {
-            self.look_ahead(desc);
-        }
-        desc.candidate = self.sessions.prefetch_candidate(desc.place);
     }
 
     /// Whether the record asked for ahead is the packet's session.
