@@ -424,7 +424,8 @@ impl Worker {
 
     /// The packets waiting to be sent on a port with [`TxPath::Keep`].
     pub fn kept(&mut self, port: u8) -> Option<&mut Burst> {
-        self.tx.get_mut(usize::from(port)).map(|p| &mut p.burst)
+        let tx = self.tx.get_mut(usize::from(port))?;
+        matches!(tx.path, TxPath::Keep).then_some(&mut tx.burst)
     }
 }
 
