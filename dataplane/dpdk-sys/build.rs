@@ -11,6 +11,7 @@ const FUNCTIONS: &[&str] = &[
     // this crate's own wrappers (wrapper.h)
     "dpdk_sys_errno",
     "dpdk_sys_mempool_flush",
+    "dpdk_sys_pktmbuf_pool_create",
     "dpdk_sys_link_get",
     // environment, threads, time
     "rte_version",
@@ -25,7 +26,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_prefetch0",
     "rte_malloc_get_socket_stats",
     // mempools and mbufs
-    "rte_pktmbuf_pool_create",
     "rte_mempool_avail_count",
     "rte_mempool_in_use_count",
     "rte_pktmbuf_alloc",
@@ -201,6 +201,8 @@ fn compile_wrappers(flags: &[String], source: &Path) {
         .include(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     // Unoptimised inline functions would make each burst call needlessly slow in test builds too.
     build.opt_level(2).warnings(false);
+    // A header forgotten in wrapper.h would make a pointer an int.
+    build.flag("-Werror=implicit-function-declaration");
     for flag in flags {
         build.flag(flag);
     }

@@ -7,6 +7,7 @@
  * Rust names are not something to build on.
  */
 #include <stddef.h>
+#include <stdio.h>
 
 #include <rte_version.h>
 #include <rte_errno.h>
@@ -15,9 +16,11 @@
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 #include <rte_malloc.h>
+#include <rte_memzone.h>
 #include <rte_dev.h>
 #include <rte_mempool.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_ring.h>
 #include <rte_ethdev.h>
 #include <rte_fib.h>
@@ -31,6 +34,62 @@ static inline void dpdk_sys_mempool_flush(struct rte_mempool *pool, unsigned int
 	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, lcore);
 	if (cache != NULL)
 		rte_mempool_cache_flush(cache, pool);
+}
+
+/**
+ * rte_pktmbuf_pool_create, but with the buffers side by side in one piece of memory where addresses for devices are virtual
+ * ones. DPDK leaves a gap before each page border that a buffer would cross, and net_af_xdp (22.11) gives the kernel a
+ * region of "number of buffers times size of one" from the first buffer on: the buffers behind its end are lost when they
+ * are used, one by one, and receiving stops for good. With 4 KiB pages that is a third of them.
+ */
+static inline struct rte_mempool *dpdk_sys_pktmbuf_pool_create(const char *name, unsigned int n, unsigned int cache,
+		uint16_t priv_size, uint16_t data_room_size, int socket) {
+	struct rte_pktmbuf_pool_private priv = {
+		.mbuf_data_room_size = data_room_size,
+		.mbuf_priv_size = priv_size,
+	};
+	struct rte_mempool *pool;
+	const struct rte_memzone *zone = NULL;
+	char zone_name[RTE_MEMZONE_NAMESIZE];
+	const unsigned int flags = RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	const uint32_t element = sizeof(struct rte_mbuf) + priv_size + data_room_size;
+	size_t size;
+	int result;
+
+	if (rte_eal_iova_mode() != RTE_IOVA_VA)
+		return rte_pktmbuf_pool_create(name, n, cache, priv_size, data_room_size, socket);
+	result = snprintf(zone_name, sizeof(zone_name), "PB_%s", name);
+	if (result < 0 || (size_t)result >= sizeof(zone_name)) {
+		rte_errno = ENAMETOOLONG;
+		return NULL;
+	}
+	/* The flag says "no gaps"; device addresses are in one piece all the same, since they are the virtual ones. */
+	pool = rte_mempool_create_empty(name, n, element, cache, sizeof(priv), socket, flags);
+	if (pool == NULL)
+		return NULL;
+	result = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (result != 0)
+		goto fail;
+	rte_pktmbuf_pool_init(pool, &priv);
+	size = (size_t)n * rte_mempool_calc_obj_size(element, flags, NULL) + RTE_MEMPOOL_ALIGN;
+	zone = rte_memzone_reserve_aligned(zone_name, size, socket, RTE_MEMZONE_IOVA_CONTIG, RTE_MEMPOOL_ALIGN);
+	if (zone == NULL) {
+		result = -rte_errno;
+		goto fail;
+	}
+	result = rte_mempool_populate_iova(pool, (char *)zone->addr, zone->iova, zone->len, NULL, NULL);
+	if (result >= 0 && (unsigned int)result != n)
+		result = -ENOMEM;
+	if (result < 0)
+		goto fail;
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+fail:
+	rte_mempool_free(pool);
+	if (zone != NULL)
+		rte_memzone_free(zone);
+	rte_errno = -result;
+	return NULL;
 }
 
 /** A link state without struct rte_eth_link, whose bit fields were moved into a union in later releases. */

@@ -119,7 +119,7 @@ impl Mempool {
         };
         // SAFETY: EAL is initialised (`eal`); the name is a terminated string that DPDK copies.
         let raw = unsafe {
-            sys::rte_pktmbuf_pool_create(c_name.as_ptr(), *count, *cache, *priv_size, buffer, socket)
+            sys::dpdk_sys_pktmbuf_pool_create(c_name.as_ptr(), *count, *cache, *priv_size, buffer, socket)
         };
         let raw = NonNull::new(raw).ok_or_else(|| match Errno::last() {
             errno if errno.code() == libc::ENAMETOOLONG => PoolError::Name(name.clone()),

@@ -87,6 +87,22 @@ impl Mbuf {
         Ok(())
     }
 
+    /// Keeps `len` bytes behind the first `front` of a packet in one segment: [`Mbuf::adj`] and [`Mbuf::trim`] in one step.
+    ///
+    /// # Errors
+    /// [`NoRoom`], and nothing changed, when it has several segments or is shorter than that.
+    #[inline(always)]
+    pub fn narrow(&mut self, front: u16, len: u16) -> Result<(), NoRoom> {
+        let enough = u32::from(front) + u32::from(len) <= u32::from(self.raw_data_len());
+        if !enough || !self.is_contiguous() {
+            return Err(NoRoom);
+        }
+        self.set_raw_data_off(self.raw_data_off() + front);
+        self.set_raw_data_len(len);
+        self.set_raw_pkt_len(u32::from(len));
+        Ok(())
+    }
+
     /// A view of the last segment that does not free it.
     #[inline]
     fn last_segment(&mut self) -> ManuallyDrop<Mbuf> {

@@ -16,6 +16,19 @@ struct Note {
     spare: u32,
 }
 
+/// net_af_xdp tells the kernel "number of buffers times size of one" from the first on: a gap before a page border would
+/// leave the last buffers out, and each that is then used is lost.
+#[test]
+fn buffers_lie_side_by_side_without_gaps() {
+    const COUNT: usize = 1000;
+    let pool = pool("side-by-side", COUNT as u32);
+    let all: Vec<_> = (0..COUNT).map(|_| pool.alloc().unwrap()).collect();
+    let mut places: Vec<usize> = all.iter().map(|mbuf| mbuf.data().as_ptr() as usize).collect();
+    places.sort_unstable();
+    let stride = places[1] - places[0];
+    assert!(stride > 2048 && places.windows(2).all(|pair| pair[1] - pair[0] == stride));
+}
+
 #[test]
 fn length_changes_keep_the_books() {
     let pool = pool("lengths", 7);
