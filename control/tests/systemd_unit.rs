@@ -6,7 +6,8 @@ use std::process::Command;
 const UNIT: &str = include_str!("../../configs/systemd/tandemd.service");
 
 fn value(key: &str) -> Option<&'static str> {
-    UNIT.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    UNIT.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
 }
 
 #[test]
@@ -20,7 +21,11 @@ fn the_unit_starts_reloads_and_stops_what_the_daemon_is() {
         .arg("--help")
         .output()
         .expect("tandemd runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(value("Type"), Some("notify"));
     assert_eq!(value("ExecReload"), Some("/bin/kill -HUP $MAINPID"));
     assert_eq!(value("RestartPreventExitStatus"), Some("2"));
@@ -32,7 +37,11 @@ fn systemd_knows_every_key_of_the_unit() {
     for line in UNIT.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
         match line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             Some(section) => assert!(sections.contains(&section), "{section}"),
-            None => assert!(line.split_once('=').is_some_and(|(k, v)| !k.is_empty() && !v.is_empty()), "{line}"),
+            None => assert!(
+                line.split_once('=')
+                    .is_some_and(|(k, v)| !k.is_empty() && !v.is_empty()),
+                "{line}"
+            ),
         }
     }
     let analyze = Path::new("/usr/bin/systemd-analyze");
@@ -44,8 +53,16 @@ fn systemd_knows_every_key_of_the_unit() {
     let folder = std::env::temp_dir().join(format!("tandem-unit-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let copy = folder.join("tandemd.service");
-    std::fs::write(&copy, UNIT.replace("/usr/bin/tandemd", env!("CARGO_BIN_EXE_tandemd"))).expect("a copy");
-    let output = Command::new(analyze).arg("verify").arg(&copy).output().expect("systemd-analyze runs");
+    std::fs::write(
+        &copy,
+        UNIT.replace("/usr/bin/tandemd", env!("CARGO_BIN_EXE_tandemd")),
+    )
+    .expect("a copy");
+    let output = Command::new(analyze)
+        .arg("verify")
+        .arg(&copy)
+        .output()
+        .expect("systemd-analyze runs");
     std::fs::remove_dir_all(&folder).expect("the folder goes");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");

@@ -27,6 +27,9 @@ use crate::api::{Backend, BackendError};
 use crate::config::{Config, Placement};
 use crate::kernel::{Rtnl, WatcherHandle};
 
+/// The share of all packet buffers that is free at least while all is well: one in so many.
+const FREE_BUFFERS_SHARE: u32 = 32;
+
 /// Everything the API and a reload need of the running daemon.
 pub(super) struct Daemon {
     pub running: Arc<Running>,
@@ -41,6 +44,7 @@ pub(super) struct Daemon {
     pub clock: Clock,
     pub watcher: WatcherHandle,
     pub watcher_alive: Arc<std::sync::atomic::AtomicBool>,
+    pub buffers: rte_bindings::Mempool,
     pub dataplane: Arc<std::sync::Mutex<Option<Dataplane>>>,
     pub taps: std::sync::Mutex<(Taps, Rtnl)>,
 }
@@ -98,6 +102,12 @@ impl Daemon {
             } else {
                 "nobody follows them any more; restart tandemd"
             },
+        ));
+        let (free, all) = (self.buffers.available(), self.buffers.capacity());
+        checks.push(check(
+            "packet-buffers".into(),
+            free >= all / FREE_BUFFERS_SHARE,
+            &format!("{free} of {all} are free; raise dpdk.mbufs"),
         ));
         for (interface, record) in self.interfaces.all.iter().zip(self.records.iter()) {
             let reason = record.down_reason();

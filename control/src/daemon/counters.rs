@@ -25,10 +25,7 @@ fn by_worker(
 ) -> Vec<Counter> {
     let rows: Vec<Vec<u64>> = stats.iter().map(|s| read(s)).collect();
     let row = |(at, (name, help)): (usize, (&&str, &&str))| {
-        let values = rows
-            .iter()
-            .map(|r| r.get(at).copied().unwrap_or(0))
-            .collect();
+        let values = rows.iter().map(|r| r.get(at).copied().unwrap_or(0)).collect();
         Counter::of_workers(name, CounterGroup::Dataplane, help.trim(), values)
     };
     names.iter().zip(help).enumerate().map(row).collect()

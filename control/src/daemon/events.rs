@@ -186,7 +186,10 @@ impl Events {
             }
             let lost = now.lost.saturating_sub(last.lost);
             if lost > 0 {
-                warn!(worker, lost, "port block events were lost: the log did not keep up");
+                warn!(
+                    worker,
+                    lost, "port block events were lost: the log did not keep up"
+                );
             }
             *last = now;
         }

@@ -107,13 +107,10 @@ struct Threads {
 }
 
 impl Threads {
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<(), RunError> {
+    fn spawn(&mut self, name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
         let thread = std::thread::Builder::new().name(name.into()).spawn(work);
-        self.handles.push(thread.map_err(system("cannot start a thread"))?);
+        self.handles
+            .push(thread.map_err(system("cannot start a thread"))?);
         Ok(())
     }
 }
@@ -168,8 +165,13 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
     let ports = Arc::new(Ports::new(std::mem::take(&mut dataplane.ports)));
     let clock = Clock::of(&dataplane);
     let questions = Arc::new(Questions::new(&dataplane.mailboxes));
-    let watches: Arc<Vec<WorkerWatch>> =
-        Arc::new(dataplane.mailboxes.iter().map(|_| WorkerWatch::default()).collect());
+    let watches: Arc<Vec<WorkerWatch>> = Arc::new(
+        dataplane
+            .mailboxes
+            .iter()
+            .map(|_| WorkerWatch::default())
+            .collect(),
+    );
     let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
     let running = Arc::new(Running::new(file, config, program, registry));
     let watcher_alive = Arc::new(AtomicBool::new(true));
@@ -203,6 +205,7 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
         clock,
         watcher: handle,
         watcher_alive: Arc::clone(&watcher_alive),
+        buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
         taps: Mutex::new((taps, Rtnl::open()?)),
     });
@@ -249,7 +252,11 @@ fn prepare(
     let cpus = current_affinity().map_err(system("cannot read the CPU affinity"))?;
     let spec = spec::build(config, program, memory, &cpus, |netdev| macs.get(netdev).copied())?;
     match memory {
-        Memory::Huge(free) => info!(free_mib = free >> 20, max_routes = spec.max_routes, "memory: hugepages"),
+        Memory::Huge(free) => info!(
+            free_mib = free >> 20,
+            max_routes = spec.max_routes,
+            "memory: hugepages"
+        ),
         Memory::Plain(mib) => info!(mib, max_routes = spec.max_routes, "memory: ordinary pages"),
     }
     info!(arguments = %spec.eal_args.join(" "), "starting DPDK");
@@ -333,7 +340,11 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
         dataplane.stop();
     }
     drop(threads);
-    let ports = std::mem::take(&mut *daemon.ports.lock());
+    let mut ports = std::mem::take(&mut *daemon.ports.lock());
+    for running in ports.iter_mut().filter(|p| p.spec.promiscuous) {
+        // The kernel keeps the netdev under some ports. A driver that cannot is about to close the port anyway.
+        let _cannot = running.port.set_promiscuous(false);
+    }
     drop(ports);
     drop(daemon);
     // The last one, on the thread that started DPDK: it is shut down here.

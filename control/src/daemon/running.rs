@@ -296,10 +296,7 @@ nat-rules = ["r"]
         file.write(&GOOD.replace("203.0.113.0/28", "203.0.113.64/27"));
         let report = running.reload(&target).expect("tried");
         assert!(report.applied && report.faults.is_empty());
-        assert_eq!(
-            (report.generation, target.runs.load(Ordering::Relaxed)),
-            (2, 2)
-        );
+        assert_eq!((report.generation, target.runs.load(Ordering::Relaxed)), (2, 2));
         assert_eq!(target.addresses_set.load(Ordering::Relaxed), 1);
         let in_force = running.in_force();
         assert_eq!((in_force.program.pools[0].id, in_force.applied), (pool, 1));
@@ -318,7 +315,11 @@ nat-rules = ["r"]
             file.write(&text);
             let report = running.reload(&target).expect("tried");
             assert!(!report.applied && report.generation == 1);
-            assert!(report.faults.iter().any(|f| f.path == named), "{:?}", report.faults);
+            assert!(
+                report.faults.iter().any(|f| f.path == named),
+                "{:?}",
+                report.faults
+            );
         }
         assert_eq!(
             (target.runs.load(Ordering::Relaxed), running.in_force().refused),

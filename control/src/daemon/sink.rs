@@ -140,10 +140,7 @@ impl MirrorSink for Sink {
             Update::EndOfDump => {
                 self.routing.writer().publish();
                 self.routing.loaded.store(true, Ordering::Release);
-                debug!(
-                    routes = self.routing.writer().route_count(),
-                    "kernel tables read"
-                );
+                debug!(routes = self.routing.writer().route_count(), "kernel tables read");
             }
         }
     }
@@ -203,11 +200,12 @@ mod tests {
             weight,
         };
         let gateway = Some("192.0.2.1".parse().expect("address"));
-        assert_eq!(
-            translate(&two),
-            Action::Ways(vec![way(gateway, 2), way(None, 1)])
-        );
+        assert_eq!(translate(&two), Action::Ways(vec![way(gateway, 2), way(None, 1)]));
         let six = RouteAction::NextHops(vec![hop(Some("192.0.2.1"), 1), hop(Some("fe80::1"), 1)]);
-        assert_eq!(translate(&six), Action::Kernel, "the kernel can do all of it, we only half");
+        assert_eq!(
+            translate(&six),
+            Action::Kernel,
+            "the kernel can do all of it, we only half"
+        );
     }
 }

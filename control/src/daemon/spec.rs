@@ -76,7 +76,7 @@ pub(super) fn eal_args(config: &Config, memory: Memory, cpus: &[usize]) -> Vec<S
     match memory {
         Memory::Huge(_) => args.push("--in-memory".into()),
         Memory::Plain(mib) => {
-            args.extend(["--no-huge", "--no-shconf", "--iova-mode=va", "-m"].map(String::from));
+            args.extend(["--no-huge", "--no-shconf", "-m"].map(String::from));
             args.push(mib.to_string());
         }
     }
@@ -90,6 +90,11 @@ pub(super) fn eal_args(config: &Config, memory: Memory, cpus: &[usize]) -> Vec<S
         .collect();
     if pci.is_empty() {
         args.push("--no-pci".into());
+    }
+    // Ordinary pages have no addresses for devices but virtual ones; and where no device needs physical ones, net_af_xdp
+    // needs all buffers in one piece, which they are in this mode.
+    if pci.is_empty() || matches!(memory, Memory::Plain(_)) {
+        args.push("--iova-mode=va".into());
     }
     args.extend(pci.iter().map(|address| format!("--allow={address}")));
     args.extend(config.dpdk.extra_eal_args.iter().cloned());
@@ -143,7 +148,10 @@ pub(super) fn build(
         let missing = || SpecError::NoId(interface.name.clone());
         let id = id_of(program, &interface.name).ok_or_else(missing)?;
         let (port, vlan) = port_of(config, interface).ok_or_else(missing)?;
-        let owner = ports(config).nth(port).map(|(_, port)| port).ok_or_else(missing)?;
+        let owner = ports(config)
+            .nth(port)
+            .map(|(_, port)| port)
+            .ok_or_else(missing)?;
         let own = || owner.netdev.as_deref().and_then(&netdev_mac).map(beside);
         interfaces.push(InterfaceSpec {
             id,
@@ -157,9 +165,7 @@ pub(super) fn build(
     let ports = ports(config)
         .enumerate()
         .map(|(position, (interface, port))| {
-            let tagged = interfaces
-                .iter()
-                .any(|i| i.port == position && i.vlan.is_some());
+            let tagged = interfaces.iter().any(|i| i.port == position && i.vlan.is_some());
             PortSpec {
                 devargs: port.device.devargs(),
                 mtu: interface.mtu + if tagged { TAG_BYTES } else { 0 },
@@ -267,11 +273,11 @@ mac = "02:00:00:00:00:01"
                 "--lcores=0@(0,1)",
                 "--no-huge",
                 "--no-shconf",
-                "--iova-mode=va",
                 "-m",
                 "512",
                 "--no-telemetry",
                 "--file-prefix=t1",
+                "--iova-mode=va",
                 "--allow=0000:3b:00.0",
                 "--log-level=lib.eal:7"
             ]
@@ -316,14 +322,15 @@ mac = "02:00:00:00:00:01"
 
     #[test]
     fn an_address_beside_another_is_local_unicast_and_another() {
-        for mac in [[0, 1, 2, 3, 4, 5], [0x52, 0x54, 0, 0, 0, 1], [0xfe, 0, 0, 0, 0, 1]] {
+        for mac in [
+            [0, 1, 2, 3, 4, 5],
+            [0x52, 0x54, 0, 0, 0, 1],
+            [0xfe, 0, 0, 0, 0, 1],
+        ] {
             let own = beside(mac);
             assert_ne!(own, mac);
             assert_eq!((own[0] & 1, own[0] & 2), (0, 2), "{own:02x?}");
         }
-        assert_ne!(
-            beside([0x52, 0x54, 0, 0, 0, 1]),
-            beside([0x52, 0x54, 0, 0, 0, 2])
-        );
+        assert_ne!(beside([0x52, 0x54, 0, 0, 0, 1]), beside([0x52, 0x54, 0, 0, 0, 2]));
     }
 }
