@@ -59,28 +59,28 @@ impl Engine {
             sport,
             dport,
         } = hot.tuples[d];
+        // Each of these is nearly always true: predicted branches are cheaper than collecting the answers.
         let ours = ours
-            & (src == desc.meta.src)
-            & (dst == desc.meta.dst)
-            & (sport == desc.sport)
-            & (dport == desc.dport)
-            & (hot.protocol == desc.meta.proto)
-            & (hot.kind != KIND_FREE)
-            & (desc.shape != Shape::General);
+            && src == desc.meta.src
+            && dst == desc.meta.dst
+            && sport == desc.sport
+            && dport == desc.dport
+            && hot.protocol == desc.meta.proto
+            && hot.kind != KIND_FREE
+            && desc.shape != Shape::General;
         if !ours {
             return false;
         }
         let next_hop = hot.next_hop[d];
-        let known = (hot.service_set == pass.service_set) & (next_hop == pass.next_hop[d]);
+        let known = hot.service_set == pass.service_set && next_hop == pass.next_hop[d];
         if !known && !learn(pass, d, hot, &self.sets, router) {
             return false;
         }
-        let steady = udp | (hot.state == State::Established as u8);
-        let plain = steady
-            & (hot.next_hop_generation == pass.generation)
-            & (desc.meta.total_len <= pass.mtu[d])
-            & (desc.meta.ttl > 1)
-            & (hot.flags & FLAG_UNANSWERED == 0);
+        let plain = (udp || hot.state == State::Established as u8)
+            && hot.next_hop_generation == pass.generation
+            && desc.meta.total_len <= pass.mtu[d]
+            && desc.meta.ttl > 1
+            && hot.flags & FLAG_UNANSWERED == 0;
         if !plain {
             return false;
         }
@@ -95,7 +95,7 @@ impl Engine {
             return false;
         }
         hot.count(direction, desc.meta.total_len);
-        if !udp | (d == Direction::Out as usize) | pass.refresh_inbound {
+        if !udp || d == Direction::Out as usize || pass.refresh_inbound {
             hot.last_seen = self.now.0;
         }
         match direction {
