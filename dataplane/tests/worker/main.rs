@@ -1,0 +1,22 @@
+//! Workers on a real DPDK, without hugepages, namespaces or privileges for them: virtual devices and packets from memory.
+//!
+//! EAL starts once per process, so all tests are in this binary and take turns with it. Whatever a test does, when it ends
+//! every packet is accounted for and every buffer is back: see [`rig::Rig::finish`].
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod fragments;
+mod frames;
+mod garbage;
+mod handover;
+mod plan;
+mod ports;
+#[path = "../common/program.rs"]
+mod program;
+mod receive;
+mod rig;
+mod routing;
+mod stopping;
+mod translation;
+mod waiting;
