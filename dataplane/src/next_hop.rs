@@ -34,8 +34,8 @@ pub const NEXT_HOP_END: u16 = 0xfffe;
 pub const GROUP_BUCKETS: usize = 64;
 /// Groups there can be.
 pub const MAX_GROUPS: usize = 2048;
-/// Slots of the neighbour hash; half of them are used at most.
-const NEIGHBOUR_SLOTS: usize = 1 << 16;
+/// Slots of the neighbour hash.
+pub(crate) const NEIGHBOUR_SLOTS: usize = 1 << 16;
 
 // 0: never written.
 const KIND_KERNEL: u64 = 1;
@@ -276,7 +276,9 @@ impl NextHops {
                 0 => return None,
                 k if k == key => {
                     let value = self.neighbour_values[at].load(Ordering::Acquire);
-                    return (value != 0).then_some(value);
+                    // The slot may have become another neighbour's meanwhile: its key is written before its value.
+                    let same = self.neighbour_keys[at].load(Ordering::Acquire) == key;
+                    return (same && value != 0).then_some(value);
                 }
                 _ => at = (at + 1) % NEIGHBOUR_SLOTS,
             }
@@ -318,23 +320,46 @@ impl NextHops {
         self.write(number, KIND_GROUP, 0, 0, group as u64);
     }
 
-    /// Enters or removes (`None`) a neighbour; false when the hash is full.
+    /// Enters or removes (`None`) a neighbour; false when the hash is full. Slots of removed ones are used again, and freed
+    /// where a chain ends with them: a link on which hosts come and go for years must not make look-ups long.
     pub(crate) fn set_neighbour(&self, interface: InterfaceId, address: u32, number: Option<u16>) -> bool {
         let key = key(interface, address);
         let mut at = slot(key);
-        for _ in 0..NEIGHBOUR_SLOTS / 2 {
+        let mut free = None;
+        for _ in 0..NEIGHBOUR_SLOTS {
             let found = self.neighbour_keys[at].load(Ordering::Acquire);
-            if found == key || found == 0 {
-                if found == 0 && number.is_none() {
-                    return true;
-                }
+            if found == key {
                 self.neighbour_values[at].store(number.unwrap_or(0), Ordering::Release);
-                self.neighbour_keys[at].store(key, Ordering::Release);
+                if number.is_none() {
+                    self.free_slots_before(at);
+                }
                 return true;
+            }
+            if free.is_none() && (found == 0 || self.neighbour_values[at].load(Ordering::Acquire) == 0) {
+                free = Some(at);
+            }
+            if found == 0 {
+                break;
             }
             at = (at + 1) % NEIGHBOUR_SLOTS;
         }
-        false
+        let Some(number) = number else { return true };
+        let Some(at) = free else { return false };
+        self.neighbour_keys[at].store(key, Ordering::Release);
+        self.neighbour_values[at].store(number, Ordering::Release);
+        true
+    }
+
+    /// Frees unused slots from `at` backwards when the chain ends behind it: no look-up goes further than there.
+    fn free_slots_before(&self, mut at: usize) {
+        let key = |at: usize| self.neighbour_keys[at].load(Ordering::Acquire);
+        if key((at + 1) % NEIGHBOUR_SLOTS) != 0 {
+            return;
+        }
+        while key(at) != 0 && self.neighbour_values[at].load(Ordering::Acquire) == 0 {
+            self.neighbour_keys[at].store(0, Ordering::Release);
+            at = (at + NEIGHBOUR_SLOTS - 1) % NEIGHBOUR_SLOTS;
+        }
     }
 
     /// Whether packets went to this next hop since the last call.
@@ -417,6 +442,33 @@ mod tests {
         assert!(table.take_used(6) && !table.take_used(6));
         assert!(table.set_neighbour(3, 0x0a00_0001, None));
         assert_eq!(table.settle(5, 0x0a00_0001, 1), 5);
+    }
+
+    #[test]
+    fn neighbours_come_and_go_without_filling_the_hash() {
+        let table = NextHops::default();
+        let mut known = std::collections::VecDeque::new();
+        for i in 0..300_000u32 {
+            let address = i.wrapping_mul(0x9E37_79B1);
+            let number = NEXT_HOP_FIRST + (i % 1000) as u16;
+            assert!(table.set_neighbour(3, address, Some(number)));
+            known.push_back((address, number));
+            if known.len() > 500 {
+                // Not in the order they came: the oldest, or one from the middle.
+                let gone = known.remove(i as usize % 2 * 250).expect("one of them");
+                assert!(table.set_neighbour(3, gone.0, None));
+                assert_eq!(table.neighbour(3, gone.0), None);
+            }
+            if i % 10_000 == 0 {
+                assert!(known.iter().all(|(a, n)| table.neighbour(3, *a) == Some(*n)));
+            }
+        }
+        let taken = table
+            .neighbour_keys
+            .iter()
+            .filter(|k| k.load(Ordering::Relaxed) != 0);
+        let taken = taken.count();
+        assert!((500..1000).contains(&taken), "{taken} slots for 500 neighbours");
     }
 
     #[test]

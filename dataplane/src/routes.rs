@@ -13,10 +13,12 @@ use tandem_engine::packet::{Route, Router};
 use tandem_engine::program::InterfaceId;
 
 use crate::next_hop::{
-    GROUP_BUCKETS, MAX_GROUPS, NEXT_HOP_BLACKHOLE, NEXT_HOP_END, NEXT_HOP_FIRST, NEXT_HOP_KERNEL,
-    NEXT_HOP_NO_ROUTE, NEXT_HOP_PROHIBITED, NEXT_HOP_UNREACHABLE, NextHops,
+    GROUP_BUCKETS, MAX_GROUPS, NEIGHBOUR_SLOTS, NEXT_HOP_BLACKHOLE, NEXT_HOP_END, NEXT_HOP_FIRST,
+    NEXT_HOP_KERNEL, NEXT_HOP_NO_ROUTE, NEXT_HOP_PROHIBITED, NEXT_HOP_UNREACHABLE, NextHops,
 };
 
+/// Neighbours there can be: half of the hash's slots, so that look-ups stay short.
+const NEIGHBOURS_MAX: usize = NEIGHBOUR_SLOTS / 2;
 /// How long a freed number rests.
 const REST: Duration = Duration::from_secs(5);
 
@@ -216,6 +218,9 @@ impl RouteWriter {
         let number = match known {
             Some(number) => number,
             None => {
+                if self.neighbours.len() >= NEIGHBOURS_MAX {
+                    return;
+                }
                 let Ok(number) = self.take(Key::Via(interface, bits)) else {
                     return;
                 };
