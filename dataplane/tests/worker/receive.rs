@@ -150,8 +150,14 @@ fn padding_ends_here() {
     padded.resize(60, 0xee);
     let sent = rig.pass_one(P_IN, &padded, P_OUT);
     assert_eq!(sent.len(), length);
-    let ((_, _), to) = ends(&sent);
-    assert_eq!(to, (OUT1, 80));
+    assert_eq!(ends(&sent).1, (OUT1, 80));
+    // Where the frame takes the longer way, too.
+    let mut padded = tagged(P_TRUNK, &[100], udp((IN_VLAN, 5000), (OUT1, 53)));
+    let length = padded.len() - ethernet::TAG_LEN;
+    padded.resize(64, 0xee);
+    let sent = rig.pass_one(P_TRUNK, &padded, P_OUT);
+    assert_eq!(sent.len(), length);
+    assert_eq!(ends(&sent).1, (OUT1, 53));
     rig.finish();
 }
 

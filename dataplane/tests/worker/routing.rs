@@ -146,7 +146,20 @@ fn a_changed_route_is_made_before_the_old_one_is_broken() {
     rig.routes.publish();
     assert!(rig.pass(P_IN, &packet).is_empty());
     assert_eq!(rig.punted.len(), 1, "the kernel's, now");
-    assert_eq!(rig.drops(), []);
+    // The way and its neighbour go before anything is published: the packet waits, it is not told that there is no route.
+    let other = frame(P_IN, udp((IN2, 1), (net + 1, 2)));
+    let last = ip(192, 0, 2, 13);
+    rig.routes.set(net, 24, via(last)).unwrap();
+    rig.routes
+        .neighbour(I_OUT, last.into(), Some(host_mac(last)), false);
+    rig.routes.publish();
+    assert_eq!(open(&rig.pass_one(P_IN, &other, P_OUT)).0, host_mac(last));
+    rig.routes.neighbour(I_OUT, last.into(), None, true);
+    rig.routes.set(net, 24, via(new)).unwrap();
+    assert!(rig.pass(P_IN, &other).is_empty());
+    assert_eq!((rig.workers[0].in_hand(), rig.drops()), (1, vec![]));
+    rig.routes.publish();
+    assert_eq!(open(&rig.pass_one(P_IN, &other, P_OUT)).0, host_mac(new));
     rig.finish();
 }
 
