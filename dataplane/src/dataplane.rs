@@ -181,19 +181,19 @@ fn random() -> Result<u64, StartError> {
 }
 
 /// Buffers that ports and rings can hold at once, with a reserve for what is on its way.
-fn buffers(spec: &DataplaneSpec) -> u32 {
-    let workers = spec.workers.len() as u32;
-    let ports: u32 = spec
-        .ports
+fn buffers(ports: &[PortSpec], workers: u32, held_fragments: u32) -> u32 {
+    let ports: u32 = ports
         .iter()
         .map(|p| {
             // Some drivers keep a fill ring of their own beside the descriptors.
-            let rx = u32::from(p.rx_descriptors).max(2048) * u32::from(p.rx_queues.unwrap_or(1).max(1));
+            // An automatic count opens one queue per worker; a port that has fewer leaves some of these unused.
+            let queues = p.rx_queues.map_or(workers, u32::from).max(1);
+            let rx = u32::from(p.rx_descriptors).max(2048) * queues;
             rx + u32::from(p.tx_descriptors).max(2048) * workers
         })
         .sum();
     let rings = (workers * workers.saturating_sub(1) + workers + 1) * 1024;
-    let held = spec.sizes.max_held_fragments * workers;
+    let held = held_fragments * workers;
     (ports + rings + held + 4096).next_power_of_two()
 }
 
@@ -204,11 +204,18 @@ impl Prepared {
     /// [`StartError`]: nothing runs then.
     pub fn new(spec: DataplaneSpec) -> Result<Self, StartError> {
         let eal = Eal::init(&spec.eal_args)?;
+        let enough = || {
+            buffers(
+                &spec.ports,
+                spec.workers.len() as u32,
+                spec.sizes.max_held_fragments,
+            )
+        };
         let pool = Mempool::create(
             &eal,
             &PoolConfig {
                 name: "tandem".into(),
-                count: spec.mbufs.unwrap_or_else(|| buffers(&spec)) - 1,
+                count: spec.mbufs.unwrap_or_else(enough) - 1,
                 cache: 256,
                 priv_size: size_of::<PacketNote>().next_multiple_of(8) as u16,
                 data_room: DATA_ROOM.max(spec.ports.iter().map(|p| p.mtu + 256).max().unwrap_or(0)),
@@ -513,4 +520,34 @@ fn share_queues(
         parts.tx.push(path);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(workers: u32, rx_queues: Option<u16>) -> u32 {
+        let port = PortSpec {
+            devargs: "net_null0".into(),
+            mtu: 1500,
+            mac: None,
+            promiscuous: false,
+            rx_queues,
+            rx_descriptors: 4096,
+            tx_descriptors: 4096,
+        };
+        buffers(&[port.clone(), port], workers, 1024)
+    }
+
+    /// With fewer, filling the receive queues alone takes all buffers, and nothing is left to receive into.
+    #[test]
+    fn an_automatic_queue_count_has_buffers_for_every_workers_queue() {
+        for workers in [1, 4, 16] {
+            let automatic = needed(workers, None);
+            assert_eq!(automatic, needed(workers, Some(workers as u16)));
+            let descriptors = 2 * (4096 + 4096) * workers;
+            assert!(automatic > descriptors, "{workers} workers: {automatic} buffers");
+        }
+        assert!(needed(16, None) > needed(16, Some(1)));
+    }
 }
