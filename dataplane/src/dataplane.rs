@@ -7,8 +7,8 @@
 //! Stopping goes the other way. One dataplane per process: DPDK's EAL starts once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rte_bindings::{
@@ -169,6 +169,9 @@ pub struct Dataplane {
     pub tsc_start: u64,
     /// Packet buffers.
     pub pool: Mempool,
+    /// What threads could not have as they started and do without: a CPU of their own, a buffer cache. Each thread adds
+    /// its own before its first turn; see [`Dataplane::take_warnings`].
+    pub warnings: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
     stop_mirror: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -350,6 +353,7 @@ impl Prepared {
             tsc_hz: tsc.0,
             tsc_start: tsc.1,
             pool: self.pool,
+            warnings: Arc::default(),
             stop: Arc::clone(&stop),
             stop_mirror: Arc::clone(&stop_mirror),
             threads: Vec::new(),
@@ -358,18 +362,25 @@ impl Prepared {
         };
         for ((id, mut worker), core) in workers.into_iter().enumerate().zip(self.cores) {
             let (stop, eal) = (Arc::clone(&stop), self.eal.clone());
-            let thread = std::thread::Builder::new().name(format!("worker-{id}"));
+            let warnings = Arc::clone(&dataplane.warnings);
+            let name = format!("worker-{id}");
+            let thread = std::thread::Builder::new().name(name.clone());
             dataplane.threads.push(thread.spawn(move || {
                 // Without its core or its buffer cache a worker is slower, but it runs.
-                let _unpinned = core.map_or(Ok(()), pin_current_thread);
-                let _registered = WorkerThread::register(&eal);
+                if let Some(core) = core
+                    && let Err(error) = pin_current_thread(core)
+                {
+                    warn(&warnings, format!("{name} is not pinned to CPU {core}: {error}"));
+                }
+                let _registered = register(&eal, &name, &warnings);
                 worker.run(&stop);
             })?);
         }
         let eal = self.eal;
+        let warnings = Arc::clone(&dataplane.warnings);
         let thread = std::thread::Builder::new().name("mirror".into());
         dataplane.mirror_thread = Some(thread.spawn(move || {
-            let _registered = WorkerThread::register(&eal);
+            let _registered = register(&eal, "mirror", &warnings);
             mirror.run(&stop_mirror);
         })?);
         Ok((dataplane, self.routes))
@@ -425,12 +436,38 @@ impl Dataplane {
     pub fn workers_alive(&self) -> Vec<bool> {
         self.threads.iter().map(|t| !t.is_finished()).collect()
     }
+
+    /// Whether the mirror's thread still runs.
+    #[must_use]
+    pub fn mirror_alive(&self) -> bool {
+        self.mirror_thread.as_ref().is_some_and(|t| !t.is_finished())
+    }
+
+    /// The warnings so far, each given out once. A worker's are in before its first heartbeat.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Drop for Dataplane {
     fn drop(&mut self) {
         self.end_threads();
     }
+}
+
+fn warn(warnings: &Mutex<Vec<String>>, warning: String) {
+    warnings
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(warning);
+}
+
+/// Registers the calling thread with DPDK, or says that it has no buffer cache.
+fn register(eal: &Eal, name: &str, warnings: &Mutex<Vec<String>>) -> Option<WorkerThread> {
+    WorkerThread::register(eal)
+        .map_err(|error| warn(warnings, format!("{name} has no buffer cache: {error}")))
+        .ok()
 }
 
 /// A program with its sides.

@@ -28,6 +28,8 @@ use program::*;
 /// How long anything may take before the test fails.
 const BOUND: Duration = Duration::from_secs(20);
 const WORKERS: usize = 2;
+/// More than a CPU set holds.
+const NO_CPU: usize = 1 << 20;
 
 /// A kernel device made of two queues.
 #[derive(Clone, Default)]
@@ -100,7 +102,8 @@ fn spec(program: &Arc<Program>) -> DataplaneSpec {
     DataplaneSpec {
         eal_args: args.split(' ').map(str::to_owned).collect(),
         mbufs: Some(16384),
-        workers: vec![None; WORKERS],
+        // One has a CPU that no machine has: it runs without.
+        workers: vec![None, Some(NO_CPU)],
         idle: Idle::Adaptive,
         // A port whose other end is itself, and one that receives empty frames without end.
         ports: vec![port("net_ring_start"), port("net_null_flood,size=64")],
@@ -189,6 +192,14 @@ fn from_a_specification_to_the_end() {
     assert!((0..WORKERS).all(|w| dataplane.heartbeat_age_ms(w).is_some_and(|age| age < 10_000)));
     assert_eq!(dataplane.heartbeat_age_ms(WORKERS), None);
     assert_eq!(dataplane.workers_alive(), [true; WORKERS]);
+    assert!(dataplane.mirror_alive());
+    let warnings = dataplane.take_warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with(&format!("worker-1 is not pinned to CPU {NO_CPU}: ")),
+        "{warnings:?}"
+    );
+    assert!(dataplane.take_warnings().is_empty(), "each is given out once");
 
     frames_pass_between_kernel_and_port(&dataplane, &tap_in, &tap_out);
     a_session_is_made_and_seen(&dataplane, &tap_in);
