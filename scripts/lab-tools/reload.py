@@ -71,8 +71,18 @@ def pool_addresses():
         return None
 
 
+def generation():
+    try:
+        return api("/v1/config")["generation"]
+    except (OSError, urllib.error.URLError):
+        return None
+
+
 def reload_with(text):
-    CONFIG.write_text(text)
+    # In one step: a reload that an earlier signal asked for never reads half a file.
+    new = CONFIG.with_suffix(".new")
+    new.write_text(text)
+    new.replace(CONFIG)
     os.kill(int(os.environ["TANDEMD_PID"]), signal.SIGHUP)
 
 
@@ -103,7 +113,7 @@ def main():
     untouched("after a good file")
 
     for label, spoil, named in BAD_FILES:
-        said = LOG.stat().st_size
+        said, before = LOG.stat().st_size, generation()
         reload_with(spoil(more))
 
         def complained():
@@ -113,11 +123,22 @@ def main():
 
         report.check(f"{label}: the log says what is wrong", wait_for(complained), f"looked for {named!r}")
         report.check(f"{label}: nothing changed", pool_addresses() == 32, pool_addresses())
+        report.check(f"{label}: the program in force stays", before is not None and generation() == before, generation())
         untouched(label)
 
+    # The file is the same each time, so only the generation tells that it was applied.
+    for number in range(5):
+        before = generation()
+        reload_with(more)
+        again = before is not None and wait_for(lambda: (generation() or 0) > before)
+        report.check(f"reload {number + 1} of several in a row", again, f"generation {before}, then {generation()}")
+    # Signals faster than reloads: some of them merge, but the last one counts.
+    before = generation()
     for _ in range(5):
         reload_with(more)
-    report.check("several reloads in a row", wait_for(lambda: pool_addresses() == 32))
+    reload_with(good)
+    final = wait_for(lambda: pool_addresses() == 16)
+    report.check("many at once: the last file is in force", final and generation() > before, generation())
     untouched("after several")
     talk.over.set()
     talk.join(30)
