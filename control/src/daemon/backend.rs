@@ -1,7 +1,6 @@
 //! What the API asks, answered from the running dataplane.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tandem_dataplane::dataplane::Dataplane;
@@ -13,6 +12,7 @@ use tandem_engine::view::{PoolUse, Query};
 
 use super::clock::{Clock, unix_seconds};
 use super::events::WorkerWatch;
+use super::life::Life;
 use super::ports::{InterfaceRecord, Ports};
 use super::questions::Questions;
 use super::running::{Running, Target};
@@ -30,6 +30,19 @@ use crate::kernel::{Rtnl, WatcherHandle};
 /// The share of all packet buffers that is free at least while all is well: one in so many.
 const FREE_BUFFERS_SHARE: u32 = 32;
 
+/// The threads beside the workers.
+#[derive(Clone, Default)]
+pub(super) struct Lives {
+    /// Carries what workers tell.
+    pub events: Life,
+    /// Follows the kernel's tables.
+    pub kernel: Life,
+    /// Watches links and carriers.
+    pub ports: Life,
+    /// The dataplane's, between workers and taps.
+    pub mirror: Life,
+}
+
 /// Everything the API and a reload need of the running daemon.
 pub(super) struct Daemon {
     pub running: Arc<Running>,
@@ -43,7 +56,7 @@ pub(super) struct Daemon {
     pub mirror: Arc<MirrorStats>,
     pub clock: Clock,
     pub watcher: WatcherHandle,
-    pub watcher_alive: Arc<std::sync::atomic::AtomicBool>,
+    pub lives: Lives,
     pub buffers: rte_bindings::Mempool,
     pub dataplane: Arc<std::sync::Mutex<Option<Dataplane>>>,
     pub taps: std::sync::Mutex<(Taps, Rtnl)>,
@@ -70,12 +83,38 @@ async fn blocking<T: Send + 'static>(
         })
 }
 
+impl Lives {
+    fn dead(&self) -> Option<&'static str> {
+        let all = [
+            ("mirror", &self.mirror),
+            ("kernel", &self.kernel),
+            ("events", &self.events),
+            ("ports", &self.ports),
+        ];
+        all.iter()
+            .find(|(_, life)| !life.is_alive())
+            .map(|(name, _)| *name)
+    }
+}
+
 impl Daemon {
-    fn checks(&self) -> Vec<Check> {
-        let alive = locked(&self.dataplane)
+    fn workers_alive(&self) -> Vec<bool> {
+        let dataplane = locked(&self.dataplane);
+        dataplane
             .as_ref()
             .map(Dataplane::workers_alive)
-            .unwrap_or_default();
+            .unwrap_or_default()
+    }
+
+    /// A thread that has ended, if there is one. To be asked while none has been told to end.
+    pub(super) fn dead_thread(&self) -> Option<String> {
+        let worker = self.workers_alive().iter().position(|alive| !alive);
+        let worker = worker.map(|worker| format!("worker-{worker}"));
+        worker.or_else(|| self.lives.dead().map(str::to_owned))
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let alive = self.workers_alive();
         let check = |name: String, ok: bool, detail: &str| Check {
             name,
             ok,
@@ -93,7 +132,7 @@ impl Daemon {
             let ok = runs && started && !watch.is_stalled();
             checks.push(check(format!("worker-{worker}"), ok, detail));
         }
-        let follows = self.watcher_alive.load(Ordering::Relaxed);
+        let follows = self.lives.kernel.is_alive();
         checks.push(check(
             "kernel-tables".into(),
             follows && self.routing.is_loaded(),

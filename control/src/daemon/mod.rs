@@ -16,6 +16,7 @@ mod clock;
 mod counters;
 mod cpu;
 mod events;
+mod life;
 mod options;
 mod ports;
 mod questions;

@@ -17,9 +17,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::backend::{Api, Daemon};
+use super::backend::{Api, Daemon, Lives};
 use super::clock::Clock;
 use super::events::{Events, WorkerWatch};
+use super::life::{self, Life};
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::questions::Questions;
 use super::running::Running;
@@ -54,6 +55,9 @@ pub(super) enum RunError {
     /// The API does not listen.
     #[error(transparent)]
     Api(#[from] ServeError),
+    /// A thread ended that nobody had told to.
+    #[error("the thread \"{0}\" ended unasked, and what it does is not done any more")]
+    Thread(String),
     /// The system refused something.
     #[error("{0}: {1}")]
     System(&'static str, #[source] std::io::Error),
@@ -79,12 +83,23 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the daemon, and reloads for each that asks for it.
-    async fn serve(&mut self, daemon: &Arc<Daemon>) {
+    /// Waits for one that ends the daemon, and reloads for each that asks for it. A thread that dies ends it too.
+    async fn serve(&mut self, daemon: &Arc<Daemon>) -> Result<(), RunError> {
+        let mut death = std::pin::pin!(life::first_dead(|| daemon.dead_thread()));
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return info!("SIGTERM: stopping"),
-                _ = self.interrupt.recv() => return info!("SIGINT: stopping"),
+                _ = self.terminate.recv() => {
+                    info!("SIGTERM: stopping");
+                    return Ok(());
+                }
+                _ = self.interrupt.recv() => {
+                    info!("SIGINT: stopping");
+                    return Ok(());
+                }
+                thread = &mut death => {
+                    error!(thread, "a thread ended unasked: stopping");
+                    return Err(RunError::Thread(thread));
+                }
                 _ = self.hangup.recv() => {
                     info!("SIGHUP: reloading");
                     let daemon = Arc::clone(daemon);
@@ -107,8 +122,17 @@ struct Threads {
 }
 
 impl Threads {
-    fn spawn(&mut self, name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
-        let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        life: &Life,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), RunError> {
+        let breath = life.breath();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            let _breath = breath;
+            work();
+        });
         self.handles
             .push(thread.map_err(system("cannot start a thread"))?);
         Ok(())
@@ -127,7 +151,7 @@ impl Drop for Threads {
     }
 }
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal, or the end of one of its threads, ends it.
 pub(super) fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -154,7 +178,8 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
     let mut rtnl = Rtnl::open()?;
     let prepared = prepare(&config, &program, &mut rtnl)?;
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
-    let (taps, devices) = Taps::create(&config, &interfaces)?;
+    let lives = Lives::default();
+    let (taps, devices) = Taps::create(&config, &interfaces, &lives.mirror)?;
     let records: Arc<Vec<InterfaceRecord>> = Arc::new(records(&config, &interfaces, &taps));
     let (mut dataplane, writer) = prepared.start(devices)?;
     let routing = Arc::new(Routing::new(writer));
@@ -174,7 +199,6 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
     );
     let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
     let running = Arc::new(Running::new(file, config, program, registry));
-    let watcher_alive = Arc::new(AtomicBool::new(true));
     let mut threads = Threads {
         stop: Arc::new(AtomicBool::new(false)),
         watcher: handle.clone(),
@@ -204,7 +228,7 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
         mirror: Arc::clone(&dataplane.mirror),
         clock,
         watcher: handle,
-        watcher_alive: Arc::clone(&watcher_alive),
+        lives: lives.clone(),
         buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
         taps: Mutex::new((taps, Rtnl::open()?)),
@@ -221,13 +245,12 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
         rtnl,
         stop: Arc::clone(&threads.stop),
     };
-    threads.spawn("ports", || monitor.run())?;
-    threads.spawn("events", || events.run())?;
-    threads.spawn("kernel", move || {
+    threads.spawn("ports", &lives.ports, || monitor.run())?;
+    threads.spawn("events", &lives.events, || events.run())?;
+    threads.spawn("kernel", &lives.kernel, move || {
         if let Err(error) = watcher.run() {
             error!(%error, "the kernel's tables are not followed any more");
         }
-        watcher_alive.store(false, Ordering::Relaxed);
     })?;
     Ok((daemon, threads, eal))
 }
@@ -295,7 +318,7 @@ fn watcher_config(
     }
 }
 
-/// The API, until a signal ends the daemon.
+/// The API, until something ends the daemon.
 fn serve(
     runtime: &Runtime,
     daemon: &Arc<Daemon>,
@@ -311,13 +334,13 @@ fn serve(
         let api = tokio::spawn(server.run(async move {
             let _dropped = ended.await;
         }));
-        signals.serve(daemon).await;
+        let end_of_life = signals.serve(daemon).await;
         let _alone = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         drop(end);
         if api.await.is_err() {
             error!("the API had panicked");
         }
-        Ok(())
+        end_of_life
     })
 }
 

@@ -7,19 +7,23 @@ use tandem_dataplane::interfaces::Interfaces;
 use tandem_dataplane::mirror::KernelDevice;
 use tandem_engine::program::InterfaceId;
 
+use super::life::{Breath, Life};
 use crate::config::{Config, Interface};
 use crate::kernel::{KernelError, OwnedAddresses, Rtnl, Tap, TapConfig, TapError};
 
-/// A tap as the dataplane's mirror sees it.
-struct TapDevice(Tap);
+/// A tap as the dataplane's mirror sees it. The mirror's thread owns it: it goes when the thread ends, however that is.
+struct TapDevice {
+    tap: Tap,
+    _breath: Breath,
+}
 
 impl KernelDevice for TapDevice {
     fn send(&self, frame: &[u8]) -> std::io::Result<bool> {
-        self.0.send(frame)
+        self.tap.send(frame)
     }
 
     fn receive(&self, buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
-        self.0.recv(buffer)
+        self.tap.recv(buffer)
     }
 }
 
@@ -39,8 +43,12 @@ pub(super) struct Taps {
 pub(super) type Devices = Vec<(InterfaceId, Box<dyn KernelDevice>)>;
 
 impl Taps {
-    /// Makes a tap for every interface, with its MAC address and MTU.
-    pub(super) fn create(config: &Config, interfaces: &Interfaces) -> Result<(Self, Devices), TapError> {
+    /// Makes a tap for every interface, with its MAC address and MTU. `mirror` is the life of the thread that will own them.
+    pub(super) fn create(
+        config: &Config,
+        interfaces: &Interfaces,
+        mirror: &Life,
+    ) -> Result<(Self, Devices), TapError> {
         let (mut taps, mut devices) = (Self::default(), Devices::new());
         for state in &interfaces.all {
             let Some(interface) = config.interfaces.iter().find(|i| i.name == state.name) else {
@@ -56,7 +64,8 @@ impl Taps {
                 addresses: OwnedAddresses::default(),
             };
             taps.records.insert(state.id, record);
-            devices.push((state.id, Box::new(TapDevice(tap))));
+            let _breath = mirror.breath();
+            devices.push((state.id, Box::new(TapDevice { tap, _breath })));
         }
         Ok((taps, devices))
     }
