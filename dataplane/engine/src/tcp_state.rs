@@ -7,11 +7,15 @@
 //!               SYN out                          |   ^      --> FinOutside --FIN in+
 //!                                                RST |data
 //!                                                v   |
-//!                                               Reset           SYN in FinBoth or Reset: opening again
+//!                                               Reset
+//!
+//!   OpeningX --RST--> ResetOpeningX --SYN+ACK of the other side--> Established
+//!   FinBoth, Reset, ResetOpeningX --SYN--> opening again
 //! ```
 //!
 //! "in" is a segment that leaves the inside, "out" one that comes from outside. There is no window tracking here: a RST
-//! therefore does not end a session but puts it on the closing timer, and data brings it back (RFC 7857 section 2.3).
+//! therefore does not end a session but puts it on the closing timer, and data brings it back (RFC 7857 section 2.3). That is
+//! for sessions that were established: before, data proves nothing, or one side alone could hold a session for two hours.
 
 use tandem_wire::tcp;
 
@@ -33,8 +37,12 @@ pub enum State {
     FinOutside = 5,
     /// Both FINs.
     FinBoth = 6,
-    /// A RST ("TRANS").
+    /// A RST after both SYNs ("TRANS").
     Reset = 7,
+    /// A RST after a SYN from inside alone.
+    ResetOpeningInside = 8,
+    /// A RST after a SYN from outside alone.
+    ResetOpeningOutside = 9,
 }
 
 /// Which idle timeout applies.
@@ -75,6 +83,8 @@ impl State {
             5 => Self::FinOutside,
             6 => Self::FinBoth,
             7 => Self::Reset,
+            8 => Self::ResetOpeningInside,
+            9 => Self::ResetOpeningOutside,
             _ => Self::Active,
         }
     }
@@ -87,7 +97,9 @@ impl State {
             Self::Established | Self::FinInside | Self::FinOutside | Self::Active => {
                 TimerClass::TcpEstablished
             }
-            Self::FinBoth | Self::Reset => TimerClass::TcpClosing,
+            Self::FinBoth | Self::Reset | Self::ResetOpeningInside | Self::ResetOpeningOutside => {
+                TimerClass::TcpClosing
+            }
         }
     }
 
@@ -108,6 +120,8 @@ impl State {
             Self::Active => self,
             // Nothing of the old connection is worth bringing back: data after both FINs does not (RFC 6146 section 3.5.2.2).
             Self::FinBoth if rst => self,
+            Self::OpeningInside | Self::ResetOpeningInside if rst => Self::ResetOpeningInside,
+            Self::OpeningOutside | Self::ResetOpeningOutside if rst => Self::ResetOpeningOutside,
             _ if rst => Self::Reset,
             Self::OpeningInside if syn && !from_inside => Self::Established,
             Self::OpeningOutside if syn && from_inside => Self::Established,
@@ -117,7 +131,9 @@ impl State {
             Self::FinInside | Self::FinOutside if fin => Self::FinBoth,
             Self::Established | Self::FinInside | Self::FinOutside => self,
             // A new connection over the same four-tuple before the old one's timer ran out.
-            Self::FinBoth | Self::Reset if syn && flags & tcp::ACK == 0 => {
+            Self::FinBoth | Self::Reset | Self::ResetOpeningInside | Self::ResetOpeningOutside
+                if syn && flags & tcp::ACK == 0 =>
+            {
                 if from_inside {
                     Self::OpeningInside
                 } else {
@@ -126,6 +142,10 @@ impl State {
             }
             Self::FinBoth => self,
             Self::Reset => Self::Established,
+            // The answer to the SYN: the RST was not the peer's, or not taken.
+            Self::ResetOpeningInside if syn && !from_inside => Self::Established,
+            Self::ResetOpeningOutside if syn && from_inside => Self::Established,
+            Self::ResetOpeningInside | Self::ResetOpeningOutside => self,
         }
     }
 }
@@ -183,12 +203,7 @@ mod tests {
 
     #[test]
     fn rst_goes_to_the_closing_timer_and_data_restores() {
-        for state in [
-            State::OpeningInside,
-            State::OpeningOutside,
-            State::Established,
-            State::FinInside,
-        ] {
+        for state in [State::Established, State::FinInside, State::FinOutside] {
             let reset = state.next(RST, false);
             assert_eq!((reset, reset.timer()), (State::Reset, TimerClass::TcpClosing));
         }
@@ -198,14 +213,42 @@ mod tests {
     }
 
     #[test]
+    fn one_side_alone_establishes_nothing_by_a_rst() {
+        for (opening, reset, inside) in [
+            (State::OpeningInside, State::ResetOpeningInside, true),
+            (State::OpeningOutside, State::ResetOpeningOutside, false),
+        ] {
+            for rst_from_inside in [true, false] {
+                assert_eq!(opening.next(RST, rst_from_inside), reset);
+                assert_eq!(opening.next(RST | ACK, rst_from_inside), reset);
+                assert_eq!(reset.next(RST, rst_from_inside), reset);
+            }
+            assert_eq!(reset.timer(), TimerClass::TcpClosing);
+            for flags in [ACK, ACK | tcp::PSH, FIN, FIN | ACK, 0] {
+                assert_eq!(reset.next(flags, inside), reset, "{flags:#x}");
+                assert_eq!(reset.next(flags, !inside), reset, "{flags:#x}");
+            }
+            assert_eq!(reset.next(SYN | ACK, inside), reset, "an answer to nobody's SYN");
+            assert_eq!(reset.next(SYN, inside), opening, "tried again");
+            // A forged RST between SYN and SYN+ACK does the connection no harm.
+            assert_eq!(
+                run(opening, &[(RST, !inside), (SYN | ACK, !inside), (ACK, inside)]),
+                State::Established
+            );
+        }
+    }
+
+    #[test]
     fn a_tuple_is_used_again() {
+        assert_eq!(State::ResetOpeningInside.next(SYN, false), State::OpeningOutside);
+        assert_eq!(State::ResetOpeningOutside.next(SYN, true), State::OpeningInside);
         assert_eq!(State::FinBoth.next(SYN, true), State::OpeningInside);
         assert_eq!(State::Reset.next(SYN, false), State::OpeningOutside);
     }
 
     #[test]
     fn numbers_round_trip() {
-        for n in 0..8u8 {
+        for n in 0..10u8 {
             assert_eq!(State::from_u8(n) as u8, n);
         }
     }

@@ -110,7 +110,9 @@ impl Engine {
                 State::Established => SessionState::Established,
                 State::FinInside => SessionState::FinInside,
                 State::FinOutside => SessionState::FinOutside,
-                State::FinBoth | State::Reset => SessionState::Closing,
+                State::FinBoth | State::Reset | State::ResetOpeningInside | State::ResetOpeningOutside => {
+                    SessionState::Closing
+                }
             },
             initiated_outside: hot.flags & FLAG_INITIATED_OUTSIDE != 0,
             inside: v4(out.src),

@@ -264,6 +264,21 @@ fn t6_idle_timeouts() {
     assert!(world.sessions().is_empty());
 }
 
+/// RFC 7857 section 2.3: what a RST may bring back is an established session, and this one never was.
+#[test]
+fn p3_rst_does_not_establish_what_one_side_opened() {
+    for rst_from_inside in [true, false] {
+        let mut world = World::new(1, |_| {});
+        let public = world.inside(syn(CLIENT, SERVER)).public();
+        exchange(&mut world, public, &[(RST | ACK, rst_from_inside), (ACK, true)]);
+        assert_eq!(world.sessions()[0].state, SessionState::Closing);
+        world.pass_seconds(239);
+        assert_eq!(world.sessions().len(), 1);
+        world.pass_seconds(3);
+        assert!(world.sessions().is_empty());
+    }
+}
+
 #[test]
 fn t8_no_port_overloading() {
     let mut world = World::new(2, |p| {
