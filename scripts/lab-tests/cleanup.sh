@@ -33,6 +33,45 @@ check "after SIGTERM its taps are gone" has_no_taps
 tandem_start || exit 1
 check "starts again, traffic flows" ping_all sub2 192.0.2.1 5
 
+# On hugepages: whatever ends tandemd, the pages are free again and no file holds one. Fewer pages than `auto` wants
+# (memory-mb), so that no other lab takes them, and a mount of our own, so that there is a place for a file to be left.
+huge_pages() { awk -v name="HugePages_$1:" '$1 == name { print $2 }' /proc/meminfo; }
+all_huge_pages_free() { (($(huge_pages Free) >= huge_free)) || { grep ^HugePages_ /proc/meminfo; return 1; }; }
+uses_huge_pages() { awk '$1 == "HugetlbPages:" { print $2, "kB"; used = $2 } END { exit used == 0 }' "/proc/$TANDEMD_PID/status"; }
+no_huge_file() {
+    local files
+    files=$(awk '$3 == "hugetlbfs" { print $2 }' /proc/mounts | while read -r at; do find "$at" -name "${LAB_PREFIX}map_*"; done
+        find "$huge_mount" -type f)
+    [[ -z $files ]] || { echo "$files"; return 1; }
+}
+huge_restore() {
+    umount "$huge_mount" 2>/dev/null || true
+    rmdir "$huge_mount" 2>/dev/null || true
+    sysctl -qw "vm.nr_hugepages=$huge_before" || true
+}
+check "stops before the run on hugepages" tandem_stop
+huge_before=$(sysctl -n vm.nr_hugepages)
+huge_mount=$(mktemp -d)
+trap 'status=$?; huge_restore; lab_on_exit "$status"' EXIT
+mount -t hugetlbfs none "$huge_mount"
+sysctl -qw vm.compact_memory=1 || true
+huge_pages_are() { sysctl -qw "vm.nr_hugepages=$1" && [[ $(sysctl -n vm.nr_hugepages) == "$1" ]]; }
+check "the kernel reserves 240 more hugepages" wait_until 20 huge_pages_are $((huge_before + 240))
+huge_free=$(huge_pages Free)
+HUGEPAGES=required write_config
+for signal in KILL TERM; do
+    tandem_start || exit 1
+    check "SIG$signal on hugepages: it uses them" uses_huge_pages
+    check "SIG$signal on hugepages: traffic flows before" ping_all sub1 192.0.2.1 5
+    check "SIG$signal on hugepages: it ends" tandem_stop "$signal"
+    check "SIG$signal on hugepages: no file in a hugetlbfs" no_huge_file
+    check "SIG$signal on hugepages: the pages are free again" wait_until 20 all_huge_pages_free
+done
+huge_restore
+lab_trap
+write_config
+tandem_start || exit 1
+
 # A crash and then the end of the lab.
 programs="$(attached dut-in) $(attached dut-out)"
 tandem_stop KILL

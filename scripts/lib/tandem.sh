@@ -18,6 +18,7 @@ API=http://127.0.0.1:8480
 #   MAX_SESSIONS  size of the session table (65536)
 #   POOL          prefixes of the pool, as TOML ("203.0.113.0/28")
 #   MEMORY_MB     memory for DPDK (512)
+#   HUGEPAGES     auto, required or never (auto)
 #   EXTRA_*       TOML text put into [system], the pool and the service set, or at the end (EXTRA_TOML)
 write_config() {
     cat >"$LAB_DIR/tandem.toml" <<CONF
@@ -25,7 +26,7 @@ write_config() {
 name = "$LAB_NAME"
 
 [dpdk]
-hugepages = "auto"
+hugepages = "${HUGEPAGES:-auto}"
 memory-mb = ${MEMORY_MB:-512}
 file-prefix = "$LAB_PREFIX"
 
