@@ -13,6 +13,8 @@ use tandem_engine::view::Query;
 
 /// Commands that can wait for a worker.
 const COMMANDS: usize = 64;
+/// Programs that can wait for a worker, which takes one a loop.
+const PROGRAMS: usize = 16;
 /// Events that can wait for the control side.
 const EVENTS: usize = 4096;
 
@@ -25,11 +27,10 @@ pub struct Commit {
     pub sides: Sides,
 }
 
-/// To a worker.
+/// To a worker, in turn.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Command {
-    /// Run this program from the next burst on.
-    Apply(Box<Commit>),
     /// Answer this.
     Query(u64, Box<Query>),
 }
@@ -46,6 +47,9 @@ pub enum Event {
 /// The queues of one worker.
 #[derive(Debug)]
 pub struct Mailbox {
+    /// Programs for the worker, which runs each from the next burst on. A queue of their own: a reload does not wait until
+    /// the commands before it are done.
+    pub programs: ArrayQueue<Box<Commit>>,
     /// To the worker.
     pub commands: ArrayQueue<Command>,
     /// Answered queries.
@@ -59,9 +63,10 @@ pub struct Mailbox {
 impl Default for Mailbox {
     fn default() -> Self {
         Self {
+            programs: ArrayQueue::new(PROGRAMS),
             commands: ArrayQueue::new(COMMANDS),
             answers: ArrayQueue::new(COMMANDS),
-            left: ArrayQueue::new(COMMANDS * 2),
+            left: ArrayQueue::new(PROGRAMS * 2),
             events: ArrayQueue::new(EVENTS),
         }
     }

@@ -409,10 +409,7 @@ impl Dataplane {
     pub fn apply(&self, program: &Arc<Program>) -> Result<(), usize> {
         for (worker, mailbox) in self.mailboxes.iter().enumerate() {
             while mailbox.left.pop().is_some() {}
-            mailbox
-                .commands
-                .push(crate::command::Command::Apply(commit(program)))
-                .map_err(|_| worker)?;
+            mailbox.programs.push(commit(program)).map_err(|_| worker)?;
         }
         Ok(())
     }

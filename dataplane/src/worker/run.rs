@@ -178,8 +178,15 @@ impl Worker {
         }
     }
 
-    /// Looks at the mailbox: at most one command a loop, and the query under way.
+    /// Looks at the mailbox: at most one program a loop, and the query under way or the next one.
     fn command(&mut self) {
+        if let Some(commit) = self.mailbox.programs.pop() {
+            self.engine.apply(std::sync::Arc::clone(&commit.program));
+            self.fragments.set_timeout(commit.program.fragment_timeout);
+            let left = std::mem::replace(&mut self.commit, commit);
+            self.stats.set_program(self.commit.program.generation);
+            let _unfetched = self.mailbox.left.push(left);
+        }
         if let Some((_, q)) = &mut self.query {
             self.engine.answer(q, SLOTS_PER_LOOP);
             if q.done
@@ -190,16 +197,8 @@ impl Worker {
             }
             return;
         }
-        match self.mailbox.commands.pop() {
-            Some(Command::Apply(commit)) => {
-                self.engine.apply(std::sync::Arc::clone(&commit.program));
-                self.fragments.set_timeout(commit.program.fragment_timeout);
-                let left = std::mem::replace(&mut self.commit, commit);
-                self.stats.set_program(self.commit.program.generation);
-                let _unfetched = self.mailbox.left.push(left);
-            }
-            Some(Command::Query(number, q)) => self.query = Some((number, q)),
-            None => {}
+        if let Some(Command::Query(number, q)) = self.mailbox.commands.pop() {
+            self.query = Some((number, q));
         }
     }
 

@@ -10,6 +10,7 @@ mod fragments;
 mod frames;
 mod garbage;
 mod handover;
+mod mailbox;
 mod plan;
 mod ports;
 #[path = "../common/program.rs"]
