@@ -228,7 +228,6 @@ impl Worker {
         let Some(mtu) = self.interfaces.get(interface).map(|i| i.mtu) else {
             return self.drop_packet(mbuf, DropReason::NoRoute);
         };
-        let pool = self.pool.clone();
         let fragmenter = match Fragmenter::new(mbuf.data(), mtu) {
             Ok(fragmenter) => fragmenter,
             Err(FragmentError::DontFragment) => return self.drop_packet(mbuf, DropReason::MtuExceeded),
@@ -236,7 +235,7 @@ impl Worker {
         };
         for piece in fragmenter.clone() {
             let length = fragmenter.piece_len(&piece) as u16;
-            let Some(mut out) = pool.alloc() else {
+            let Some(mut out) = self.pool.alloc() else {
                 return self.drop_packet(mbuf, DropReason::NoBuffer);
             };
             let written = out
