@@ -27,7 +27,11 @@ impl Worker {
         let mut batch = std::mem::take(&mut self.batch);
         let mut known = KnownExit::default();
         for (at, mbuf) in batch.drain().enumerate() {
-            let Some(desc) = self.descs.get(at) else { continue };
+            let Some(desc) = self.descs.get(at) else {
+                // Each packet of a batch has a description; one that had none would still have a name for its end.
+                self.drop_packet(mbuf, DropReason::Stopping);
+                continue;
+            };
             match desc.verdict {
                 Verdict::Forward => {
                     let next_hop = desc.next_hop;
@@ -96,7 +100,7 @@ impl Worker {
         };
         *front = exit.header;
         let Some(tx) = self.tx.get_mut(usize::from(exit.port)) else {
-            return;
+            return self.drop_packet(mbuf, DropReason::NoRoute);
         };
         if let Err(mbuf) = tx.burst.push(mbuf) {
             self.transmit(mbuf, exit.port);
@@ -278,7 +282,7 @@ impl Worker {
             self.flush_port(usize::from(port));
         }
         let Some(tx) = self.tx.get_mut(usize::from(port)) else {
-            return;
+            return self.drop_packet(mbuf, DropReason::NoRoute);
         };
         if tx.burst.push(mbuf).is_err() {
             self.drops.count(DropReason::TxFull);

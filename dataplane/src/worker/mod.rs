@@ -303,6 +303,7 @@ impl Worker {
         let mut kept = 0;
         for (at, mut mbuf) in all.drain().enumerate() {
             let (Some(desc), Some(owner)) = (descs.get(at).copied(), owners.get(at).copied()) else {
+                drops.count(DropReason::HandoverFull);
                 continue;
             };
             if owner == id {
@@ -311,6 +312,8 @@ impl Worker {
                 {
                     *slot = desc;
                     kept += 1;
+                } else {
+                    drops.count(DropReason::HandoverFull);
                 }
                 continue;
             }

@@ -198,6 +198,8 @@ impl Worker {
             if let Some(desc) = self.descs.last_mut() {
                 self.engine.look_ahead(desc);
             }
+        } else {
+            self.drops.count(DropReason::HandoverFull);
         }
     }
 
