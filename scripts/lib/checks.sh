@@ -61,10 +61,11 @@ seen_as_pool_address() {
     echo "the server sees ${who/ / port }"
 }
 
+# Below 100 kB/s for five seconds is a stall.
 curl_100m() {
     local want got from=$EPOCHREALTIME
     want=$(<"$LAB_DIR/100m.sha256")
-    got=$(in_ns "$1" bash -o pipefail -c "curl -sSf -m 60 http://www.tandem.test/100m.bin | sha256sum") || { echo "$got"; return 1; }
+    got=$(in_ns "$1" bash -o pipefail -c "curl -sSf -m 60 -Y 100000 -y 5 http://www.tandem.test/100m.bin | sha256sum") || { echo "$got"; return 1; }
     got=${got%% *}
     [[ $got == "$want" ]] || { echo "sha256 $got, want $want"; return 1; }
     echo "104857600 bytes in $(((${EPOCHREALTIME//[.,]/} - ${from//[.,]/}) / 1000)) ms, sha256 equal (${got:0:16}...)"
