@@ -1,6 +1,7 @@
 //! What the API asks, answered from the running dataplane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tandem_dataplane::dataplane::Dataplane;
@@ -11,7 +12,7 @@ use tandem_engine::program::{PoolId, Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::{PoolUse, Query};
 
 use super::clock::{Clock, unix_seconds};
-use super::events::WorkerWatch;
+use super::events::{Heartbeat, WorkerWatch, is_stalled};
 use super::life::Life;
 use super::ports::{InterfaceRecord, Ports};
 use super::questions::Questions;
@@ -43,6 +44,9 @@ pub(super) struct Lives {
     pub mirror: Life,
 }
 
+/// The events thread does a round in some milliseconds. One that took so long stands still.
+const EVENTS_ROUND_MAX: Duration = Duration::from_secs(2);
+
 /// Everything the API and a reload need of the running daemon.
 pub(super) struct Daemon {
     pub running: Arc<Running>,
@@ -53,6 +57,10 @@ pub(super) struct Daemon {
     pub questions: Arc<Questions>,
     pub stats: Vec<Arc<PublishedStats>>,
     pub watches: Arc<Vec<WorkerWatch>>,
+    /// Of the events thread.
+    pub heartbeat: Arc<Heartbeat>,
+    /// A worker whose heartbeat is older stands still.
+    pub stall_threshold: Duration,
     pub mirror: Arc<MirrorStats>,
     pub clock: Clock,
     pub watcher: WatcherHandle,
@@ -121,17 +129,36 @@ impl Daemon {
             detail: if ok { String::new() } else { detail.to_owned() },
         };
         let mut checks = Vec::new();
-        for (worker, watch) in self.watches.iter().enumerate() {
+        for (worker, stats) in self.stats.iter().enumerate() {
             let runs = alive.get(worker).copied().unwrap_or(false);
-            let started = self.stats.get(worker).is_some_and(|s| s.heartbeat() != 0);
-            let detail = match (runs, started) {
-                (false, _) => "its thread has ended",
-                (true, false) => "it has not started yet",
-                (true, true) => "it gives no sign of life",
+            let age = self.clock.age(stats.heartbeat());
+            let age_ms = age.map_or(0, |age| age.as_millis());
+            let detail = match (runs, age) {
+                (false, _) => "its thread has ended".to_owned(),
+                (true, None) => "it has not started yet".to_owned(),
+                (true, Some(_)) => format!("it gave its last sign of life {age_ms} ms ago"),
             };
-            let ok = runs && started && !watch.is_stalled();
-            checks.push(check(format!("worker-{worker}"), ok, detail));
+            let ok = runs && age.is_some() && !is_stalled(age, self.stall_threshold);
+            checks.push(check(format!("worker-{worker}"), ok, &detail));
         }
+        checks.push(check(
+            "mirror".into(),
+            self.lives.mirror.is_alive(),
+            "the thread between workers and taps has ended",
+        ));
+        let (runs, age) = (
+            self.lives.events.is_alive(),
+            self.heartbeat.age(self.clock.uptime()),
+        );
+        let detail = if runs {
+            format!(
+                "the thread that logs port blocks and resolves neighbours stands still since {} ms",
+                age.as_millis()
+            )
+        } else {
+            "the thread that logs port blocks and resolves neighbours has ended".to_owned()
+        };
+        checks.push(check("events".into(), runs && age <= EVENTS_ROUND_MAX, &detail));
         let follows = self.lives.kernel.is_alive();
         checks.push(check(
             "kernel-tables".into(),
@@ -141,6 +168,14 @@ impl Daemon {
             } else {
                 "nobody follows them any more; restart tandemd"
             },
+        ));
+        let missing = self.routing.missing();
+        checks.push(check(
+            "routes".into(),
+            missing == 0,
+            &format!(
+                "{missing} of the kernel's routes did not fit and are not forwarded by (the log says why); raise dpdk.memory-mb or reserve more hugepages, and restart tandemd"
+            ),
         ));
         let (free, all) = (self.buffers.available(), self.buffers.capacity());
         checks.push(check(
@@ -195,7 +230,8 @@ impl Daemon {
             .enumerate()
             .map(|(id, (stats, watch))| {
                 let age = self.clock.age(stats.heartbeat());
-                views::worker(id as u8, cores.get(id).copied(), stats, age, watch)
+                let stalled = is_stalled(age, self.stall_threshold);
+                views::worker(id as u8, cores.get(id).copied(), stats, age, watch, stalled)
             })
             .collect()
     }

@@ -32,23 +32,42 @@ const MEASURE: Duration = Duration::from_secs(1);
 /// Between two reports to the kernel of the neighbours in use: its entries are good for 30 s at least.
 const REFRESH: Duration = Duration::from_secs(15);
 
+/// When this thread last did its round.
+#[derive(Default)]
+pub(super) struct Heartbeat(AtomicU64);
+
+impl Heartbeat {
+    /// Says so now. `now` is the daemon's uptime.
+    fn beat(&self, now: Duration) {
+        self.0.store(now.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long ago that was.
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        let last = Duration::from_millis(self.0.load(Ordering::Relaxed));
+        now.saturating_sub(last)
+    }
+}
+
 /// How a worker is, from outside.
 #[derive(Default)]
 pub(super) struct WorkerWatch {
-    stalled: AtomicBool,
+    /// What the log said last. Who wants to know how it is asks its heartbeat: this thread may stand still itself.
+    told_stalled: AtomicBool,
     /// Share of the last second with packets in hand, in 1/10000.
     busy: AtomicU64,
 }
 
 impl WorkerWatch {
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
-    }
-
     /// 0.0..=100.0.
     pub(super) fn busy_percent(&self) -> f64 {
         self.busy.load(Ordering::Relaxed) as f64 / 100.0
     }
+}
+
+/// Whether a worker whose heartbeat is so old stands still. One that has not started does not.
+pub(super) fn is_stalled(age: Option<Duration>, threshold: Duration) -> bool {
+    age.is_some_and(|age| age > threshold)
 }
 
 /// What the thread works on.
@@ -56,6 +75,7 @@ pub(super) struct Events {
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub stats: Vec<Arc<PublishedStats>>,
     pub watches: Arc<Vec<WorkerWatch>>,
+    pub heartbeat: Arc<Heartbeat>,
     pub clock: Clock,
     pub stall_threshold: Duration,
     pub questions: Arc<Questions>,
@@ -80,6 +100,7 @@ impl Events {
         let (mut look, mut measure, mut refresh) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let stopping = self.stop.load(Ordering::Relaxed);
+            self.heartbeat.beat(self.clock.uptime());
             let took = self.take_events();
             self.questions.deliver();
             if look.elapsed() >= LOOK {
@@ -153,8 +174,8 @@ impl Events {
     fn look(&self) {
         for (worker, (stats, watch)) in self.stats.iter().zip(self.watches.iter()).enumerate() {
             let age = self.clock.age(stats.heartbeat());
-            let stalled = age.is_some_and(|age| age > self.stall_threshold);
-            if watch.stalled.swap(stalled, Ordering::Relaxed) == stalled {
+            let stalled = is_stalled(age, self.stall_threshold);
+            if watch.told_stalled.swap(stalled, Ordering::Relaxed) == stalled {
                 continue;
             }
             let age_ms = age.map_or(0, |age| age.as_millis() as u64);
@@ -200,5 +221,29 @@ impl Events {
         for (interface, address) in used {
             self.watcher.refresh(interface, IpAddr::V4(address));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_stalls_by_the_age_of_its_heartbeat_alone() {
+        let threshold = Duration::from_millis(500);
+        let ms = |age| Some(Duration::from_millis(age));
+        assert!(!is_stalled(None, threshold));
+        assert!(!is_stalled(ms(500), threshold));
+        assert!(is_stalled(ms(501), threshold));
+    }
+
+    #[test]
+    fn a_heartbeat_ages_until_the_next() {
+        let (heartbeat, s) = (Heartbeat::default(), Duration::from_secs);
+        assert_eq!(heartbeat.age(s(3)), s(3), "never: as old as the daemon");
+        heartbeat.beat(s(4));
+        assert_eq!(heartbeat.age(s(10)), s(6));
+        heartbeat.beat(s(11));
+        assert_eq!(heartbeat.age(s(10)), s(0));
     }
 }

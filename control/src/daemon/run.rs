@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::backend::{Api, Daemon, Lives};
 use super::clock::Clock;
-use super::events::{Events, WorkerWatch};
+use super::events::{Events, Heartbeat, WorkerWatch};
 use super::life::{self, Life};
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::questions::Questions;
@@ -198,6 +198,7 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
             .collect(),
     );
     let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
+    let heartbeat = Arc::new(Heartbeat::default());
     let running = Arc::new(Running::new(file, config, program, registry));
     let mut threads = Threads {
         stop: Arc::new(AtomicBool::new(false)),
@@ -208,6 +209,7 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
         mailboxes: dataplane.mailboxes.clone(),
         stats: dataplane.stats.clone(),
         watches: Arc::clone(&watches),
+        heartbeat: Arc::clone(&heartbeat),
         clock,
         stall_threshold,
         questions: Arc::clone(&questions),
@@ -225,6 +227,8 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
         questions,
         stats: dataplane.stats.clone(),
         watches,
+        heartbeat,
+        stall_threshold,
         mirror: Arc::clone(&dataplane.mirror),
         clock,
         watcher: handle,

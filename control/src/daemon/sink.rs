@@ -1,6 +1,6 @@
 //! The kernel's tables on their way to the workers: routes and neighbours into the FIB's writer, links to the port monitor.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -22,8 +22,10 @@ pub(super) struct Routing {
     neighbours: Mutex<BTreeMap<(InterfaceId, IpAddr), NeighbourState>>,
     /// The first dump is complete: the FIB says what the kernel's tables say.
     loaded: AtomicBool,
-    /// Routes the FIB refused.
+    /// Times the FIB refused a route.
     refused: AtomicU64,
+    /// Routes of the kernel that the FIB does not have now.
+    missing: Missing,
 }
 
 impl Routing {
@@ -33,6 +35,7 @@ impl Routing {
             neighbours: Mutex::default(),
             loaded: AtomicBool::new(false),
             refused: AtomicU64::new(0),
+            missing: Missing::default(),
         }
     }
 
@@ -52,6 +55,31 @@ impl Routing {
 
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Routes of the kernel that the FIB refused and that the kernel still has.
+    pub(super) fn missing(&self) -> usize {
+        self.missing
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+}
+
+/// Prefixes that the kernel has a route for, and the FIB not the same. A later dump does not tell them again when nothing
+/// has changed, so they stay known until they fit or are gone.
+#[derive(Default)]
+struct Missing(Mutex<HashSet<(u32, u8)>>);
+
+impl Missing {
+    fn note(&self, prefix: (u32, u8), missing: bool) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing {
+            all.insert(prefix);
+        } else if !all.is_empty() {
+            all.remove(&prefix);
+        }
     }
 }
 
@@ -93,7 +121,9 @@ impl Sink {
                 action,
             } => {
                 let action = self.action(action);
-                if let Err(error) = self.routing.writer().set(network, length, action) {
+                let set = self.routing.writer().set(network, length, action);
+                self.routing.missing.note((network, length), set.is_err());
+                if let Err(error) = set {
                     // The first is told; the rest is a number.
                     if self.routing.refused.fetch_add(1, Ordering::Relaxed) == 0 {
                         warn!(%error, "a route of the kernel did not fit; more of them are only counted");
@@ -102,7 +132,10 @@ impl Sink {
             }
             FibUpdate::Route4Gone {
                 prefix: (network, length),
-            } => self.routing.writer().remove(network, length),
+            } => {
+                self.routing.writer().remove(network, length);
+                self.routing.missing.note((network, length), false);
+            }
             // IPv6 goes to the kernel whole, which routes it by its own table.
             FibUpdate::Route6 { .. } | FibUpdate::Route6Gone { .. } => {}
         }
@@ -183,6 +216,24 @@ fn translate(action: &RouteAction) -> Action {
 mod tests {
     use super::*;
     use crate::kernel::NextHop;
+
+    #[test]
+    fn a_refused_route_is_missing_until_it_fits_or_goes() {
+        let missing = Missing::default();
+        let count = || missing.0.lock().expect("no panic").len();
+        let prefix = |last: u32| (0xc633_6400 | last, 32);
+        missing.note(prefix(1), false);
+        assert_eq!(count(), 0);
+        missing.note(prefix(1), true);
+        missing.note(prefix(1), true);
+        missing.note(prefix(2), true);
+        assert_eq!(count(), 2, "each once, however often it was refused");
+        missing.note(prefix(3), false);
+        missing.note(prefix(1), false);
+        assert_eq!(count(), 1);
+        missing.note(prefix(2), false);
+        assert_eq!(count(), 0);
+    }
 
     #[test]
     fn actions_keep_their_meaning() {

@@ -37,6 +37,7 @@ pub(super) fn worker(
     stats: &PublishedStats,
     age: Option<Duration>,
     watch: &WorkerWatch,
+    stalled: bool,
 ) -> Worker {
     let (worker, engine) = (stats.worker(), stats.engine());
     let find = |names: &[&str], values: &[u64], name: &str| {
@@ -51,7 +52,7 @@ pub(super) fn worker(
         id,
         core,
         heartbeat_age_ms: age.map_or(0, |age| age.as_millis() as u64),
-        stalled: watch.is_stalled(),
+        stalled,
         busy_percent: watch.busy_percent(),
         bursts: count("rx-bursts"),
         rx_packets: count("rx-packets"),
