@@ -3,12 +3,21 @@
 //! Such packets (ESP, GRE, ...) have nothing but addresses to find their subscriber by, so at most one subscriber may use
 //! a public address towards one outside address in one protocol. Workers share this one small table, written when such a
 //! session begins and ends, read when such a packet comes from outside.
+//!
+//! A claim stands within `REACH` slots of its place, with no empty slot before it. A slot given back is therefore marked
+//! and used again by the next claim, but never made empty: while one worker empties it because the next slot is empty, another
+//! may put a claim there, having passed this slot when it was taken. Putting the mark back is no way out: a third worker may
+//! have emptied the slot before it meanwhile. Marks cost a look-up at most `REACH` slots, four cache lines, however old
+//! the table is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SLOTS: usize = 1 << 15;
+/// Slots from its place on in which a claim may stand.
 const REACH: usize = 32;
+/// Never used: a search ends here.
 const EMPTY: u64 = 0;
+/// Given back: a search goes on, a claim may stand here.
 const GONE: u64 = 1;
 
 /// The table, shared by all workers.
@@ -118,5 +127,32 @@ mod tests {
         claims.release(1, 2, 47, 3);
         assert_eq!(claims.owner(1, 2, 47), None);
         assert_eq!(claims.claim(1, 2, 47, 4), Ok(()));
+    }
+
+    #[test]
+    fn full_is_not_taken_and_what_is_given_back_is_used_again() {
+        let claims = Claims::default();
+        let outcomes: Vec<_> = (0..SLOTS as u32 * 4).map(|o| claims.claim(1, o, 47, 3)).collect();
+        assert!(
+            outcomes
+                .iter()
+                .all(|o| matches!(o, Ok(()) | Err(ClaimRefused::Full)))
+        );
+        let refused = outcomes
+            .iter()
+            .position(|o| o.is_err())
+            .expect("four times too many") as u32;
+        assert!(
+            refused > SLOTS as u32 / 3,
+            "the first without room came after {refused}"
+        );
+        assert_eq!(claims.owner(1, refused, 47), None);
+        for (outside, outcome) in outcomes.iter().enumerate() {
+            let owner = claims.owner(1, outside as u32, 47);
+            assert_eq!(owner, outcome.ok().map(|()| 3));
+            claims.release(1, outside as u32, 47, 3);
+        }
+        assert_eq!(claims.claim(1, refused, 47, 4), Ok(()));
+        assert_eq!(claims.owner(1, refused, 47), Some(4));
     }
 }

@@ -39,6 +39,8 @@ drop_reasons! {
     NatOutOfAddresses = "nat-out-of-addresses",
     /// Another session already uses this public address, protocol and outside address (protocols without ports).
     NatAddressOnlyConflict = "nat-address-only-conflict",
+    /// The table of sessions without ports, which all workers share, has no room for another (protocols without ports).
+    NatAddressOnlyFull = "nat-address-only-full",
     /// The subscriber has as many sessions as it may have.
     SubscriberSessionLimit = "subscriber-session-limit",
     /// The subscriber opens sessions faster than it may.

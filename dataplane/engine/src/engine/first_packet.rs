@@ -18,6 +18,7 @@ use tandem_wire::{icmp, ipv4, tcp};
 
 use super::translate::route_answer;
 use super::{Engine, MAX_BURST};
+use crate::claims::ClaimRefused;
 use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::mapping::Mapping;
@@ -500,7 +501,10 @@ impl Engine {
         self.config
             .claims
             .claim(address, meta.dst, meta.proto, self.config.worker)
-            .map_err(|_| DropReason::NatAddressOnlyConflict)?;
+            .map_err(|refused| match refused {
+                ClaimRefused::Taken => DropReason::NatAddressOnlyConflict,
+                ClaimRefused::Full => DropReason::NatAddressOnlyFull,
+            })?;
         draft.anchor = index;
         draft.flags |= FLAG_ADDRESS_ONLY;
         draft.back = Tuple4 {

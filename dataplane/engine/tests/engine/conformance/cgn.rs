@@ -46,6 +46,28 @@ fn c1_a_burst_of_a_protocol_without_ports_is_one_session() {
 }
 
 #[test]
+fn c1_no_room_for_a_protocol_without_ports_has_a_name_of_its_own() {
+    let mut world = World::new(1, |p| p.addresses(1));
+    // Another worker's, until next to nothing more fits in.
+    for other in 0..1 << 18 {
+        let _full = world.claims.claim(POOL2, other, 47, 9);
+    }
+    for host in 0..8 {
+        assert_eq!(
+            world.inside(raw(47, IN1, OUT1 + host)).dropped(),
+            DropReason::NatAddressOnlyFull
+        );
+    }
+    assert!(world.sessions().is_empty());
+    // Protocols with ports need none of it.
+    world.inside(udp((IN1, 5000), (OUT1, 80))).forwarded();
+    for other in 0..1 << 18 {
+        world.claims.release(POOL2, other, 47, 9);
+    }
+    world.inside(raw(47, IN1, OUT1)).forwarded();
+}
+
+#[test]
 fn c1_a_protocol_without_ports_and_others_share_an_address() {
     with_workers(|workers| {
         let mut world = World::new(workers, |_| {});
