@@ -3,6 +3,8 @@
 //! `pipeline` passes packets of established sessions through a worker's real stages; `setup` makes sessions until the
 //! table is full. `line` is the yardstick of both: one random cache line with 32 in flight. `scripts/bench` calls this.
 
+#![forbid(unsafe_code)]
+
 mod line;
 mod memory;
 mod pipeline;

@@ -3,6 +3,8 @@
 //! [`dataplane`] puts everything together from a specification; [`worker`] is the way of a packet; [`routes`] and
 //! [`next_hop`] are what the control side tells the workers; [`mirror`] moves packets between workers and the kernel.
 
+#![forbid(unsafe_code)]
+
 pub mod command;
 pub mod dataplane;
 pub mod interfaces;
