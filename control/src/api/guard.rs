@@ -10,8 +10,8 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -74,6 +74,29 @@ impl Token {
             return false;
         };
         scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(self.0.as_bytes()))
+    }
+}
+
+/// The token in force: who holds a clone sees every change, and each request is admitted by one token as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct SharedToken(Arc<RwLock<Option<Token>>>);
+
+impl SharedToken {
+    /// One that starts with this token; `None` asks clients for none.
+    #[must_use]
+    pub fn new(token: Option<Token>) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+
+    /// The token of now.
+    #[must_use]
+    pub fn get(&self) -> Option<Token> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes another one, from the next request on.
+    pub fn set(&self, token: Option<Token>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 }
 
@@ -184,7 +207,7 @@ async fn answer(app: &App, request: Request, next: Next) -> Response {
     };
     let limits = &app.listener.limits;
     let work = async {
-        if let Err(error) = admit(app.listener.token.as_ref(), request.headers()) {
+        if let Err(error) = admit(app.listener.token.get().as_ref(), request.headers()) {
             return error.into_response();
         }
         match bounded(request, limits.body_bytes_max).await {

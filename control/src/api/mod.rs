@@ -26,9 +26,9 @@ use tokio::sync::Semaphore;
 
 pub use backend::{Backend, BackendError};
 pub use error::{ApiError, ErrorCode, Problem, Refusals};
-pub use guard::{ApiCounters, BadToken, TOKEN_LENGTH_MIN, Token};
+pub use guard::{ApiCounters, BadToken, SharedToken, TOKEN_LENGTH_MIN, Token};
 pub use router::openapi;
-pub use server::{DEFAULT_BIND, Limits, Listener, ServeError, Server, serve};
+pub use server::{DEFAULT_BIND, Limits, Listener, ServeError, Server, read_secret, serve};
 
 /// What every handler has at hand.
 struct App {

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::backend::Backend;
-use super::guard::Token;
+use super::guard::{SharedToken, Token};
 use super::{App, router};
 
 /// Where the API listens unless told otherwise.
@@ -53,7 +53,7 @@ pub struct Listener {
     /// Address and port.
     pub bind: SocketAddr,
     /// What clients must show. Needed unless `bind` is a loopback address.
-    pub token: Option<Token>,
+    pub token: SharedToken,
     /// Bounds.
     pub limits: Limits,
 }
@@ -64,27 +64,32 @@ impl Listener {
     /// # Errors
     /// [`ServeError::TokenFile`] when the file holds no token, or everybody on this host may read it.
     pub fn new(bind: SocketAddr, token_file: Option<&Path>) -> Result<Self, ServeError> {
-        let read = |file: &Path| {
-            let failed = |why: String| ServeError::TokenFile {
-                file: file.to_owned(),
-                why,
-            };
-            let mode = std::fs::metadata(file)
-                .map_err(|e| failed(e.to_string()))?
-                .permissions()
-                .mode();
-            if mode & 0o007 != 0 {
-                let why = format!("mode {:04o} lets everybody use it; chmod o= it", mode & 0o7777);
-                return Err(failed(why));
-            }
-            Token::read(file).map_err(failed)
-        };
         Ok(Self {
             bind,
-            token: token_file.map(read).transpose()?,
+            token: SharedToken::new(token_file.map(read_secret).transpose()?),
             limits: Limits::default(),
         })
     }
+}
+
+/// The token in a file that only its owner and group may use.
+///
+/// # Errors
+/// [`ServeError::TokenFile`] when it holds no token, or everybody on this host may read it.
+pub fn read_secret(file: &Path) -> Result<Token, ServeError> {
+    let failed = |why: String| ServeError::TokenFile {
+        file: file.to_owned(),
+        why,
+    };
+    let mode = std::fs::metadata(file)
+        .map_err(|e| failed(e.to_string()))?
+        .permissions()
+        .mode();
+    if mode & 0o007 != 0 {
+        let why = format!("mode {:04o} lets everybody use it; chmod o= it", mode & 0o7777);
+        return Err(failed(why));
+    }
+    Token::read(file).map_err(failed)
 }
 
 /// Why the API does not run.
@@ -129,7 +134,7 @@ impl Server {
     /// [`ServeError`] when the address needs a token and has none, or cannot be had.
     pub async fn bind(listener: Listener, backend: Arc<dyn Backend>) -> Result<Self, ServeError> {
         let bind = listener.bind;
-        if listener.token.is_none() && !bind.ip().is_loopback() {
+        if listener.token.get().is_none() && !bind.ip().is_loopback() {
             return Err(ServeError::NeedsToken { bind });
         }
         let failed = |error| ServeError::Bind { bind, error };

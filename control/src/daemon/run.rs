@@ -27,7 +27,7 @@ use super::running::Running;
 use super::sink::{Routing, Sink};
 use super::spec::{self, Memory};
 use super::taps::Taps;
-use crate::api::{Listener, ServeError, Server};
+use crate::api::{Listener, ServeError, Server, SharedToken};
 use crate::config::{self, CompileError, Config, NameRegistry};
 use crate::kernel::{Binding, KernelError, Rtnl, TapError, Watcher, WatcherConfig};
 
@@ -165,14 +165,14 @@ pub(super) fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
         Signals::new().map_err(system("cannot wait for signals"))?
     };
     let listener = Listener::new(config.api.listen, config.api.token_file.as_deref())?;
-    let (daemon, threads, eal) = start(file, config)?;
+    let (daemon, threads, eal) = start(file, config, listener.token.clone())?;
     let result = serve(&runtime, &daemon, listener, signals);
     stop(runtime, daemon, threads, eal);
     result
 }
 
 /// Everything but the API.
-fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
+fn start(file: PathBuf, config: Config, token: SharedToken) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
     let program = Arc::new(config::compile(&config, &mut registry, None)?);
     let mut rtnl = Rtnl::open()?;
@@ -199,7 +199,7 @@ fn start(file: PathBuf, config: Config) -> Result<(Arc<Daemon>, Threads, Eal), R
     );
     let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
     let heartbeat = Arc::new(Heartbeat::default());
-    let running = Arc::new(Running::new(file, config, program, registry));
+    let running = Arc::new(Running::new(file, config, program, registry, token));
     let mut threads = Threads {
         stop: Arc::new(AtomicBool::new(false)),
         watcher: handle.clone(),

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::clock::unix_seconds;
 use crate::api::model::{Fault, ReloadReport};
+use crate::api::{ServeError, SharedToken, Token, read_secret};
 use crate::config::{self, Config, NameRegistry};
 
 /// How long workers may take to pick a program up.
@@ -50,6 +51,16 @@ pub(super) struct Running {
     /// One reload at a time.
     reloading: Mutex<()>,
     in_force: RwLock<InForce>,
+    /// The API's token in force.
+    token: SharedToken,
+}
+
+/// What a reload puts in force.
+struct Next {
+    config: Config,
+    program: Arc<Program>,
+    registry: NameRegistry,
+    token: Option<Token>,
 }
 
 /// A reload that could not be tried, or whose end was not seen.
@@ -64,7 +75,13 @@ pub(super) enum ReloadError {
 }
 
 impl Running {
-    pub(super) fn new(file: PathBuf, config: Config, program: Arc<Program>, registry: NameRegistry) -> Self {
+    pub(super) fn new(
+        file: PathBuf,
+        config: Config,
+        program: Arc<Program>,
+        registry: NameRegistry,
+        token: SharedToken,
+    ) -> Self {
         let in_force = InForce {
             config,
             program,
@@ -78,6 +95,7 @@ impl Running {
             file,
             reloading: Mutex::new(()),
             in_force: RwLock::new(in_force),
+            token,
         }
     }
 
@@ -103,9 +121,7 @@ impl Running {
         let _one: MutexGuard<'_, ()> = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let at = SystemTime::now();
         let faults = match self.next() {
-            Ok((config, program, registry)) => {
-                return self.take(target, at, (config, program, registry));
-            }
+            Ok(next) => return self.take(target, at, next),
             Err(faults) => faults,
         };
         error!(
@@ -129,7 +145,7 @@ impl Running {
     }
 
     /// The next configuration, if the file has one that may follow the one in force.
-    fn next(&self) -> Result<(Config, Arc<Program>, NameRegistry), Vec<Fault>> {
+    fn next(&self) -> Result<Next, Vec<Fault>> {
         let shown = |faults: Vec<config::Fault>| faults.iter().map(Fault::from).collect::<Vec<_>>();
         let next = config::load(&self.file).map_err(shown)?;
         let now = self.in_force();
@@ -146,6 +162,9 @@ impl Running {
             }]
         })?;
         drop(now);
+        // At each reload: the file may have another token while its name stays.
+        let token = next.api.token_file.as_deref().map(read_secret).transpose();
+        let token = token.map_err(|error| vec![token_fault(&next, &error)])?;
         for warning in &next.warnings {
             warn!("{warning}");
         }
@@ -157,18 +176,31 @@ impl Running {
             );
             info!(key = %change.path, %from, %to, "configuration changes");
         }
-        Ok((next, Arc::new(program), registry))
+        Ok(Next {
+            config: next,
+            program: Arc::new(program),
+            registry,
+            token,
+        })
     }
 
-    fn take(
-        &self,
-        target: &dyn Target,
-        at: SystemTime,
-        (config, program, registry): (Config, Arc<Program>, NameRegistry),
-    ) -> Result<ReloadReport, ReloadError> {
+    fn take(&self, target: &dyn Target, at: SystemTime, next: Next) -> Result<ReloadReport, ReloadError> {
+        let Next {
+            config,
+            program,
+            registry,
+            token,
+        } = next;
+        // Names before the program: its first port blocks are logged while workers still pick it up. Ids are never given
+        // twice, so names of a program that no worker takes do no harm.
+        self.in_force
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .registry = registry.clone();
         target.apply(&program).map_err(ReloadError::Standstill)?;
         let generation = program.generation;
         // From here on the program runs, or will: that is what is in force, whatever else happens.
+        self.token.set(token);
         let lagging = wait(|| target.lags(generation));
         for refusal in target.set_addresses(&config) {
             warn!("{refusal}");
@@ -197,6 +229,18 @@ impl Running {
         }
         info!(generation, "reload applied");
         Ok(report)
+    }
+}
+
+fn token_fault(config: &Config, error: &ServeError) -> Fault {
+    let (line, column) = config.position("api.token-file");
+    Fault {
+        file: config.file.clone(),
+        line: Some(line),
+        column: Some(column),
+        path: "api.token-file".into(),
+        problem: error.to_string(),
+        remedy: "put a token into the file, which only its owner and group may read".into(),
     }
 }
 
@@ -278,7 +322,13 @@ nat-rules = ["r"]
             let config = config::load(&self.0).expect("a right configuration");
             let mut registry = NameRegistry::new();
             let program = config::compile(&config, &mut registry, None).expect("a program");
-            Running::new(self.0.clone(), config, Arc::new(program), registry)
+            Running::new(
+                self.0.clone(),
+                config,
+                Arc::new(program),
+                registry,
+                SharedToken::default(),
+            )
         }
     }
 
@@ -330,6 +380,73 @@ nat-rules = ["r"]
             running.reload(&target).expect("tried").applied,
             "and the next good one is taken"
         );
+    }
+
+    #[test]
+    fn the_token_is_read_again_at_each_good_reload() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |file: &File, mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file.0, mode).expect("the mode is set");
+        };
+        let (file, secret) = (File::new("token-user"), File::new("token-secret"));
+        let (running, target) = (file.running(), Fake::default());
+        let bearer = || running.token.get().map(|token| token.bearer());
+        let with_token = format!("[api]\ntoken-file = \"{}\"\n{GOOD}", secret.0.display());
+        assert_eq!(bearer(), None);
+        file.write(&with_token);
+        mode(&secret, 0o600);
+        for text in ["first-token-of-all", "the-second-token!"] {
+            // The second time nothing but the secret is another.
+            secret.write(text);
+            assert!(running.reload(&target).expect("tried").applied);
+            assert_eq!(bearer(), Some(format!("Bearer {text}")));
+        }
+        for (text, bits) in [("short", 0o600), ("everybody-may-read-it", 0o604)] {
+            secret.write(text);
+            mode(&secret, bits);
+            let report = running.reload(&target).expect("tried");
+            assert!(!report.applied && report.generation == 3);
+            let [fault] = &report.faults[..] else {
+                panic!("{:?}", report.faults)
+            };
+            assert_eq!((fault.path.as_str(), fault.line), ("api.token-file", Some(2)));
+            assert_eq!(
+                bearer(),
+                Some("Bearer the-second-token!".into()),
+                "the old one stays"
+            );
+        }
+        file.write(GOOD);
+        assert!(running.reload(&target).expect("tried").applied);
+        assert_eq!(bearer(), None);
+    }
+
+    #[test]
+    fn names_are_known_before_workers_use_them() {
+        struct Asks(Running);
+        impl Target for Asks {
+            fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
+                assert_eq!(self.0.pool_name(program.pools[0].id), "fresh");
+                Ok(())
+            }
+
+            fn lags(&self, _: u32) -> Option<String> {
+                None
+            }
+
+            fn set_addresses(&self, _: &Config) -> Vec<String> {
+                Vec::new()
+            }
+        }
+        let file = File::new("names");
+        let asks = Asks(file.running());
+        file.write(
+            &GOOD
+                .replace("[pools.p]", "[pools.fresh]")
+                .replace("\"p\"", "\"fresh\""),
+        );
+        assert!(asks.0.reload(&asks).expect("tried").applied);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tandem_control::api::{Backend, Limits, Listener, Server, Token};
+use tandem_control::api::{Backend, Limits, Listener, Server, SharedToken, Token};
 use tokio::sync::oneshot;
 
 use super::mock::Mock;
@@ -22,14 +22,14 @@ pub struct Daemon {
 pub fn listener() -> Listener {
     Listener {
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-        token: None,
+        token: SharedToken::default(),
         limits: Limits::default(),
     }
 }
 
 pub fn with_token() -> Listener {
     Listener {
-        token: Some(Token::new(TOKEN).expect("long enough")),
+        token: SharedToken::new(Some(Token::new(TOKEN).expect("long enough"))),
         ..listener()
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tandem_control::api::{Listener, ServeError, Server, serve};
+use tandem_control::api::{Listener, ServeError, Server, Token, serve};
 
 use super::daemon::{Daemon, TOKEN, listener, with_token};
 use super::http::{Scratch, delete, get, get_json, get_with, post, raw};
@@ -212,6 +212,21 @@ fn other_names_and_other_sites_are_refused_on_loopback() {
 }
 
 #[test]
+fn another_token_holds_from_the_next_request_on() {
+    let listener = with_token();
+    let token = listener.token.clone();
+    let daemon = Daemon::start_with(listener);
+    let status = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        get_with(&daemon, "/v1/health", "Authorization", &bearer).status
+    };
+    let other = "another-token-of-some-length";
+    assert_eq!((status(TOKEN), status(other)), (200, 401));
+    token.set(Some(Token::new(other).expect("long enough")));
+    assert_eq!((status(TOKEN), status(other)), (401, 200));
+}
+
+#[test]
 fn a_bind_that_others_can_reach_needs_a_token() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -261,7 +276,7 @@ fn a_token_file_is_taken_when_it_is_a_secret() {
     let set =
         |mode| std::fs::set_permissions(&file.0, std::fs::Permissions::from_mode(mode)).expect("it is ours");
     set(0o640);
-    assert!(Listener::new(bind, Some(&file.0)).is_ok_and(|l| l.token.is_some()));
+    assert!(Listener::new(bind, Some(&file.0)).is_ok_and(|l| l.token.get().is_some()));
     set(0o644);
     let open = Listener::new(bind, Some(&file.0)).expect_err("everybody may read it");
     assert!(open.to_string().contains("mode 0644"), "{open}");
