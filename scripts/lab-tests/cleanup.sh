@@ -49,10 +49,14 @@ huge_restore() {
     rmdir "$huge_mount" 2>/dev/null || true
     sysctl -qw "vm.nr_hugepages=$huge_before" || true
 }
+huge_on_exit() {
+    huge_restore
+    lab_on_exit "$1"
+}
 check "stops before the run on hugepages" tandem_stop
 huge_before=$(sysctl -n vm.nr_hugepages)
 huge_mount=$(mktemp -d)
-trap 'status=$?; huge_restore; lab_on_exit "$status"' EXIT
+trap 'huge_on_exit $?' EXIT
 mount -t hugetlbfs none "$huge_mount"
 sysctl -qw vm.compact_memory=1 || true
 huge_pages_are() { sysctl -qw "vm.nr_hugepages=$1" && [[ $(sysctl -n vm.nr_hugepages) == "$1" ]]; }
