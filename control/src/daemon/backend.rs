@@ -65,6 +65,8 @@ pub(super) struct Daemon {
     pub clock: Clock,
     pub watcher: WatcherHandle,
     pub lives: Lives,
+    /// Log lines that nobody read in time.
+    pub log_lost: tracing_appender::non_blocking::ErrorCounter,
     pub buffers: rte_bindings::Mempool,
     pub dataplane: Arc<std::sync::Mutex<Option<Dataplane>>>,
     pub taps: std::sync::Mutex<(Taps, Rtnl)>,

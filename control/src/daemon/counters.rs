@@ -110,6 +110,11 @@ fn control(daemon: &Daemon) -> Vec<Counter> {
             ("reloads-applied", "Reloads that took effect.", applied),
             ("reloads-refused", "Reloads refused because of the file.", refused),
             (
+                "log-lines-lost",
+                "Log lines, port blocks' among them, that were lost because the log did not keep up.",
+                daemon.log_lost.dropped_lines() as u64,
+            ),
+            (
                 "routes-refused",
                 "Routes of the kernel that did not fit into the FIB.",
                 daemon.routing.refused(),

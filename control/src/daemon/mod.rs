@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let options = Options::parse();
-    options::start_logging(&options);
+    // Its end, after everything else, writes out what waits.
+    let (_log, lost) = options::start_logging(&options);
     let config = match config::load(&options.config) {
         Ok(config) => config,
         Err(faults) => {
@@ -67,7 +68,7 @@ pub fn main() -> ExitCode {
     for warning in config.warnings.iter().chain(&of_machine) {
         warn!("{warning}");
     }
-    match run::run(options.config, config) {
+    match run::run(options.config, config, lost) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!("{problem:#}");

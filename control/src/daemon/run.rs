@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rte_bindings::{Eal, current_affinity, hugepages_free};
-use tandem_dataplane::dataplane::{Dataplane, Prepared};
+use rte_bindings::{Eal, PoolError, current_affinity, hugepages_free};
+use tandem_dataplane::dataplane::{Dataplane, Prepared, StartError};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::backend::{Api, Daemon, Lives};
 use super::clock::Clock;
@@ -44,8 +45,8 @@ pub(super) enum RunError {
     #[error(transparent)]
     Spec(#[from] spec::SpecError),
     /// The dataplane did not start.
-    #[error(transparent)]
-    Dataplane(#[from] tandem_dataplane::dataplane::StartError),
+    #[error("{0}{hint}", hint = hint(.0))]
+    Dataplane(#[from] StartError),
     /// A tap could not be made.
     #[error(transparent)]
     Tap(#[from] TapError),
@@ -61,6 +62,17 @@ pub(super) enum RunError {
     /// The system refused something.
     #[error("{0}: {1}")]
     System(&'static str, #[source] std::io::Error),
+}
+
+/// What the operator can do about it, in the words of the configuration.
+fn hint(error: &StartError) -> String {
+    match error {
+        StartError::Pool(PoolError::Create { count, .. }) => format!(
+            "; {} packet buffers are wanted: raise dpdk.memory-mb (or reserve more hugepages), or set dpdk.mbufs to fewer",
+            count.saturating_add(1)
+        ),
+        _ => String::new(),
+    }
 }
 
 fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
@@ -152,7 +164,7 @@ impl Drop for Threads {
 }
 
 /// Runs the daemon until a signal, or the end of one of its threads, ends it.
-pub(super) fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
+pub(super) fn run(file: PathBuf, config: Config, log_lost: ErrorCounter) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("api")
@@ -165,14 +177,19 @@ pub(super) fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
         Signals::new().map_err(system("cannot wait for signals"))?
     };
     let listener = Listener::new(config.api.listen, config.api.token_file.as_deref())?;
-    let (daemon, threads, eal) = start(file, config, listener.token.clone())?;
+    let (daemon, threads, eal) = start(file, config, listener.token.clone(), log_lost)?;
     let result = serve(&runtime, &daemon, listener, signals);
     stop(runtime, daemon, threads, eal);
     result
 }
 
 /// Everything but the API.
-fn start(file: PathBuf, config: Config, token: SharedToken) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
+fn start(
+    file: PathBuf,
+    config: Config,
+    token: SharedToken,
+    log_lost: ErrorCounter,
+) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
     let program = Arc::new(config::compile(&config, &mut registry, None)?);
     let mut rtnl = Rtnl::open()?;
@@ -233,6 +250,7 @@ fn start(file: PathBuf, config: Config, token: SharedToken) -> Result<(Arc<Daemo
         clock,
         watcher: handle,
         lives: lives.clone(),
+        log_lost,
         buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
         taps: Mutex::new((taps, Rtnl::open()?)),
@@ -353,7 +371,8 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
     // A driver that never returns must not keep the process: systemd and people wait for its end.
     std::thread::spawn(|| {
         std::thread::sleep(STOP_MAX);
-        error!("the stop takes too long: giving up");
+        // Not by the log: nobody would wait for it.
+        eprintln!("tandemd: the stop takes too long: giving up");
         std::process::exit(1);
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -377,4 +396,22 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
     // The last one, on the thread that started DPDK: it is shut down here.
     drop(eal);
     info!("stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_packet_buffers_name_the_keys_and_the_number() {
+        let refused = PoolError::Create {
+            name: "tandem".into(),
+            count: 65_535,
+            errno: rte_bindings::Errno::new(12),
+        };
+        let said = RunError::from(StartError::Pool(refused)).to_string();
+        for part in ["65536 packet buffers", "dpdk.memory-mb", "dpdk.mbufs"] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
 }
