@@ -29,7 +29,7 @@ impl Worker {
         for (at, mbuf) in batch.drain().enumerate() {
             let Some(desc) = self.descs.get(at) else {
                 // Each packet of a batch has a description; one that had none would still have a name for its end.
-                self.drop_packet(mbuf, DropReason::Stopping);
+                self.drop_lost(mbuf, DropReason::Stopping);
                 continue;
             };
             match desc.verdict {
@@ -100,11 +100,18 @@ impl Worker {
         };
         *front = exit.header;
         let Some(tx) = self.tx.get_mut(usize::from(exit.port)) else {
-            return self.drop_packet(mbuf, DropReason::NoRoute);
+            return self.drop_lost(mbuf, DropReason::NoRoute);
         };
         if let Err(mbuf) = tx.burst.push(mbuf) {
             self.transmit(mbuf, exit.port);
         }
+    }
+
+    /// [`Worker::drop_packet`], kept out of the loops of the plain way.
+    #[cold]
+    #[inline(never)]
+    fn drop_lost(&mut self, mbuf: Mbuf, reason: DropReason) {
+        self.drop_packet(mbuf, reason);
     }
 
     #[cold]
@@ -282,7 +289,7 @@ impl Worker {
             self.flush_port(usize::from(port));
         }
         let Some(tx) = self.tx.get_mut(usize::from(port)) else {
-            return self.drop_packet(mbuf, DropReason::NoRoute);
+            return self.drop_lost(mbuf, DropReason::NoRoute);
         };
         if tx.burst.push(mbuf).is_err() {
             self.drops.count(DropReason::TxFull);
