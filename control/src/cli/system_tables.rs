@@ -57,6 +57,9 @@ pub fn config(config: &ConfigSummary) -> Vec<Table> {
             let text = format!("{}; {}", fault.problem, fault.remedy);
             faults.row(vec![or_dash(&fault.line), fault.path.clone(), text]);
         }
+        for warning in &last.warnings {
+            faults.row(vec![or_dash(&None::<u32>), "-".into(), warning.clone()]);
+        }
     }
     vec![whole, reload, faults]
 }

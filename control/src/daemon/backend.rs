@@ -70,6 +70,8 @@ pub(super) struct Daemon {
     pub buffers: rte_bindings::Mempool,
     pub dataplane: Arc<std::sync::Mutex<Option<Dataplane>>>,
     pub taps: std::sync::Mutex<(Taps, Rtnl)>,
+    /// Addresses that the kernel refused when they were put on the taps last.
+    pub refused_addresses: std::sync::Mutex<Vec<String>>,
 }
 
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -179,6 +181,12 @@ impl Daemon {
                 "{missing} of the kernel's routes did not fit and are not forwarded by (the log says why); raise dpdk.memory-mb or reserve more hugepages, and restart tandemd"
             ),
         ));
+        let refused = locked(&self.refused_addresses).join("; ");
+        checks.push(check(
+            "addresses".into(),
+            refused.is_empty(),
+            &format!("the kernel refused {refused}; a reload tries again"),
+        ));
         let (free, all) = (self.buffers.available(), self.buffers.capacity());
         checks.push(check(
             "packet-buffers".into(),
@@ -241,10 +249,13 @@ impl Daemon {
     /// Puts the configured addresses on the taps and says what was refused.
     pub(super) fn put_addresses(&self, config: &Config) -> Vec<String> {
         let (taps, rtnl) = &mut *locked(&self.taps);
-        taps.set_addresses(rtnl, config, &self.interfaces)
+        let refused: Vec<String> = taps
+            .set_addresses(rtnl, config, &self.interfaces)
             .into_iter()
             .map(|(interface, error)| format!("addresses of {interface}: {error}"))
-            .collect()
+            .collect();
+        locked(&self.refused_addresses).clone_from(&refused);
+        refused
     }
 }
 

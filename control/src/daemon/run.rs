@@ -254,6 +254,7 @@ fn start(
         buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
         taps: Mutex::new((taps, Rtnl::open()?)),
+        refused_addresses: Mutex::default(),
     });
     let refused = daemon.put_addresses(&daemon.running.in_force().config);
     for refusal in refused {

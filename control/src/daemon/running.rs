@@ -139,6 +139,7 @@ impl Running {
             generation: in_force.program.generation,
             at_unix_s: unix_seconds(at),
             faults,
+            warnings: Vec::new(),
         };
         in_force.last_reload = Some(report.clone());
         Ok(report)
@@ -202,7 +203,8 @@ impl Running {
         // From here on the program runs, or will: that is what is in force, whatever else happens.
         self.token.set(token);
         let lagging = wait(|| target.lags(generation));
-        for refusal in target.set_addresses(&config) {
+        let warnings = target.set_addresses(&config);
+        for refusal in &warnings {
             warn!("{refusal}");
         }
         let report = ReloadReport {
@@ -210,6 +212,7 @@ impl Running {
             generation,
             at_unix_s: unix_seconds(at),
             faults: Vec::new(),
+            warnings,
         };
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
         *in_force = InForce {
@@ -283,6 +286,7 @@ nat-rules = ["r"]
     struct Fake {
         runs: AtomicU32,
         stands_still: bool,
+        refuses_addresses: bool,
         addresses_set: AtomicU32,
     }
 
@@ -301,7 +305,10 @@ nat-rules = ["r"]
 
         fn set_addresses(&self, _: &Config) -> Vec<String> {
             self.addresses_set.fetch_add(1, Ordering::Relaxed);
-            Vec::new()
+            self.refuses_addresses
+                .then(|| "addresses of in0: refused".to_owned())
+                .into_iter()
+                .collect()
         }
     }
 
@@ -380,6 +387,22 @@ nat-rules = ["r"]
             running.reload(&target).expect("tried").applied,
             "and the next good one is taken"
         );
+    }
+
+    #[test]
+    fn an_address_that_is_refused_stands_in_the_report() {
+        let file = File::new("addresses");
+        let running = file.running();
+        let target = Fake {
+            refuses_addresses: true,
+            ..Fake::default()
+        };
+        let report = running.reload(&target).expect("tried");
+        assert!(report.applied && report.faults.is_empty());
+        assert_eq!(report.warnings, ["addresses of in0: refused"]);
+        assert_eq!(running.in_force().last_reload.as_ref(), Some(&report));
+        let report = running.reload(&Fake::default()).expect("tried");
+        assert_eq!(report.warnings, Vec::<String>::new(), "each reload says its own");
     }
 
     #[test]

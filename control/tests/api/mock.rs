@@ -297,6 +297,7 @@ impl Backend for Mock {
             generation: if bad { 4 } else { 5 },
             at_unix_s: 1_790_000_100,
             faults,
+            warnings: Vec::new(),
         })
     }
 }

@@ -124,6 +124,9 @@ pub struct ReloadReport {
     pub at_unix_s: u64,
     /// Why it was not applied; empty when it was.
     pub faults: Vec<Fault>,
+    /// What of an applied file could not be carried out, for example an address that the kernel refused.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The running configuration in short.
