@@ -4,8 +4,8 @@
 //! at, and several times a minute the kernel is told which neighbours are in use: it does not see our packets.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tandem_dataplane::command::{Event, Mailbox};
@@ -74,6 +74,8 @@ pub(super) fn is_stalled(age: Option<Duration>, threshold: Duration) -> bool {
 pub(super) struct Events {
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub stats: Vec<Arc<PublishedStats>>,
+    /// What the dataplane's threads had to start without: a core, a buffer cache.
+    pub warnings: Arc<Mutex<Vec<String>>>,
     pub watches: Arc<Vec<WorkerWatch>>,
     pub heartbeat: Arc<Heartbeat>,
     pub clock: Clock,
@@ -105,6 +107,7 @@ impl Events {
             self.questions.deliver();
             if look.elapsed() >= LOOK {
                 look = Instant::now();
+                self.warn();
                 self.look();
             }
             if measure.elapsed() >= MEASURE {
@@ -126,6 +129,14 @@ impl Events {
             } else {
                 NAP
             });
+        }
+    }
+
+    /// Logs what the dataplane's threads had to start without, each thing once.
+    fn warn(&self) {
+        let said = std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        for warning in said {
+            warn!("{warning}");
         }
     }
 

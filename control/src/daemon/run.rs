@@ -225,6 +225,7 @@ fn start(
     let events = Events {
         mailboxes: dataplane.mailboxes.clone(),
         stats: dataplane.stats.clone(),
+        warnings: Arc::clone(&dataplane.warnings),
         watches: Arc::clone(&watches),
         heartbeat: Arc::clone(&heartbeat),
         clock,
