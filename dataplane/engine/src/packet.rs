@@ -75,6 +75,19 @@ pub enum Answer {
     FragmentationNeeded(u16),
 }
 
+impl Answer {
+    /// What a sender is told when a route says no. RFC 1812 section 5.2.7.1.
+    #[must_use]
+    pub const fn to_route(reason: DropReason) -> Self {
+        match reason {
+            DropReason::NoRoute => Self::Unreachable(0),
+            DropReason::RouteUnreachable => Self::Unreachable(1),
+            DropReason::RouteProhibited => Self::Unreachable(13),
+            _ => Self::None,
+        }
+    }
+}
+
 /// What shall happen to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -205,6 +218,13 @@ impl Desc {
             Side::Inside(_) => Direction::Out,
             Side::Outside | Side::Neither => Direction::In,
         }
+    }
+
+    /// What picks among equal routes: the same for all packets of a flow.
+    #[inline]
+    #[must_use]
+    pub const fn flow_hash(&self) -> u32 {
+        self.meta.src ^ (self.sport as u32) << 16 ^ self.dport as u32
     }
 
     /// What its session is found by: of an ICMP query the identifier is the port of the inside (or public) end.

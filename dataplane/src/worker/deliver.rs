@@ -156,18 +156,11 @@ impl Worker {
     /// A packet of no service set. RFC 1812 section 5.2.
     fn route(&mut self, mut mbuf: Mbuf, desc: &Desc) {
         let meta = &desc.meta;
-        let hash = meta.src ^ u32::from(desc.sport) << 16 ^ u32::from(desc.dport);
-        let route = self.router.route(meta.dst, hash);
+        let route = self.router.route(meta.dst, desc.flow_hash());
         match route.kind {
             RouteKind::Kernel => return self.punt_packet(mbuf, desc.interface),
             RouteKind::Drop(reason) => {
-                let answer = match reason {
-                    DropReason::NoRoute => Answer::Unreachable(0),
-                    DropReason::RouteUnreachable => Answer::Unreachable(1),
-                    DropReason::RouteProhibited => Answer::Unreachable(13),
-                    _ => Answer::None,
-                };
-                return self.refuse(mbuf, desc, reason, answer);
+                return self.refuse(mbuf, desc, reason, Answer::to_route(reason));
             }
             RouteKind::Forward { mtu, .. } => {
                 if meta.ttl <= 1 {
@@ -441,25 +434,25 @@ fn header(state: &InterfaceState, mac: u64) -> [u8; ethernet::HEADER_LEN] {
 /// Writes the Ethernet header (and tag) before a packet.
 #[inline(always)]
 fn prepend_header(mbuf: &mut Mbuf, state: &InterfaceState, mac: u64) -> bool {
-    let [_, _, d0, d1, d2, d3, d4, d5] = mac.to_be_bytes();
-    let [s0, s1, s2, s3, s4, s5] = state.mac;
+    let plain = header(state, mac);
     match state.vlan {
         None => {
             let Ok(front) = mbuf.prepend(14) else { return false };
-            let header = [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, 0x08, 0x00];
             front.first_chunk_mut::<14>().is_some_and(|front| {
-                *front = header;
+                *front = plain;
                 true
             })
         }
         Some(vlan) => {
             let Ok(front) = mbuf.prepend(18) else { return false };
             let [v0, v1] = vlan.to_be_bytes();
-            let header = [
-                d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, 0x81, 0x00, v0, v1, 0x08, 0x00,
+            let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = plain;
+            let [p0, p1] = ethernet::VLAN.to_be_bytes();
+            let tagged = [
+                d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, p0, p1, v0, v1, t0, t1,
             ];
             front.first_chunk_mut::<18>().is_some_and(|front| {
-                *front = header;
+                *front = tagged;
                 true
             })
         }

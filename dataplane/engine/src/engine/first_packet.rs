@@ -16,7 +16,6 @@
 use tandem_wire::l4::{Ipv4Meta, L4};
 use tandem_wire::{icmp, ipv4, tcp};
 
-use super::translate::route_answer;
 use super::{Engine, MAX_BURST};
 use crate::claims::ClaimRefused;
 use crate::drop_reason::DropReason;
@@ -307,10 +306,9 @@ impl Engine {
             });
             return if kernels { Err(Verdict::Kernel) } else { Ok(()) };
         }
-        let hash = meta.src ^ u32::from(desc.sport) << 16 ^ u32::from(desc.dport);
-        match router.route(meta.dst, hash).kind {
+        match router.route(meta.dst, desc.flow_hash()).kind {
             RouteKind::Kernel => Err(Verdict::Kernel),
-            RouteKind::Drop(reason) => Err(Verdict::Drop(reason, route_answer(reason))),
+            RouteKind::Drop(reason) => Err(Verdict::Drop(reason, Answer::to_route(reason))),
             RouteKind::Forward { interface, .. } => {
                 let outside = self
                     .program

@@ -13,16 +13,6 @@ use crate::tcp_state::{State, TimerClass};
 /// Next-hop number of a destination that is one of our own public addresses.
 pub(super) const NEXT_HOP_HAIRPIN: u16 = NO_NEXT_HOP - 1;
 
-/// What a sender is told when a route says no. RFC 1812 section 5.2.7.1.
-pub(super) fn route_answer(reason: DropReason) -> Answer {
-    match reason {
-        DropReason::NoRoute => Answer::Unreachable(0),
-        DropReason::RouteUnreachable => Answer::Unreachable(1),
-        DropReason::RouteProhibited => Answer::Unreachable(13),
-        _ => Answer::None,
-    }
-}
-
 impl Engine {
     /// Translates a packet of session `number`, which is its.
     #[inline]
@@ -165,7 +155,7 @@ impl Engine {
                 None
             }
             RouteKind::Drop(reason) => {
-                desc.verdict = Verdict::Drop(reason, route_answer(reason));
+                desc.verdict = Verdict::Drop(reason, Answer::to_route(reason));
                 None
             }
         }
@@ -176,8 +166,7 @@ impl Engine {
         if direction == Direction::Out && self.program.public_space.find(destination).is_some() {
             return NEXT_HOP_HAIRPIN;
         }
-        let hash = desc.meta.src ^ u32::from(desc.sport) << 16 ^ u32::from(desc.dport);
-        router.route(destination, hash).next_hop
+        router.route(destination, desc.flow_hash()).next_hop
     }
 
     /// The subscriber answered a session begun from outside: from now on it holds its mapping.
