@@ -118,8 +118,10 @@ fn program(sessions: u32) -> Program {
         quarantine: seconds(120),
         drain: false,
         interface_address: false,
+        mode: Default::default(),
     };
     let term = NatTerm {
+        destination: None,
         name: "all/t".into(),
         number: 0,
         matches: TermMatch {
@@ -151,15 +153,22 @@ fn program(sessions: u32) -> Program {
         limits: SubscriberLimits::default(),
         tcp: TcpOptions {
             accept_non_syn: false,
+            track_window: false,
             mss_clamp: 0,
         },
         refresh: RefreshDirection::Outbound,
         on_refusal: RefusalAnswer::HostUnreachable,
+        ipv6: Default::default(),
+        firewall: None,
+        stateless: Vec::new(),
         on_unsolicited: UnsolicitedAnswer::Silent,
     };
     let pools = vec![pool];
     Program {
         generation: 1,
+        statics: Default::default(),
+        prefixes: Vec::new(),
+        steering_prefix: 64,
         public_space: Arc::new(PublicSpace::build(&pools, None)),
         service_sets: vec![set],
         pools,

@@ -129,6 +129,13 @@ impl Router for WorkerRouter {
         }
     }
 
+    fn route6(&self, _destination: u128, _hash: u32) -> Route {
+        Route {
+            next_hop: NEXT_HOP_NO_ROUTE,
+            kind: self.table.kind(NEXT_HOP_NO_ROUTE),
+        }
+    }
+
     #[inline(always)]
     fn next_hop(&self, number: u16) -> tandem_engine::packet::RouteKind {
         self.table.kind(number)

@@ -167,6 +167,9 @@ pub fn compile(
         service_sets,
         pools,
         interfaces,
+        statics: Default::default(),
+        prefixes: Vec::new(),
+        steering_prefix: 64,
         public_space: Arc::new(public_space),
         fragment_timeout: Ticks::from_seconds(config.fragments.timeout_s),
         verify_ipv4_checksum: config.forwarding.verify_ipv4_checksum,
@@ -219,6 +222,7 @@ fn service_set(set: &ServiceSet, registry: &mut NameRegistry) -> Result<program:
             let name = format!("{}/{}", rule.name, term.name);
             // At most 4096 terms by validation.
             terms.push(NatTerm {
+                destination: None,
                 name,
                 number: terms.len() as u16,
                 matches: term.matches.clone(),
@@ -235,6 +239,9 @@ fn service_set(set: &ServiceSet, registry: &mut NameRegistry) -> Result<program:
         tcp: set.tcp,
         refresh: set.refresh,
         on_refusal: set.on_refusal,
+        ipv6: Default::default(),
+        firewall: None,
+        stateless: Vec::new(),
         on_unsolicited: set.on_unsolicited,
     })
 }
@@ -255,6 +262,7 @@ fn pool(pool: &Pool, registry: &mut NameRegistry) -> Result<program::Pool, Compi
         quarantine: Ticks::from_seconds(pool.quarantine_s),
         drain: pool.drain,
         interface_address: pool.interface.is_some(),
+        mode: Default::default(),
     })
 }
 

@@ -160,6 +160,7 @@ fn matches(mut from: Section<'_>) -> TermMatch {
     }
     from.finish();
     TermMatch {
+        sources6: Vec::new(),
         sources,
         destinations,
         destination_ports,

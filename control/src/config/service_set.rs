@@ -195,6 +195,7 @@ fn tcp(mut section: Section<'_>) -> TcpOptions {
     }
     section.finish();
     TcpOptions {
+        track_window: false,
         accept_non_syn,
         mss_clamp,
     }

@@ -18,6 +18,7 @@ pub mod program;
 pub mod public_space;
 pub mod session;
 pub mod slab;
+pub mod statics;
 pub mod steer;
 pub mod subscriber;
 pub mod tcp_state;

@@ -3,29 +3,12 @@
 use tandem_wire::l4::{Ipv4Meta, L4};
 use tandem_wire::tcp;
 
+pub use tandem_wire::packet::Packet;
+
 use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::program::{InterfaceId, NONE, ServiceSetId};
 use crate::session::{Direction, NO_NEXT_HOP, NO_RECORD, Tuple4};
-
-/// A packet in memory, starting at its IP header. Headers are contiguous.
-pub trait Packet {
-    /// Its bytes from the IP header on (of a chained packet: the first segment's).
-    fn l3(&self) -> &[u8];
-    /// The same, to rewrite.
-    fn l3_mut(&mut self) -> &mut [u8];
-}
-
-impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet for T {
-    #[inline(always)]
-    fn l3(&self) -> &[u8] {
-        self.as_ref()
-    }
-    #[inline(always)]
-    fn l3_mut(&mut self) -> &mut [u8] {
-        self.as_mut()
-    }
-}
 
 /// What a route says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +41,8 @@ pub trait Router {
     fn generation(&self) -> u32;
     /// The route for a destination; `hash` picks among equal ones.
     fn route(&self, destination: u32, hash: u32) -> Route;
+    /// The route for an IPv6 destination. Next-hop numbers of both families are of one kind.
+    fn route6(&self, destination: u128, hash: u32) -> Route;
     /// What a next-hop number says, for one obtained in this generation.
     fn next_hop(&self, number: u16) -> RouteKind;
 }

@@ -4,9 +4,19 @@
 //! picks it up between two bursts. Ids are stable across reloads (the same name keeps its id for the process' life),
 //! because sessions and ports refer to them; a program therefore carries ids, never positions.
 
+pub mod policy;
+pub mod translation;
+
 use std::sync::Arc;
 
+pub use policy::{Firewall, Policy, PolicyAction, PolicyId, PolicyList};
+pub use translation::{
+    AddressRange6, DestinationMap, Ipv6Options, Pref64, PrefixId, Stateless, StaticMapping,
+};
+
+use crate::ports::deterministic::Deterministic;
 use crate::public_space::PublicSpace;
+use crate::statics::StaticTable;
 use crate::ticks::Ticks;
 
 /// Id of a service set, stable for the process' life. Range 0..=1023.
@@ -49,6 +59,12 @@ pub struct Program {
     pub interfaces: Vec<Interface>,
     /// Which public address belongs to which pool, and which worker owns its ports.
     pub public_space: Arc<PublicSpace>,
+    /// Static mappings of all service sets.
+    pub statics: Arc<StaticTable>,
+    /// NAT64 prefixes of all service sets; `id` may be sparse.
+    pub prefixes: Vec<Pref64>,
+    /// Bits of an IPv6 inside address that choose its worker: the shortest subscriber prefix of all service sets, at most 64.
+    pub steering_prefix: u8,
     /// How long fragments wait for their first one. RFC 6146 section 3.4: at least 2 s.
     pub fragment_timeout: Ticks,
     /// Whether an IPv4 header checksum is verified in software when the port did not. RFC 1812 section 5.2.2.
@@ -89,6 +105,12 @@ pub struct ServiceSet {
     pub on_refusal: RefusalAnswer,
     /// What an unsolicited packet from outside gets. RFC 5382 REQ-4.
     pub on_unsolicited: UnsolicitedAnswer,
+    /// IPv6 and NAT64.
+    pub ipv6: Ipv6Options,
+    /// Its policies. Without a firewall, sessions from inside may begin, those from outside where mappings let them.
+    pub firewall: Option<Firewall>,
+    /// Translation without sessions. A service set has either this or terms, static mappings and IPv4 policies.
+    pub stateless: Vec<Stateless>,
 }
 
 /// Idle timeouts of a service set.
@@ -132,6 +154,8 @@ pub struct SubscriberLimits {
 pub struct TcpOptions {
     /// A session may start with a segment that is not a SYN (after a restart, or asymmetric paths). Default no.
     pub accept_non_syn: bool,
+    /// Segments whose sequence numbers lie outside the windows both ends agreed on are dropped. Default no.
+    pub track_window: bool,
     /// Clamp the MSS of SYNs to this many bytes; 0 leaves them alone. 0 or 536..=9000.
     pub mss_clamp: u16,
 }
@@ -176,6 +200,8 @@ pub struct NatTerm {
     pub matches: TermMatch,
     /// What it does.
     pub action: NatAction,
+    /// Twice NAT: the destination is translated, too; the match sees the one before.
+    pub destination: Option<DestinationMap>,
 }
 
 /// An inclusive range of IPv4 addresses, host order.
@@ -215,8 +241,10 @@ impl PortRange {
 /// The match of a term. An empty list matches everything; between lists all must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TermMatch {
-    /// Inside source addresses.
+    /// Inside source addresses, IPv4.
     pub sources: Vec<AddressRange>,
+    /// Inside source addresses, IPv6.
+    pub sources6: Vec<AddressRange6>,
     /// Destination addresses.
     pub destinations: Vec<AddressRange>,
     /// Destination ports (TCP and UDP only; a term with ports never matches other protocols).
@@ -239,6 +267,38 @@ pub enum NatAction {
         /// Who may use a mapping from outside.
         filtering: FilteringType,
     },
+    /// Stateful NAT64: source NAT with port translation of IPv6 sources, for destinations in a NAT64 prefix. RFC 6146. The
+    /// term's destinations are the IPv4 ones.
+    Nat64 {
+        /// From which pool.
+        pool: PoolId,
+        /// How mappings are shared.
+        mapping: MappingType,
+        /// Who may use a mapping from outside.
+        filtering: FilteringType,
+    },
+    /// Source NAT of the address only: a subscriber has a public address for itself and keeps its ports.
+    Dynamic44 {
+        /// From which pool; its mode is [`PoolMode::Addresses`].
+        pool: PoolId,
+        /// Who may use the address from outside.
+        filtering: FilteringType,
+    },
+    /// Only the destination is translated (by [`NatTerm::destination`]); the source stays.
+    DestinationOnly,
+}
+
+impl NatAction {
+    /// The pool it takes from, if any.
+    #[must_use]
+    pub const fn pool(&self) -> Option<PoolId> {
+        match self {
+            Self::Napt44 { pool, .. } | Self::Nat64 { pool, .. } | Self::Dynamic44 { pool, .. } => {
+                Some(*pool)
+            }
+            Self::NoTranslation | Self::DestinationOnly => None,
+        }
+    }
 }
 
 /// RFC 4787 section 4.1.
@@ -292,6 +352,24 @@ pub struct Pool {
     pub drain: bool,
     /// The pool is an interface's own address: what it does not translate goes to the kernel.
     pub interface_address: bool,
+    /// What is taken from it, and how.
+    pub mode: PoolMode,
+}
+
+/// What is taken from a pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PoolMode {
+    /// Ports, each for one mapping or session.
+    #[default]
+    Ports,
+    /// Ports that sessions to different outside ends may share. Needs endpoint-dependent mapping. RFC 7857 section 3.
+    OverloadedPorts,
+    /// Ports by a formula: no state, no logs. RFC 7422.
+    Deterministic(Deterministic),
+    /// Whole addresses.
+    Addresses,
+    /// Nothing: its addresses belong to static mappings.
+    Static,
 }
 
 /// How a pool chooses the address of a new subscriber.

@@ -262,6 +262,7 @@ mod tests {
             quarantine: Ticks::ZERO,
             drain: false,
             interface_address: false,
+            mode: Default::default(),
         }
     }
 

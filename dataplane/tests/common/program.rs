@@ -100,11 +100,13 @@ pub fn program() -> Program {
         quarantine: seconds(120),
         drain: false,
         interface_address: false,
+        mode: Default::default(),
     }];
     let set = ServiceSet {
         id: 1,
         name: "cgn".into(),
         terms: vec![NatTerm {
+            destination: None,
             name: "all/t".into(),
             number: 0,
             matches: TermMatch::default(),
@@ -126,10 +128,14 @@ pub fn program() -> Program {
         limits: SubscriberLimits::default(),
         tcp: TcpOptions {
             accept_non_syn: false,
+            track_window: false,
             mss_clamp: 0,
         },
         refresh: RefreshDirection::Outbound,
         on_refusal: RefusalAnswer::HostUnreachable,
+        ipv6: Default::default(),
+        firewall: None,
+        stateless: Vec::new(),
         on_unsolicited: UnsolicitedAnswer::HoldThenPortUnreachable,
     };
     let interface = |id, inside_of, outside_of: &[u16]| Interface {
@@ -140,6 +146,9 @@ pub fn program() -> Program {
     };
     Program {
         generation: 1,
+        statics: Default::default(),
+        prefixes: Vec::new(),
+        steering_prefix: 64,
         public_space: Arc::new(PublicSpace::build(&pools, None)),
         service_sets: vec![set],
         pools,

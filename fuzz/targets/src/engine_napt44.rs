@@ -110,6 +110,7 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
         quarantine: seconds(c[5]),
         drain: c[5] == 255,
         interface_address: c[3] & 128 != 0,
+        mode: Default::default(),
     };
     let pools = match c[6] % 4 {
         0 => vec![pool(1, POOL, 3)],
@@ -121,6 +122,7 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
         (
             0,
             TermMatch {
+                sources6: Vec::new(),
                 protocols: vec![17],
                 ..TermMatch::default()
             },
@@ -128,6 +130,7 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
         (1, TermMatch::default()),
     ]
     .map(|(number, matches)| NatTerm {
+        destination: None,
         name: String::new(),
         number,
         matches,
@@ -159,10 +162,14 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
         },
         tcp: TcpOptions {
             accept_non_syn: c[0] & 8 != 0,
+            track_window: false,
             mss_clamp: if c[0] & 16 != 0 { 600 } else { 0 },
         },
         refresh: pick(c[0] >> 5, &[RefreshDirection::Outbound, RefreshDirection::Both]),
         on_refusal: RefusalAnswer::HostUnreachable,
+        ipv6: Default::default(),
+        firewall: None,
+        stateless: Vec::new(),
         on_unsolicited: pick(
             c[0] >> 6,
             &[
@@ -179,6 +186,9 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
     };
     Arc::new(Program {
         generation: previous.map_or(1, |p| p.generation + 1),
+        statics: Default::default(),
+        prefixes: Vec::new(),
+        steering_prefix: 64,
         public_space: Arc::new(PublicSpace::build(&pools, previous.map(|p| &*p.public_space))),
         service_sets: vec![set],
         pools,

@@ -111,11 +111,7 @@ impl Pool {
 }
 
 fn uses(set: &program::ServiceSet, pool: &program::Pool) -> bool {
-    pool.id != NONE
-        && set.terms.iter().any(|term| match term.action {
-            program::NatAction::Napt44 { pool: id, .. } => id == pool.id,
-            program::NatAction::NoTranslation => false,
-        })
+    pool.id != NONE && set.terms.iter().any(|term| term.action.pool() == Some(pool.id))
 }
 
 #[cfg(test)]
@@ -152,6 +148,7 @@ mod tests {
             quarantine: Ticks::default(),
             drain: false,
             interface_address: false,
+            mode: Default::default(),
         }
     }
 

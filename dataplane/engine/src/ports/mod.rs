@@ -13,6 +13,7 @@
 
 mod allocator;
 mod block;
+pub mod deterministic;
 mod extent;
 
 pub use allocator::{Outcome, PortAllocator, Request, Taken};

@@ -21,6 +21,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 
 use dpdk_sys as sys;
+use tandem_wire::packet::Packet;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use edit::{LinearizeError, NoRoom};
@@ -257,6 +258,34 @@ impl AsMut<[u8]> for Mbuf {
     #[inline(always)]
     fn as_mut(&mut self) -> &mut [u8] {
         self.data_mut()
+    }
+}
+
+/// The first segment, as code that translates sees it; [`Packet::truncate`] needs a packet of one segment.
+impl Packet for Mbuf {
+    #[inline(always)]
+    fn l3(&self) -> &[u8] {
+        self.data()
+    }
+
+    #[inline(always)]
+    fn l3_mut(&mut self) -> &mut [u8] {
+        self.data_mut()
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, octets: u16) -> bool {
+        self.prepend(octets).is_ok()
+    }
+
+    #[inline(always)]
+    fn shrink_front(&mut self, octets: u16) -> bool {
+        self.adj(octets).is_ok()
+    }
+
+    fn truncate(&mut self, octets: u16) -> bool {
+        let surplus = self.data_len().checked_sub(octets);
+        self.is_contiguous() && surplus.is_some_and(|n| self.trim(n).is_ok())
     }
 }
 

@@ -46,6 +46,9 @@ impl Plan {
                 interface(OUTSIDE, NONE, &[1]),
                 interface(OTHER, NONE, &[]),
             ],
+            statics: Default::default(),
+            prefixes: Vec::new(),
+            steering_prefix: 64,
             public_space: Arc::new(PublicSpace::build(&[], None)),
             fragment_timeout: Ticks::from_seconds(2),
             verify_ipv4_checksum: true,
@@ -156,10 +159,14 @@ pub fn service_set(id: u16, pool: PoolId) -> ServiceSet {
         limits: SubscriberLimits::default(),
         tcp: TcpOptions {
             accept_non_syn: false,
+            track_window: false,
             mss_clamp: 0,
         },
         refresh: RefreshDirection::Outbound,
         on_refusal: RefusalAnswer::HostUnreachable,
+        ipv6: Default::default(),
+        firewall: None,
+        stateless: Vec::new(),
         on_unsolicited: UnsolicitedAnswer::Silent,
     }
 }
@@ -173,6 +180,7 @@ pub fn napt_term(
     matches: TermMatch,
 ) -> NatTerm {
     NatTerm {
+        destination: None,
         name: format!("r/{number}"),
         number,
         matches,
@@ -207,5 +215,6 @@ pub fn pool(id: PoolId, first: u32, count: u32) -> Pool {
         quarantine: Ticks::from_seconds(120),
         drain: false,
         interface_address: false,
+        mode: Default::default(),
     }
 }

@@ -10,6 +10,7 @@ use super::plan::{INSIDE, OUTSIDE};
 #[derive(Clone, Debug)]
 pub struct Net {
     routes: Vec<(u32, u8, RouteKind)>,
+    routes6: Vec<(u128, u8, RouteKind)>,
 }
 
 const fn via(interface: u16, mtu: u16) -> RouteKind {
@@ -37,7 +38,19 @@ impl Net {
                 RouteKind::Drop(DropReason::RouteUnreachable),
             ),
         ];
-        Self { routes }
+        let site = 0x2001_0db8 << 96;
+        let routes6 = vec![
+            (0, 0, via(OUTSIDE, 1500)),
+            (site, 48, via(INSIDE, 1500)),
+            (site | 0xff << 64 | 1, 128, RouteKind::Kernel),
+            (0x2001_0db8_00ff_u128 << 80, 48, via(OUTSIDE, 1280)),
+            (
+                0x2001_0db8_00fe_u128 << 80,
+                48,
+                RouteKind::Drop(DropReason::NoRoute),
+            ),
+        ];
+        Self { routes, routes6 }
     }
 }
 
@@ -63,7 +76,28 @@ impl Router for Net {
         }
     }
 
+    fn route6(&self, destination: u128, _hash: u32) -> Route {
+        let (next_hop, (_, _, kind)) = self
+            .routes6
+            .iter()
+            .enumerate()
+            .filter(|(_, (prefix, length, _))| {
+                let mask = u128::MAX.checked_shl(128 - u32::from(*length)).unwrap_or(0);
+                destination & mask == *prefix
+            })
+            .max_by_key(|(at, (_, length, _))| (*length, *at))
+            .expect("the default route matches everything");
+        Route {
+            next_hop: (self.routes.len() + next_hop) as u16,
+            kind: *kind,
+        }
+    }
+
     fn next_hop(&self, number: u16) -> RouteKind {
-        self.routes[usize::from(number)].2
+        let at = usize::from(number);
+        match at.checked_sub(self.routes.len()) {
+            None => self.routes[at].2,
+            Some(at) => self.routes6[at].2,
+        }
     }
 }

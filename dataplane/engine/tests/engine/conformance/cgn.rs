@@ -240,6 +240,7 @@ fn c5_session_limit_within_one_burst() {
 fn c6_exempt_destinations_are_not_translated() {
     let mut world = World::new(1, |p| {
         let exempt = NatTerm {
+            destination: None,
             name: "r/exempt".to_owned(),
             number: 0,
             matches: TermMatch {
