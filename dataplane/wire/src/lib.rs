@@ -30,6 +30,7 @@ pub mod rfc6052;
 pub mod siit;
 pub mod tcp;
 pub mod udp;
+pub mod xlat;
 
 pub use checksum::Delta;
 pub use error::ParseError;
