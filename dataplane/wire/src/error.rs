@@ -73,6 +73,8 @@ parse_errors! {
     /// A fragment that ends beyond 65535 octets, is empty, is not a multiple of 8 octets though more follow,
     /// or does not hold the whole header chain (RFC 7112).
     Ipv6BadFragment = "ipv6-bad-fragment",
+    /// A UDP datagram over IPv6 whose checksum is zero (RFC 8200, 8.1).
+    UdpZeroChecksum = "udp-zero-checksum",
 }
 
 impl ParseError {

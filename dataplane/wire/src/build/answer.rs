@@ -1,6 +1,7 @@
 //! Answers to a received packet: ICMPv4 errors about it (RFC 792, 1122, 1191, 1812) and TCP resets (RFC 9293).
 
-use super::packet::{PacketBuilder, Payload};
+use super::packet::PacketBuilder;
+use super::payload::Payload;
 use crate::ipv4::{self, Ipv4};
 use crate::{icmp, tcp};
 

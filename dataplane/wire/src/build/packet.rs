@@ -7,56 +7,11 @@
 //! assert!(tandem_wire::l4::parse_ipv4_verified(&buf[..len]).is_ok());
 //! ```
 
-use crate::checksum::{checksum, pseudo_v4};
+use super::payload::{Addresses, Payload};
 use crate::ethernet::{self, Mac, Tag};
 use crate::field::copy;
+use crate::icmp;
 use crate::ipv4::{self, Ipv4Mut};
-use crate::{icmp, tcp, udp};
-
-/// What follows the IPv4 header.
-#[derive(Debug, Clone, Copy)]
-pub enum Payload<'a> {
-    /// A UDP datagram.
-    Udp {
-        /// Source port.
-        sport: u16,
-        /// Destination port.
-        dport: u16,
-        /// Whether the checksum is computed; else it is 0 (none).
-        checksum: bool,
-    },
-    /// A TCP segment.
-    Tcp {
-        /// Source port.
-        sport: u16,
-        /// Destination port.
-        dport: u16,
-        /// Sequence number.
-        seq: u32,
-        /// Acknowledgment number.
-        ack: u32,
-        /// Flags.
-        flags: u8,
-        /// Window.
-        window: u16,
-        /// Options: a multiple of 4 octets, at most 40.
-        options: &'a [u8],
-    },
-    /// An ICMP message: queries and errors alike.
-    Icmp {
-        /// Type.
-        icmp_type: u8,
-        /// Code.
-        code: u8,
-        /// The second word: identifier and sequence number, or what the error has there.
-        word: u32,
-    },
-    /// The data alone, for any protocol number and for later fragments.
-    Raw {
-        /// Protocol number.
-        proto: u8,
-    },
-}
 
 /// Describes a packet; [`PacketBuilder::write`] writes it. Defaults: TTL 64, id 0, DF set, no options, no data,
 /// no Ethernet header.
@@ -290,22 +245,7 @@ impl<'a> PacketBuilder<'a> {
     }
 
     fn ip_len(&self) -> usize {
-        let l4 = match self.payload {
-            Payload::Udp { .. } => udp::HEADER_LEN,
-            Payload::Tcp { options, .. } => tcp::HEADER_LEN + options.len(),
-            Payload::Icmp { .. } => icmp::HEADER_LEN,
-            Payload::Raw { .. } => 0,
-        };
-        ipv4::HEADER_LEN + self.ip_options.len() + l4 + self.data.len()
-    }
-
-    const fn proto(&self) -> u8 {
-        match self.payload {
-            Payload::Udp { .. } => ipv4::UDP,
-            Payload::Tcp { .. } => ipv4::TCP,
-            Payload::Icmp { .. } => ipv4::ICMP,
-            Payload::Raw { proto } => proto,
-        }
+        ipv4::HEADER_LEN + self.ip_options.len() + self.payload.header_len() + self.data.len()
     }
 
     /// Writes the packet and returns its length. `None` when `buf` is too short, options are too long or no
@@ -331,76 +271,13 @@ impl<'a> PacketBuilder<'a> {
         ip.set_id(self.id);
         ip.set_fragment(self.dont_fragment, self.more_fragments, self.offset);
         ip.set_ttl(self.ttl);
-        ip.set_protocol(self.proto());
+        ip.set_protocol(self.payload.proto(ipv4::ICMP));
         ip.set_src(self.src);
         ip.set_dst(self.dst);
         ip.fill_checksum();
-        self.write_l4(ip.payload_mut())?;
+        let addresses = Addresses::V4(self.src, self.dst);
+        self.payload.write(ip.payload_mut(), self.data, addresses)?;
         Some(self.len())
-    }
-
-    /// Writes the L4 header and the data into the room behind the IPv4 header.
-    fn write_l4(&self, l4: &mut [u8]) -> Option<()> {
-        let len = u16::try_from(l4.len()).ok()?;
-        let data_at = l4.len().checked_sub(self.data.len())?;
-        copy(l4.get_mut(data_at..)?, self.data)?;
-        match self.payload {
-            Payload::Udp {
-                sport,
-                dport,
-                checksum,
-            } => {
-                let head = l4.first_chunk_mut::<{ udp::HEADER_LEN }>()?;
-                [head[0], head[1]] = sport.to_be_bytes();
-                [head[2], head[3]] = dport.to_be_bytes();
-                [head[4], head[5]] = len.to_be_bytes();
-                [head[6], head[7]] = [0, 0];
-                if checksum {
-                    let sum = pseudo_v4(self.src, self.dst, ipv4::UDP, len)
-                        .slice(l4)
-                        .finish_udp();
-                    copy(l4.get_mut(6..8)?, &sum.to_be_bytes())?;
-                }
-            }
-            Payload::Tcp {
-                sport,
-                dport,
-                seq,
-                ack,
-                flags,
-                window,
-                options,
-            } => {
-                if options.len() > 40 || !options.len().is_multiple_of(4) {
-                    return None;
-                }
-                copy(l4.get_mut(tcp::HEADER_LEN..data_at)?, options)?;
-                let head = l4.first_chunk_mut::<{ tcp::HEADER_LEN }>()?;
-                [head[0], head[1]] = sport.to_be_bytes();
-                [head[2], head[3]] = dport.to_be_bytes();
-                [head[4], head[5], head[6], head[7]] = seq.to_be_bytes();
-                [head[8], head[9], head[10], head[11]] = ack.to_be_bytes();
-                head[12] = (data_at / 4 * 16) as u8;
-                head[13] = flags;
-                [head[14], head[15]] = window.to_be_bytes();
-                [head[16], head[17], head[18], head[19]] = [0; 4];
-                let sum = pseudo_v4(self.src, self.dst, ipv4::TCP, len).slice(l4).finish();
-                copy(l4.get_mut(16..18)?, &sum.to_be_bytes())?;
-            }
-            Payload::Icmp {
-                icmp_type,
-                code,
-                word,
-            } => {
-                let head = l4.first_chunk_mut::<{ icmp::HEADER_LEN }>()?;
-                [head[0], head[1], head[2], head[3]] = [icmp_type, code, 0, 0];
-                [head[4], head[5], head[6], head[7]] = word.to_be_bytes();
-                let sum = checksum(l4);
-                copy(l4.get_mut(2..4)?, &sum.to_be_bytes())?;
-            }
-            Payload::Raw { .. } => {}
-        }
-        Some(())
     }
 }
 

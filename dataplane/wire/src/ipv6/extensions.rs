@@ -136,7 +136,7 @@ fn walk_one(packet: &[u8], upper: &mut Upper) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Checks the lengths of a fragment: an end within 65535 octets, not empty unless it is the only one ("atomic",
+/// Checks the lengths of a fragment: a whole packet within 65535 octets of payload length, not empty unless it is the only one ("atomic",
 /// RFC 6946), and a multiple of 8 when more follow (RFC 8200, 4.5). Not for packets embedded in errors.
 ///
 /// # Errors
@@ -151,7 +151,9 @@ pub fn check_fragment(packet_len: usize, upper: &Upper) -> Result<(), ParseError
         return Err(ParseError::Ipv6BadFragment);
     };
     let atomic = info.offset == 0 && !info.more;
-    if usize::from(info.offset) + len > 65535 || len == 0 && !atomic || info.more && !len.is_multiple_of(8) {
+    // What the whole packet's payload length would be: the headers before the fragment header count.
+    let end = usize::from(info.header_offset).saturating_sub(HEADER_LEN) + usize::from(info.offset) + len;
+    if end > 65535 || len == 0 && !atomic || info.more && !len.is_multiple_of(8) {
         return Err(ParseError::Ipv6BadFragment);
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::*;
 use crate::l4::{Fragment, L4, parse_ipv4_verified};
 use crate::{Ipv4, ParseError};
+use crate::{tcp, udp};
 
 const S: u32 = 0x0a00_0001;
 const D: u32 = 0xc000_0201;
