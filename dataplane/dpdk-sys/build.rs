@@ -87,6 +87,12 @@ const FUNCTIONS: &[&str] = &[
     "rte_fib6_add",
     "rte_fib6_delete",
     "rte_fib6_lookup_bulk",
+    // packet classification
+    "rte_acl_create",
+    "rte_acl_add_rules",
+    "rte_acl_build",
+    "rte_acl_classify",
+    "rte_acl_free",
 ];
 
 const TYPES: &[&str] = &[
@@ -102,9 +108,22 @@ const TYPES: &[&str] = &[
     "rte_malloc_socket_stats",
     "rte_fib_conf",
     "rte_fib6_conf",
+    "rte_acl_param",
+    "rte_acl_config",
+    "rte_acl_rule",
+    "rte_acl_rule_data",
+    "rte_acl_field",
+    "rte_acl_field_def",
 ];
 
-const VARS: &[&str] = &["SYS_.*", "RTE_MEMPOOL_CACHE_MAX_SIZE", "RTE_ETH_NAME_MAX_LEN"];
+const VARS: &[&str] = &[
+    "SYS_.*",
+    "RTE_MEMPOOL_CACHE_MAX_SIZE",
+    "RTE_ETH_NAME_MAX_LEN",
+    "RTE_ACL_FIELD_TYPE_.*",
+    "RTE_ACL_MAX_PRIORITY",
+    "RTE_ACL_MIN_PRIORITY",
+];
 
 /// Reached only through pointers, so their layout is nobody's business here: declared as opaque, not
 /// generated.
@@ -114,6 +133,7 @@ const OPAQUE: &[&str] = &[
     "rte_ring",
     "rte_fib",
     "rte_fib6",
+    "rte_acl_ctx",
     "rte_device",
 ];
 
@@ -221,6 +241,7 @@ fn link(dpdk: &pkg_config::Library) {
         "rte_ring",
         "rte_ethdev",
         "rte_fib",
+        "rte_acl",
     ] {
         if !dpdk.libs.iter().any(|found| found == library) {
             fail(&format!("libdpdk is installed without lib{library}"));

@@ -25,6 +25,7 @@
 #include <rte_ethdev.h>
 #include <rte_fib.h>
 #include <rte_fib6.h>
+#include <rte_acl.h>
 
 /** rte_errno is a thread-local macro; this reads it on the calling thread. */
 static inline int dpdk_sys_errno(void) { return rte_errno; }

@@ -1,4 +1,4 @@
-//! The safe face of DPDK: EAL, mempools, mbufs, ports, rings, forwarding tables.
+//! The safe face of DPDK: EAL, mempools, mbufs, ports, rings, forwarding tables, packet classification.
 //!
 //! All `unsafe` that calling DPDK takes is in this crate; what it exports is safe to use from crates that
 //! forbid it. Ownership is Rust's: an [`Mbuf`] is freed when dropped, a [`MbufBurst`] frees what is left in
@@ -9,11 +9,13 @@
 //!         ├── Port ── RxQueue, TxQueue      one handle per queue, movable to its worker
 //!         ├── Ring halves                   mbufs from thread to thread
 //!         ├── Fib4, Fib6 and their readers  one writer, lock-free lookups
+//!         ├── Acl4, Acl6        built once, read by all
 //!         └── WorkerThread                  a std thread known to DPDK, with mempool caches
 //! ```
 //!
 //! On the packet way nothing here allocates, locks, logs or makes a system call (a driver may).
 
+pub mod acl;
 mod affinity;
 mod burst;
 mod eal;
@@ -27,6 +29,7 @@ mod port;
 mod ring;
 mod thread;
 
+pub use acl::{Acl4, Acl6, AclError, AclLimits, AclRule, AclRules};
 pub use affinity::{current_affinity, pin_current_thread};
 pub use burst::{Drain, MbufBurst};
 pub use eal::{Eal, EalError, tsc_cycles, tsc_hz, version};

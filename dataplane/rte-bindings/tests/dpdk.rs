@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "dpdk/acl.rs"]
+mod acl;
 #[path = "dpdk/common.rs"]
 mod common;
 #[path = "dpdk/eal.rs"]
