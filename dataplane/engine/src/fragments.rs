@@ -1,7 +1,8 @@
-//! Virtual reassembly: fragments are translated one by one as they come, in any order and in both directions.
+//! Virtual reassembly: fragments are translated one by one as they come, in any order and in both directions, of both
+//! families.
 //!
-//! Only the first fragment of a datagram has ports. It opens the way for the others, which are held until it comes; nothing
-//! is merged or copied. RFC 4787 REQ-14, RFC 6146 section 3.4.
+//! Only the first fragment of a datagram has ports and, in IPv6, the protocol. It opens the way for the others, which are
+//! held until it comes; nothing is merged or copied. RFC 4787 REQ-14, RFC 6146 section 3.4, RFC 8200 section 4.5.
 //!
 //! ```text
 //!   first fragment ---> ports known ---> Pass ----> those that waited: released(), by ascending offset
@@ -12,23 +13,25 @@
 //! ```
 //!
 //! What is decided here:
-//! - **Overlaps** (RFC 5722, RFC 1858): a fragment that shares octets with another without being the same, gives another
-//!   end of the datagram or other ports refuses the datagram: what waits of it and all that still comes within the timeout
+//! - **Overlaps** (RFC 5722, RFC 8200, RFC 1858): a fragment that shares octets with another without being the same, gives
+//!   another end of the datagram, other ports or another protocol refuses the datagram: what waits of it and all that still comes within the timeout
 //!   is dropped as `fragment-overlap`. An exact duplicate passes when the ports are known, since the network may duplicate
 //!   packets; one of a fragment that still waits is dropped as `fragment-overlap` and harms nothing else.
-//! - **ICMP**: fragments of a query have its identifier as both ports. The checksum of an ICMP
+//! - **ICMP and ICMPv6**: fragments of a query have its identifier as both ports. The checksum of an
 //!   error has to be verified before it is translated (RFC 5508 REQ-3), which takes the whole message, so a fragmented one
-//!   is dropped as `fragment-of-icmp-error`; any other fragmented ICMP message as `icmp-unsupported`.
-//! - **Protocols without ports** pass at once with ports 0 and leave no trace.
-//! - **Bounds**: all memory is taken by [`Fragments::new`]. A source address has at most a quarter of the reassembly table
-//!   and of the store. A datagram has at most [`PIECES_MAX`] fragments (1500 octets of MTU make 45 at most). Offering costs
+//!   is dropped as `fragment-of-icmp-error`; any other fragmented ICMP message as `icmp-unsupported`
+//!   (fragmented neighbour discovery is to be ignored, RFC 6980).
+//! - **Protocols without ports**: in IPv4 they pass at once with ports 0 and leave no trace. In IPv6 a later fragment does
+//!   not know its protocol, so it waits for the first one as all others do, and then has ports 0.
+//! - **Bounds**: all memory is taken by [`Fragments::new`], and both families share it. A sender (an IPv4 address, an IPv6
+//!   /64) has at most a quarter of the reassembly table and of the store. A datagram has at most [`PIECES_MAX`] fragments (1500 octets of MTU make 45 at most). Offering costs
 //!   at most a walk over one datagram's fragments, and [`Fragments::expire`] does at most [`EXPIRE_MAX`] steps.
 //! - **Freed early**: a datagram of which every octet came is forgotten at once.
 //!
 //! A datagram's fragments have to reach the same instance, so the worker of a fragment is chosen by addresses alone.
 
 use tandem_wire::fragment::{Progress, ReassemblyError};
-use tandem_wire::{Fragment, Ipv4Meta, L4, ipv4};
+use tandem_wire::{Fragment, Ipv4Meta, Ipv6Meta, ipv4};
 
 use crate::drop_reason::DropReason;
 use crate::hash::HashKeys;
@@ -36,13 +39,17 @@ use crate::mem::OutOfMemory;
 use crate::program::TableSizes;
 use crate::ticks::Ticks;
 
+mod piece;
 mod sources;
 mod store;
 mod table;
 
+pub use piece::{Meta, Transport};
+
+use piece::Piece;
 use sources::{Resource, Sources};
 use store::{Fate, Kept, Queue, Store};
-use table::{Key, State, Table};
+use table::{State, Table};
 
 /// Most fragments one datagram may come in.
 pub const PIECES_MAX: usize = 64;
@@ -54,14 +61,12 @@ pub const EXPIRE_MAX: usize = 128;
 /// What to do with an offered packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer<P> {
-    /// Go on with it, with these ports. Then call [`Fragments::released`] until it has no more.
+    /// Go on with it, as part of this. Then call [`Fragments::released`] until it has no more.
     Pass {
         /// The packet.
         packet: P,
-        /// Source port of its datagram, identifier of its ICMP query, or 0 for protocols without ports.
-        sport: u16,
-        /// Destination port likewise.
-        dport: u16,
+        /// Protocol and ports of its datagram.
+        transport: Transport,
     },
     /// Kept until the first fragment comes.
     Held,
@@ -69,17 +74,15 @@ pub enum Offer<P> {
     Drop(P, DropReason),
 }
 
-/// A fragment that waited, and its ports.
+/// A fragment that waited.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Released<P> {
     /// The packet.
     pub packet: P,
     /// Its parse, as it was offered.
-    pub meta: Ipv4Meta,
-    /// Source port of its datagram, or identifier of its ICMP query.
-    pub sport: u16,
-    /// Destination port likewise.
-    pub dport: u16,
+    pub meta: Meta,
+    /// Protocol and ports of its datagram.
+    pub transport: Transport,
 }
 
 /// Virtual reassembly of one worker. `P` owns a packet; whatever else the caller wants back with it goes into `P`.
@@ -132,7 +135,7 @@ impl<P> Fragments<P> {
         self.store.len()
     }
 
-    /// Takes a packet that was just parsed. `realm` keeps apart what only looks alike: packets from inside and from
+    /// Takes an IPv4 packet that was just parsed. `realm` keeps apart what only looks alike: packets from inside and from
     /// outside, and those of different service sets' insides.
     ///
     /// After a `Pass`, the caller goes on with the packet first and with [`Fragments::released`] then, so that the first
@@ -141,21 +144,26 @@ impl<P> Fragments<P> {
     pub fn offer(&mut self, now: Ticks, meta: &Ipv4Meta, realm: u16, packet: P) -> Offer<P> {
         let has_ports = matches!(meta.proto, ipv4::TCP | ipv4::UDP | ipv4::ICMP);
         if meta.fragment == Fragment::None || !has_ports {
-            return Offer::Pass {
-                packet,
-                sport: meta.sport(),
-                dport: meta.dport(),
-            };
+            let transport = Transport::of4(meta);
+            return Offer::Pass { packet, transport };
         }
-        self.fragment(now, meta, realm, packet)
+        self.fragment(now, &Piece::of4(meta, realm), Meta::V4(*meta), packet)
+    }
+
+    /// [`Fragments::offer`] for an IPv6 packet. An atomic fragment (RFC 6946) is whole.
+    #[inline]
+    pub fn offer6(&mut self, now: Ticks, meta: &Ipv6Meta, realm: u16, packet: P) -> Offer<P> {
+        if meta.fragment == Fragment::None {
+            let transport = Transport::of6(meta);
+            return Offer::Pass { packet, transport };
+        }
+        self.fragment(now, &Piece::of6(meta, realm), Meta::V6(*meta), packet)
     }
 
     #[cold]
-    fn fragment(&mut self, now: Ticks, meta: &Ipv4Meta, realm: u16, packet: P) -> Offer<P> {
+    fn fragment(&mut self, now: Ticks, piece: &Piece, meta: Meta, packet: P) -> Offer<P> {
         self.clock = self.clock.max(now);
-        let key = Key::of(meta, realm);
-        let is_first = meta.fragment == Fragment::First;
-        let found = self.table.find(&key);
+        let found = self.table.find(&piece.key);
         let state = found
             .and_then(|n| self.table.get_mut(n))
             .map_or(State::Waiting, |entry| entry.state);
@@ -163,69 +171,64 @@ impl<P> Fragments<P> {
             return Offer::Drop(packet, reason);
         }
         // A fragment that would have to wait but cannot leaves nothing behind.
-        if !is_first
+        if piece.first.is_none()
             && state == State::Waiting
-            && (self.store.is_full() || !self.sources.may_have(key.src, realm, Resource::Held))
+            && (self.store.is_full() || !self.sources.may_have(piece.sender, Resource::Held))
         {
             return Offer::Drop(packet, DropReason::FragmentStoreFull);
         }
-        let Some(number) = found.or_else(|| self.open(key)) else {
+        let Some(number) = found.or_else(|| self.open(piece)) else {
             return Offer::Drop(packet, DropReason::FragmentTableFull);
         };
         let Some(entry) = self.table.get_mut(number) else {
             return Offer::Drop(packet, DropReason::FragmentTableFull);
         };
-        let ports = match (state, is_first) {
-            (_, true) => match ports_of(meta, state) {
-                Ok(ports) => Some(ports),
-                Err(reason) => return self.refuse(number, packet, reason),
-            },
-            (State::Known { sport, dport }, false) => Some((sport, dport)),
-            (State::Waiting | State::Refused(_), false) => None,
+        let transport = match (piece.first, state) {
+            (Some(Err(reason)), _) => return self.refuse(number, packet, reason),
+            (Some(Ok(said)), State::Known(known)) if said != known => {
+                return self.refuse(number, packet, DropReason::FragmentOverlap);
+            }
+            (Some(Ok(transport)), _) | (None, State::Known(transport)) => Some(transport),
+            (None, State::Waiting | State::Refused(_)) => None,
         };
-        let placed = entry
-            .coverage
-            .insert(meta.fragment_offset, meta.payload_len(), meta.more_fragments);
-        match (placed, ports) {
+        let placed = entry.coverage.insert(piece.offset, piece.len, piece.more);
+        match (placed, transport) {
             (Err(ReassemblyError::TooMany), _) => self.refuse(number, packet, DropReason::FragmentTooMany),
             (Err(ReassemblyError::Overlap | ReassemblyError::BadLength), _) => {
                 self.refuse(number, packet, DropReason::FragmentOverlap)
             }
-            (Ok(progress), Some((sport, dport))) => {
-                self.pass(number, sport, dport, progress);
-                Offer::Pass { packet, sport, dport }
+            (Ok(progress), Some(transport)) => {
+                self.pass(number, transport, progress);
+                Offer::Pass { packet, transport }
             }
             (Ok(Progress::Duplicate), None) => Offer::Drop(packet, DropReason::FragmentOverlap),
             // Without its first fragment no datagram is complete.
             (Ok(Progress::Incomplete | Progress::Complete(_)), None) => {
-                self.hold(number, meta, realm, packet)
+                self.hold(number, piece, meta, packet)
             }
         }
     }
 
     /// A new entry in the table, when both the table and the sender's share have room.
-    fn open(&mut self, key: Key) -> Option<u32> {
-        if self.table.is_full() || !self.sources.may_have(key.src, key.realm, Resource::Reassembly) {
+    fn open(&mut self, piece: &Piece) -> Option<u32> {
+        if self.table.is_full() || !self.sources.may_have(piece.sender, Resource::Reassembly) {
             return None;
         }
-        let source = self.sources.give(key.src, key.realm, Resource::Reassembly)?;
-        let number = self.table.add(key, source, self.clock);
+        let source = self.sources.give(piece.sender, Resource::Reassembly)?;
+        let number = self.table.add(piece.key, source, self.clock);
         if number.is_none() {
             self.sources.take(source, Resource::Reassembly);
         }
         number
     }
 
-    /// Ports are known: what waits may go on. A datagram that came whole is forgotten.
-    fn pass(&mut self, number: u32, sport: u16, dport: u16, progress: Progress) {
+    /// The first fragment is known: what waits may go on. A datagram that came whole is forgotten.
+    fn pass(&mut self, number: u32, transport: Transport, progress: Progress) {
         if let Some(entry) = self.table.get_mut(number) {
-            entry.state = State::Known { sport, dport };
+            entry.state = State::Known(transport);
             let chain = std::mem::replace(&mut entry.chain, store::Chain::EMPTY);
-            let fate = Fate {
-                sport,
-                dport,
-                reason: DropReason::Stopping,
-            };
+            let reason = DropReason::Stopping;
+            let fate = Fate { transport, reason };
             self.store.settle(chain, fate, &mut self.released);
         }
         if matches!(progress, Progress::Complete(_))
@@ -236,18 +239,14 @@ impl<P> Fragments<P> {
     }
 
     /// Keeps a packet until its first fragment comes.
-    fn hold(&mut self, number: u32, meta: &Ipv4Meta, realm: u16, packet: P) -> Offer<P> {
+    fn hold(&mut self, number: u32, piece: &Piece, meta: Meta, packet: P) -> Offer<P> {
         let Some(entry) = self.table.get_mut(number) else {
             return Offer::Drop(packet, DropReason::FragmentTableFull);
         };
-        let Some(source) = self.sources.give(meta.src, realm, Resource::Held) else {
+        let Some(source) = self.sources.give(piece.sender, Resource::Held) else {
             return Offer::Drop(packet, DropReason::FragmentStoreFull);
         };
-        let kept = Kept {
-            packet,
-            meta: *meta,
-            source,
-        };
+        let kept = Kept { packet, meta, source };
         match self.store.put(&mut entry.chain, kept) {
             Ok(()) => Offer::Held,
             Err(kept) => {
@@ -262,12 +261,12 @@ impl<P> Fragments<P> {
         if let Some(entry) = self.table.get_mut(number) {
             entry.state = State::Refused(reason);
             let chain = std::mem::replace(&mut entry.chain, store::Chain::EMPTY);
-            self.store.settle(chain, drop_as(reason), &mut self.refused);
+            self.store.settle(chain, Fate::refused(reason), &mut self.refused);
         }
         Offer::Drop(packet, reason)
     }
 
-    /// The next fragment that waited and whose ports are known now: datagrams in the order their first fragments came,
+    /// The next fragment that waited and whose first one is known now: datagrams in the order their first fragments came,
     /// each by ascending offset.
     #[inline]
     pub fn released(&mut self) -> Option<Released<P>> {
@@ -276,8 +275,7 @@ impl<P> Fragments<P> {
         Some(Released {
             packet: kept.packet,
             meta: kept.meta,
-            sport: fate.sport,
-            dport: fate.dport,
+            transport: fate.transport,
         })
     }
 
@@ -305,7 +303,7 @@ impl<P> Fragments<P> {
 
     fn end(&mut self, number: u32, reason: DropReason) {
         if let Some((source, chain)) = self.table.remove(number) {
-            self.store.settle(chain, drop_as(reason), &mut self.refused);
+            self.store.settle(chain, Fate::refused(reason), &mut self.refused);
             self.sources.take(source, Resource::Reassembly);
         }
     }
@@ -323,28 +321,6 @@ impl<P> Fragments<P> {
             self.sources.take(kept.source, Resource::Held);
             sink(kept.packet, fate.reason);
         }
-    }
-}
-
-fn drop_as(reason: DropReason) -> Fate {
-    Fate {
-        sport: 0,
-        dport: 0,
-        reason,
-    }
-}
-
-/// Ports of a first fragment, which must be those that are known already.
-fn ports_of(meta: &Ipv4Meta, state: State) -> Result<(u16, u16), DropReason> {
-    match meta.l4 {
-        L4::IcmpError { .. } => return Err(DropReason::FragmentOfIcmpError),
-        L4::IcmpOther { .. } => return Err(DropReason::IcmpUnsupported),
-        L4::Tcp { .. } | L4::Udp { .. } | L4::IcmpQuery { .. } | L4::Other | L4::LaterFragment => {}
-    }
-    let ports = (meta.sport(), meta.dport());
-    match state {
-        State::Known { sport, dport } if (sport, dport) != ports => Err(DropReason::FragmentOverlap),
-        _ => Ok(ports),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use rte_bindings::{Checksum, Mbuf};
 use tandem_engine::drop_reason::DropReason;
-use tandem_engine::fragments::{Offer, Released};
+use tandem_engine::fragments::{Meta, Offer, Released};
 use tandem_engine::packet::{Desc, Side};
 use tandem_engine::program::NONE;
 use tandem_wire::error::ParseError;
@@ -165,10 +165,10 @@ impl Worker {
         match self.fragments.offer(self.now, &meta, realm, (mbuf, interface)) {
             Offer::Pass {
                 packet: (mbuf, _),
-                sport,
-                dport,
+                transport,
             } => {
-                self.enter(mbuf, Desc::new(meta, interface, side).with_ports(sport, dport));
+                let desc = Desc::new(meta, interface, side);
+                self.enter(mbuf, desc.with_ports(transport.sport, transport.dport));
             }
             Offer::Held => {}
             Offer::Drop((mbuf, _), reason) => self.drop_packet(mbuf, reason),
@@ -176,13 +176,19 @@ impl Worker {
         while let Some(Released {
             packet: (mbuf, interface),
             meta,
-            sport,
-            dport,
+            transport,
         }) = self.fragments.released()
         {
             self.counters.fragments_released += 1;
             let side = self.sides().side(interface);
-            self.enter(mbuf, Desc::new(meta, interface, side).with_ports(sport, dport));
+            match meta {
+                Meta::V4(meta) => {
+                    let desc = Desc::new(meta, interface, side);
+                    self.enter(mbuf, desc.with_ports(transport.sport, transport.dport));
+                }
+                // IPv6 is the kernel's.
+                Meta::V6(_) => self.punt_packet(mbuf, interface),
+            }
         }
     }
 

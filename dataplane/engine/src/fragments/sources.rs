@@ -1,7 +1,8 @@
 //! How much of the fragment memory each sender has: a quarter at most, so that one flooder leaves room for the others.
 //!
 //! RFC 6146 section 3.4 and RFC 4787 REQ-14 ask for bounds against fragment floods. A bound for all together would let a
-//! single sender shut everybody else's fragments out; a bound per source address does not.
+//! single sender shut everybody else's fragments out; a bound per sender does not. A sender is an IPv4 address or an IPv6
+//! /64: whoever has one IPv6 address has all of its /64 to send from (RFC 8981), so bounds per address would be none.
 
 use crate::hash::HashKeys;
 use crate::index::{Fill, Index, Place};
@@ -22,15 +23,49 @@ pub(super) enum Resource {
     Held,
 }
 
+/// Who sent a fragment, on one side of the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// An IPv4 address, or the upper half of an IPv6 one.
+    address: u64,
+    realm: u16,
+    is_v6: bool,
+}
+
+impl Sender {
+    /// An IPv4 host.
+    pub(super) fn v4(address: u32, realm: u16) -> Self {
+        Self {
+            address: u64::from(address),
+            realm,
+            is_v6: false,
+        }
+    }
+
+    /// The /64 of an IPv6 address.
+    pub(super) fn v6(address: u128, realm: u16) -> Self {
+        Self {
+            address: (address >> 64) as u64,
+            realm,
+            is_v6: true,
+        }
+    }
+
+    fn hash(self, keys: &HashKeys) -> u64 {
+        keys.hash(self.address, u64::from(self.is_v6) << 16 | u64::from(self.realm))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Source {
-    address: u32,
-    realm: u16,
+    sender: Sender,
     reassemblies: u32,
     held: u32,
     /// Of a free record: the next free one.
     link: u32,
 }
+
+const _: () = assert!(size_of::<Source>() <= 32);
 
 /// All senders that have something.
 #[derive(Debug)]
@@ -49,8 +84,7 @@ impl Sources {
         // A record exists while its sender has at least one of either.
         let capacity = reassemblies.saturating_add(held);
         let empty = Source {
-            address: 0,
-            realm: 0,
+            sender: Sender::v4(0, 0),
             reassemblies: 0,
             held: 0,
             link: NONE,
@@ -71,24 +105,18 @@ impl Sources {
         self.free.live()
     }
 
-    fn place(&self, address: u32, realm: u16) -> Place {
-        self.index
-            .place(self.keys.hash(u64::from(address), u64::from(realm)))
+    fn place(&self, sender: Sender) -> Place {
+        self.index.place(sender.hash(&self.keys))
     }
 
-    fn find(&self, address: u32, realm: u16) -> Option<u32> {
-        let is = |n: u32| {
-            let source = self.records.get(n as usize);
-            source.is_some_and(|s| s.address == address && s.realm == realm)
-        };
-        self.index.find(self.place(address, realm), is)
+    fn find(&self, sender: Sender) -> Option<u32> {
+        let is = |n: u32| self.records.get(n as usize).is_some_and(|s| s.sender == sender);
+        self.index.find(self.place(sender), is)
     }
 
     /// Whether a sender may have one more.
-    pub(super) fn may_have(&self, address: u32, realm: u16, what: Resource) -> bool {
-        let source = self
-            .find(address, realm)
-            .and_then(|n| self.records.get(n as usize));
+    pub(super) fn may_have(&self, sender: Sender, what: Resource) -> bool {
+        let source = self.find(sender).and_then(|n| self.records.get(n as usize));
         source.is_none_or(|s| match what {
             Resource::Reassembly => s.reassemblies < self.reassemblies_max,
             Resource::Held => s.held < self.held_max,
@@ -96,10 +124,10 @@ impl Sources {
     }
 
     /// Notes that a sender has one more, and gives its number. `None` when there is no room for another sender.
-    pub(super) fn give(&mut self, address: u32, realm: u16, what: Resource) -> Option<u32> {
-        let number = match self.find(address, realm) {
+    pub(super) fn give(&mut self, sender: Sender, what: Resource) -> Option<u32> {
+        let number = match self.find(sender) {
             Some(number) => number,
-            None => self.add(address, realm)?,
+            None => self.add(sender)?,
         };
         let source = self.records.get_mut(number as usize)?;
         match what {
@@ -109,16 +137,15 @@ impl Sources {
         Some(number)
     }
 
-    fn add(&mut self, address: u32, realm: u16) -> Option<u32> {
+    fn add(&mut self, sender: Sender) -> Option<u32> {
         let records = &self.records;
         let number = self
             .free
             .take(|n| records.get(n as usize).map_or(NONE, |s| s.link))?;
-        let place = self.place(address, realm);
+        let place = self.place(sender);
         let source = self.records.get_mut(number as usize)?;
         *source = Source {
-            address,
-            realm,
+            sender,
             reassemblies: 0,
             held: 0,
             link: NONE,
@@ -142,8 +169,8 @@ impl Sources {
         *count = count.saturating_sub(1);
         if source.reassemblies == 0 && source.held == 0 {
             source.link = self.free.give_back(number);
-            let (address, realm) = (source.address, source.realm);
-            self.index.remove(self.place(address, realm), number);
+            let sender = source.sender;
+            self.index.remove(self.place(sender), number);
         }
     }
 }

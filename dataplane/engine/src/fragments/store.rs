@@ -9,10 +9,10 @@
 //! Handing a whole chain to a queue is one step however long it is: what becomes of its packets is written at its head
 //! and moves on with it.
 
-use tandem_wire::Ipv4Meta;
-
 use crate::drop_reason::DropReason;
 use crate::slab::Slab;
+
+use super::piece::{Meta, Transport};
 
 /// "No slot".
 pub(super) const NONE: u32 = u32::MAX;
@@ -21,24 +21,31 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Kept<P> {
     pub(super) packet: P,
-    pub(super) meta: Ipv4Meta,
+    pub(super) meta: Meta,
     /// Number of its sender in the list of sources.
     pub(super) source: u32,
 }
 
-/// What becomes of a chain. A queue of released chains reads the ports, one of refused chains the reason.
+/// What becomes of a chain. A queue of released chains reads the transport, one of refused chains the reason.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fate {
-    pub(super) sport: u16,
-    pub(super) dport: u16,
+    pub(super) transport: Transport,
     pub(super) reason: DropReason,
 }
 
-const UNSETTLED: Fate = Fate {
-    sport: 0,
-    dport: 0,
-    reason: DropReason::FragmentTimeout,
-};
+impl Fate {
+    /// Of a chain that is refused.
+    pub(super) const fn refused(reason: DropReason) -> Self {
+        let transport = Transport {
+            proto: 0,
+            sport: 0,
+            dport: 0,
+        };
+        Self { transport, reason }
+    }
+}
+
+const UNSETTLED: Fate = Fate::refused(DropReason::FragmentTimeout);
 
 #[derive(Debug)]
 struct Slot<P> {
@@ -113,13 +120,13 @@ impl<P> Store<P> {
 
     fn offset(&self, number: u32) -> Option<u16> {
         let kept = self.slots.get(number as usize)?.kept.as_ref()?;
-        Some(kept.meta.fragment_offset)
+        Some(kept.meta.fragment_offset())
     }
 
     /// Puts a packet into its place in a chain; a full store gives it back. At the end, where most fragments belong, that
     /// is one step, else one per fragment before it.
     pub(super) fn put(&mut self, chain: &mut Chain, kept: Kept<P>) -> Result<(), Kept<P>> {
-        let offset = kept.meta.fragment_offset;
+        let offset = kept.meta.fragment_offset();
         let slots = &self.slots;
         let next_free = |n: u32| slots.get(n as usize).map_or(NONE, |slot| slot.next);
         let Some(number) = self.free.take(next_free) else {

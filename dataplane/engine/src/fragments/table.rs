@@ -1,9 +1,8 @@
 //! The reassembly table: one entry per datagram under way, found by its key, in order of age.
 //!
 //! The timeout is the same for all, so the oldest entry is always the next to time out and a list by age is all the timer
-//! there is. RFC 791 and RFC 6146 count from the first fragment that came, so no later fragment moves an entry.
+//! there is. RFC 791, RFC 8200 and RFC 6146 count from the first fragment that came, so no later fragment moves an entry.
 
-use tandem_wire::Ipv4Meta;
 use tandem_wire::fragment::Coverage;
 
 use crate::drop_reason::DropReason;
@@ -14,34 +13,57 @@ use crate::slab::Slab;
 use crate::ticks::Ticks;
 
 use super::PIECES_MAX;
+use super::piece::Transport;
 use super::store::{Chain, NONE};
 
-/// What makes fragments belong to one datagram (RFC 791 section 3.2), on one side of the box.
+/// The protocol number in keys of IPv6 datagrams. No IPv4 datagram with this one is in the table.
+const ANY_PROTO: u8 = 0;
+/// Where IPv4 addresses are among those of IPv6: `::ffff:0:0/96`.
+const MAPPED: u128 = 0xffff << 32;
+
+/// What makes fragments belong to one datagram, on one side of the box: RFC 791 section 3.2, RFC 8200 section 4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    pub(super) src: u32,
-    pub(super) dst: u32,
-    pub(super) id: u16,
-    pub(super) realm: u16,
-    pub(super) proto: u8,
+    src: u128,
+    dst: u128,
+    id: u32,
+    realm: u16,
+    proto: u8,
 }
 
 impl Key {
-    pub(super) fn of(meta: &Ipv4Meta, realm: u16) -> Self {
+    /// Of an IPv4 datagram of a protocol with ports.
+    pub(super) fn v4(src: u32, dst: u32, id: u16, proto: u8, realm: u16) -> Self {
         Self {
-            src: meta.src,
-            dst: meta.dst,
-            id: meta.id,
+            src: MAPPED | u128::from(src),
+            dst: MAPPED | u128::from(dst),
+            id: u32::from(id),
             realm,
-            proto: meta.proto,
+            proto,
+        }
+    }
+
+    /// Of an IPv6 datagram, whose protocol is not part of it.
+    pub(super) fn v6(src: u128, dst: u128, id: u32, realm: u16) -> Self {
+        Self {
+            src,
+            dst,
+            id,
+            realm,
+            proto: ANY_PROTO,
         }
     }
 
     fn hash(&self, keys: &HashKeys) -> u64 {
-        keys.hash(
-            u64::from(self.src) << 32 | u64::from(self.dst),
-            u64::from(self.proto) << 32 | u64::from(self.realm) << 16 | u64::from(self.id),
-        )
+        let (src, dst) = (self.src as u64, self.dst as u64);
+        let last = u64::from(self.proto) << 48 | u64::from(self.realm) << 32 | u64::from(self.id);
+        if self.proto != ANY_PROTO {
+            return keys.hash(src << 32 | dst & 0xffff_ffff, last);
+        }
+        // Each step's result is secret, so that nobody can choose what comes in next to undo it.
+        let from = keys.hash((self.src >> 64) as u64, src);
+        let both = keys.hash(from ^ (self.dst >> 64) as u64, dst);
+        keys.hash(both, last)
     }
 }
 
@@ -51,7 +73,7 @@ pub(super) enum State {
     /// Its first fragment has not come.
     Waiting,
     /// Its first fragment has come.
-    Known { sport: u16, dport: u16 },
+    Known(Transport),
     /// Given up: all that still comes of it is dropped.
     Refused(DropReason),
 }
@@ -72,6 +94,8 @@ pub(super) struct Reassembly {
     newer: u32,
 }
 
+const _: () = assert!(size_of::<Reassembly>() <= 352);
+
 /// All datagrams under way.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -87,13 +111,7 @@ impl Table {
     /// Room for `capacity` datagrams, taken now.
     pub(super) fn new(capacity: u32, keys: HashKeys) -> Result<Self, OutOfMemory> {
         let empty = Reassembly {
-            key: Key {
-                src: 0,
-                dst: 0,
-                id: 0,
-                realm: 0,
-                proto: 0,
-            },
+            key: Key::v6(0, 0, 0, 0),
             source: NONE,
             state: State::Waiting,
             chain: Chain::EMPTY,

@@ -1,25 +1,31 @@
 //! Tests of virtual reassembly by example; `model` compares it with a naive one, `wire` feeds it real datagrams.
 
 use super::*;
+use tandem_wire::L4;
 use tandem_wire::ipv4::{ICMP, TCP, UDP};
 
 mod bounds;
+mod ipv6;
 mod model;
 mod wire;
+mod wire6;
 
 const HEADER: u16 = 20;
 const TIMEOUT: Ticks = Ticks::from_seconds(2);
 
-fn fragments(reassemblies: u32, held: u32) -> Fragments<u32> {
-    let sizes = TableSizes {
+fn sizes(max_reassemblies: u32, max_held_fragments: u32) -> TableSizes {
+    TableSizes {
         max_sessions: 0,
         max_mappings: 0,
         max_subscribers: 0,
         max_blocks: 0,
-        max_reassemblies: reassemblies,
-        max_held_fragments: held,
-    };
-    Fragments::new(&sizes, TIMEOUT, HashKeys::new(11)).unwrap()
+        max_reassemblies,
+        max_held_fragments,
+    }
+}
+
+fn fragments(reassemblies: u32, held: u32) -> Fragments<u32> {
+    Fragments::new(&sizes(reassemblies, held), TIMEOUT, HashKeys::new(11)).unwrap()
 }
 
 /// `len` octets of payload at `offset`, of the UDP datagram `id` from `src`; a first fragment has ports 5000 and 53.
@@ -61,18 +67,22 @@ fn icmp(id: u16, l4: L4, offset: u16, more: bool) -> Ipv4Meta {
     }
 }
 
+fn transport(proto: u8, sport: u16, dport: u16) -> Transport {
+    Transport { proto, sport, dport }
+}
+
+fn pass_as(packet: u32, transport: Transport) -> Offer<u32> {
+    Offer::Pass { packet, transport }
+}
+
 fn pass(packet: u32) -> Offer<u32> {
-    Offer::Pass {
-        packet,
-        sport: 5000,
-        dport: 53,
-    }
+    pass_as(packet, transport(UDP, 5000, 53))
 }
 
 fn released(f: &mut Fragments<u32>) -> Vec<u32> {
     std::iter::from_fn(|| f.released())
         .map(|r| {
-            assert_eq!((r.sport, r.dport), (5000, 53));
+            assert_eq!(r.transport, transport(UDP, 5000, 53));
             r.packet
         })
         .collect()
@@ -98,11 +108,7 @@ fn whole_packets_and_protocols_without_ports_leave_no_trace() {
             l4: if offset == 0 { L4::Other } else { L4::LaterFragment },
             ..udp(1, 1, offset, 64, true)
         };
-        let without_ports = Offer::Pass {
-            packet: 8,
-            sport: 0,
-            dport: 0,
-        };
+        let without_ports = pass_as(8, transport(47, 0, 0));
         assert_eq!(f.offer(Ticks(1), &gre, 0, 8), without_ports);
     }
     assert!(is_empty(&f));
@@ -280,14 +286,11 @@ fn icmp_queries_have_their_identifier_as_ports_and_errors_are_refused() {
         f.offer(Ticks(1), &icmp(1, L4::LaterFragment, 64, false), 0, 1),
         Offer::Held
     );
-    let ports = Offer::Pass {
-        packet: 2,
-        sport: 77,
-        dport: 77,
-    };
-    assert_eq!(f.offer(Ticks(1), &icmp(1, query, 0, true), 0, 2), ports);
+    let ports = transport(ICMP, 77, 77);
+    let offer = f.offer(Ticks(1), &icmp(1, query, 0, true), 0, 2);
+    assert_eq!(offer, pass_as(2, ports));
     let waited = f.released().unwrap();
-    assert_eq!((waited.packet, waited.sport, waited.dport), (1, 77, 77));
+    assert_eq!((waited.packet, waited.transport), (1, ports));
 
     let refused = [
         (

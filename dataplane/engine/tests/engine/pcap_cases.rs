@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use tandem_engine::drop_reason::DropReason;
-use tandem_engine::fragments::{Fragments, Offer, Released};
+use tandem_engine::fragments::{Fragments, Meta, Offer, Released};
 use tandem_engine::hash::HashKeys;
 use tandem_engine::packet::{Desc, Side, Verdict};
 use tandem_engine::program::{AddressRange, FilteringType, MappingType, NONE, PortAllocation};
@@ -137,20 +137,21 @@ impl Bench {
         {
             Offer::Pass {
                 packet: (interface, packet),
-                sport,
-                dport,
-            } => self.enter(meta, interface, packet, Some((sport, dport))),
+                transport,
+            } => self.enter(meta, interface, packet, Some((transport.sport, transport.dport))),
             Offer::Held => {}
             Offer::Drop(_, reason) => self.world.drops.count(reason),
         }
         while let Some(Released {
             packet: (interface, packet),
             meta,
-            sport,
-            dport,
+            transport,
         }) = self.fragments.released()
         {
-            self.enter(meta, interface, packet, Some((sport, dport)));
+            let Meta::V4(meta) = meta else {
+                panic!("only IPv4 packets were offered");
+            };
+            self.enter(meta, interface, packet, Some((transport.sport, transport.dport)));
         }
     }
 }

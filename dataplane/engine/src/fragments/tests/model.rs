@@ -1,6 +1,7 @@
-//! Random operations on tiny tables, compared step by step with a model that stores lists and searches them.
+//! Random operations on tiny tables with packets of both families, compared step by step with a model that stores lists
+//! and searches them.
 //!
-//! Held for every sequence: each outcome, each released packet with its ports and each expired packet with its reason are
+//! Held for every sequence: each outcome, each released packet with its protocol and ports and each expired packet with its reason are
 //! the model's, in the same order; every packet comes out exactly once; the bounds of both tables and of each source hold.
 //! Not covered: bursts of work beyond [`EXPIRE_MAX`] (an example does that), an index that finds no room.
 
@@ -8,11 +9,12 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::ipv6::udp6;
 use super::*;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Offer { meta: Ipv4Meta, realm: u16 },
+    Offer { meta: Meta, realm: u16 },
     Released { most: usize },
     Expire,
     Advance(u32),
@@ -20,34 +22,69 @@ enum Op {
     SetTimeout(u32),
 }
 
-/// Packets of few senders, datagrams and places, so that they meet.
-fn meta() -> impl Strategy<Value = Ipv4Meta> {
-    let l4 = prop_oneof![
+fn l4() -> impl Strategy<Value = L4> {
+    prop_oneof![
         30 => Just(L4::Udp { sport: 5000, dport: 53 }),
         1 => Just(L4::Udp { sport: 5001, dport: 53 }),
         4 => Just(L4::IcmpQuery { id: 9, icmp_type: 8 }),
         1 => Just(L4::IcmpError { icmp_type: 3, code: 1 }),
         1 => Just(L4::IcmpOther { icmp_type: 9 }),
-    ];
-    // Mostly eight pieces of 8 octets, the last one shorter; at times any piece.
+    ]
+}
+
+/// Mostly eight pieces of 8 octets, the last one shorter; at times any piece.
+fn piece() -> impl Strategy<Value = (u16, u16, bool)> {
     let grid = (0..8u16).prop_map(|n| if n == 7 { (56, 5, false) } else { (n * 8, 8, true) });
     let any = (0..10u16, 1..4u16, any::<bool>()).prop_map(|(n, len, more)| (n * 8, len * 8, more));
-    let piece = prop_oneof![15 => grid, 1 => any];
+    prop_oneof![15 => grid, 1 => any]
+}
+
+/// Packets of few senders, datagrams and places, so that they meet.
+fn meta4() -> impl Strategy<Value = Meta> {
     let sender = prop_oneof![4 => Just(1u32), 1 => 2..6u32];
-    (sender, 0..4u16, l4, piece).prop_map(|(src, id, l4, (offset, len, more))| {
+    (sender, 0..4u16, l4(), piece()).prop_map(|(src, id, l4, (offset, len, more))| {
         let proto = match l4 {
             L4::Udp { .. } => UDP,
             _ => ICMP,
         };
         let base = udp(src, id, offset, len, more);
         let l4 = if offset == 0 { l4 } else { L4::LaterFragment };
-        Ipv4Meta { l4, proto, ..base }
+        Meta::V4(Ipv4Meta { l4, proto, ..base })
     })
+}
+
+/// Likewise: hosts of two /64 and of one with a number that an IPv4 sender has, too; extension headers before and behind
+/// the fragment header, and any protocol in later fragments.
+fn meta6() -> impl Strategy<Value = Meta> {
+    let net = prop_oneof![4 => Just(1u128), 1 => 2..4u128];
+    let host = prop_oneof![4 => Just(1u128), 1 => Just(2u128)];
+    let l4 = prop_oneof![20 => l4(), 1 => Just(L4::Other)];
+    let headers = (0..2u16, 0..2u16, any::<u8>());
+    (net, host, 0..4u32, l4, piece(), headers).prop_map(
+        |(net, host, id, l4, (offset, len, more), (before, behind, later_proto))| {
+            let proto = match l4 {
+                _ if offset != 0 => later_proto,
+                L4::Udp { .. } => UDP,
+                L4::Other => 47,
+                _ => 58,
+            };
+            let behind = if offset == 0 { behind } else { 0 };
+            let base = udp6(net << 64 | host, id << 16, offset, len, more);
+            Meta::V6(Ipv6Meta {
+                l4: if offset == 0 { l4 } else { L4::LaterFragment },
+                proto,
+                fragment_header: 40 + before * 8,
+                l4_offset: 48 + before * 8 + behind * 8,
+                total_len: base.total_len + before * 8,
+                ..base
+            })
+        },
+    )
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        60 => (meta(), prop_oneof![9 => Just(0u16), 1 => Just(1u16)])
+        60 => (prop_oneof![meta4(), meta6()], prop_oneof![9 => Just(0u16), 1 => Just(1u16)])
             .prop_map(|(meta, realm)| Op::Offer { meta, realm }),
         12 => (1..6usize).prop_map(|most| Op::Released { most }),
         8 => Just(Op::Expire),
@@ -61,22 +98,71 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone, Debug)]
 struct Waits {
     token: u32,
-    meta: Ipv4Meta,
-    sender: (u32, u16),
+    meta: Meta,
+    offset: u16,
+    sender: Sender,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Waiting,
-    Ports(u16, u16),
+    Known(Transport),
     Refused(DropReason),
 }
 
-type ModelKey = (u32, u32, u16, u8, u16);
+/// Family, address or /64, realm.
+type Sender = (u8, u128, u16);
+
+/// Family, addresses, identification, protocol if it counts, realm.
+type ModelKey = (u8, u128, u128, u32, Option<u8>, u16);
+
+/// What the model reads of a packet.
+struct Facts {
+    whole: bool,
+    first: bool,
+    key: ModelKey,
+    sender: Sender,
+    /// Start and end of its octets, and whether more follow.
+    piece: (u32, u32, bool),
+    l4: L4,
+    said: Transport,
+}
+
+fn facts(meta: &Meta, realm: u16) -> Facts {
+    let piece = |offset: u16, len: u16, more| {
+        let start = u32::from(offset);
+        (start, start + u32::from(len), more)
+    };
+    match meta {
+        Meta::V4(m) => Facts {
+            whole: m.fragment == Fragment::None,
+            first: m.fragment_offset == 0,
+            key: (4, m.src.into(), m.dst.into(), m.id.into(), Some(m.proto), realm),
+            sender: (4, m.src.into(), realm),
+            piece: piece(m.fragment_offset, m.total_len - m.l4_offset, m.more_fragments),
+            l4: m.l4,
+            said: transport(m.proto, m.sport(), m.dport()),
+        },
+        Meta::V6(m) => Facts {
+            whole: m.fragment == Fragment::None,
+            first: m.fragment_offset == 0,
+            key: (6, m.src, m.dst, m.fragment_id, None, realm),
+            sender: (6, m.src >> 64, realm),
+            piece: piece(
+                m.fragment_offset,
+                m.total_len - m.fragment_header - 8,
+                m.more_fragments,
+            ),
+            l4: m.l4,
+            said: transport(m.proto, m.sport(), m.dport()),
+        },
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Datagram {
     key: ModelKey,
+    sender: Sender,
     since: u32,
     fate: Fate,
     pieces: Vec<(u32, u32, bool)>,
@@ -89,7 +175,7 @@ struct Model {
     held_max: usize,
     /// Oldest first.
     datagrams: Vec<Datagram>,
-    released: Vec<(Waits, u16, u16)>,
+    released: Vec<(Waits, Transport)>,
     refused: Vec<(Waits, DropReason)>,
     clock: u32,
     timeout: u32,
@@ -97,7 +183,7 @@ struct Model {
 
 #[derive(Debug, PartialEq)]
 enum Outcome {
-    Pass(u16, u16),
+    Pass(Transport),
     Held,
     Drop(DropReason),
 }
@@ -110,13 +196,12 @@ impl Model {
         waiting.chain(released).chain(refused).collect()
     }
 
-    fn held_by(&self, sender: (u32, u16)) -> usize {
+    fn held_by(&self, sender: Sender) -> usize {
         self.held().iter().filter(|w| w.sender == sender).count()
     }
 
-    fn datagrams_of(&self, sender: (u32, u16)) -> usize {
-        let of = |d: &&Datagram| (d.key.0, d.key.4) == sender;
-        self.datagrams.iter().filter(of).count()
+    fn datagrams_of(&self, sender: Sender) -> usize {
+        self.datagrams.iter().filter(|d| d.sender == sender).count()
     }
 
     fn refuse(&mut self, at: usize, reason: DropReason) -> Outcome {
@@ -127,18 +212,24 @@ impl Model {
         Outcome::Drop(reason)
     }
 
-    fn offer(&mut self, meta: &Ipv4Meta, realm: u16, token: u32) -> Outcome {
-        if meta.fragment == Fragment::None {
-            return Outcome::Pass(meta.sport(), meta.dport());
+    fn offer(&mut self, meta: &Meta, realm: u16, token: u32) -> Outcome {
+        let Facts {
+            whole,
+            first,
+            key,
+            sender,
+            piece,
+            l4,
+            said,
+        } = facts(meta, realm);
+        if whole {
+            return Outcome::Pass(said);
         }
-        let sender = (meta.src, realm);
-        let key = (meta.src, meta.dst, meta.id, meta.proto, realm);
         let found = self.datagrams.iter().position(|d| d.key == key);
         let fate = found.map_or(Fate::Waiting, |at| self.datagrams[at].fate);
         if let Fate::Refused(reason) = fate {
             return Outcome::Drop(reason);
         }
-        let first = meta.fragment_offset == 0;
         let store_full = self.held().len() >= self.held_max;
         let share_used = self.held_by(sender) >= (self.held_max / 4).max(1);
         if !first && fate == Fate::Waiting && (store_full || share_used) {
@@ -153,6 +244,7 @@ impl Model {
                 }
                 self.datagrams.push(Datagram {
                     key,
+                    sender,
                     since: self.clock,
                     fate,
                     pieces: Vec::new(),
@@ -161,23 +253,20 @@ impl Model {
                 self.datagrams.len() - 1
             }
         };
-        match meta.l4 {
+        match l4 {
             L4::IcmpError { .. } => return self.refuse(at, DropReason::FragmentOfIcmpError),
             L4::IcmpOther { .. } => return self.refuse(at, DropReason::IcmpUnsupported),
             _ => {}
         }
         let datagram = &mut self.datagrams[at];
-        let start = u32::from(meta.fragment_offset);
-        let piece = (start, start + u32::from(meta.payload_len()), meta.more_fragments);
         let duplicate = datagram.pieces.contains(&piece);
         let contradicts = datagram.pieces.iter().any(|p| {
             let shares = p.0 < piece.1 && piece.0 < p.1;
             let beyond = !p.2 && piece.1 > p.1 || !piece.2 && p.1 > piece.1;
             shares || beyond || !p.2 && !piece.2
         });
-        let other_ports =
-            matches!(fate, Fate::Ports(s, d) if first && (s, d) != (meta.sport(), meta.dport()));
-        if other_ports || contradicts && !duplicate {
+        let says_other = matches!(fate, Fate::Known(known) if first && known != said);
+        if says_other || contradicts && !duplicate {
             return self.refuse(at, DropReason::FragmentOverlap);
         }
         if !duplicate {
@@ -186,28 +275,29 @@ impl Model {
             }
             datagram.pieces.push(piece);
         }
-        let (sport, dport) = match fate {
-            Fate::Ports(sport, dport) => (sport, dport),
-            _ if first => (meta.sport(), meta.dport()),
+        let known = match fate {
+            Fate::Known(known) => known,
+            _ if first => said,
             _ if duplicate => return Outcome::Drop(DropReason::FragmentOverlap),
             _ => {
                 datagram.waits.push(Waits {
                     token,
                     meta: *meta,
+                    offset: piece.0 as u16,
                     sender,
                 });
-                datagram.waits.sort_by_key(|w| w.meta.fragment_offset);
+                datagram.waits.sort_by_key(|w| w.offset);
                 return Outcome::Held;
             }
         };
-        datagram.fate = Fate::Ports(sport, dport);
+        datagram.fate = Fate::Known(known);
         let waits = std::mem::take(&mut datagram.waits);
         let end = datagram.pieces.iter().find(|p| !p.2).map(|p| p.1);
         if end == Some(datagram.pieces.iter().map(|p| p.1 - p.0).sum()) {
             self.datagrams.remove(at);
         }
-        self.released.extend(waits.into_iter().map(|w| (w, sport, dport)));
-        Outcome::Pass(sport, dport)
+        self.released.extend(waits.into_iter().map(|w| (w, known)));
+        Outcome::Pass(known)
     }
 
     fn expire(&mut self) -> Vec<(u32, DropReason)> {
@@ -233,7 +323,7 @@ fn check_bounds(f: &Fragments<u32>, model: &Model) {
     assert!(model.held().len() <= model.held_max);
     let mut senders = BTreeSet::new();
     senders.extend(model.held().iter().map(|w| w.sender));
-    senders.extend(model.datagrams.iter().map(|d| (d.key.0, d.key.4)));
+    senders.extend(model.datagrams.iter().map(|d| d.sender));
     assert_eq!(f.sources.len() as usize, senders.len());
     for sender in senders {
         assert!(model.held_by(sender) <= (model.held_max / 4).max(1));
@@ -258,16 +348,18 @@ fn run(reassemblies: u32, held: u32, ops: &[Op]) {
     for op in ops {
         match op {
             Op::Offer { meta, realm } => {
-                model.clock = model
-                    .clock
-                    .max(if meta.fragment == Fragment::None { 0 } else { now });
+                model.clock = model.clock.max(if facts(meta, *realm).whole { 0 } else { now });
                 let token = offered;
                 offered += 1;
-                let outcome = match f.offer(Ticks(now), meta, *realm, token) {
-                    Offer::Pass { packet, sport, dport } => {
+                let offer = match meta {
+                    Meta::V4(meta) => f.offer(Ticks(now), meta, *realm, token),
+                    Meta::V6(meta) => f.offer6(Ticks(now), meta, *realm, token),
+                };
+                let outcome = match offer {
+                    Offer::Pass { packet, transport } => {
                         assert_eq!(packet, token);
                         out.push(token);
-                        Outcome::Pass(sport, dport)
+                        Outcome::Pass(transport)
                     }
                     Offer::Held => Outcome::Held,
                     Offer::Drop(packet, reason) => {
@@ -282,11 +374,11 @@ fn run(reassemblies: u32, held: u32, ops: &[Op]) {
                 for _ in 0..*most {
                     let got = f.released().map(|r| {
                         out.push(r.packet);
-                        (r.packet, r.meta, r.sport, r.dport)
+                        (r.packet, r.meta, r.transport)
                     });
                     let expected = (!model.released.is_empty()).then(|| {
-                        let (w, sport, dport) = model.released.remove(0);
-                        (w.token, w.meta, sport, dport)
+                        let (w, known) = model.released.remove(0);
+                        (w.token, w.meta, known)
                     });
                     assert_eq!(got, expected);
                 }

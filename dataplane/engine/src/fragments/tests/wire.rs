@@ -64,26 +64,16 @@ fn send(seed: u64, lost: u32, repeated: u32) -> (Arrived, Arrived, BTreeMap<&'st
         queue.swap(i, rng.below(i as u32 + 1) as usize);
     }
 
-    let mut f: Fragments<Vec<u8>> = Fragments::new(
-        &TableSizes {
-            max_sessions: 0,
-            max_mappings: 0,
-            max_subscribers: 0,
-            max_blocks: 0,
-            max_reassemblies: 2000,
-            max_held_fragments: 16384,
-        },
-        TIMEOUT,
-        HashKeys::new(seed),
-    )
-    .unwrap();
+    let mut f: Fragments<Vec<u8>> =
+        Fragments::new(&sizes(2000, 16384), TIMEOUT, HashKeys::new(seed)).unwrap();
     let total = queue.len();
     let mut came: Arrived = BTreeMap::new();
     let mut first_came = BTreeSet::new();
-    let mut arrive = |packet: &[u8], sport: u16, dport: u16| {
+    let mut arrive = |packet: &[u8], said: Transport| {
         let meta = tandem_wire::parse_ipv4(packet).unwrap();
         let datagram = (meta.src, meta.id);
-        assert_eq!((sport, dport), ports(meta.src, meta.id));
+        let (sport, dport) = ports(meta.src, meta.id);
+        assert_eq!(said, transport(UDP, sport, dport));
         if meta.fragment == Fragment::First {
             first_came.insert(datagram);
         }
@@ -100,12 +90,13 @@ fn send(seed: u64, lost: u32, repeated: u32) -> (Arrived, Arrived, BTreeMap<&'st
         let now = Ticks(i as u32 / 1000);
         let meta = tandem_wire::parse_ipv4(&packet).unwrap();
         match f.offer(now, &meta, 0, packet) {
-            Offer::Pass { packet, sport, dport } => {
+            Offer::Pass { packet, transport } => {
                 out += 1;
-                arrive(&packet, sport, dport);
+                arrive(&packet, transport);
                 while let Some(r) = f.released() {
                     out += 1;
-                    arrive(&r.packet, r.sport, r.dport);
+                    assert_eq!(r.meta, Meta::V4(tandem_wire::parse_ipv4(&r.packet).unwrap()));
+                    arrive(&r.packet, r.transport);
                 }
             }
             Offer::Held => {}
