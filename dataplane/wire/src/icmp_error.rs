@@ -330,7 +330,7 @@ fn rewrite_l4(
 
 /// Writes the ports that are given; returns the change.
 #[inline]
-fn set_ports(l4: &mut [u8], old: (u16, u16), new: (Option<u16>, Option<u16>)) -> Delta {
+pub(crate) fn set_ports(l4: &mut [u8], old: (u16, u16), new: (Option<u16>, Option<u16>)) -> Delta {
     let (sport, dport) = (new.0.unwrap_or(old.0), new.1.unwrap_or(old.1));
     let Some(ports) = l4.first_chunk_mut::<4>() else {
         return Delta::new();

@@ -17,6 +17,7 @@ mod field;
 pub mod fragment;
 pub mod icmp;
 pub mod icmp6;
+pub mod icmp6_error;
 pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
