@@ -1,0 +1,156 @@
+//! Extents: taken from the public space when an address is used, given back when it lies idle.
+
+use super::{PortAllocator, Request, SWEEP_PER_SECOND};
+use crate::ports::extent::Extent;
+use crate::program::{AddressAllocation, PoolId, Program};
+use crate::public_space::{EXTENT_PORTS, PublicSpace};
+use crate::ticks::Ticks;
+
+impl PortAllocator {
+    /// An address that a reload moved between pools is used again when the old pool's sessions and blocks are gone. Its
+    /// extents stay, and with them what they know of ports in quarantine.
+    #[cold]
+    pub(super) fn take_over(&mut self, index: u32, pool: PoolId) -> bool {
+        let Some(state) = self.addresses.get(index as usize).copied() else {
+            return false;
+        };
+        if state.used != 0 || self.has_blocks(index) {
+            return false;
+        }
+        let extents = u64::from(state.owned.count_ones());
+        let old = usize::from(state.pool_plus_one.wrapping_sub(1));
+        if let Some(plan) = self.plans.get_mut(old) {
+            plan.used.extents = plan.used.extents.saturating_sub(extents);
+        }
+        if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+            plan.used.extents += extents;
+        }
+        self.addresses[index as usize].pool_plus_one = pool + 1;
+        true
+    }
+
+    pub(super) fn extent_of(&mut self, index: u32, port: u16) -> Option<&mut Extent> {
+        let slot = self.addresses.get(index as usize)?.extents[usize::from(port >> 12)];
+        self.extents.get_mut(slot.checked_sub(1)? as usize)
+    }
+
+    /// Takes the free home extents of an address that has none yet.
+    pub(super) fn acquire_home(&mut self, index: u32, address: u32, request: &Request<'_>) {
+        let total = self
+            .plans
+            .get(usize::from(request.pool.id))
+            .map_or(0, |p| p.total);
+        let by_address = total >= u32::from(self.workers);
+        if by_address && !self.is_home_address(address) {
+            return;
+        }
+        let ports = request.pool.ports;
+        for e in usize::from(ports.first >> 12)..=usize::from(ports.last >> 12) {
+            if by_address || e % usize::from(self.workers) == usize::from(self.worker) {
+                self.acquire(index, e, request);
+            }
+        }
+    }
+
+    /// Takes one more free extent that has ports of `first..=last`; false when there is none.
+    pub(super) fn acquire_one(
+        &mut self,
+        index: u32,
+        _address: u32,
+        request: &Request<'_>,
+        first: u32,
+        last: u32,
+    ) -> bool {
+        let (from, to) = (first / EXTENT_PORTS, last / EXTENT_PORTS);
+        let count = to - from + 1;
+        let start = self.rng.below(count);
+        (0..count).any(|i| self.acquire(index, (from + (start + i) % count) as usize, request))
+    }
+
+    pub(super) fn acquire(&mut self, index: u32, extent: usize, request: &Request<'_>) -> bool {
+        if self.slab.peek().is_none() || !request.space.acquire(index, extent, self.worker) {
+            return false;
+        }
+        let extents = &self.extents;
+        let Some(slot) = self.slab.take(|n| extents[n as usize].unit_block[0]) else {
+            return false;
+        };
+        self.extents[slot as usize].reset();
+        let state = &mut self.addresses[index as usize];
+        state.extents[extent] = slot + 1;
+        state.owned |= 1 << extent;
+        state.pool_plus_one = request.pool.id + 1;
+        state.idle_since = request.now.0;
+        if let Some(plan) = self.plans.get_mut(usize::from(request.pool.id)) {
+            plan.used.extents += 1;
+        }
+        true
+    }
+
+    /// Gives all extents of an address back to the public space.
+    pub(super) fn release_extents(&mut self, index: u32, space: &PublicSpace) {
+        let Some(state) = self.addresses.get_mut(index as usize) else {
+            return;
+        };
+        let mut given = 0;
+        for (e, slot) in state.extents.iter_mut().enumerate() {
+            if let Some(number) = slot.checked_sub(1) {
+                self.extents[number as usize].unit_block[0] = self.slab.give_back(number);
+                *slot = 0;
+                given += 1;
+                space.release(index, e, self.worker);
+            }
+        }
+        let pool = usize::from(state.pool_plus_one.wrapping_sub(1));
+        (state.owned, state.pool_plus_one) = (0, 0);
+        if let Some(plan) = self.plans.get_mut(pool) {
+            plan.used.extents = plan.used.extents.saturating_sub(given);
+        }
+    }
+
+    /// Gives back the extents of idle addresses whose home is another worker, so that capacity follows the load, and of
+    /// those that their pool has lost. Not before all their ports have rested: who takes them next knows nothing of that.
+    pub(super) fn sweep_extents(&mut self, program: &Program, now: Ticks) {
+        let end = program.public_space.index_end();
+        for _ in 0..SWEEP_PER_SECOND.min(end) {
+            self.sweep = if self.sweep + 1 >= end { 0 } else { self.sweep + 1 };
+            let Some(state) = self.addresses.get(self.sweep as usize) else {
+                continue;
+            };
+            if state.owned == 0 || state.used != 0 {
+                continue;
+            }
+            let Some((address, pool)) = program.public_space.address(self.sweep) else {
+                continue;
+            };
+            let lost = !self.serves(self.sweep, pool);
+            if state.subscribers != 0 && !lost {
+                continue;
+            }
+            let rest = program
+                .pools
+                .iter()
+                .find(|p| p.id == pool)
+                .map_or(1200, |p| p.quarantine.0);
+            let rested = now.0.saturating_sub(state.idle_since) > rest.saturating_mul(2);
+            if rested && (lost || !self.is_home_address(address)) && !self.has_blocks(self.sweep) {
+                self.release_extents(self.sweep, &program.public_space);
+            }
+        }
+        for pool in &program.pools {
+            if pool.address_allocation == AddressAllocation::Sequential
+                && let Some(plan) = self.plans.get_mut(usize::from(pool.id))
+            {
+                plan.cursor = 0;
+            }
+        }
+    }
+
+    pub(super) fn has_blocks(&self, index: u32) -> bool {
+        self.addresses[index as usize]
+            .extents
+            .iter()
+            .filter_map(|slot| self.extents.get(slot.checked_sub(1)? as usize))
+            .any(|e| e.units_taken != 0)
+    }
+}
