@@ -1,4 +1,5 @@
-//! IPv4 fragmentation (RFC 791, 3.2) into buffers of the caller, and (in `coverage`) the checks of reassembly.
+//! IPv4 fragmentation (RFC 791, 3.2) into buffers of the caller; in `fragmenter6` the same for IPv6, and in `coverage` the
+//! checks of reassembly.
 //!
 //! ```text
 //!  packet:  [header + options][ payload ........................................ ]
@@ -8,8 +9,10 @@
 //! offsets go on from its own, and its MF stays on the last piece.
 
 mod coverage;
+mod fragmenter6;
 
 pub use coverage::{Coverage, Progress, ReassemblyError};
+pub use fragmenter6::{Fragmenter6, MTU_MIN6};
 
 use crate::error::ParseError;
 use crate::field::copy;
@@ -23,8 +26,10 @@ pub const MTU_MIN: u16 = 68;
 pub enum FragmentError {
     /// DF is set: answer with ICMP 3/4.
     DontFragment,
-    /// The MTU is below [`MTU_MIN`].
+    /// The MTU is below [`MTU_MIN`], or over IPv6 [`MTU_MIN6`].
     MtuTooSmall,
+    /// The first fragment cannot hold all headers of an IPv6 packet (RFC 7112).
+    HeadersTooLong,
     /// The packet does not parse.
     Malformed(ParseError),
 }
@@ -33,7 +38,10 @@ impl core::fmt::Display for FragmentError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::DontFragment => f.write_str("the packet must not be fragmented"),
-            Self::MtuTooSmall => write!(f, "the MTU is below {MTU_MIN} octets"),
+            Self::MtuTooSmall => {
+                write!(f, "the MTU is below {MTU_MIN} octets, or {MTU_MIN6} over IPv6")
+            }
+            Self::HeadersTooLong => f.write_str("the first fragment cannot hold all headers"),
             Self::Malformed(why) => write!(f, "the packet is malformed: {why}"),
         }
     }

@@ -39,6 +39,16 @@ pub const CODE_ADMIN_PROHIBITED: u8 = 1;
 pub const CODE_ADDRESS: u8 = 3;
 /// Unreachable: port.
 pub const CODE_PORT: u8 = 4;
+/// Time exceeded: hop limit in transit.
+pub const CODE_HOP_LIMIT: u8 = 0;
+/// Time exceeded: fragment reassembly.
+pub const CODE_REASSEMBLY: u8 = 1;
+/// Parameter problem: erroneous header field.
+pub const CODE_HEADER_FIELD: u8 = 0;
+/// Parameter problem: unrecognized next header.
+pub const CODE_NEXT_HEADER: u8 = 1;
+/// Parameter problem: unrecognized option.
+pub const CODE_UNKNOWN_OPTION: u8 = 2;
 
 /// Whether a type is an error: the high bit is clear (RFC 4443, 2.1).
 #[inline(always)]

@@ -92,6 +92,11 @@ pub fn tcp_reset(out: &mut [u8], l3: &[u8]) -> Option<usize> {
         return None;
     }
     let segment = tcp::Tcp::new_checked(ip.payload()).ok()?;
+    PacketBuilder::new(ip.dst(), ip.src(), reset_of(&segment)?).write(out)
+}
+
+/// The reset that answers a segment, of either family; `None` when it is one itself.
+pub(super) fn reset_of(segment: &tcp::Tcp<'_>) -> Option<Payload<'static>> {
     if segment.flags() & tcp::RST != 0 {
         return None;
     }
@@ -104,7 +109,7 @@ pub fn tcp_reset(out: &mut [u8], l3: &[u8]) -> Option<usize> {
             tcp::RST | tcp::ACK,
         )
     };
-    let payload = Payload::Tcp {
+    Some(Payload::Tcp {
         sport: segment.dport(),
         dport: segment.sport(),
         seq,
@@ -112,8 +117,7 @@ pub fn tcp_reset(out: &mut [u8], l3: &[u8]) -> Option<usize> {
         flags,
         window: 0,
         options: &[],
-    };
-    PacketBuilder::new(ip.dst(), ip.src(), payload).write(out)
+    })
 }
 
 #[cfg(test)]
