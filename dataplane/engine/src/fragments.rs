@@ -147,7 +147,7 @@ impl<P> Fragments<P> {
             let transport = Transport::of4(meta);
             return Offer::Pass { packet, transport };
         }
-        self.fragment(now, &Piece::of4(meta, realm), Meta::V4(*meta), packet)
+        self.fragment(now, &Piece::of4(meta, realm), || Meta::V4(*meta), packet)
     }
 
     /// [`Fragments::offer`] for an IPv6 packet. An atomic fragment (RFC 6946) is whole.
@@ -157,27 +157,30 @@ impl<P> Fragments<P> {
             let transport = Transport::of6(meta);
             return Offer::Pass { packet, transport };
         }
-        self.fragment(now, &Piece::of6(meta, realm), Meta::V6(*meta), packet)
+        self.fragment(now, &Piece::of6(meta, realm), || Meta::V6(*meta), packet)
     }
 
+    /// `meta` is asked for when the packet has to wait.
     #[cold]
-    fn fragment(&mut self, now: Ticks, piece: &Piece, meta: Meta, packet: P) -> Offer<P> {
+    fn fragment(&mut self, now: Ticks, piece: &Piece, meta: impl FnOnce() -> Meta, packet: P) -> Offer<P> {
         self.clock = self.clock.max(now);
         let found = self.table.find(&piece.key);
-        let state = found
-            .and_then(|n| self.table.get_mut(n))
-            .map_or(State::Waiting, |entry| entry.state);
+        let entry = found.and_then(|n| self.table.get_mut(n));
+        let (state, source) = match entry {
+            Some(entry) => (entry.state, Some(entry.source)),
+            None => (State::Waiting, self.sources.find(piece.sender)),
+        };
         if let State::Refused(reason) = state {
             return Offer::Drop(packet, reason);
         }
         // A fragment that would have to wait but cannot leaves nothing behind.
         if piece.first.is_none()
             && state == State::Waiting
-            && (self.store.is_full() || !self.sources.may_have(piece.sender, Resource::Held))
+            && (self.store.is_full() || !self.sources.may_have(source, Resource::Held))
         {
             return Offer::Drop(packet, DropReason::FragmentStoreFull);
         }
-        let Some(number) = found.or_else(|| self.open(piece)) else {
+        let Some(number) = found.or_else(|| self.open(piece, source)) else {
             return Offer::Drop(packet, DropReason::FragmentTableFull);
         };
         let Some(entry) = self.table.get_mut(number) else {
@@ -203,18 +206,17 @@ impl<P> Fragments<P> {
             }
             (Ok(Progress::Duplicate), None) => Offer::Drop(packet, DropReason::FragmentOverlap),
             // Without its first fragment no datagram is complete.
-            (Ok(Progress::Incomplete | Progress::Complete(_)), None) => {
-                self.hold(number, piece, meta, packet)
-            }
+            (Ok(Progress::Incomplete | Progress::Complete(_)), None) => self.hold(number, meta(), packet),
         }
     }
 
     /// A new entry in the table, when both the table and the sender's share have room.
-    fn open(&mut self, piece: &Piece) -> Option<u32> {
-        if self.table.is_full() || !self.sources.may_have(piece.sender, Resource::Reassembly) {
+    fn open(&mut self, piece: &Piece, source: Option<u32>) -> Option<u32> {
+        if self.table.is_full() || !self.sources.may_have(source, Resource::Reassembly) {
             return None;
         }
-        let source = self.sources.give(piece.sender, Resource::Reassembly)?;
+        let source = source.or_else(|| self.sources.add(piece.sender))?;
+        self.sources.give(source, Resource::Reassembly);
         let number = self.table.add(piece.key, source, self.clock);
         if number.is_none() {
             self.sources.take(source, Resource::Reassembly);
@@ -239,20 +241,18 @@ impl<P> Fragments<P> {
     }
 
     /// Keeps a packet until its first fragment comes.
-    fn hold(&mut self, number: u32, piece: &Piece, meta: Meta, packet: P) -> Offer<P> {
+    fn hold(&mut self, number: u32, meta: Meta, packet: P) -> Offer<P> {
         let Some(entry) = self.table.get_mut(number) else {
             return Offer::Drop(packet, DropReason::FragmentTableFull);
         };
-        let Some(source) = self.sources.give(piece.sender, Resource::Held) else {
-            return Offer::Drop(packet, DropReason::FragmentStoreFull);
-        };
+        let source = entry.source;
         let kept = Kept { packet, meta, source };
         match self.store.put(&mut entry.chain, kept) {
-            Ok(()) => Offer::Held,
-            Err(kept) => {
-                self.sources.take(source, Resource::Held);
-                Offer::Drop(kept.packet, DropReason::FragmentStoreFull)
+            Ok(()) => {
+                self.sources.give(source, Resource::Held);
+                Offer::Held
             }
+            Err(kept) => Offer::Drop(kept.packet, DropReason::FragmentStoreFull),
         }
     }
 

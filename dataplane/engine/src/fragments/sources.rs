@@ -109,35 +109,23 @@ impl Sources {
         self.index.place(sender.hash(&self.keys))
     }
 
-    fn find(&self, sender: Sender) -> Option<u32> {
+    /// The number of a sender that has something.
+    pub(super) fn find(&self, sender: Sender) -> Option<u32> {
         let is = |n: u32| self.records.get(n as usize).is_some_and(|s| s.sender == sender);
         self.index.find(self.place(sender), is)
     }
 
-    /// Whether a sender may have one more.
-    pub(super) fn may_have(&self, sender: Sender, what: Resource) -> bool {
-        let source = self.find(sender).and_then(|n| self.records.get(n as usize));
+    /// Whether a sender may have one more. One without a number has nothing yet.
+    pub(super) fn may_have(&self, number: Option<u32>, what: Resource) -> bool {
+        let source = number.and_then(|n| self.records.get(n as usize));
         source.is_none_or(|s| match what {
             Resource::Reassembly => s.reassemblies < self.reassemblies_max,
             Resource::Held => s.held < self.held_max,
         })
     }
 
-    /// Notes that a sender has one more, and gives its number. `None` when there is no room for another sender.
-    pub(super) fn give(&mut self, sender: Sender, what: Resource) -> Option<u32> {
-        let number = match self.find(sender) {
-            Some(number) => number,
-            None => self.add(sender)?,
-        };
-        let source = self.records.get_mut(number as usize)?;
-        match what {
-            Resource::Reassembly => source.reassemblies += 1,
-            Resource::Held => source.held += 1,
-        }
-        Some(number)
-    }
-
-    fn add(&mut self, sender: Sender) -> Option<u32> {
+    /// A number for a sender that has none, to be given something at once. `None` when there is no room for another one.
+    pub(super) fn add(&mut self, sender: Sender) -> Option<u32> {
         let records = &self.records;
         let number = self
             .free
@@ -155,6 +143,17 @@ impl Sources {
             return None;
         }
         Some(number)
+    }
+
+    /// Notes that the sender of this number has one more.
+    pub(super) fn give(&mut self, number: u32, what: Resource) {
+        let Some(source) = self.records.get_mut(number as usize) else {
+            return;
+        };
+        match what {
+            Resource::Reassembly => source.reassemblies += 1,
+            Resource::Held => source.held += 1,
+        }
     }
 
     /// Notes that the sender of this number has one less.
