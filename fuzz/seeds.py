@@ -7,8 +7,9 @@ The seeds are in the repository; run this again after changing it.
 import pathlib
 
 from scapy.all import (
-    ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6EchoRequest, IPOption_LSRR, IPv6, IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, raw,
+    ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6PacketTooBig,
+    ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_LSRR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, raw,
 )
 
 HERE = pathlib.Path(__file__).parent / "corpus"
@@ -60,6 +61,50 @@ ethernet = {
     / IPv6ExtHdrRouting(addresses=["2001:db8::3"]) / IPv6ExtHdrFragment(m=1, id=9) / UDP(sport=1, dport=2),
 }
 
+dns6 = v6 / UDP(sport=1000, dport=53) / Raw(b"query")
+syn6 = v6 / TCP(sport=1000, dport=80, flags="S", options=[("NOP", None), ("MSS", 1460), ("WScale", 7), ("EOL", None)])
+ping6 = v6 / ICMPv6EchoRequest(id=5, seq=1) / Raw(b"p" * 40)
+chain6 = v6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting(addresses=["2001:db8::3"], segleft=0)
+first6 = v6 / IPv6ExtHdrFragment(m=1, id=9) / UDP(sport=1, dport=2, len=80) / Raw(b"x" * 40)
+later6 = v6 / IPv6ExtHdrFragment(offset=6, id=9, nh=17) / Raw(b"x" * 24)
+ipv6 = {
+    "udp": dns6,
+    "tcp_syn": syn6,
+    "echo": ping6,
+    "neighbour_solicitation": v6 / ICMPv6ND_NS(tgt="2001:db8::2"),
+    "chain": chain6 / syn6[TCP],
+    "segments_left": v6 / IPv6ExtHdrRouting(addresses=["2001:db8::3"]) / dns6[UDP],
+    "first_fragment": first6,
+    "later_fragment": later6,
+    "atomic_fragment": v6 / IPv6ExtHdrFragment(id=9) / dns6[UDP],
+    "long": v6 / UDP(sport=1, dport=2) / Raw(b"x" * 1400),
+    "long_chain": chain6 / UDP(sport=1, dport=2) / Raw(b"x" * 1400),
+    "long_fragment": v6 / IPv6ExtHdrFragment(m=1, offset=5, id=9, nh=17) / Raw(b"x" * 1600),
+    "error": v6 / ICMPv6TimeExceeded() / Raw(raw(dns6)),
+}
+
+
+def error6(packet, quoted, kind=None):
+    kind = kind or ICMPv6DestUnreach(code=1)
+    return raw(v6 / kind / Raw(raw(packet)[:quoted]))[40:]
+
+
+# As CHOICE.
+CHOICE6 = bytes([7]) + bytes.fromhex("fd" + "00" * 14 + "09" + "04d2") + bytes.fromhex("20010db8" + "00" * 11 + "01" + "0050")
+icmp6_error = {
+    "udp": CHOICE6 + error6(dns6, 48),
+    "tcp_truncated": CHOICE6 + error6(syn6, 48, ICMPv6PacketTooBig(mtu=1280)),
+    "tcp_whole": CHOICE6 + error6(syn6, 99, ICMPv6ParamProblem(ptr=6)),
+    "echo": CHOICE6 + error6(ping6, 99),
+    "chain": CHOICE6 + error6(ipv6["chain"], 200),
+    "chain_truncated": CHOICE6 + error6(ipv6["chain"], 60),
+    "segments_left": CHOICE6 + error6(ipv6["segments_left"], 200),
+    "first_fragment": CHOICE6 + error6(first6, 99),
+    "later_fragment": CHOICE6 + error6(later6, 56),
+    "extensions": CHOICE6
+    + error6(Raw(raw(syn6).ljust(128, b"\0") + bytes.fromhex("2000dfff0008010100010101")), 999, ICMPv6TimeExceeded(length=16)),
+}
+
 # A program in 8 octets (see the target), then operations of 3: code, a, b; code 8 is followed by a program, 10 by a packet.
 PLAIN = bytes([0, 64, 0, 0, 0, 10, 0, 0xF0])
 BLOCKS = bytes([0, 64, 2, 1, 20, 5, 1, 0xF0])
@@ -77,6 +122,8 @@ engine_napt44 = {
 for target, seeds in (
     ("wire_ipv4", ipv4),
     ("wire_icmp_error", icmp_error),
+    ("wire_ipv6", ipv6),
+    ("wire_icmp6_error", icmp6_error),
     ("wire_ethernet", ethernet),
     ("engine_napt44", engine_napt44),
 ):

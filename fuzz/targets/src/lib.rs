@@ -3,5 +3,7 @@
 
 pub mod engine_napt44;
 pub mod wire_ethernet;
+pub mod wire_icmp6_error;
 pub mod wire_icmp_error;
 pub mod wire_ipv4;
+pub mod wire_ipv6;

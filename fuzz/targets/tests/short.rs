@@ -4,7 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use tandem_fuzz_targets::{engine_napt44, wire_ethernet, wire_icmp_error, wire_ipv4};
+use tandem_fuzz_targets::{
+    engine_napt44, wire_ethernet, wire_icmp_error, wire_icmp6_error, wire_ipv4, wire_ipv6,
+};
 
 /// As `-max_len` in README.md.
 const LEN_MAX: usize = 2048;
@@ -114,6 +116,16 @@ fn wire_ethernet_short() {
 }
 
 #[test]
+fn wire_ipv6_short() {
+    short("wire_ipv6", wire_ipv6::run, 1_000_000);
+}
+
+#[test]
+fn wire_icmp6_error_short() {
+    short("wire_icmp6_error", wire_icmp6_error::run, 1_000_000);
+}
+
+#[test]
 fn engine_napt44_short() {
     short("engine_napt44", engine_napt44::run, 20_000);
 }
@@ -128,6 +140,13 @@ fn every_corpus_has_its_test() {
     names.sort();
     assert_eq!(
         names,
-        ["engine_napt44", "wire_ethernet", "wire_icmp_error", "wire_ipv4"]
+        [
+            "engine_napt44",
+            "wire_ethernet",
+            "wire_icmp6_error",
+            "wire_icmp_error",
+            "wire_ipv4",
+            "wire_ipv6"
+        ]
     );
 }

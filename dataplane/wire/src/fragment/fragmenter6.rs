@@ -113,6 +113,10 @@ impl<'a> Fragmenter6<'a> {
         let out = out.get_mut(..len)?;
         copy(out.get_mut(header_len..)?, data)?;
         copy(out.get_mut(..self.data_at)?, self.packet.get(..self.data_at)?)?;
+        if len == self.packet.len() && self.insert.is_none() {
+            // The whole of a packet that fits: reserved bits stay, too.
+            return Some(len);
+        }
         let payload_len = u16::try_from(len.checked_sub(ipv6::HEADER_LEN)?).ok()?;
         copy(out.get_mut(4..6)?, &payload_len.to_be_bytes())?;
         if let Some((named_at, _)) = self.insert {

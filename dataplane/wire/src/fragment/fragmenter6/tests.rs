@@ -59,10 +59,16 @@ fn what_fits_stays_as_it_is() {
         udp.extensions(&[(43, &PAD)])
             .fragment(true, 800, 7)
             .data(&[5; 1432]),
+        udp.fragment(false, 64, 7).data(&[5; 700]),
         udp.data(&[]),
     ] {
         let mut l3 = written(&builder);
         assert_eq!(split(&l3, 1500, 99), [l3.clone()]);
+        if l3[6] == ipv6::FRAGMENT {
+            // Reserved bits of its fragment header.
+            (l3[41], l3[43]) = (0xff, l3[43] | 6);
+            assert_eq!(split(&l3, 1500, 99), [l3.clone()]);
+        }
         // Padding is no part of it.
         let whole = l3.clone();
         l3.resize(1600, 0xee);
