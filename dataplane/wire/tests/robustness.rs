@@ -4,11 +4,13 @@
 //! Seeds are fixed, so a failure repeats; the case number is in the message. The `fuzz` folder drives the same
 //! entries with coverage guidance.
 
-use tandem_wire::build::{self, IcmpErrorKind, PacketBuilder, Payload};
+use tandem_wire::build::{self, Icmp6ErrorKind, IcmpErrorKind, PacketBuilder, PacketBuilder6, Payload};
 use tandem_wire::ethernet::{self, Tag};
 use tandem_wire::rewrite::{self, Endpoints};
+use tandem_wire::rewrite6::{self, Endpoints6};
 use tandem_wire::{
-    Ipv4, Ipv4Mut, Ipv6, Ipv6Mut, Mac, fragment, icmp, icmp_error, icmp6, ipv4, ipv6, l4, tcp, udp,
+    Ipv4, Ipv4Mut, Ipv6, Ipv6Mut, Mac, fragment, icmp, icmp_error, icmp6, icmp6_error, ipv4, ipv6, l4,
+    parse_ipv6, parse_plain_ipv6, tcp, udp,
 };
 
 const CASES: u32 = if cfg!(debug_assertions) { 60_000 } else { 400_000 };
@@ -36,29 +38,41 @@ fn written(builder: PacketBuilder<'_>) -> Vec<u8> {
     buf
 }
 
-fn ipv6_packet() -> Vec<u8> {
-    let mut p = vec![0x60, 0, 0, 0, 0, 32, ipv6::HOP_BY_HOP, 64];
-    p.extend_from_slice(&[0x20; 32]);
-    p.extend_from_slice(&[
-        ipv6::ROUTING,
-        0,
-        1,
-        4,
-        0,
-        0,
-        0,
-        0,
-        ipv6::FRAGMENT,
-        0,
-        0,
-        1,
-        0,
-        0,
-        0,
-        0,
-    ]);
-    p.extend_from_slice(&[ipv4::UDP, 0, 0, 1, 0, 0, 0, 7, 0, 1, 0, 2, 0, 8, 0, 0]);
-    p
+fn written6(builder: PacketBuilder6<'_>) -> Vec<u8> {
+    let mut buf = vec![0; builder.len()];
+    assert_eq!(builder.write(&mut buf), Some(buf.len()));
+    buf
+}
+
+/// Valid IPv6 packets of every shape the crate knows.
+fn corpus6() -> Vec<Vec<u8>> {
+    let (a, b) = (0x2001_0db8 << 96 | 1, 0x2001_0db8 << 96 | 2);
+    let routing = [0, 1, 0, 0, 0, 0];
+    let chain: [(u8, &[u8]); 3] = [
+        (ipv6::HOP_BY_HOP, &[1, 4, 0, 0, 0, 0]),
+        (ipv6::ROUTING, &routing),
+        (ipv6::DESTINATION, &[1, 4, 0, 0, 0, 0]),
+    ];
+    let syn = PacketBuilder6::tcp(a, 1, b, 2, tcp::SYN).tcp_options(&[1, 2, 4, 5, 0xb4, 3, 3, 7]);
+    let dns = PacketBuilder6::udp(a, 1000, b, 53).data(&[7; 30]);
+    let echo = PacketBuilder6::echo(a, b, 1, 2).data(&[0; 40]);
+    let mut all = vec![
+        written6(syn),
+        written6(dns),
+        written6(echo),
+        written6(dns.extensions(&chain)),
+        written6(syn.extensions(&chain).fragment(false, 0, 7)),
+        written6(dns.extensions(&chain[..2]).fragment(true, 0, 7).data(&[0; 1400])),
+        written6(dns.fragment(true, 256, 7).data(&[0; 1400])),
+    ];
+    for packet in [written6(syn), written6(dns.extensions(&chain)), written6(echo)] {
+        for (icmp_type, word) in [(icmp6::UNREACHABLE, 8 << 24), (icmp6::PACKET_TOO_BIG, 1300)] {
+            all.push(written6(
+                PacketBuilder6::icmp(b, a, icmp_type, 0, word).data(&packet),
+            ));
+        }
+    }
+    all
 }
 
 /// Valid packets of every shape the crate knows.
@@ -73,8 +87,8 @@ fn corpus() -> Vec<Vec<u8>> {
         written(dns),
         written(echo),
         written(dns.ip_options(&lsrr)),
-        ipv6_packet(),
     ];
+    all.extend(corpus6());
     for packet in [written(syn), written(dns.ip_options(&lsrr)), written(echo)] {
         for word in [0, 8 << 16, 1300] {
             all.push(written(
@@ -107,6 +121,7 @@ fn drive(data: &[u8], random: &mut Random) {
     drive_ipv4(data, random);
     drive_messages(data, random);
     drive_ipv6(data, random);
+    drive_ipv6_packets(data, random);
 }
 
 fn drive_ipv4(data: &[u8], random: &mut Random) {
@@ -217,6 +232,73 @@ fn drive_ipv6(data: &[u8], random: &mut Random) {
     assert_eq!((again.src(), again.dst(), again.payload()), (1, 2, ip.payload()));
 }
 
+fn drive_ipv6_packets(data: &[u8], random: &mut Random) {
+    let numbers = random.next();
+    let to = Endpoints6 {
+        src: u128::from(numbers) << 64 | 5,
+        dst: u128::from(numbers) << 13 | 1 << 127,
+        sport: numbers as u16,
+        dport: (numbers >> 16) as u16,
+    };
+    let meta = parse_ipv6(data);
+    if let Some(plain) = parse_plain_ipv6(data) {
+        assert_eq!(meta, Ok(plain));
+    }
+    if let Ok(meta) = meta {
+        let mut copy = data.to_vec();
+        assert!(
+            rewrite6::forward_ipv6(&mut copy, &meta, &to),
+            "a parsed packet can be translated"
+        );
+        let again = parse_ipv6(&copy).unwrap();
+        assert_eq!((again.src, again.dst), (to.src, to.dst));
+        assert_eq!(again.hop_limit, meta.hop_limit.saturating_sub(1));
+    }
+    let mut out = [0u8; 2048];
+    let kind = Icmp6ErrorKind::PacketTooBig(numbers as u32);
+    let error = build::icmp6_error(&mut out, data, to.src, kind);
+    assert_eq!(error.is_some(), build::may_send_error6_about(data, kind));
+    assert!(error.is_none_or(|len| len <= 1280));
+    assert!(build::tcp_reset6(&mut out, data).is_none_or(|len| len == 60));
+    if let Ok(fragmenter) = fragment::Fragmenter6::new(data, 1280 + (numbers % 64) as u16, 1) {
+        let mut last = None;
+        for piece in fragmenter.clone() {
+            assert!(last.is_none_or(|at| at == piece.range.start));
+            last = Some(piece.range.end);
+            assert_eq!(
+                fragmenter.write(&piece, &mut out),
+                Some(fragmenter.piece_len(&piece))
+            );
+        }
+        assert_eq!(last, Some(Ipv6::new_checked(data).unwrap().packet().len()));
+    }
+    for message in [data.get(40..), data.get(64..)].into_iter().flatten() {
+        let mut copy = message.to_vec();
+        let rewritten = icmp6_error::rewrite_embedded(&mut copy, Some((to.src, to.sport)), None);
+        match icmp6_error::parse(message, 1, 2) {
+            Ok(_) => {
+                let after = icmp6_error::parse(&copy, 1, 2).unwrap();
+                assert_eq!((rewritten, after.embedded.src), (Some(()), to.src));
+            }
+            Err(_) => assert!(rewritten.is_none() && copy == message),
+        }
+    }
+}
+
+/// Makes the outer length what it is.
+fn fit(packet: &mut [u8]) {
+    let len = packet.len();
+    let is_v6 = packet.first().is_some_and(|b| b >> 4 == 6);
+    let (field, value) = if is_v6 {
+        (4..6, len.saturating_sub(40))
+    } else {
+        (2..4, len)
+    };
+    if let Some(field) = packet.get_mut(field) {
+        field.copy_from_slice(&(value as u16).to_be_bytes());
+    }
+}
+
 #[test]
 fn truncations() {
     let mut random = Random(1);
@@ -225,9 +307,7 @@ fn truncations() {
             drive(&packet[..len], &mut random);
             // The same cut with lengths that match it, so that the cut reaches the inner layers.
             let mut fitting = packet[..len].to_vec();
-            if let Some(total_len) = fitting.get_mut(2..4) {
-                total_len.copy_from_slice(&(len as u16).to_be_bytes());
-            }
+            fit(&mut fitting);
             drive(&fitting, &mut random);
         }
     }
@@ -253,9 +333,10 @@ fn mutations() {
         }
         if random.below(3) == 0 && packet.len() >= 20 {
             // Keep the outer lengths right, or most mutations end at the first check.
-            packet[0] = 0x45 + random.below(3) as u8;
-            let len = packet.len() as u16;
-            packet[2..4].copy_from_slice(&len.to_be_bytes());
+            if packet[0] >> 4 != 6 {
+                packet[0] = 0x45 + random.below(3) as u8;
+            }
+            fit(&mut packet);
         }
         let copy = packet.clone();
         let driven = std::panic::catch_unwind(move || drive(&packet, &mut Random(u64::from(case))));
