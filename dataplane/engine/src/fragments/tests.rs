@@ -7,6 +7,7 @@ use tandem_wire::ipv4::{ICMP, TCP, UDP};
 mod bounds;
 mod ipv6;
 mod model;
+mod random;
 mod wire;
 mod wire6;
 
