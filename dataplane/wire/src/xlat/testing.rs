@@ -1,10 +1,8 @@
 //! Packets of both families from parts, and their checksums from scratch, for the tests of this folder.
 
 use crate::checksum::{Sum, checksum, pseudo_v4, pseudo_v6};
-use crate::ipv6::{Ipv6, check_fragment};
-use crate::l4::{Fragment, L4};
 use crate::meta6::Ipv6Meta;
-use crate::{icmp, icmp6, ipv4};
+use crate::{icmp, ipv4};
 
 /// A TCP segment or UDP datagram without checksum.
 pub fn l4(proto: u8, sport: u16, dport: u16, data: &[u8]) -> Vec<u8> {
@@ -96,54 +94,7 @@ pub fn packet6(src: u128, dst: u128, class: u8, hops: u8, next: u8, payload: &[u
 
 /// The parse of an IPv6 packet.
 pub fn meta6(packet: &[u8]) -> Ipv6Meta {
-    let ip = Ipv6::new_checked(packet).unwrap();
-    let upper = ip.upper().unwrap();
-    check_fragment(ip.packet().len(), &upper).unwrap();
-    let l4 = &ip.packet()[usize::from(upper.offset)..];
-    let port = |at: usize| u16::from_be_bytes([l4[at], l4[at + 1]]);
-    let info = upper.fragment;
-    Ipv6Meta {
-        src: ip.src(),
-        dst: ip.dst(),
-        l4: match upper.proto {
-            _ if upper.is_later_fragment() => L4::LaterFragment,
-            ipv4::TCP => L4::Tcp {
-                sport: port(0),
-                dport: port(2),
-                flags: l4[13],
-            },
-            ipv4::UDP => L4::Udp {
-                sport: port(0),
-                dport: port(2),
-            },
-            ipv4::ICMPV6 if icmp6::is_query(l4[0]) => L4::IcmpQuery {
-                id: port(4),
-                icmp_type: l4[0],
-            },
-            ipv4::ICMPV6 if icmp6::is_error(l4[0]) => L4::IcmpError {
-                icmp_type: l4[0],
-                code: l4[1],
-            },
-            ipv4::ICMPV6 => L4::IcmpOther { icmp_type: l4[0] },
-            _ => L4::Other,
-        },
-        l4_offset: upper.offset,
-        total_len: ip.packet().len() as u16,
-        fragment_offset: info.map_or(0, |i| i.offset),
-        fragment_header: info.map_or(0, |i| i.header_offset),
-        fragment_id: info.map_or(0, |i| i.id),
-        fragment: match info {
-            Some(i) if i.offset != 0 => Fragment::Later,
-            Some(i) if i.more => Fragment::First,
-            _ => Fragment::None,
-        },
-        more_fragments: info.is_some_and(|i| i.more),
-        proto: upper.proto,
-        hop_limit: ip.hop_limit(),
-        traffic_class: ip.traffic_class(),
-        has_extensions: upper.offset > 40 + 8 * u16::from(info.is_some()),
-        segments_left_at: upper.segments_left_offset,
-    }
+    crate::parse_ipv6(packet).unwrap()
 }
 
 /// Whether the checksum of a whole packet's upper layer is right, from scratch. ICMPv4 has no pseudo header.

@@ -199,7 +199,7 @@ proptest! {
         x in (address4(), any::<u16>()), y in (address4(), any::<u16>()), id: u16, class: u8, hops in 2u8.., traffic: bool,
         data in proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..70), padding in 0usize..7,
     ) {
-        prop_assume!(x != y);
+        prop_assume!(x != y && a != b);
         let proto = if udp { ipv4::UDP } else { ipv4::TCP };
         let mut packet = six(proto, a, b, class, hops, &data);
         let meta = meta6(&packet);
