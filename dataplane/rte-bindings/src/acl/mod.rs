@@ -147,6 +147,16 @@ impl<F: Family> AclRules<F> {
         self.raw.is_empty()
     }
 
+    /// About one in `of` of the rules, at least one if there is any: picked as if at random, and the same ones each time. What a
+    /// part of a list takes tells what the whole would take.
+    pub fn part(&self, of: u32) -> Self {
+        let chosen = |n: usize| (n as u32).wrapping_mul(0x9e37_79b9) <= u32::MAX / of.max(1);
+        let all = self.raw.iter().enumerate();
+        Self {
+            raw: all.filter(|&(n, _)| chosen(n)).map(|(_, &raw)| raw).collect(),
+        }
+    }
+
     /// Builds the tries. Takes milliseconds to seconds: not for the packet way.
     ///
     /// # Errors
@@ -246,6 +256,11 @@ impl<F: Family> Acl<F> {
             family: PhantomData,
             _eal: eal.clone(),
         })
+    }
+
+    /// Bytes of DPDK's memory that `rules` take by themselves, tries apart.
+    pub fn rule_bytes(rules: usize) -> usize {
+        rules * size_of::<F::Raw>()
     }
 
     /// How many rules it was built from.

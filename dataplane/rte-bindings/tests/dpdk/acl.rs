@@ -150,6 +150,11 @@ fn threads_share_one_and_dropping_frees_it() {
         let one = rule(Ipv4Prefix { address, length: 24 }, p4("0.0.0.0", 0), 1, n + 1);
         rules.push(&one).unwrap();
     }
+    let (quarter, all) = (rules.part(4).len(), rules.part(1).len());
+    assert!(
+        (4500..5500).contains(&quarter) && all == 20_000,
+        "{quarter}, {all}"
+    );
     let acl = rules.build(eal(), &AclLimits::default()).unwrap();
     let during = heap_usage(eal(), 0).unwrap();
     assert!(during.allocated > before.allocated + 20_000 * 96, "{during:?}");
