@@ -4,7 +4,7 @@
 //! claims; its accessors afterwards read a fixed-size array and can neither fail nor panic. Addresses of IPv4
 //! are `u32` and of IPv6 `u128`, both in host order, as are ports and all other numbers; only the bytes of a
 //! packet are in network order. [`l4::parse_ipv4`] is the one call the fast path makes per packet, and
-//! [`rewrite::rewrite_ipv4`] the one that translates it.
+//! [`rewrite::rewrite_ipv4`] the one that translates it; for IPv6 [`parse6::parse_ipv6`] and [`rewrite6::rewrite_ipv6`].
 //!
 //! Nothing here allocates (outside tests), logs, locks or reads a clock, and no input makes it panic.
 #![forbid(unsafe_code)]

@@ -33,6 +33,11 @@ const UDP: [u8; 24] = [
 const PAD: [u8; 6] = [1, 4, 0, 0, 0, 0];
 
 #[test]
+fn meta_stays_small() {
+    assert!(size_of::<Ipv6Meta>() <= 64, "{}", size_of::<Ipv6Meta>());
+}
+
+#[test]
 fn table_of_refusals() {
     let patched = |mut data: [u8; 24], at: usize, value: u8| {
         data[at] = value;
