@@ -1,6 +1,7 @@
 //! The public space: which pool a public address belongs to, and which worker owns each extent of its ports.
 //!
-//! It is the steering table for packets from outside and, at the same time, the only thing workers share when they allocate:
+//! It is the steering table for packets from outside, save for pools by rule (deterministic and static ones), and, at the
+//! same time, the only thing workers share when they allocate:
 //!
 //! ```text
 //!   address >> 8 --hash--> chunk of 256 addresses --+-- pool id per address            (immutable, per program)
@@ -237,7 +238,10 @@ impl PublicSpace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::{AddressAllocation, AddressPooling, AddressRange, PortAllocation, PortRange};
+    use crate::ports::deterministic::Deterministic;
+    use crate::program::{
+        AddressAllocation, AddressPooling, AddressRange, PoolMode, PortAllocation, PortRange,
+    };
     use crate::ticks::Ticks;
 
     fn pool(id: PoolId, first: u32, count: u32) -> Pool {
@@ -287,6 +291,30 @@ mod tests {
                 .find(5)
                 .is_some()
         );
+    }
+
+    #[test]
+    fn pools_of_every_mode_have_their_addresses_in_it() {
+        let formula = Deterministic::new(vec![(0xffff << 32, 10)], 128, 64).unwrap();
+        let modes = [
+            PoolMode::Ports,
+            PoolMode::OverloadedPorts,
+            PoolMode::Deterministic(formula),
+            PoolMode::Addresses,
+            PoolMode::Static,
+        ];
+        let pools: Vec<Pool> = (1..)
+            .zip(modes)
+            .map(|(id, mode)| Pool {
+                mode,
+                ..pool(id, u32::from(id) * 100, 100)
+            })
+            .collect();
+        let space = PublicSpace::try_build(&pools, None).unwrap();
+        for address in 0..700 {
+            let id = (100..600).contains(&address).then_some((address / 100) as PoolId);
+            assert_eq!(space.find(address).map(|f| f.pool), id);
+        }
     }
 
     #[test]

@@ -8,9 +8,14 @@ mod address;
 mod blocks;
 mod choice;
 mod extents;
+mod formula;
 mod free;
+mod shared;
+mod whole;
 
-use self::address::{AddressState, PoolPlan};
+use self::address::{AddressState, Hold, PoolPlan, Tag};
+use self::choice::PickPort;
+use self::free::Exclusive;
 use super::block::{BlockEvent, BlockTable};
 use super::extent::{Extent, PortClass, Rest};
 use crate::drop_reason::DropReason;
@@ -77,6 +82,8 @@ pub struct PortAllocator {
     slab: Slab,
     blocks: BlockTable,
     block_wheel: Wheel,
+    /// Whole addresses that were given back and rest.
+    resting: Wheel,
     plans: Vec<PoolPlan>,
     rng: Rng,
     events: Vec<BlockEvent>,
@@ -105,6 +112,7 @@ impl PortAllocator {
             slab: Slab::new(max_extents),
             blocks: BlockTable::new(max_blocks)?,
             block_wheel: Wheel::new(Ticks::ZERO),
+            resting: Wheel::new(Ticks::ZERO),
             plans: Vec::new(),
             rng: Rng::new(seed),
             events: Vec::with_capacity(MAX_EVENTS),
@@ -131,17 +139,7 @@ impl PortAllocator {
         }
         self.plans = old;
         for pool in &program.pools {
-            let plan = &mut self.plans[usize::from(pool.id)];
-            plan.used.pool = pool.id;
-            for range in &pool.addresses {
-                let count = (range.last - range.first).saturating_add(1);
-                plan.ranges.push((plan.total, range.first, count));
-                plan.total = plan.total.saturating_add(count);
-            }
-            // Workers start apart, so that round-robin does not send all of them to the same address.
-            if plan.cursor >= plan.total {
-                plan.cursor = 0;
-            }
+            self.plans[usize::from(pool.id)].apply(pool);
         }
     }
 
@@ -158,21 +156,45 @@ impl PortAllocator {
         Rest::new(now, pool.map_or(Ticks::from_seconds(120), |p| p.quarantine))
     }
 
-    /// Whether this worker's ports of an address were taken for `pool`, so that its mappings may serve on.
+    /// Whether what this worker has on an address was taken for `pool`, as that is now, so that mappings and sessions there
+    /// may serve on. Of pools by rule (deterministic and static ones) nothing is taken: theirs serve unless another pool's
+    /// sessions are still on the address.
     #[inline]
     #[must_use]
     pub fn serves(&self, address_index: u32, pool: PoolId) -> bool {
-        self.addresses
-            .get(address_index as usize)
-            .is_some_and(|state| state.pool_plus_one == pool.wrapping_add(1))
+        let state = self.addresses.get(address_index as usize);
+        let plan = self.plans.get(usize::from(pool));
+        state
+            .zip(plan)
+            .is_some_and(|(state, plan)| state.tag == plan.tag || plan.hold.is_by_rule() && state.used == 0)
     }
 
-    /// Takes a port for a mapping of `request.subscriber`.
+    /// Takes a port for a mapping of `request.subscriber`. The pool's mode is [`crate::program::PoolMode::Ports`].
     ///
     /// # Errors
     /// Why there was none. Nothing changed then, and nothing of anybody's was taken away to make room (RFC 6888 REQ-11D).
     pub fn take(&mut self, request: &Request<'_>, subscribers: &mut SubscriberTable) -> Outcome {
-        let taken = self.take_inner(request, subscribers);
+        self.take_by(request, subscribers, &mut Exclusive)
+    }
+
+    fn take_by<P: PickPort>(
+        &mut self,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+        picker: &mut P,
+    ) -> Outcome {
+        let taken = self.take_inner(request, subscribers, picker);
+        self.count_taken(request, subscribers, taken)
+    }
+
+    /// Keeps the counts of the pool and the subscriber.
+    #[inline(always)]
+    fn count_taken(
+        &mut self,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+        taken: Outcome,
+    ) -> Outcome {
         let plan = self.plans.get_mut(usize::from(request.pool.id));
         match (&taken, plan) {
             (Ok(_), Some(plan)) => *class_count(&mut plan.used, request.class) += 1,
@@ -187,7 +209,33 @@ impl PortAllocator {
         taken
     }
 
-    /// Frees a port. False when it was not in use: a defect, which the simulator watches for.
+    /// Keeps the counts of the address, the pool and the subscriber when a port is given back.
+    #[inline]
+    fn count_released(
+        &mut self,
+        address_index: u32,
+        class: PortClass,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+        now: Ticks,
+    ) {
+        let state = &mut self.addresses[address_index as usize];
+        state.used -= 1;
+        if state.used == 0 {
+            state.idle_since = now.0;
+        }
+        if let Some(plan) = self.plans.get_mut(state.tag.plan()) {
+            let count = class_count(&mut plan.used, class);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(subscriber) = subscribers.get_mut(subscriber) {
+            subscriber.ports[class as usize] = subscriber.ports[class as usize].saturating_sub(1);
+        }
+    }
+
+    /// Frees a port, or with shared ports one session's part in it, whatever it was taken as. `pool` is the one the address
+    /// is in now. False when it was not in use: a defect, which the simulator watches for. Of static pools nothing was
+    /// taken, so there it is always true.
     #[allow(clippy::too_many_arguments)] // The facts of one port; there is no smaller set.
     pub fn release(
         &mut self,
@@ -201,8 +249,13 @@ impl PortAllocator {
         now: Ticks,
     ) -> bool {
         let rest = Self::rest(pool, now);
+        let state = self.addresses.get(address_index as usize);
+        if let Some(state) = state.filter(|s| !s.tag.is_ports()) {
+            let tag = state.tag;
+            return self.leave(tag, address_index, class, port, subscriber, subscribers, now);
+        }
         let Some(extent) = self.extent_of(address_index, port) else {
-            return false;
+            return pool.is_some_and(|p| Hold::of(&p.mode).is_by_rule());
         };
         let in_extent = (u32::from(port) % EXTENT_PORTS) as u16;
         if !extent.release(class, rest, in_extent) {
@@ -214,19 +267,7 @@ impl PortAllocator {
         } else {
             NO_RECORD
         };
-        let state = &mut self.addresses[address_index as usize];
-        state.used -= 1;
-        if state.used == 0 {
-            state.idle_since = now.0;
-        }
-        let stale_pool = state.pool_plus_one.wrapping_sub(1);
-        if let Some(plan) = self.plans.get_mut(usize::from(stale_pool)) {
-            let count = class_count(&mut plan.used, class);
-            *count = count.saturating_sub(1);
-        }
-        if let Some(subscriber) = subscribers.get_mut(subscriber) {
-            subscriber.ports[class as usize] = subscriber.ports[class as usize].saturating_sub(1);
-        }
+        self.count_released(address_index, class, subscriber, subscribers, now);
         if let Some(b) = self.blocks.get_mut(block) {
             b.used = b.used.saturating_sub(1);
             if b.used == 0 {
@@ -247,13 +288,34 @@ impl PortAllocator {
         true
     }
 
-    /// Does what time asks for, a bounded amount per call: block timers, idle extents. Returns a subscriber that may have
+    /// [`PortAllocator::release`] of what was not taken by [`PortAllocator::take`].
+    #[cold]
+    #[allow(clippy::too_many_arguments)] // As there.
+    fn leave(
+        &mut self,
+        tag: Tag,
+        index: u32,
+        class: PortClass,
+        port: u16,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+        now: Ticks,
+    ) -> bool {
+        match tag.hold() {
+            Hold::Shared => self.leave_shared(index, class, port, subscriber, subscribers, now),
+            Hold::Formula => self.leave_formula(index, class, subscriber, subscribers, now),
+            Hold::Ports | Hold::Whole | Hold::Static => false,
+        }
+    }
+
+    /// Does what time asks for, a bounded amount per call: block timers, idle extents, rested addresses. Returns a subscriber that may have
     /// become idle, if any.
     pub fn tick(&mut self, program: &Program, subscribers: &mut SubscriberTable, now: Ticks) -> Option<u32> {
         let mut idle = None;
         if let Some(number) = self.block_wheel.expire_one(&mut self.blocks, now) {
             idle = self.block_timer(number, program, subscribers, now);
         }
+        self.end_rest(&program.public_space, now);
         if self.swept != now.seconds() {
             self.swept = now.seconds();
             self.sweep_extents(program, now);
@@ -291,7 +353,7 @@ impl PortAllocator {
         self.extents.get(slot.checked_sub(1)? as usize)
     }
 
-    /// Ports in use (all classes) and subscribers paired, by address.
+    /// Ports in use (all classes; with shared ports sessions) and subscribers paired, by address.
     #[must_use]
     pub fn address_use(&self, address_index: u32) -> (u32, u32) {
         self.addresses
@@ -299,14 +361,18 @@ impl PortAllocator {
             .map_or((0, 0), |state| (state.used, state.subscribers))
     }
 
-    /// Whether a port is in use here.
+    /// Whether a port is in use here; of shared ports, whether some port of its extent is.
     #[must_use]
     pub fn is_used(&self, address_index: u32, class: PortClass, port: u16) -> bool {
-        self.addresses
+        let shared = self
+            .addresses
             .get(address_index as usize)
-            .and_then(|s| s.extents[usize::from(port >> 12)].checked_sub(1))
-            .and_then(|slot| self.extents.get(slot as usize))
-            .is_some_and(|e| e.is_used(class, (u32::from(port) % EXTENT_PORTS) as u16))
+            .is_some_and(|s| s.tag.hold() == Hold::Shared);
+        self.extent(address_index, usize::from(port >> 12))
+            .is_some_and(|e| match shared {
+                true => e.used[class as usize] != 0,
+                false => e.is_used(class, (u32::from(port) % EXTENT_PORTS) as u16),
+            })
     }
 }
 
@@ -317,3 +383,6 @@ fn class_count(used: &mut PoolUse, class: PortClass) -> &mut u64 {
         PortClass::Icmp => &mut used.icmp_ids,
     }
 }
+
+#[cfg(test)]
+mod tests;

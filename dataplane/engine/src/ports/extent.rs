@@ -110,7 +110,7 @@ pub struct Extent {
     /// Words found without a free port, by class, and the period in which that was true.
     full: [u64; 3],
     full_since: [u32; 3],
-    /// Ports in use by class.
+    /// Ports in use by class; sessions where they share ports.
     pub used: [u32; 3],
     /// Units that belong to a port block.
     pub units_taken: u64,
@@ -264,6 +264,19 @@ impl Extent {
         }
         self.used[class as usize] -= 1;
         true
+    }
+
+    /// Counts one more session on shared ports, which no bit stands for.
+    pub fn share(&mut self, class: PortClass) {
+        self.used[class as usize] += 1;
+    }
+
+    /// Counts one session less on shared ports. False when there was none.
+    pub fn unshare(&mut self, class: PortClass) -> bool {
+        let used = &mut self.used[class as usize];
+        let some = *used != 0;
+        *used = used.saturating_sub(1);
+        some
     }
 
     /// Whether a port (0..4096) is in use.

@@ -10,6 +10,10 @@
 //!
 //! One allocator for the process' life: a commit changes the pools it draws from, never what it has given out. Cost per
 //! allocation does not depend on how many addresses a pool has. Freed ports rest in quarantine (RFC 6888 REQ-8).
+//!
+//! That is [`PoolMode::Ports`](crate::program::PoolMode). Of the other modes, overloaded ports are counted by the extent,
+//! because the session table knows which are free; whole addresses are all their extents in one hand; deterministic
+//! ports follow from a formula, and static mappings from the configuration, so nothing is taken for them.
 
 mod allocator;
 mod block;

@@ -1,17 +1,41 @@
 //! Which address a subscriber gets: the one it is paired with, or the next of the pool that has room.
 
-use super::address::plan_cursor;
+use super::address::{Hold, Tag, plan_cursor};
 use super::{MAX_PROBES, Outcome, PortAllocator, Request, Taken};
 use crate::drop_reason::DropReason;
-use crate::program::{AddressAllocation, AddressPooling, NONE, Pool, PoolId};
+use crate::program::{AddressAllocation, AddressPooling, NONE, Pool, PoolId, PoolMode};
 use crate::public_space::PublicSpace;
 use crate::session::NO_RECORD;
 use crate::subscriber::SubscriberTable;
 
+/// What is done on an address that is tried.
+pub(super) trait PickPort {
+    /// What the address is then in use for.
+    const HOLD: Hold;
+
+    /// Whether a pool is for that.
+    fn suits(mode: &PoolMode) -> bool;
+
+    /// Takes a port of address number `index`.
+    fn pick(
+        &mut self,
+        allocator: &mut PortAllocator,
+        index: u32,
+        address: u32,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+    ) -> Result<u16, DropReason>;
+}
+
 impl PortAllocator {
-    pub(super) fn take_inner(&mut self, request: &Request<'_>, subscribers: &mut SubscriberTable) -> Outcome {
+    pub(super) fn take_inner<P: PickPort>(
+        &mut self,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+        picker: &mut P,
+    ) -> Outcome {
         let pool = request.pool;
-        if pool.drain {
+        if pool.drain || !P::suits(&pool.mode) {
             return Err(DropReason::NatOutOfAddresses);
         }
         self.forget_lost_pairing(request.space, request.subscriber, subscribers);
@@ -21,14 +45,14 @@ impl PortAllocator {
         let paired =
             (subscriber.paired != NO_RECORD && subscriber.pool == pool.id).then_some(subscriber.paired);
         if let Some(index) = paired.filter(|_| pool.address_pooling != AddressPooling::Arbitrary) {
-            match self.take_on(index, request, subscribers) {
+            match self.take_on(index, request, subscribers, picker) {
                 Ok(taken) => return Ok(taken),
                 Err(reason) if pool.address_pooling == AddressPooling::Paired => return Err(reason),
                 Err(DropReason::SubscriberBlockLimit) => return Err(DropReason::SubscriberBlockLimit),
                 Err(_) => {}
             }
         }
-        let taken = self.take_anywhere(request, subscribers)?;
+        let taken = self.take_anywhere(request, subscribers, picker)?;
         if paired.is_none()
             && pool.address_pooling != AddressPooling::Arbitrary
             && let Some(subscriber) = subscribers.get_mut(request.subscriber)
@@ -84,7 +108,10 @@ impl PortAllocator {
         }
         let own_start = own_start(pool, record);
         let (worker, workers) = (u32::from(self.worker), u32::from(self.workers));
-        let plan = self.plans.get_mut(usize::from(pool.id)).filter(|p| p.total > 0)?;
+        let plan = self
+            .plans
+            .get_mut(usize::from(pool.id))
+            .filter(|p| p.total > 0 && p.hold != Hold::Whole)?;
         // A home address, if there is one near: there this worker has ports for the subscriber's other protocols, too.
         let start = own_start.map_or(plan.cursor, |n| n % plan.total);
         let rank = (0..plan.total.min(MAX_PROBES * workers))
@@ -106,10 +133,11 @@ impl PortAllocator {
 
     /// Tries addresses of the pool, at most [`MAX_PROBES`] home addresses and then as many of any kind. Where it ends
     /// without success, the next first packet goes on: full addresses in a row hide no free one for long.
-    pub(super) fn take_anywhere(
+    pub(super) fn take_anywhere<P: PickPort>(
         &mut self,
         request: &Request<'_>,
         subscribers: &mut SubscriberTable,
+        picker: &mut P,
     ) -> Outcome {
         let id = usize::from(request.pool.id);
         let Some(plan) = self.plans.get(id).filter(|p| p.total > 0) else {
@@ -146,7 +174,7 @@ impl PortAllocator {
                 let Some(found) = request.space.find(address) else {
                     continue;
                 };
-                match self.take_on(found.index, request, subscribers) {
+                match self.take_on(found.index, request, subscribers, picker) {
                     Ok(taken) => {
                         // Sequential stays at the first address that had room; round-robin moves on.
                         if own_start.is_some() {
@@ -175,11 +203,12 @@ impl PortAllocator {
     }
 
     /// Takes a port on one address.
-    pub(super) fn take_on(
+    fn take_on<P: PickPort>(
         &mut self,
         index: u32,
         request: &Request<'_>,
         subscribers: &mut SubscriberTable,
+        picker: &mut P,
     ) -> Outcome {
         let Some((address, pool)) = request.space.address(index) else {
             return Err(DropReason::NatOutOfAddresses);
@@ -188,17 +217,13 @@ impl PortAllocator {
             .addresses
             .get(index as usize)
             .ok_or(DropReason::NatOutOfAddresses)?;
+        let tag = Tag::new(P::HOLD, pool);
         if pool != request.pool.id
-            || state.pool_plus_one != 0 && state.pool_plus_one != pool + 1 && !self.take_over(index, pool)
+            || state.tag != Tag::NONE && state.tag != tag && !self.take_over(index, tag)
         {
             return Err(DropReason::NatOutOfAddresses);
         }
-        let port = if let Some(blocks) = request.pool.port_blocks {
-            self.take_from_blocks(index, address, blocks, request, subscribers)?
-        } else {
-            self.take_shared(index, address, request)
-                .ok_or(DropReason::NatOutOfPorts)?
-        };
+        let port = picker.pick(self, index, address, request, subscribers)?;
         self.addresses[index as usize].used += 1;
         Ok(Taken {
             address_index: index,

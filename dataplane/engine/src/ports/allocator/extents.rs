@@ -1,8 +1,9 @@
 //! Extents: taken from the public space when an address is used, given back when it lies idle.
 
+use super::address::{Hold, Tag};
 use super::{PortAllocator, Request, SWEEP_PER_SECOND};
 use crate::ports::extent::Extent;
-use crate::program::{AddressAllocation, PoolId, Program};
+use crate::program::Program;
 use crate::public_space::{EXTENT_PORTS, PublicSpace};
 use crate::ticks::Ticks;
 
@@ -10,22 +11,22 @@ impl PortAllocator {
     /// An address that a reload moved between pools is used again when the old pool's sessions and blocks are gone. Its
     /// extents stay, and with them what they know of ports in quarantine.
     #[cold]
-    pub(super) fn take_over(&mut self, index: u32, pool: PoolId) -> bool {
+    pub(super) fn take_over(&mut self, index: u32, tag: Tag) -> bool {
         let Some(state) = self.addresses.get(index as usize).copied() else {
             return false;
         };
-        if state.used != 0 || self.has_blocks(index) {
+        // A whole address given back is nobody's until it has rested.
+        if state.used != 0 || state.tag.hold() == Hold::Whole || self.has_blocks(index) {
             return false;
         }
         let extents = u64::from(state.owned.count_ones());
-        let old = usize::from(state.pool_plus_one.wrapping_sub(1));
-        if let Some(plan) = self.plans.get_mut(old) {
+        if let Some(plan) = self.plans.get_mut(state.tag.plan()) {
             plan.used.extents = plan.used.extents.saturating_sub(extents);
         }
-        if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+        if let Some(plan) = self.plans.get_mut(tag.plan()) {
             plan.used.extents += extents;
         }
-        self.addresses[index as usize].pool_plus_one = pool + 1;
+        self.addresses[index as usize].tag = tag;
         true
     }
 
@@ -79,7 +80,7 @@ impl PortAllocator {
         let state = &mut self.addresses[index as usize];
         state.extents[extent] = slot + 1;
         state.owned |= 1 << extent;
-        state.pool_plus_one = request.pool.id + 1;
+        state.tag = Tag::of(request.pool);
         state.idle_since = request.now.0;
         if let Some(plan) = self.plans.get_mut(usize::from(request.pool.id)) {
             plan.used.extents += 1;
@@ -101,9 +102,9 @@ impl PortAllocator {
                 space.release(index, e, self.worker);
             }
         }
-        let pool = usize::from(state.pool_plus_one.wrapping_sub(1));
-        (state.owned, state.pool_plus_one) = (0, 0);
-        if let Some(plan) = self.plans.get_mut(pool) {
+        let tag = std::mem::replace(&mut state.tag, Tag::NONE);
+        state.owned = 0;
+        if let Some(plan) = self.plans.get_mut(tag.plan()) {
             plan.used.extents = plan.used.extents.saturating_sub(given);
         }
     }
@@ -117,13 +118,16 @@ impl PortAllocator {
             let Some(state) = self.addresses.get(self.sweep as usize) else {
                 continue;
             };
-            if state.owned == 0 || state.used != 0 {
+            if state.owned == 0 || state.used != 0 || state.tag.hold() == Hold::Whole {
                 continue;
             }
             let Some((address, pool)) = program.public_space.address(self.sweep) else {
                 continue;
             };
-            let lost = !self.serves(self.sweep, pool);
+            let lost = self
+                .plans
+                .get(usize::from(pool))
+                .is_none_or(|p| p.hold.is_by_rule() || p.tag != state.tag);
             if state.subscribers != 0 && !lost {
                 continue;
             }
@@ -137,10 +141,8 @@ impl PortAllocator {
                 self.release_extents(self.sweep, &program.public_space);
             }
         }
-        for pool in &program.pools {
-            if pool.address_allocation == AddressAllocation::Sequential
-                && let Some(plan) = self.plans.get_mut(usize::from(pool.id))
-            {
+        for plan in &mut self.plans {
+            if plan.sequential && plan.hold != Hold::Whole {
                 plan.cursor = 0;
             }
         }

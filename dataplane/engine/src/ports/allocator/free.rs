@@ -1,12 +1,47 @@
 //! Ports that all subscribers of an address share: which free one a mapping gets.
 
+use super::address::Hold;
+use super::choice::PickPort;
 use super::{PortAllocator, Request};
+use crate::drop_reason::DropReason;
 use crate::ports::extent::{ANY_PARITY, Acceptable, EVEN, ODD, PortClass, Rest};
-use crate::program::PortAllocation;
+use crate::program::{PoolMode, PortAllocation};
 use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS};
+use crate::subscriber::SubscriberTable;
+
+/// A port for one mapping or session alone, by blocks when the pool has them.
+pub(super) struct Exclusive;
+
+impl PickPort for Exclusive {
+    const HOLD: Hold = Hold::Ports;
+
+    #[inline]
+    fn suits(mode: &PoolMode) -> bool {
+        matches!(mode, PoolMode::Ports)
+    }
+
+    #[inline(always)]
+    fn pick(
+        &mut self,
+        allocator: &mut PortAllocator,
+        index: u32,
+        address: u32,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+    ) -> Result<u16, DropReason> {
+        if let Some(blocks) = request.pool.port_blocks {
+            allocator.take_from_blocks(index, address, blocks, request, subscribers)
+        } else {
+            allocator
+                .take_free(index, address, request)
+                .ok_or(DropReason::NatOutOfPorts)
+        }
+    }
+}
 
 impl PortAllocator {
-    pub(super) fn take_shared(&mut self, index: u32, address: u32, request: &Request<'_>) -> Option<u16> {
+    #[inline(always)]
+    pub(super) fn take_free(&mut self, index: u32, address: u32, request: &Request<'_>) -> Option<u16> {
         if self.addresses[index as usize].owned == 0 {
             self.acquire_home(index, address, request);
         }
@@ -95,7 +130,7 @@ impl PortAllocator {
 
 /// The port ranges to try, in order. RFC 4787 REQ-3a: well-known ports map to well-known ports where the pool has some,
 /// others to others.
-fn port_ranges(request: &Request<'_>) -> impl Iterator<Item = (u32, u32)> + use<> {
+pub(super) fn port_ranges(request: &Request<'_>) -> impl Iterator<Item = (u32, u32)> + use<> {
     let (first, last) = (
         u32::from(request.pool.ports.first.max(1)),
         u32::from(request.pool.ports.last),

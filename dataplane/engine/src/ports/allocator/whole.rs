@@ -1,0 +1,207 @@
+//! Whole addresses: a subscriber has a public address for itself and keeps its ports (dynamic NAT44 without ports).
+//!
+//! A worker takes all extents of an address at once, so nobody else can have ports of it, and keeps no bits for them.
+//! Given back, the address rests for the pool's quarantine with its extents still taken, and is then anyone's:
+//!
+//! ```text
+//!   free in the public space --take_address--> in use --release_address--> rests (in a wheel) --tick--> free
+//! ```
+
+use super::address::{Hold, Tag};
+use super::{Outcome, PortAllocator, Taken};
+use crate::drop_reason::DropReason;
+use crate::program::{NONE, Pool};
+use crate::public_space::{EXTENTS_PER_ADDRESS, OWNER_FREE, PublicSpace};
+use crate::session::NO_RECORD;
+use crate::subscriber::SubscriberTable;
+use crate::ticks::Ticks;
+
+/// Addresses looked at for one subscriber, at most: four to a cache line of owners, and only when a subscriber begins.
+const MAX_LOOKS: u32 = 1024;
+/// How long a pool counts as exhausted when no address of it was free.
+const EXHAUSTED_TICKS: u32 = Ticks::PER_SECOND;
+
+impl PortAllocator {
+    /// Takes a whole address for a subscriber: all its ports, for nobody else, on this worker. The subscriber is paired with
+    /// it unless it is paired in another pool. The pool's mode is [`crate::program::PoolMode::Addresses`]; the order is by
+    /// its `address_allocation`, those whose home this worker is first. The port of what it returns is 0.
+    ///
+    /// # Errors
+    /// [`DropReason::NatOutOfAddresses`] when none was found (1024 are looked at; the next call goes on from there, and when
+    /// the whole pool was looked at in vain, it is not looked at again for a second). Nothing changed then.
+    pub fn take_address(
+        &mut self,
+        pool: &Pool,
+        space: &PublicSpace,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+        now: Ticks,
+    ) -> Outcome {
+        let taken = self.take_whole(pool, space, subscriber, subscribers, now);
+        if taken.is_err()
+            && let Some(plan) = self.plans.get_mut(usize::from(pool.id))
+        {
+            plan.used.refused += 1;
+        }
+        taken
+    }
+
+    fn take_whole(
+        &mut self,
+        pool: &Pool,
+        space: &PublicSpace,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+        now: Ticks,
+    ) -> Outcome {
+        if pool.drain || Hold::of(&pool.mode) != Hold::Whole {
+            return Err(DropReason::NatOutOfAddresses);
+        }
+        self.forget_lost_pairing(space, subscriber, subscribers);
+        let Some(record) = subscribers.get_mut(subscriber) else {
+            return Err(DropReason::SubscriberTableFull);
+        };
+        let (address_index, address) = self
+            .find_whole(pool, space, now)
+            .ok_or(DropReason::NatOutOfAddresses)?;
+        let state = &mut self.addresses[address_index as usize];
+        (state.tag, state.owned, state.used) = (Tag::of(pool), u16::MAX, 1);
+        let pairs = record.paired == NO_RECORD || record.pool == pool.id;
+        if pairs {
+            state.subscribers += 1;
+            let before = std::mem::replace(&mut record.paired, address_index);
+            record.pool = pool.id;
+            if before != NO_RECORD {
+                self.unpair(before, pool.id);
+            }
+        }
+        if let Some(plan) = self.plans.get_mut(usize::from(pool.id)) {
+            plan.used.extents += EXTENTS_PER_ADDRESS as u64;
+            plan.used.subscribers += u64::from(pairs);
+        }
+        Ok(Taken {
+            address_index,
+            address,
+            port: 0,
+        })
+    }
+
+    /// Finds a free address and takes its extents: the next home one, or else the next.
+    fn find_whole(&mut self, pool: &Pool, space: &PublicSpace, now: Ticks) -> Option<(u32, u32)> {
+        let id = usize::from(pool.id);
+        let plan = self
+            .plans
+            .get(id)
+            .filter(|p| p.total > 0 && p.exhausted_until <= now)?;
+        let (total, start) = (plan.total, plan.cursor);
+        let looks = total.min(MAX_LOOKS);
+        let mut foreign = None;
+        for i in 0..looks {
+            let rank = (start + i) % total;
+            let Some((index, address)) = self.free_whole(id, rank, space) else {
+                continue;
+            };
+            if !self.is_home_address(address) {
+                foreign = foreign.or(Some((rank, index, address)));
+            } else if self.acquire_whole(index, space) {
+                return Some(self.found_whole(id, rank, index, address));
+            }
+        }
+        if let Some((rank, index, address)) = foreign
+            && self.acquire_whole(index, space)
+        {
+            return Some(self.found_whole(id, rank, index, address));
+        }
+        let plan = self.plans.get_mut(id)?;
+        plan.cursor = (start + looks) % total;
+        plan.fruitless += looks;
+        if plan.fruitless >= total {
+            (plan.fruitless, plan.exhausted_until) = (0, now.plus(Ticks(EXHAUSTED_TICKS)));
+        }
+        None
+    }
+
+    /// The address of a rank, if nobody has anything of it.
+    fn free_whole(&self, id: usize, rank: u32, space: &PublicSpace) -> Option<(u32, u32)> {
+        let address = self.plans.get(id)?.address(rank)?;
+        let index = space.find(address)?.index;
+        let free = (0..EXTENTS_PER_ADDRESS).all(|e| space.owner(index, e) == OWNER_FREE);
+        (free && ((index as usize) < self.addresses.len())).then_some((index, address))
+    }
+
+    fn found_whole(&mut self, id: usize, rank: u32, index: u32, address: u32) -> (u32, u32) {
+        if let Some(plan) = self.plans.get_mut(id) {
+            plan.cursor = if rank + 1 >= plan.total { 0 } else { rank + 1 };
+            plan.fruitless = 0;
+        }
+        (index, address)
+    }
+
+    /// Takes all extents of an address or none. From the first on: of two workers that begin at once, one has it.
+    fn acquire_whole(&self, index: u32, space: &PublicSpace) -> bool {
+        let failed = (0..EXTENTS_PER_ADDRESS).find(|e| !space.acquire(index, *e, self.worker));
+        for e in 0..failed.unwrap_or(0) {
+            space.release(index, e, self.worker);
+        }
+        failed.is_none()
+    }
+
+    /// Gives a whole address back. It rests for the quarantine of `pool`, the one it is in now, or for two minutes when it
+    /// is in none. False when it was not in use: a defect.
+    pub fn release_address(
+        &mut self,
+        pool: Option<&Pool>,
+        address_index: u32,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+        now: Ticks,
+    ) -> bool {
+        let Some(state) = self
+            .addresses
+            .get_mut(address_index as usize)
+            .filter(|s| s.used != 0 && s.tag.hold() == Hold::Whole)
+        else {
+            return false;
+        };
+        let quarantine = pool.map_or(Ticks::from_seconds(120), |p| p.quarantine);
+        let until = now.plus(quarantine);
+        (state.used, state.idle_since, state.rest_until) = (0, now.0, until.0);
+        self.resting.insert(&mut self.addresses, address_index, until);
+        if let Some(record) = subscribers.get_mut(subscriber)
+            && record.paired == address_index
+        {
+            let pool = std::mem::replace(&mut record.pool, NONE);
+            record.paired = NO_RECORD;
+            self.unpair(address_index, pool);
+        }
+        true
+    }
+
+    /// Gives the next address that has rested, if any, back to the public space.
+    pub(super) fn end_rest(&mut self, space: &PublicSpace, now: Ticks) {
+        let Some(index) = self.resting.expire_one(&mut self.addresses, now) else {
+            return;
+        };
+        let state = &mut self.addresses[index as usize];
+        if state.rest_until > now.0 {
+            let until = Ticks(state.rest_until);
+            self.resting.insert(&mut self.addresses, index, until);
+            return;
+        }
+        let tag = std::mem::replace(&mut state.tag, Tag::NONE);
+        state.owned = 0;
+        for e in 0..EXTENTS_PER_ADDRESS {
+            space.release(index, e, self.worker);
+        }
+        let Some(plan) = self.plans.get_mut(tag.plan()) else {
+            return;
+        };
+        plan.used.extents = plan.used.extents.saturating_sub(EXTENTS_PER_ADDRESS as u64);
+        plan.exhausted_until = Ticks::ZERO;
+        if plan.sequential
+            && let Some(rank) = space.address(index).and_then(|(address, _)| plan.rank(address))
+        {
+            plan.cursor = plan.cursor.min(rank);
+        }
+    }
+}
