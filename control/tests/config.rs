@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use tandem_control::config::{
-    self, Attachment, Config, Effect, FaultKind, Idle, NameRegistry, Placement, check_reload, compile,
+    self, Attachment, Config, Effect, Extras, FaultKind, Idle, NameRegistry, Placement, check_reload, compile,
 };
 use tandem_engine::program::{AddressPooling, FilteringType, MappingType, NONE, NatAction, PortRange};
 use tandem_engine::ticks::Ticks;
@@ -38,7 +38,7 @@ fn every_example_loads_without_faults_and_compiles() {
             path.display(),
             config.warnings
         );
-        compile(&config, &mut NameRegistry::new(), None).expect("compiles");
+        compile(&config, &mut NameRegistry::new(), None, &Extras::default()).expect("compiles");
         seen += 1;
     }
     assert!(seen >= 2, "configs/ has {seen} examples");
@@ -57,7 +57,7 @@ fn the_napt44_example_becomes_the_program_it_describes() {
     assert_eq!(config.interfaces[1].tap, "outside");
 
     let mut registry = NameRegistry::new();
-    let program = compile(&config, &mut registry, None).expect("compiles");
+    let program = compile(&config, &mut registry, None, &Extras::default()).expect("compiles");
     assert_eq!(program.generation, 1);
     let pool = registry.pool("public").expect("an id");
     let set = registry.service_set("cgn").expect("an id");
@@ -120,7 +120,7 @@ fn the_port_block_example_has_vlans_and_blocks() {
         vlan: 200,
     };
     assert_eq!(config.interfaces[2].attachment, vlan);
-    let program = compile(&config, &mut NameRegistry::new(), None).expect("compiles");
+    let program = compile(&config, &mut NameRegistry::new(), None, &Extras::default()).expect("compiles");
     let blocks = program.pools[0].port_blocks.expect("blocks");
     assert_eq!((blocks.block_size, blocks.max_blocks_per_subscriber), (512, 4));
     assert_eq!(blocks.interim_logging_interval, Ticks::from_seconds(1800));
@@ -199,7 +199,7 @@ fn a_pool_on_an_interface_takes_its_ipv4_addresses_and_leaves_the_kernel_its_por
             last: 65_535
         }
     );
-    let program = compile(&config, &mut NameRegistry::new(), None).expect("compiles");
+    let program = compile(&config, &mut NameRegistry::new(), None, &Extras::default()).expect("compiles");
     assert!(program.pools[0].interface_address);
     let address = u32::from_be_bytes([192, 0, 2, 1]);
     assert_eq!(
@@ -224,7 +224,7 @@ fn a_pool_on_an_interface_takes_its_ipv4_addresses_and_leaves_the_kernel_its_por
 #[test]
 fn ids_stay_with_their_names_across_reloads_and_are_never_given_to_another() {
     let mut registry = NameRegistry::new();
-    let first = compile(&parse(SMALL), &mut registry, None).expect("compiles");
+    let first = compile(&parse(SMALL), &mut registry, None, &Extras::default()).expect("compiles");
     let a = registry.pool("a").expect("an id");
     let address = u32::from_be_bytes([203, 0, 113, 3]);
     let index = first.public_space.find(address).expect("found").index;
@@ -234,7 +234,7 @@ fn ids_stay_with_their_names_across_reloads_and_are_never_given_to_another() {
         .replace("pools.a", "pools.b")
         .replace("pool = \"a\"", "pool = \"b\"")
         .replace("203.0.113", "203.0.114");
-    let second = compile(&parse(&other), &mut registry, Some(&first)).expect("compiles");
+    let second = compile(&parse(&other), &mut registry, Some(&first), &Extras::default()).expect("compiles");
     assert_eq!(second.generation, 2);
     assert_ne!(registry.pool("b"), Some(a));
     assert_eq!(
@@ -246,7 +246,7 @@ fn ids_stay_with_their_names_across_reloads_and_are_never_given_to_another() {
     assert_eq!(second.interfaces[0].id, first.interfaces[0].id);
 
     let both = format!("{SMALL}[pools.b]\nprefixes = [\"203.0.114.0/28\"]\n");
-    let third = compile(&parse(&both), &mut registry, Some(&second)).expect("compiles");
+    let third = compile(&parse(&both), &mut registry, Some(&second), &Extras::default()).expect("compiles");
     assert_eq!(
         third.pools.iter().map(|pool| pool.id).collect::<Vec<_>>(),
         [a, registry.pool("b").expect("an id")]
@@ -264,7 +264,7 @@ fn ids_run_out_with_a_clear_error_instead_of_being_reused() {
         let renamed = SMALL
             .replace("pools.a", &format!("pools.p{number}"))
             .replace("pool = \"a\"", &format!("pool = \"p{number}\""));
-        if let Err(refused) = compile(&parse(&renamed), &mut registry, None) {
+        if let Err(refused) = compile(&parse(&renamed), &mut registry, None, &Extras::default()) {
             error = Some((number, refused.to_string()));
             break;
         }

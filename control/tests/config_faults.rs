@@ -130,7 +130,7 @@ fn each_contradiction_is_told_where_it_stands() {
             "2001:db8::/64",
             8,
             "pools.a.prefixes[0]",
-            "napt-44 translates IPv4 only",
+            "only IPv4 stands here",
         ),
         (
             "203.0.113.0/28",
@@ -282,10 +282,10 @@ fn each_contradiction_is_told_where_it_stands() {
         ),
         (
             "napt-44",
-            "dnat-44",
+            "napt-4",
             12,
             "nat-rules.r.terms[0].then.translation-type",
-            "use one of \"napt-44\"",
+            "did you mean \"napt-44\"?",
         ),
         (
             "name = \"t\"",

@@ -1,6 +1,6 @@
 //! Whatever bytes an editor leaves behind, reading them ends in a config or in faults, never in a panic.
 
-use tandem_control::config::{self, NameRegistry, compile};
+use tandem_control::config::{self, Extras, NameRegistry, compile};
 
 const EXAMPLES: [&str; 3] = [
     include_str!("../../configs/napt44.toml"),
@@ -96,7 +96,8 @@ fn mutated_files_end_in_a_config_or_in_faults() {
         let text = mutate(EXAMPLES[random.below(EXAMPLES.len())], &mut random);
         let result = std::panic::catch_unwind(|| match config::parse(&text, "m.toml") {
             Ok(config) => {
-                compile(&config, &mut NameRegistry::new(), None).expect("what is valid compiles");
+                compile(&config, &mut NameRegistry::new(), None, &Extras::default())
+                    .expect("what is valid compiles");
                 true
             }
             Err(faults) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tandem_control::config::known_keys;
+use tandem_control::config::{built_in_applications, known_keys};
 
 /// The rows of the reference: key, type and values, default, meaning, source.
 fn rows() -> BTreeMap<String, Vec<String>> {
@@ -46,13 +46,40 @@ fn every_key_is_documented_with_its_type_and_default() {
     assert!(rows.is_empty(), "documented, but not known: {:?}", rows.keys());
 }
 
+/// The example that shows a key.
+fn example(path: &str) -> (&'static str, &'static str) {
+    let within = |parts: &[&str]| parts.iter().any(|part| path.contains(part));
+    if within(&[".port-block-allocation."]) {
+        ("cgnat-pba.toml", include_str!("../../configs/cgnat-pba.toml"))
+    } else if within(&[".deterministic."]) {
+        (
+            "deterministic.toml",
+            include_str!("../../configs/deterministic.toml"),
+        )
+    } else if within(&[".ipv6."]) {
+        ("nat64.toml", include_str!("../../configs/nat64.toml"))
+    } else if within(&[
+        "applications.",
+        "application-sets.",
+        "address-books.",
+        "firewall-policies.",
+        ".firewall.",
+    ]) {
+        ("firewall.toml", include_str!("../../configs/firewall.toml"))
+    } else if within(&[".static-mappings[].", ".then.public-prefix", ".then.destination-"]) {
+        (
+            "translations.toml",
+            include_str!("../../configs/translations.toml"),
+        )
+    } else {
+        ("napt44.toml", include_str!("../../configs/napt44.toml"))
+    }
+}
+
 #[test]
-fn the_napt44_example_shows_every_key() {
-    let text = include_str!("../../configs/napt44.toml");
-    for key in known_keys()
-        .iter()
-        .filter(|key| !key.path.contains(".port-block-allocation."))
-    {
+fn every_key_stands_in_the_example_it_belongs_to() {
+    for key in known_keys() {
+        let (file, text) = example(&key.path);
         let name = key.path.rsplit('.').next().expect("a last part");
         let shown = text.lines().any(|line| {
             line.split(['{', ',']).any(|part| {
@@ -61,17 +88,24 @@ fn the_napt44_example_shows_every_key() {
                     .is_some_and(|rest| rest.trim_start().starts_with('='))
             })
         });
-        assert!(shown, "configs/napt44.toml does not show {}", key.path);
+        assert!(shown, "configs/{file} does not show {}", key.path);
     }
-    let blocks = include_str!("../../configs/cgnat-pba.toml");
-    for key in known_keys()
-        .iter()
-        .filter(|key| key.path.contains(".port-block-allocation."))
-    {
-        let name = key.path.rsplit('.').next().expect("a last part");
-        assert!(
-            blocks.contains(&format!("\n{name} = ")),
-            "configs/cgnat-pba.toml does not show {name}"
-        );
-    }
+}
+
+#[test]
+fn every_built_in_application_is_documented() {
+    let text = include_str!("../../docs/config.md");
+    let (_, table) = text.split_once("| application | matches |").expect("the table");
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with("| "))
+        .map(|line| {
+            line.trim_matches(['|', ' '])
+                .split(" | ")
+                .next()
+                .unwrap_or_default()
+        })
+        .collect();
+    assert_eq!(rows, built_in_applications().collect::<Vec<_>>());
 }

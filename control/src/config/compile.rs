@@ -1,18 +1,20 @@
 //! From a validated configuration to the program that the workers run.
 //!
-//! Names become ids here. An id belongs to its name for the process' life, also while a reload leaves the name out, because
-//! sessions and ports refer to ids: a second pool must never be taken for a first one that went away.
+//! Names become ids here (see [`NameRegistry`]); static mappings that an operator sets at run time join those of the file.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tandem_engine::program::{self, InterfaceId, NONE, NatAction, NatTerm, PoolId, Program, ServiceSetId};
+use tandem_engine::program::policy::{ClassifierBuilder, ReferenceBuilder};
+use tandem_engine::program::{self, NONE, PoolMode, Program};
 use tandem_engine::public_space::PublicSpace;
 use tandem_engine::ticks::Ticks;
 
-use super::nat_rule::Action;
+use super::compile_service_set::{prefixes, service_set};
+use super::compile_static::{self, RuntimeStatic};
 use super::pool::{Pool, PortBlocks};
+use super::registry::NameRegistry;
 use super::service_set::ServiceSet;
+use super::static_mapping::StaticFault;
 use super::{Config, Interface};
 
 /// A configuration that cannot become a program in this process.
@@ -21,7 +23,7 @@ pub enum CompileError {
     /// Ids are not used twice, so a process sees only so many different names.
     #[error("no id is left for {kind} \"{name}\": this process has seen {limit} different names; restart it")]
     IdsUsedUp {
-        /// What is named: `pool`, `interface` or `service set`.
+        /// What is named: `pool`, `interface`, `service set`, `policy` or `NAT64 prefix`.
         kind: &'static str,
         /// The name that found no id.
         name: String,
@@ -31,107 +33,55 @@ pub enum CompileError {
     /// Public addresses keep their index for the process' life, and there are only so many.
     #[error("this process has seen pool addresses in more than 4096 different /24 networks; restart it")]
     AddressesUsedUp,
+    /// Workers own subscribers by the first bits of their addresses, from start to end.
+    #[error(
+        "workers choose IPv6 subscribers by {now} bits, and a subscriber prefix of {wanted} bits is shorter; restart to \
+         choose anew"
+    )]
+    SteeringPrefix {
+        /// Bits that choose the worker now.
+        now: u8,
+        /// The shortest subscriber prefix of the configuration.
+        wanted: u8,
+    },
+    /// A classifier for the policies of a service set cannot be built.
+    #[error("the {direction} policies of service set \"{service_set}\" cannot be compiled: {why}")]
+    Classifier {
+        /// The service set.
+        service_set: String,
+        /// `outbound` or `inbound`.
+        direction: &'static str,
+        /// In the builder's words.
+        why: String,
+    },
+    /// A static mapping of run time does not fit the configuration.
+    #[error("static mapping \"{name}\" of service set \"{service_set}\": {fault}")]
+    RuntimeStatic {
+        /// Its service set.
+        service_set: String,
+        /// Its name.
+        name: String,
+        /// Why.
+        fault: StaticFault,
+    },
 }
 
-/// Ids by name and names by id, for the process' life. One per process, passed to every [`compile`].
-#[derive(Clone, Debug)]
-pub struct NameRegistry {
-    interfaces: Ids,
-    pools: Ids,
-    service_sets: Ids,
+/// What goes into a program beside the configuration.
+#[derive(Clone, Copy)]
+pub struct Extras<'a> {
+    /// Makes the classifiers of firewall policies.
+    pub classifiers: &'a dyn ClassifierBuilder,
+    /// Static mappings that were set at run time.
+    pub runtime_statics: &'a [RuntimeStatic],
 }
 
-impl Default for NameRegistry {
+impl Default for Extras<'_> {
+    /// The plain classifier and no static mappings: for tests, and to check a file.
     fn default() -> Self {
         Self {
-            interfaces: Ids::new("interface", 4096),
-            pools: Ids::new("pool", 4096),
-            service_sets: Ids::new("service set", 1024),
+            classifiers: &ReferenceBuilder,
+            runtime_statics: &[],
         }
-    }
-}
-
-impl NameRegistry {
-    /// A registry that knows no name.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The id of an interface that was compiled once.
-    #[must_use]
-    pub fn interface(&self, name: &str) -> Option<InterfaceId> {
-        self.interfaces.by_name.get(name).copied()
-    }
-
-    /// The name behind an interface id, also of an interface that a reload removed.
-    #[must_use]
-    pub fn interface_name(&self, id: InterfaceId) -> Option<&str> {
-        self.interfaces.name(id)
-    }
-
-    /// The id of a pool that was compiled once.
-    #[must_use]
-    pub fn pool(&self, name: &str) -> Option<PoolId> {
-        self.pools.by_name.get(name).copied()
-    }
-
-    /// The name behind a pool id, also of a pool that a reload removed.
-    #[must_use]
-    pub fn pool_name(&self, id: PoolId) -> Option<&str> {
-        self.pools.name(id)
-    }
-
-    /// The id of a service set that was compiled once.
-    #[must_use]
-    pub fn service_set(&self, name: &str) -> Option<ServiceSetId> {
-        self.service_sets.by_name.get(name).copied()
-    }
-
-    /// The name behind a service set id, also of a set that a reload removed.
-    #[must_use]
-    pub fn service_set_name(&self, id: ServiceSetId) -> Option<&str> {
-        self.service_sets.name(id)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Ids {
-    kind: &'static str,
-    limit: u16,
-    by_name: HashMap<String, u16>,
-    names: Vec<String>,
-}
-
-impl Ids {
-    fn new(kind: &'static str, limit: u16) -> Self {
-        Self {
-            kind,
-            limit,
-            by_name: HashMap::new(),
-            names: Vec::new(),
-        }
-    }
-
-    fn name(&self, id: u16) -> Option<&str> {
-        self.names.get(usize::from(id)).map(String::as_str)
-    }
-
-    fn id(&mut self, name: &str) -> Result<u16, CompileError> {
-        if let Some(id) = self.by_name.get(name) {
-            return Ok(*id);
-        }
-        let id = u16::try_from(self.names.len())
-            .ok()
-            .filter(|id| *id < self.limit)
-            .ok_or_else(|| CompileError::IdsUsedUp {
-                kind: self.kind,
-                name: name.to_owned(),
-                limit: self.limit,
-            })?;
-        self.by_name.insert(name.to_owned(), id);
-        self.names.push(name.to_owned());
-        Ok(id)
     }
 }
 
@@ -144,22 +94,27 @@ pub fn compile(
     config: &Config,
     registry: &mut NameRegistry,
     previous: Option<&Program>,
+    extras: &Extras<'_>,
 ) -> Result<Program, CompileError> {
-    let pools = config
+    let steering_prefix = steering_prefix(config, previous)?;
+    let mut pools = config
         .pools
         .iter()
         .map(|one| pool(one, registry))
         .collect::<Result<Vec<_>, _>>()?;
+    let prefixes = prefixes(&config.service_sets, registry)?;
     let service_sets = config
         .service_sets
         .iter()
-        .map(|set| service_set(set, registry))
+        .map(|set| service_set(set, registry, extras.classifiers))
         .collect::<Result<Vec<_>, _>>()?;
     let interfaces = config
         .interfaces
         .iter()
         .map(|one| interface(one, &config.service_sets, registry))
         .collect::<Result<Vec<_>, _>>()?;
+    let statics = compile_static::statics(config, extras.runtime_statics, registry)?;
+    pools.extend(compile_static::pools(config, &statics, registry)?);
     let public_space = PublicSpace::try_build(&pools, previous.map(|program| &*program.public_space))
         .map_err(|_| CompileError::AddressesUsedUp)?;
     Ok(Program {
@@ -167,13 +122,32 @@ pub fn compile(
         service_sets,
         pools,
         interfaces,
-        statics: Default::default(),
-        prefixes: Vec::new(),
-        steering_prefix: 64,
+        statics: Arc::new(statics),
+        prefixes,
+        steering_prefix,
         public_space: Arc::new(public_space),
         fragment_timeout: Ticks::from_seconds(config.fragments.timeout_s),
         verify_ipv4_checksum: config.forwarding.verify_ipv4_checksum,
     })
+}
+
+impl Config {
+    /// Bits of an IPv6 inside address that every subscriber prefix has: the shortest of all service sets, at most 64.
+    #[must_use]
+    pub fn shortest_subscriber_prefix(&self) -> u8 {
+        let prefixes = self.service_sets.iter().map(|set| set.ipv6.subscriber_prefix);
+        prefixes.fold(64, u8::min)
+    }
+}
+
+/// Subscribers keep their worker: fewer bits than needed choose it as well, more would split a subscriber.
+fn steering_prefix(config: &Config, previous: Option<&Program>) -> Result<u8, CompileError> {
+    let wanted = config.shortest_subscriber_prefix();
+    match previous.map(|program| program.steering_prefix) {
+        None => Ok(wanted),
+        Some(now) if now <= wanted => Ok(now),
+        Some(now) => Err(CompileError::SteeringPrefix { now, wanted }),
+    }
 }
 
 fn interface(
@@ -199,53 +173,6 @@ fn interface(
     })
 }
 
-fn service_set(set: &ServiceSet, registry: &mut NameRegistry) -> Result<program::ServiceSet, CompileError> {
-    let id = registry.service_sets.id(&set.name)?;
-    let mut terms = Vec::new();
-    for rule in &set.nat_rules {
-        for term in &rule.terms {
-            let action = match &term.action {
-                Action::NoTranslation => NatAction::NoTranslation,
-                Action::Napt44 {
-                    pool,
-                    mapping,
-                    filtering,
-                } => {
-                    let pool = registry.pools.id(pool)?;
-                    NatAction::Napt44 {
-                        pool,
-                        mapping: *mapping,
-                        filtering: *filtering,
-                    }
-                }
-            };
-            let name = format!("{}/{}", rule.name, term.name);
-            // At most 4096 terms by validation.
-            terms.push(NatTerm {
-                destination: None,
-                name,
-                number: terms.len() as u16,
-                matches: term.matches.clone(),
-                action,
-            });
-        }
-    }
-    Ok(program::ServiceSet {
-        id,
-        name: set.name.clone(),
-        terms,
-        timeouts: set.timeouts,
-        limits: set.limits,
-        tcp: set.tcp,
-        refresh: set.refresh,
-        on_refusal: set.on_refusal,
-        ipv6: Default::default(),
-        firewall: None,
-        stateless: Vec::new(),
-        on_unsolicited: set.on_unsolicited,
-    })
-}
-
 fn pool(pool: &Pool, registry: &mut NameRegistry) -> Result<program::Pool, CompileError> {
     Ok(program::Pool {
         id: registry.pools.id(&pool.name)?,
@@ -262,8 +189,17 @@ fn pool(pool: &Pool, registry: &mut NameRegistry) -> Result<program::Pool, Compi
         quarantine: Ticks::from_seconds(pool.quarantine_s),
         drain: pool.drain,
         interface_address: pool.interface.is_some(),
-        mode: Default::default(),
+        mode: mode(pool),
     })
+}
+
+fn mode(pool: &Pool) -> PoolMode {
+    match &pool.deterministic {
+        Some(formula) => PoolMode::Deterministic(formula.clone()),
+        None if pool.whole_addresses => PoolMode::Addresses,
+        None if pool.port_overloading => PoolMode::OverloadedPorts,
+        None => PoolMode::Ports,
+    }
 }
 
 fn port_blocks(blocks: PortBlocks) -> program::PortBlocks {

@@ -10,23 +10,41 @@
 //! right. A [`Config`] can only be had without faults; what is allowed but probably not meant is in its warnings.
 //! `docs/config.md` is the reference of all keys.
 
+mod address_book;
+mod addresses;
+mod application;
+mod application_builtin;
 mod compile;
+mod compile_service_set;
+mod compile_static;
 mod device;
 mod diagnostics;
 mod document;
 mod fault;
+mod firewall;
+mod firewall_policy;
 mod interface;
 mod interface_conflicts;
+mod ipv6;
 mod machine;
 mod names;
 mod nat_rule;
 mod pool;
 mod pool_conflicts;
+mod pool_deterministic;
+mod pool_use;
 mod process;
+mod registry;
 mod reload;
 mod section;
 mod section_tables;
 mod service_set;
+mod service_set_family;
+mod service_set_lists;
+mod static_conflicts;
+mod static_mapping;
+mod translation;
+mod translation_static;
 mod values;
 
 use std::collections::BTreeMap;
@@ -36,17 +54,26 @@ use std::sync::Arc;
 use tandem_engine::program::TableSizes;
 use toml::de::DeTable;
 
-pub use compile::{CompileError, NameRegistry, compile};
+pub use addresses::Addresses;
+pub use application::built_in_applications;
+pub use compile::{CompileError, Extras, compile};
+pub use compile_static::RuntimeStatic;
 pub use device::Device;
 pub use diagnostics::KnownKey;
 pub use fault::{Fault, FaultKind};
+pub use firewall::{DIRECTION_COMBINATIONS_MAX, DIRECTION_POLICIES_MAX, Direction, Firewall};
+pub use firewall_policy::{FirewallPolicies, FirewallPolicy, POLICY_COMBINATIONS_MAX};
 pub use interface::{Attachment, Interface, Port};
+pub use ipv6::Ipv6;
 pub use machine::{machine_warnings, online_cpus};
-pub use nat_rule::{Action, NatRule, Term};
+pub use nat_rule::{NatRule, Term};
 pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool, PortBlocks};
 pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
+pub use registry::NameRegistry;
 pub use reload::{Change, Effect, changes, check_reload};
 pub use service_set::ServiceSet;
+pub use static_mapping::{StaticFault, StaticMapping, StaticPorts, StaticText};
+pub use translation::{Action, SourceTranslation};
 pub use values::InterfaceAddress;
 
 use diagnostics::{Collected, Diagnostics, Places};
@@ -84,6 +111,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[nat-rules.NAME]`, in the order of the file.
     pub nat_rules: Vec<Arc<NatRule>>,
+    /// `[firewall-policies.NAME]`, in the order of the file.
+    pub firewall_policies: Vec<Arc<FirewallPolicies>>,
     /// `[service-sets.NAME]`, in the order of the file.
     pub service_sets: Vec<ServiceSet>,
     /// What is allowed but probably not meant.
@@ -186,7 +215,10 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Fault>> {
 /// Every key the parser knows, in the order it asks for them; what `docs/config.md` is checked against.
 #[must_use]
 pub fn known_keys() -> Vec<KnownKey> {
-    let skeleton = "[interfaces.NAME]\n[pools.NAME.port-block-allocation]\n[[nat-rules.NAME.terms]]\n[service-sets.NAME]\n";
+    let skeleton = "[interfaces.NAME]\n[pools.NAME.port-block-allocation]\n[pools.NAME.deterministic]\n\
+                    [[nat-rules.NAME.terms]]\n[applications.NAME]\n[application-sets.NAME]\n[address-books.NAME]\n\
+                    [[firewall-policies.NAME.policies]]\n[service-sets.NAME.firewall]\n\
+                    [[service-sets.NAME.static-mappings]]\n";
     let Ok((_, collected)) = run(skeleton, "known keys") else {
         return Vec::new();
     };
@@ -239,6 +271,10 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     let interfaces = named(&mut root, "interfaces", NAMED_MAX, interface::decode);
     let pools = named(&mut root, "pools", NAMED_MAX, pool::decode);
     let rules = named(&mut root, "nat-rules", NAMED_MAX, nat_rule::decode);
+    let applications = named(&mut root, "applications", NAMED_MAX, application::decode);
+    let application_sets = named(&mut root, "application-sets", NAMED_MAX, application::decode_set);
+    let books = named(&mut root, "address-books", NAMED_MAX, address_book::decode);
+    let policies = named(&mut root, "firewall-policies", NAMED_MAX, firewall_policy::decode);
     let sets = named(&mut root, "service-sets", SERVICE_SETS_MAX, service_set::decode);
     root.finish();
     if !whole {
@@ -250,12 +286,28 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
         .collect();
     let pool_names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
     let valid_interfaces = interface::validate(&interfaces, d);
-    let pools = pool::validate(&pools, &interface_names, &valid_interfaces, d);
+    let mut pools = pool::validate(&pools, &interface_names, &valid_interfaces, d);
     let nat_rules: Vec<Arc<NatRule>> = nat_rule::validate(&rules, &pool_names, d)
         .into_iter()
         .map(Arc::new)
         .collect();
-    let service_sets = service_set::validate(&sets, &interface_names, &nat_rules, &table_sizes, d);
+    pool_use::check(&nat_rules, &mut pools, d);
+    let applications = application::validate(&applications, &application_sets, d);
+    let books = address_book::validate(&books, d);
+    let firewall_policies: Vec<Arc<FirewallPolicies>> =
+        firewall_policy::validate(&policies, &books, &applications, d)
+            .into_iter()
+            .map(Arc::new)
+            .collect();
+    let parts = service_set::Parts {
+        interfaces: &interface_names,
+        rules: &nat_rules,
+        policies: &firewall_policies,
+        sizes: &table_sizes,
+    };
+    let service_sets = service_set::validate(&sets, &parts, d);
+    static_conflicts::check(&sets, &service_sets, &pools, &valid_interfaces, d);
+    pool_use::check_prefixes(&service_sets, &pools, d);
     let config = Config {
         file: file.into(),
         system,
@@ -268,6 +320,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
         forwarding,
         pools,
         nat_rules,
+        firewall_policies,
         service_sets,
         warnings: Vec::new(),
         places: Places::new(),
@@ -335,7 +388,7 @@ fn sizes_fit(config: &Config, d: &Diagnostics) {
 fn unused(config: &Config, d: &Diagnostics) {
     for pool in &config.pools {
         let uses =
-            |term: &Term| matches!(&term.action, Action::Napt44 { pool: used, .. } if *used == pool.name);
+            |term: &Term| matches!(&term.action, Action::Source { pool: used, .. } if *used == pool.name);
         if !config.nat_rules.iter().any(|rule| rule.terms.iter().any(uses)) {
             let path = diagnostics::join("pools", &pool.name);
             d.warn(
@@ -352,6 +405,22 @@ fn unused(config: &Config, d: &Diagnostics) {
                 &path,
                 "no service set uses this rule",
                 "name it in a service set's nat-rules, or remove it",
+            );
+        }
+    }
+    for list in &config.firewall_policies {
+        let has = |direction: &Direction| direction.lists.contains(list);
+        let uses = |firewall: &Firewall| has(&firewall.outbound) || has(&firewall.inbound);
+        if !config
+            .service_sets
+            .iter()
+            .any(|set| set.firewall.as_ref().is_some_and(uses))
+        {
+            let path = diagnostics::join("firewall-policies", &list.name);
+            d.warn(
+                &path,
+                "no service set uses these policies",
+                "name them in a service set's firewall.outbound or firewall.inbound, or remove them",
             );
         }
     }

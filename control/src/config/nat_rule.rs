@@ -1,11 +1,13 @@
 //! `[nat-rules.NAME]`: ordered terms, each a match (`from`) and an action (`then`).
 
-use tandem_engine::program::{AddressRange, FilteringType, MappingType, PortRange, TermMatch};
+use tandem_engine::program::{AddressRange, AddressRange6, TermMatch};
 
+use super::addresses::{self, Addresses};
 use super::diagnostics::Diagnostics;
-use super::fault::{FaultKind, suggestion};
+use super::fault::FaultKind;
 use super::names;
-use super::section::Section;
+use super::section::{Item, Section};
+use super::translation::{self, Action, RawThen};
 use super::values;
 
 /// A NAT rule.
@@ -26,22 +28,8 @@ pub struct Term {
     pub matches: TermMatch,
     /// What it does.
     pub action: Action,
-}
-
-/// What a term does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Forward untranslated (RFC 6888 REQ-6).
-    NoTranslation,
-    /// Source NAT with port translation.
-    Napt44 {
-        /// Name of the pool.
-        pool: String,
-        /// RFC 4787 section 4.1.
-        mapping: MappingType,
-        /// RFC 4787 section 5.
-        filtering: FilteringType,
-    },
+    /// Its key path.
+    pub(super) path: String,
 }
 
 /// A rule as the file has it, each key checked by itself.
@@ -51,38 +39,31 @@ pub(super) struct Raw {
     terms: Vec<RawTerm>,
 }
 
-struct RawTerm {
-    path: String,
-    name: Option<String>,
+pub(super) struct RawTerm {
+    pub path: String,
+    pub name: Option<String>,
     has_name: bool,
-    matches: TermMatch,
-    translation: Option<()>,
-    no_translation: bool,
-    pool: Option<String>,
-    mapping: MappingType,
-    filtering: FilteringType,
-    /// Keys of `then` that the file sets.
-    then: Vec<&'static str>,
+    pub from: RawFrom,
+    pub then: RawThen,
 }
 
-const MAPPINGS: [(&str, MappingType); 2] = [
-    ("endpoint-independent", MappingType::EndpointIndependent),
-    ("address-and-port-dependent", MappingType::AddressAndPortDependent),
-];
-const FILTERINGS: [(&str, FilteringType); 3] = [
-    ("endpoint-independent", FilteringType::EndpointIndependent),
-    ("address-dependent", FilteringType::AddressDependent),
-    (
-        "address-and-port-dependent",
-        FilteringType::AddressAndPortDependent,
-    ),
-];
-const THEN_KEYS: [&str; 5] = [
-    "translation-type",
-    "pool",
-    "mapping-type",
-    "filtering-type",
-    "no-translation",
+/// `from` of a term.
+pub(super) struct RawFrom {
+    pub path: String,
+    pub sources: Vec<Item<Addresses>>,
+    pub destinations: Vec<Item<AddressRange>>,
+    pub ports: Vec<Item<tandem_engine::program::PortRange>>,
+    pub protocols: Vec<Item<u8>>,
+    /// Keys that are set to a list with elements, right or wrong.
+    pub filled: Vec<&'static str>,
+}
+
+const FROM_KEYS: [&str; 5] = [
+    "source-addresses",
+    "source-ranges",
+    "destination-addresses",
+    "destination-ports",
+    "protocols",
 ];
 
 pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
@@ -98,54 +79,30 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
 
 fn term(mut section: Section<'_>) -> RawTerm {
     let name = section.parsed("name", "name", "", names::name_value);
-    let matches = matches(section.table("from"));
-    let mut then = section.table("then");
     let raw = RawTerm {
         path: section.path().to_owned(),
         name,
         has_name: section.has("name"),
-        matches,
-        translation: then.choice("translation-type", &[("napt-44", ())], ""),
-        pool: then.parsed("pool", "pool name", "", names::reference),
-        mapping: then
-            .choice("mapping-type", &MAPPINGS, "endpoint-independent")
-            .unwrap_or(MappingType::EndpointIndependent),
-        filtering: then
-            .choice("filtering-type", &FILTERINGS, "endpoint-independent")
-            .unwrap_or(FilteringType::EndpointIndependent),
-        no_translation: then.boolean("no-translation", false),
-        then: THEN_KEYS.into_iter().filter(|key| then.has(key)).collect(),
+        from: from(section.table("from")),
+        then: translation::decode(section.table("then")),
     };
-    then.finish();
     section.finish();
     raw
 }
 
-fn matches(mut from: Section<'_>) -> TermMatch {
-    let mut addresses =
-        |key, kind, parse: fn(&str) -> Result<AddressRange, super::fault::Bad>| -> Vec<AddressRange> {
-            from.list(key, kind, parse)
-                .into_iter()
-                .map(|item| item.value)
-                .collect()
-        };
-    let mut sources = addresses("source-addresses", "IPv4 prefixes", values::ipv4_prefix);
-    sources.extend(addresses(
+fn from(mut section: Section<'_>) -> RawFrom {
+    let mut sources = section.list("source-addresses", "IPv4 or IPv6 prefixes", addresses::prefix);
+    sources.extend(section.list(
         "source-ranges",
-        "IPv4 ranges \"first-last\"",
-        values::ipv4_range,
+        "IPv4 or IPv6 ranges \"first-last\"",
+        addresses::range,
     ));
-    let destinations = addresses("destination-addresses", "IPv4 prefixes", values::ipv4_prefix);
-    let ports = from.list("destination-ports", "ports or port ranges", values::port_range);
-    let destination_ports: Vec<PortRange> = ports.into_iter().map(|item| item.value).collect();
-    let protocols = from.list("protocols", "IP protocols", values::protocol);
-    let protocols: Vec<u8> = protocols.into_iter().map(|item| item.value).collect();
-    if !destination_ports.is_empty()
-        && !protocols.is_empty()
-        && !protocols.iter().any(|p| [6, 17].contains(p))
-    {
-        let d = from.diagnostics();
-        let other = from.path_of("protocols");
+    let destinations = section.list("destination-addresses", "IPv4 prefixes", values::ipv4_prefix);
+    let ports = section.list("destination-ports", "ports or port ranges", values::port_range);
+    let protocols = section.list("protocols", "IP protocols", values::protocol);
+    if !ports.is_empty() && !protocols.is_empty() && !protocols.iter().any(|p| [6, 17].contains(&p.value)) {
+        let d = section.diagnostics();
+        let other = section.path_of("protocols");
         let problem = format!(
             "only TCP and UDP have ports, and {other} (line {}) has neither",
             d.line(&other)
@@ -153,18 +110,53 @@ fn matches(mut from: Section<'_>) -> TermMatch {
         let remedy = "remove destination-ports, or add \"tcp\" or \"udp\" to protocols";
         d.fault(
             FaultKind::Conflict,
-            &from.path_of("destination-ports"),
+            &section.path_of("destination-ports"),
             problem,
             remedy,
         );
     }
-    from.finish();
-    TermMatch {
-        sources6: Vec::new(),
+    let filled = FROM_KEYS
+        .into_iter()
+        .filter(|key| section.has(key) && !section.is_empty_list(key));
+    let raw = RawFrom {
+        path: section.path().to_owned(),
         sources,
         destinations,
-        destination_ports,
+        ports,
         protocols,
+        filled: filled.collect(),
+    };
+    section.finish();
+    raw
+}
+
+impl RawFrom {
+    /// The match as the program has it.
+    fn matches(&self) -> TermMatch {
+        let mut matches = TermMatch {
+            destinations: self.destinations.iter().map(|item| item.value).collect(),
+            destination_ports: self.ports.iter().map(|item| item.value).collect(),
+            protocols: self.protocols.iter().map(|item| item.value).collect(),
+            ..TermMatch::default()
+        };
+        for item in &self.sources {
+            match item.value {
+                Addresses::V4(range) => matches.sources.push(range),
+                Addresses::V6(range) => matches.sources6.push(range),
+            }
+        }
+        // An empty list matches everything, but sources of one family say that no source of the other is meant. The
+        // unspecified address is nobody's source.
+        match (matches.sources.is_empty(), matches.sources6.is_empty()) {
+            (true, false) => matches.sources.push(AddressRange { first: 0, last: 0 }),
+            (false, true) => matches.sources6.push(AddressRange6 { first: 0, last: 0 }),
+            _ => {}
+        }
+        matches
+    }
+
+    fn matches_everything(&self) -> bool {
+        self.filled.is_empty()
     }
 }
 
@@ -178,7 +170,8 @@ fn rule(raw: &Raw, pools: &[&str], d: &Diagnostics) -> NatRule {
         let remedy = format!("add [[{}.terms]] with name, from and then", raw.path);
         d.fault(FaultKind::Missing, &raw.path, "the rule has no term", remedy);
     }
-    let mut match_all: Option<&RawTerm> = None;
+    // The first terms that match everything, of IPv4 and of IPv6.
+    let mut match_all: [Option<&RawTerm>; 2] = [None, None];
     for (at, term) in raw.terms.iter().enumerate() {
         let first = raw.terms[..at]
             .iter()
@@ -193,16 +186,7 @@ fn rule(raw: &Raw, pools: &[&str], d: &Diagnostics) -> NatRule {
                 "give each term its own name",
             );
         }
-        if let Some(first) = match_all {
-            let problem = format!(
-                "is never reached: {} (line {}) matches everything",
-                first.path,
-                d.line(&first.path)
-            );
-            d.warn(&term.path, problem, "put the term that matches everything last");
-        } else if term.matches == TermMatch::default() {
-            match_all = Some(term);
-        }
+        never_reached(term, &mut match_all, d);
     }
     let terms = raw
         .terms
@@ -215,6 +199,28 @@ fn rule(raw: &Raw, pools: &[&str], d: &Diagnostics) -> NatRule {
     }
 }
 
+fn never_reached<'r>(term: &'r RawTerm, match_all: &mut [Option<&'r RawTerm>; 2], d: &Diagnostics) {
+    let families = term.then.families();
+    let mut earlier = (0..2)
+        .filter(|family| families[*family])
+        .map(|family| match_all[family]);
+    if let Some(Some(first)) = earlier.next()
+        && earlier.all(|other| other.is_some())
+    {
+        let problem = format!(
+            "is never reached: {} (line {}) matches everything",
+            first.path,
+            d.line(&first.path)
+        );
+        d.warn(&term.path, problem, "put the term that matches everything last");
+    }
+    for (family, place) in match_all.iter_mut().enumerate() {
+        if families[family] && term.from.matches_everything() {
+            place.get_or_insert(term);
+        }
+    }
+}
+
 fn finished(term: &RawTerm, pools: &[&str], d: &Diagnostics) -> Option<Term> {
     if !term.has_name {
         d.fault(
@@ -224,56 +230,11 @@ fn finished(term: &RawTerm, pools: &[&str], d: &Diagnostics) -> Option<Term> {
             "add name = \"...\"",
         );
     }
-    let then = |key: &str| format!("{}.then.{key}", term.path);
-    if term.no_translation {
-        for key in term.then.iter().filter(|key| **key != "no-translation") {
-            let problem = format!(
-                "stands beside no-translation (line {})",
-                d.line(&then("no-translation"))
-            );
-            d.fault(FaultKind::Conflict, &then(key), problem, "remove one of the two");
-        }
-        return Some(Term {
-            name: term.name.clone()?,
-            matches: term.matches.clone(),
-            action: Action::NoTranslation,
-        });
-    }
-    if !term.then.contains(&"translation-type") {
-        let remedy = "add then = { translation-type = \"napt-44\", pool = \"...\" } or then = { no-translation = true }";
-        d.fault(
-            FaultKind::Missing,
-            &format!("{}.then", term.path),
-            "the term does nothing",
-            remedy,
-        );
-    } else if !term.then.contains(&"pool") {
-        let problem = "napt-44 translates to the addresses of a pool, and none is named";
-        d.fault(
-            FaultKind::Missing,
-            &format!("{}.then", term.path),
-            problem,
-            "add pool = \"NAME\"",
-        );
-    }
-    if let Some(pool) = term.pool.as_deref().filter(|pool| !pools.contains(pool)) {
-        let problem = format!("there is no pool \"{pool}\"");
-        d.fault(
-            FaultKind::UnknownName,
-            &then("pool"),
-            problem,
-            suggestion(pool, pools.iter().copied()),
-        );
-    }
-    term.translation?;
-    let action = Action::Napt44 {
-        pool: term.pool.clone()?,
-        mapping: term.mapping,
-        filtering: term.filtering,
-    };
+    let action = translation::validate(term, pools, d);
     Some(Term {
         name: term.name.clone()?,
-        matches: term.matches.clone(),
-        action,
+        matches: term.from.matches(),
+        action: action?,
+        path: term.path.clone(),
     })
 }

@@ -1,5 +1,6 @@
 //! `[pools.NAME]`: public addresses, and how they and their ports are given out.
 
+use tandem_engine::ports::deterministic::Deterministic;
 use tandem_engine::program::{AddressAllocation, AddressPooling, AddressRange, PortAllocation, PortRange};
 
 use super::diagnostics::Diagnostics;
@@ -7,6 +8,7 @@ use super::fault::{FaultKind, suggestion};
 use super::interface::Interface;
 use super::names;
 use super::pool_conflicts;
+use super::pool_deterministic;
 use super::section::{Item, Section};
 use super::values;
 
@@ -52,6 +54,12 @@ pub struct Pool {
     pub drain: bool,
     /// Port block allocation, if there is any.
     pub port_blocks: Option<PortBlocks>,
+    /// Sessions to different outside ends may share a port. RFC 7857 section 3.
+    pub port_overloading: bool,
+    /// The formula of deterministic NAT, if there is one. RFC 7422.
+    pub deterministic: Option<Deterministic>,
+    /// Whether terms take whole addresses from it.
+    pub whole_addresses: bool,
 }
 
 /// `[pools.NAME.port-block-allocation]`.
@@ -78,6 +86,7 @@ pub(super) struct Raw {
     has_ranges: bool,
     pub interface: Option<String>,
     ports: Option<PortRange>,
+    deterministic: Option<pool_deterministic::Raw>,
     rest: Pool,
 }
 
@@ -130,7 +139,13 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         quarantine_s: section.integer("quarantine-s", 0..=86_400, 120),
         drain: section.boolean("drain", false),
         port_blocks: section.optional_table("port-block-allocation").map(port_blocks),
+        port_overloading: section.boolean("port-overloading", false),
+        deterministic: None,
+        whole_addresses: false,
     };
+    let deterministic = section
+        .optional_table("deterministic")
+        .map(pool_deterministic::decode);
     let raw = Raw {
         path: section.path().to_owned(),
         name,
@@ -138,6 +153,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         has_ranges,
         interface,
         ports,
+        deterministic,
         rest,
     };
     section.finish();
@@ -245,10 +261,37 @@ fn pool(raw: &Raw, names: &[&str], interfaces: &[Interface], d: &Diagnostics) ->
     if let Some(blocks) = &raw.rest.port_blocks {
         check_blocks(*blocks, ports, &raw.rest, path, d);
     }
+    let addresses = joined(addresses);
+    let deterministic = raw.deterministic.as_ref().and_then(|deterministic| {
+        exclusive(raw, d);
+        pool_deterministic::validate(deterministic, &addresses, ports, d)
+    });
     Pool {
-        addresses: joined(addresses),
+        addresses,
         ports,
+        deterministic,
         ..raw.rest.clone()
+    }
+}
+
+/// A pool with a formula gives out nothing by choice.
+fn exclusive(raw: &Raw, d: &Diagnostics) {
+    for (key, set) in [
+        ("port-block-allocation", raw.rest.port_blocks.is_some()),
+        ("port-overloading", raw.rest.port_overloading),
+        ("interface", raw.interface.is_some()),
+        ("drain", raw.rest.drain),
+    ] {
+        if set {
+            let other = format!("{}.deterministic", raw.path);
+            let problem = format!("stands beside {other} (line {})", d.line(&other));
+            d.fault(
+                FaultKind::Conflict,
+                &format!("{}.{key}", raw.path),
+                problem,
+                "remove one of the two: a formula leaves nothing to choose",
+            );
+        }
     }
 }
 

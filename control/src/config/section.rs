@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::diagnostics::{Diagnostics, KnownKey, join};
 use super::fault::{Bad, FaultKind, nearest, one_of, quoted};
@@ -253,6 +253,38 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A text or a number that `parse` turns into a value, if set. `kind` is what the reference says of it.
+    pub fn parsed_or_number<T>(
+        &mut self,
+        key: &'static str,
+        kind: &str,
+        parse: impl Fn(&str) -> Result<T, Bad>,
+    ) -> Option<T> {
+        self.know(key, kind, "");
+        let text = match self.get(key)? {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(digits) => decimal(digits),
+            other => {
+                self.wrong_type(
+                    &self.path_of(key),
+                    other,
+                    &format!("a string or a number: {kind}"),
+                );
+                return None;
+            }
+        };
+        match parse(&text) {
+            Ok(value) => {
+                self.effective(key, format!("{text:?}"));
+                Some(value)
+            }
+            Err(bad) => {
+                self.diagnostics.bad(&self.path_of(key), bad);
+                None
+            }
+        }
+    }
+
     /// A list of texts (integers count as their digits), each parsed; bad elements are reported and left out.
     pub fn list<T>(
         &mut self,
@@ -283,10 +315,7 @@ impl<'a> Section<'a> {
             self.diagnostics.place(&path, element.span().start);
             let text = match element.get_ref() {
                 DeValue::String(text) => text.to_string(),
-                DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-                    Ok(number) => number.to_string(),
-                    Err(_) => digits.to_string(),
-                },
+                DeValue::Integer(digits) => decimal(digits),
                 other => {
                     self.wrong_type(&path, other, kind);
                     continue;
@@ -306,6 +335,14 @@ impl<'a> Section<'a> {
 
     pub fn effective(&self, key: &str, value: impl Display) {
         self.diagnostics.effective(&self.path_of(key), value.to_string());
+    }
+}
+
+/// An integer as its decimal digits; one that fits nowhere stays as it is written.
+fn decimal(digits: &DeInteger<'_>) -> String {
+    match i64::from_str_radix(digits.as_str(), digits.radix()) {
+        Ok(number) => number.to_string(),
+        Err(_) => digits.to_string(),
     }
 }
 

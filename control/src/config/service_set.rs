@@ -9,15 +9,20 @@ use tandem_engine::program::{
 use tandem_engine::ticks::Ticks;
 
 use super::diagnostics::Diagnostics;
-use super::fault::{FaultKind, suggestion};
+use super::fault::FaultKind;
+use super::firewall::{self, Firewall};
+use super::firewall_policy::FirewallPolicies;
+use super::ipv6::{self, Ipv6};
 use super::names;
 use super::nat_rule::NatRule;
 use super::section::{Item, Section};
+use super::service_set_family;
+use super::service_set_lists::{lists_are_filled, resolve, roles};
+use super::static_mapping::{self, StaticMapping};
+use super::translation::Action;
 
 /// Longest timeout, in seconds: a week.
 const TIMEOUT_S_MAX: u32 = 604_800;
-/// Terms of all rules of a service set together.
-const TERMS_MAX: usize = 4096;
 
 /// A service set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +47,46 @@ pub struct ServiceSet {
     pub on_refusal: RefusalAnswer,
     /// RFC 5382 REQ-4.
     pub on_unsolicited: UnsolicitedAnswer,
+    /// NAT64 prefixes and how packets change their family.
+    pub ipv6: Ipv6,
+    /// Its policies, if it has a firewall.
+    pub firewall: Option<Firewall>,
+    /// Its static mappings, but for those of terms.
+    pub static_mappings: Vec<StaticMapping>,
+}
+
+impl ServiceSet {
+    /// The static mappings of its terms, in their order, and its own.
+    pub fn all_static_mappings(&self) -> impl Iterator<Item = &StaticMapping> {
+        let terms = self.nat_rules.iter().flat_map(|rule| &rule.terms);
+        terms
+            .flat_map(|term| match &term.action {
+                Action::Static(mappings) => mappings.as_slice(),
+                _ => &[],
+            })
+            .chain(&self.static_mappings)
+    }
 }
 
 /// A service set as the file has it, each key checked by itself.
 pub(super) struct Raw {
-    path: String,
-    inside: Vec<Item<String>>,
-    outside: Vec<Item<String>>,
-    rules: Vec<Item<String>>,
+    pub path: String,
+    pub inside: Vec<Item<String>>,
+    pub outside: Vec<Item<String>>,
+    pub rules: Vec<Item<String>>,
+    pub ipv6: ipv6::Raw,
+    pub firewall: Option<firewall::Raw>,
+    pub static_mappings: Vec<static_mapping::Raw>,
     /// Keys set to a list with elements, right or wrong.
-    filled: Vec<&'static str>,
+    pub filled: Vec<&'static str>,
     rest: ServiceSet,
+}
+
+impl Raw {
+    /// Whether it has something to do besides rules.
+    pub fn works_without_rules(&self) -> bool {
+        self.firewall.is_some() || !self.static_mappings.is_empty()
+    }
 }
 
 const LISTS: [&str; 3] = ["inside-interfaces", "outside-interfaces", "nat-rules"];
@@ -78,8 +112,18 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
             UnsolicitedAnswer::HoldThenPortUnreachable,
         ),
     ];
+    let ipv6 = ipv6::decode(section.table("ipv6"));
+    let firewall = section.optional_table("firewall").map(firewall::decode);
+    let static_mappings = section
+        .array_of_tables("static-mappings")
+        .into_iter()
+        .map(static_mapping::decode)
+        .collect();
     let rest = ServiceSet {
         name,
+        ipv6: ipv6.options.clone(),
+        firewall: None,
+        static_mappings: Vec::new(),
         inside_interfaces: Vec::new(),
         outside_interfaces: Vec::new(),
         nat_rules: Vec::new(),
@@ -105,6 +149,9 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         inside,
         outside,
         rules,
+        ipv6,
+        firewall,
+        static_mappings,
         filled,
         rest,
     };
@@ -183,6 +230,7 @@ fn limits(mut section: Section<'_>) -> SubscriberLimits {
 
 fn tcp(mut section: Section<'_>) -> TcpOptions {
     let accept_non_syn = section.boolean("accept-non-syn", false);
+    let track_window = section.boolean("window-tracking", false);
     let mss_clamp = section.integer("mss-clamp", 0..=9000, 0) as u16;
     if (1..536).contains(&mss_clamp) {
         let problem = format!("{mss_clamp} is less than every host takes (RFC 9293 section 3.7.1)");
@@ -195,174 +243,64 @@ fn tcp(mut section: Section<'_>) -> TcpOptions {
     }
     section.finish();
     TcpOptions {
-        track_window: false,
         accept_non_syn,
+        track_window,
         mss_clamp,
     }
 }
 
-/// Checks service sets against interfaces, rules and each other.
-pub(super) fn validate(
-    raws: &[Raw],
-    interfaces: &[&str],
-    rules: &[Arc<NatRule>],
-    sizes: &TableSizes,
-    d: &Diagnostics,
-) -> Vec<ServiceSet> {
-    let mut inside_of: HashMap<&str, &Item<String>> = HashMap::new();
-    raws.iter()
-        .map(|raw| {
-            lists_are_filled(raw, d);
-            roles(raw, interfaces, &mut inside_of, d);
-            if raw.rest.limits.max_sessions > sizes.max_sessions {
-                let problem = format!(
-                    "is never reached: table-sizes.max-sessions is {}",
-                    sizes.max_sessions
-                );
-                let remedy = "use less, or raise table-sizes.max-sessions";
-                d.warn(
-                    &format!("{}.subscriber-limits.max-sessions", raw.path),
-                    problem,
-                    remedy,
-                );
-            }
-            let names = |items: &[Item<String>]| items.iter().map(|item| item.value.clone()).collect();
-            ServiceSet {
-                inside_interfaces: names(&raw.inside),
-                outside_interfaces: names(&raw.outside),
-                nat_rules: resolve(raw, rules, d),
-                ..raw.rest.clone()
-            }
-        })
-        .collect()
+/// What service sets refer to.
+pub(super) struct Parts<'a> {
+    pub interfaces: &'a [&'a str],
+    pub rules: &'a [Arc<NatRule>],
+    pub policies: &'a [Arc<FirewallPolicies>],
+    pub sizes: &'a TableSizes,
 }
 
-fn lists_are_filled(raw: &Raw, d: &Diagnostics) {
-    let texts = [
-        (
-            "inside-interfaces",
-            "the service set has no inside interface",
-            "add inside-interfaces = [\"NAME\"]",
-        ),
-        (
-            "outside-interfaces",
-            "the service set has no outside interface",
-            "add outside-interfaces = [\"NAME\"]",
-        ),
-        (
-            "nat-rules",
-            "the service set has no rule",
-            "add nat-rules = [\"NAME\"], or remove the set: packets are then routed",
-        ),
-    ];
-    for (key, problem, remedy) in texts.into_iter().filter(|(key, ..)| !raw.filled.contains(key)) {
-        d.fault(
-            FaultKind::Missing,
-            &format!("{}.{key}", raw.path),
+/// Checks service sets against interfaces, rules, policies and each other.
+pub(super) fn validate(raws: &[Raw], parts: &Parts<'_>, d: &Diagnostics) -> Vec<ServiceSet> {
+    let mut inside_of: HashMap<&str, &Item<String>> = HashMap::new();
+    let sets: Vec<ServiceSet> = raws
+        .iter()
+        .map(|raw| {
+            lists_are_filled(raw, d);
+            roles(raw, parts.interfaces, &mut inside_of, d);
+            one(raw, parts, d)
+        })
+        .collect();
+    ipv6::prefixes_are_apart(raws.iter().map(|raw| &raw.ipv6), d);
+    sets
+}
+
+fn one(raw: &Raw, parts: &Parts<'_>, d: &Diagnostics) -> ServiceSet {
+    if raw.rest.limits.max_sessions > parts.sizes.max_sessions {
+        let problem = format!(
+            "is never reached: table-sizes.max-sessions is {}",
+            parts.sizes.max_sessions
+        );
+        let remedy = "use less, or raise table-sizes.max-sessions";
+        d.warn(
+            &format!("{}.subscriber-limits.max-sessions", raw.path),
             problem,
             remedy,
         );
     }
-}
-
-fn twice(items: &[Item<String>], d: &Diagnostics) {
-    for (at, item) in items.iter().enumerate() {
-        if let Some(first) = items[..at].iter().find(|other| other.value == item.value) {
-            let problem = format!(
-                "\"{}\" stands here twice: also as {} (line {})",
-                item.value,
-                first.path,
-                d.line(&first.path)
-            );
-            d.fault(FaultKind::Conflict, &item.path, problem, "remove one of the two");
-        }
-    }
-}
-
-fn roles<'r>(
-    raw: &'r Raw,
-    names: &[&str],
-    inside_of: &mut HashMap<&'r str, &'r Item<String>>,
-    d: &Diagnostics,
-) {
-    twice(&raw.inside, d);
-    twice(&raw.outside, d);
-    for item in raw
-        .inside
-        .iter()
-        .chain(&raw.outside)
-        .filter(|item| !names.contains(&item.value.as_str()))
-    {
-        let problem = format!("there is no interface \"{}\"", item.value);
-        d.fault(
-            FaultKind::UnknownName,
-            &item.path,
-            problem,
-            suggestion(&item.value, names.iter().copied()),
-        );
-    }
-    for item in &raw.outside {
-        if let Some(inside) = raw.inside.iter().find(|inside| inside.value == item.value) {
-            let problem = format!(
-                "\"{}\" is inside of the same set: {} (line {})",
-                item.value,
-                inside.path,
-                d.line(&inside.path)
-            );
-            d.fault(
-                FaultKind::Conflict,
-                &item.path,
-                problem,
-                "use different interfaces (VLANs will do) for inside and outside",
-            );
-        }
-    }
-    for item in &raw.inside {
-        let first = *inside_of.entry(&item.value).or_insert(item);
-        if !first.path.starts_with(&format!("{}.inside", raw.path)) {
-            let problem = format!(
-                "\"{}\" is inside of another set: {} (line {})",
-                item.value,
-                first.path,
-                d.line(&first.path)
-            );
-            d.fault(
-                FaultKind::Conflict,
-                &item.path,
-                problem,
-                "an interface is inside of one service set: remove one of the two",
-            );
-        }
-    }
-}
-
-fn resolve(raw: &Raw, rules: &[Arc<NatRule>], d: &Diagnostics) -> Vec<Arc<NatRule>> {
-    twice(&raw.rules, d);
-    let mut found = Vec::with_capacity(raw.rules.len());
-    for item in &raw.rules {
-        match rules.iter().find(|rule| rule.name == item.value) {
-            Some(rule) => found.push(Arc::clone(rule)),
-            None => {
-                let names = rules.iter().map(|rule| rule.name.as_str());
-                let problem = format!("there is no NAT rule \"{}\"", item.value);
-                d.fault(
-                    FaultKind::UnknownName,
-                    &item.path,
-                    problem,
-                    suggestion(&item.value, names),
-                );
-            }
-        }
-    }
-    let terms: usize = found.iter().map(|rule| rule.terms.len()).sum();
-    if terms > TERMS_MAX {
-        let problem = format!("the rules have {terms} terms together");
-        d.fault(
-            FaultKind::BadValue,
-            &format!("{}.nat-rules", raw.path),
-            problem,
-            format!("use at most {TERMS_MAX}"),
-        );
-    }
-    found
+    let names = |items: &[Item<String>]| items.iter().map(|item| item.value.clone()).collect();
+    let set = ServiceSet {
+        inside_interfaces: names(&raw.inside),
+        outside_interfaces: names(&raw.outside),
+        nat_rules: resolve(raw, parts.rules, d),
+        firewall: raw
+            .firewall
+            .as_ref()
+            .map(|firewall| firewall::validate(firewall, parts.policies, d)),
+        static_mappings: raw
+            .static_mappings
+            .iter()
+            .filter_map(|raw| raw.mapping.clone())
+            .collect(),
+        ..raw.rest.clone()
+    };
+    service_set_family::check(raw, &set, d);
+    set
 }

@@ -64,13 +64,13 @@ pub(super) fn show_range(range: AddressRange) -> String {
     }
 }
 
-fn ipv4(text: &str) -> Result<Ipv4Addr, Bad> {
+pub(super) fn ipv4(text: &str) -> Result<Ipv4Addr, Bad> {
     let text = text.trim();
     text.parse().map_err(|_| {
         if text.contains(':') {
             Bad::new(
                 format!("{} is not an IPv4 address", quoted(text)),
-                "use an IPv4 address; napt-44 translates IPv4 only",
+                "use an IPv4 address: only IPv4 stands here",
             )
         } else {
             Bad::new(
@@ -234,9 +234,11 @@ pub(super) fn protocol(text: &str) -> Result<u8, Bad> {
         "udp" => Ok(17),
         "gre" => Ok(47),
         "esp" => Ok(50),
+        "ah" => Ok(51),
+        "icmp6" => Ok(58),
         "sctp" => Ok(132),
         _ => text.parse().map_err(|_| {
-            let remedy = "use \"tcp\", \"udp\", \"icmp\", \"gre\", \"esp\", \"sctp\" or a number 0..=255";
+            let remedy = "use \"tcp\", \"udp\", \"icmp\", \"icmp6\", \"sctp\", \"gre\", \"esp\", \"ah\" or a number 0..=255";
             Bad::new(format!("{} is not an IP protocol", quoted(text)), remedy)
         }),
     }

@@ -152,7 +152,13 @@ impl Running {
         let now = self.in_force();
         let changes = config::check_reload(&now.config, &next).map_err(shown)?;
         let mut registry = now.registry.clone();
-        let program = config::compile(&next, &mut registry, Some(&now.program)).map_err(|error| {
+        let program = config::compile(
+            &next,
+            &mut registry,
+            Some(&now.program),
+            &config::Extras::default(),
+        )
+        .map_err(|error| {
             vec![Fault {
                 file: next.file.clone(),
                 line: None,
@@ -328,7 +334,8 @@ nat-rules = ["r"]
         fn running(&self) -> Running {
             let config = config::load(&self.0).expect("a right configuration");
             let mut registry = NameRegistry::new();
-            let program = config::compile(&config, &mut registry, None).expect("a program");
+            let program =
+                config::compile(&config, &mut registry, None, &config::Extras::default()).expect("a program");
             Running::new(
                 self.0.clone(),
                 config,

@@ -1,0 +1,166 @@
+//! A service set of the program: its terms, its policies with their classifiers, its IPv6 side.
+
+use tandem_engine::program::policy::{ClassifierBuilder, PolicyList};
+use tandem_engine::program::{self, Ipv6Options, NatAction, NatTerm, Pref64};
+
+use super::compile::CompileError;
+use super::firewall::{Direction, Firewall};
+use super::registry::NameRegistry;
+use super::service_set::ServiceSet;
+use super::translation::{Action, SourceTranslation};
+
+/// NAT64 prefixes of all service sets, each with its id.
+pub(super) fn prefixes(
+    sets: &[ServiceSet],
+    registry: &mut NameRegistry,
+) -> Result<Vec<Pref64>, CompileError> {
+    let all = sets.iter().flat_map(|set| &set.ipv6.nat64_prefixes);
+    all.map(|prefix| {
+        Ok(Pref64 {
+            id: registry.prefixes.id(&prefix.to_string())?,
+            prefix: *prefix,
+        })
+    })
+    .collect()
+}
+
+pub(super) fn service_set(
+    set: &ServiceSet,
+    registry: &mut NameRegistry,
+    classifiers: &dyn ClassifierBuilder,
+) -> Result<program::ServiceSet, CompileError> {
+    let firewall = match &set.firewall {
+        Some(firewall) => Some(policies(set, firewall, registry, classifiers)?),
+        None => None,
+    };
+    Ok(program::ServiceSet {
+        id: registry.service_sets.id(&set.name)?,
+        name: set.name.clone(),
+        terms: terms(set, registry)?,
+        timeouts: set.timeouts,
+        limits: set.limits,
+        tcp: set.tcp,
+        refresh: set.refresh,
+        on_refusal: set.on_refusal,
+        on_unsolicited: set.on_unsolicited,
+        ipv6: ipv6(set, registry)?,
+        firewall,
+        stateless: Vec::new(),
+    })
+}
+
+/// Terms in order. A term of static mappings takes as many numbers as it has mappings, and is not among them.
+fn terms(set: &ServiceSet, registry: &mut NameRegistry) -> Result<Vec<NatTerm>, CompileError> {
+    let mut terms = Vec::new();
+    let mut number = 0;
+    for (rule, term) in set
+        .nat_rules
+        .iter()
+        .flat_map(|rule| rule.terms.iter().map(move |term| (rule, term)))
+    {
+        let (action, destination) = match &term.action {
+            Action::Static(mappings) => {
+                number += mappings.len();
+                continue;
+            }
+            Action::NoTranslation => (NatAction::NoTranslation, None),
+            Action::DestinationOnly(map) => (NatAction::DestinationOnly, Some(*map)),
+            Action::Source {
+                translation,
+                pool,
+                mapping,
+                filtering,
+                destination,
+            } => {
+                let (pool, mapping, filtering) = (registry.pools.id(pool)?, *mapping, *filtering);
+                let action = match translation {
+                    SourceTranslation::Napt44 | SourceTranslation::DeterministicNapt44 => NatAction::Napt44 {
+                        pool,
+                        mapping,
+                        filtering,
+                    },
+                    SourceTranslation::Nat64 | SourceTranslation::DeterministicNapt64 => NatAction::Nat64 {
+                        pool,
+                        mapping,
+                        filtering,
+                    },
+                    SourceTranslation::Dynamic44 => NatAction::Dynamic44 { pool, filtering },
+                };
+                (action, *destination)
+            }
+        };
+        terms.push(NatTerm {
+            name: format!("{}/{}", rule.name, term.name),
+            // Terms and static mappings are at most 65535 by validation.
+            number: number as u16,
+            matches: term.matches.clone(),
+            action,
+            destination,
+        });
+        number += 1;
+    }
+    Ok(terms)
+}
+
+fn ipv6(set: &ServiceSet, registry: &mut NameRegistry) -> Result<Ipv6Options, CompileError> {
+    let options = &set.ipv6;
+    Ok(Ipv6Options {
+        nat64_prefixes: options
+            .nat64_prefixes
+            .iter()
+            .map(|prefix| registry.prefixes.id(&prefix.to_string()))
+            .collect::<Result<_, _>>()?,
+        subscriber_prefix: options.subscriber_prefix,
+        compute_udp_checksum: options.compute_udp_checksum,
+        copy_traffic_class: options.copy_traffic_class,
+        lowest_mtu: options.lowest_mtu,
+        well_known_for_private: options.well_known_for_private,
+    })
+}
+
+fn policies(
+    set: &ServiceSet,
+    firewall: &Firewall,
+    registry: &mut NameRegistry,
+    classifiers: &dyn ClassifierBuilder,
+) -> Result<program::Firewall, CompileError> {
+    let mut direction = |name, direction| policy_list(set, name, direction, registry, classifiers);
+    Ok(program::Firewall {
+        outbound: direction("outbound", &firewall.outbound)?,
+        inbound: direction("inbound", &firewall.inbound)?,
+    })
+}
+
+fn policy_list(
+    set: &ServiceSet,
+    name: &'static str,
+    direction: &Direction,
+    registry: &mut NameRegistry,
+    classifiers: &dyn ClassifierBuilder,
+) -> Result<PolicyList, CompileError> {
+    let mut policies = Vec::with_capacity(direction.policies());
+    for list in &direction.lists {
+        for policy in &list.policies {
+            let id = format!("{}/{name}/{}/{}", set.name, list.name, policy.name);
+            policies.push(program::Policy {
+                id: registry.policies.id(&id)?,
+                name: format!("{}/{}", list.name, policy.name),
+                action: policy.action,
+                log: policy.log,
+                matches: vec![policy.matches.clone()],
+            });
+        }
+    }
+    let classifier = classifiers
+        .build(&policies)
+        .map_err(|why| CompileError::Classifier {
+            service_set: set.name.clone(),
+            direction: name,
+            why,
+        })?;
+    Ok(PolicyList {
+        policies,
+        default: direction.default,
+        classifier,
+    })
+}

@@ -1,0 +1,247 @@
+//! Static mappings of the program, those of run time among them, and the pools that own their public addresses.
+
+use tandem_engine::program::{
+    self, AddressAllocation, AddressPooling, AddressRange, PoolMode, PortAllocation, PortRange, ServiceSetId,
+};
+use tandem_engine::statics::{MappingEnd, StaticConflict, StaticTable};
+use tandem_engine::ticks::Ticks;
+
+use super::Config;
+use super::addresses::Addresses;
+use super::compile::CompileError;
+use super::registry::NameRegistry;
+use super::static_conflicts::{PublicSide, beyond};
+use super::static_mapping::{StaticFault, StaticMapping};
+
+/// A static mapping that an operator set at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeStatic {
+    /// Name of its service set.
+    pub service_set: String,
+    /// The mapping; its name is that of no other in the set.
+    pub mapping: StaticMapping,
+}
+
+/// A mapping as the program has it.
+pub(super) fn of_program(
+    mapping: &StaticMapping,
+    name: String,
+    service_set: ServiceSetId,
+    number: u16,
+) -> program::StaticMapping {
+    let (inside_port, public_port, ports) = match mapping.ports {
+        Some(ports) => (
+            ports.inside.first,
+            ports.public.first,
+            ports.public.last - ports.public.first + 1,
+        ),
+        None => (0, 0, 0),
+    };
+    program::StaticMapping {
+        name,
+        service_set,
+        number,
+        inside: match mapping.inside {
+            Addresses::V6(range) => range.first,
+            v4 => v4.neutral().0,
+        },
+        public: mapping.public,
+        to_one: mapping.to_one(),
+        protocol: mapping.protocol,
+        inside_port,
+        public_port,
+        ports,
+        inbound_only: mapping.inbound_only,
+        destination: mapping.destination,
+    }
+}
+
+/// All static mappings: of terms, of the service sets, of run time.
+pub(super) fn statics(
+    config: &Config,
+    runtime: &[RuntimeStatic],
+    registry: &mut NameRegistry,
+) -> Result<StaticTable, CompileError> {
+    let mut all = Vec::new();
+    for set in &config.service_sets {
+        let id = registry.service_sets.id(&set.name)?;
+        let mut number = 0;
+        for (rule, term) in set
+            .nat_rules
+            .iter()
+            .flat_map(|rule| rule.terms.iter().map(move |term| (rule, term)))
+        {
+            let super::translation::Action::Static(mappings) = &term.action else {
+                number += 1;
+                continue;
+            };
+            for mapping in mappings {
+                let name = format!("{}/{}", rule.name, term.name);
+                all.push(of_program(mapping, name, id, number));
+                number += 1;
+            }
+        }
+        let of_runtime = runtime.iter().filter(|one| one.service_set == set.name);
+        let mut names: Vec<&str> = set.static_mappings.iter().map(|one| one.name.as_str()).collect();
+        for mapping in &set.static_mappings {
+            all.push(of_program(mapping, mapping.name.clone(), id, number));
+            number += 1;
+        }
+        for one in of_runtime {
+            if names.contains(&one.mapping.name.as_str()) {
+                let problem = "the service set has a static mapping of this name";
+                return Err(refused(one, "name", problem, "use another name"));
+            }
+            names.push(&one.mapping.name);
+            if number == program::NONE {
+                let problem = "the service set has 65535 terms and static mappings";
+                return Err(refused(one, "name", problem, "remove some"));
+            }
+            fits(config, one)?;
+            all.push(of_program(&one.mapping, one.mapping.name.clone(), id, number));
+            number += 1;
+        }
+    }
+    let unknown = |one: &&RuntimeStatic| !config.service_sets.iter().any(|set| set.name == one.service_set);
+    if let Some(one) = runtime.iter().find(unknown) {
+        return Err(refused(
+            one,
+            "service-set",
+            "there is no such service set",
+            "name one of the file",
+        ));
+    }
+    StaticTable::new(all).map_err(|conflict| contradicts(runtime, &conflict))
+}
+
+fn refused(
+    one: &RuntimeStatic,
+    key: &'static str,
+    problem: impl Into<String>,
+    remedy: impl Into<String>,
+) -> CompileError {
+    CompileError::RuntimeStatic {
+        service_set: one.service_set.clone(),
+        name: one.mapping.name.clone(),
+        fault: StaticFault {
+            key,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        },
+    }
+}
+
+/// What the file's mappings were checked for when it was read.
+fn fits(config: &Config, one: &RuntimeStatic) -> Result<(), CompileError> {
+    let public = PublicSide::new(&config.pools, &config.interfaces);
+    if let Err(found) = public.allows(&one.mapping) {
+        return Err(refused(one, "public", found.problem, found.remedy));
+    }
+    let set = config.service_sets.iter().find(|set| set.name == one.service_set);
+    if let Some(set) = set {
+        if matches!(one.mapping.inside, Addresses::V6(_)) && set.ipv6.nat64_prefixes.is_empty() {
+            let problem = "the inside is IPv6, and the service set has no NAT64 prefix";
+            return Err(refused(
+                one,
+                "inside",
+                problem,
+                "use an IPv4 address, or another service set",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The file's mappings do not contradict each other, so one of the two is of run time.
+fn contradicts(runtime: &[RuntimeStatic], conflict: &StaticConflict) -> CompileError {
+    let of_runtime = |name: &String| runtime.iter().find(|one| one.mapping.name == *name);
+    let (one, other) = match of_runtime(&conflict.second) {
+        Some(one) => (Some(one), &conflict.first),
+        None => (of_runtime(&conflict.first), &conflict.second),
+    };
+    let (key, side) = match conflict.end {
+        MappingEnd::Public => ("public", "public"),
+        MappingEnd::Inside => ("inside", "inside"),
+    };
+    CompileError::RuntimeStatic {
+        service_set: one.map_or_else(String::new, |one| one.service_set.clone()),
+        name: one.map_or_else(|| conflict.second.clone(), |one| one.mapping.name.clone()),
+        fault: StaticFault {
+            key,
+            problem: format!("{} is the {side} side of \"{other}\" already", conflict.address),
+            remedy: "use another address or other ports, or remove that one".into(),
+        },
+    }
+}
+
+/// Pools of the public addresses that no other pool has. An interface's own addresses make one for themselves, because
+/// what nobody maps there goes to the kernel. An address belongs to the first service set that maps it.
+pub(super) fn pools(
+    config: &Config,
+    statics: &StaticTable,
+    registry: &mut NameRegistry,
+) -> Result<Vec<program::Pool>, CompileError> {
+    let mut taken: Vec<AddressRange> = config
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.addresses)
+        .copied()
+        .collect();
+    let hosts: Vec<AddressRange> = config
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .filter_map(super::InterfaceAddress::host)
+        .collect();
+    let mut pools = Vec::new();
+    for set in &config.service_sets {
+        let id = registry.service_sets.id(&set.name)?;
+        let wanted = statics
+            .iter()
+            .filter(|one| one.service_set == id)
+            .map(|one| one.public);
+        let new = beyond(wanted.collect(), &taken);
+        let apart = beyond(new.clone(), &hosts);
+        let on_interfaces = beyond(new.clone(), &apart);
+        taken.extend(new);
+        for (prefix, addresses, interface_address) in [
+            ("static", apart, false),
+            ("static-interface", on_interfaces, true),
+        ] {
+            if !addresses.is_empty() {
+                let name = format!("{prefix}:{}", set.name);
+                let id = registry.pools.id(&name)?;
+                pools.push(static_pool(id, name, addresses, interface_address));
+            }
+        }
+    }
+    Ok(pools)
+}
+
+fn static_pool(
+    id: program::PoolId,
+    name: String,
+    addresses: Vec<AddressRange>,
+    interface_address: bool,
+) -> program::Pool {
+    program::Pool {
+        id,
+        name,
+        addresses,
+        ports: PortRange {
+            first: 1,
+            last: u16::MAX,
+        },
+        address_allocation: AddressAllocation::RoundRobin,
+        address_pooling: AddressPooling::Paired,
+        port_allocation: PortAllocation::Sequential,
+        preserve_range: false,
+        preserve_parity: false,
+        preserve_contiguity: false,
+        port_blocks: None,
+        quarantine: Ticks::from_seconds(0),
+        drain: false,
+        interface_address,
+        mode: PoolMode::Static,
+    }
+}
