@@ -10,6 +10,7 @@ pub mod classifier;
 pub mod command;
 pub mod dataplane;
 pub mod interfaces;
+pub mod lpm6;
 pub mod mirror;
 pub mod next_hop;
 pub mod routes;
