@@ -3,13 +3,14 @@
 //! Subscribers have 64 sessions each, every session with a mapping of its own (the dearest case), random outside hosts.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rte_bindings::{Eal, Mempool, PoolConfig, pin_current_thread, tsc_cycles, tsc_hz};
 use tandem_dataplane::command::Mailbox;
 use tandem_dataplane::dataplane::commit;
 use tandem_dataplane::interfaces::{InterfaceState, Interfaces};
-use tandem_dataplane::routes::{Action, RouteWriter, Way};
+use tandem_dataplane::routes::{Action, MaxRoutes, RouteWriter, Way};
 use tandem_dataplane::stats::PublishedStats;
 use tandem_dataplane::worker::{BURST, Burst, Idle, PacketNote, TxPath, Worker, WorkerParts};
 use tandem_engine::claims::Claims;
@@ -70,11 +71,11 @@ impl Ground {
                 socket: None,
             },
         )?;
-        let mut routes = RouteWriter::new(&eal, 4096, HashMap::from([(0, 1500), (1, 1500)]))?;
+        let mut routes = RouteWriter::new(&eal, MaxRoutes { ipv4: 4096, ipv6: 4096 }, HashMap::from([(0, 1500), (1, 1500)]))?;
         let way = |interface, gateway: u32| {
             Action::Ways(vec![Way {
                 interface,
-                gateway: Some(gateway.into()),
+                gateway: Some(Ipv4Addr::from_bits(gateway).into()),
                 weight: 1,
             }])
         };

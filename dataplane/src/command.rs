@@ -2,7 +2,7 @@
 //!
 //! A worker never allocates or frees for it: boxes come from the control side and go back there.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
@@ -39,7 +39,7 @@ pub enum Command {
 #[derive(Debug)]
 pub enum Event {
     /// A neighbour is wanted.
-    Resolve(InterfaceId, Ipv4Addr),
+    Resolve(InterfaceId, IpAddr),
     /// A port block changed hands.
     Block(BlockEvent),
 }

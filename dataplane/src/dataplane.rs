@@ -25,7 +25,7 @@ use tandem_engine::program::{InterfaceId, Program, TableSizes};
 use crate::command::{Commit, Mailbox};
 use crate::interfaces::{InterfaceState, Interfaces};
 use crate::mirror::{KernelDevice, Mirror, MirrorStats};
-use crate::routes::RouteWriter;
+use crate::routes::{MaxRoutes, RouteWriter};
 use crate::stats::PublishedStats;
 use crate::worker::{Idle, PacketNote, TxPath, Worker, WorkerParts};
 
@@ -88,8 +88,8 @@ pub struct DataplaneSpec {
     pub interfaces: Vec<InterfaceSpec>,
     /// Table sizes.
     pub sizes: TableSizes,
-    /// Routes the FIB has room for.
-    pub max_routes: u32,
+    /// Routes there is room for.
+    pub max_routes: MaxRoutes,
     /// The first program.
     pub program: Arc<Program>,
 }

@@ -6,13 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod classifier;
 pub mod command;
 pub mod dataplane;
 pub mod interfaces;
 pub mod lpm6;
 pub mod mirror;
+mod neighbours;
 pub mod next_hop;
+pub mod numbers;
 pub mod routes;
 pub mod stats;
 pub mod worker;

@@ -3,8 +3,12 @@
 //! ```text
 //!   FIB -> next-hop number -> entry: kind, interface, MTU | MAC      a few words, each an atomic
 //!                               |-> group: 64 buckets of numbers (ECMP, weighted)
-//!                               '-> on-link: (interface, destination) -> neighbour hash -> number
+//!                               '-> on-link: (interface, destination) -> neighbour table -> number
 //! ```
+//!
+//! Numbers are one space for both families: a next hop is an interface and a MAC address, and an IPv4 route may go by a router
+//! that has an IPv6 address alone (RFC 8950). Where an address may be of either family it is a `u128`, IPv4 in
+//! `::ffff:0:0/96`.
 //!
 //! Sessions keep numbers, not addresses: a neighbour's new MAC is one store. Whenever a number a session may hold can have
 //! become wrong, the generation changes and sessions look their route up again.
@@ -14,6 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::RouteKind;
 use tandem_engine::program::InterfaceId;
+
+use crate::address::as_ipv4;
+use crate::neighbours::{Neighbours, Neighbours6};
 
 /// No route: also what an empty FIB says.
 pub const NEXT_HOP_NO_ROUTE: u16 = 0;
@@ -34,9 +41,6 @@ pub const NEXT_HOP_END: u16 = 0xfffe;
 pub const GROUP_BUCKETS: usize = 64;
 /// Groups there can be.
 pub const MAX_GROUPS: usize = 2048;
-/// Slots of the neighbour hash.
-pub(crate) const NEIGHBOUR_SLOTS: usize = 1 << 16;
-
 // 0: never written.
 const KIND_KERNEL: u64 = 1;
 const KIND_DROP: u64 = 2;
@@ -51,8 +55,24 @@ struct Entry {
     head: AtomicU64,
     /// MAC in the lower 48 bits, [`RESOLVED`].
     mac: AtomicU64,
-    gateway: AtomicU32,
     used: AtomicBool,
+}
+
+/// A next hop's own address, upper and lower half. Apart from the entries: few packets ask for it.
+#[derive(Debug, Default)]
+struct Gateway([AtomicU64; 2]);
+
+impl Gateway {
+    fn load(&self) -> u128 {
+        let [upper, lower] = &self.0;
+        u128::from(upper.load(Ordering::Acquire)) << 64 | u128::from(lower.load(Ordering::Acquire))
+    }
+
+    fn store(&self, address: u128) {
+        let [upper, lower] = &self.0;
+        upper.store((address >> 64) as u64, Ordering::Release);
+        lower.store(address as u64, Ordering::Release);
+    }
 }
 
 /// How a packet leaves.
@@ -69,8 +89,8 @@ pub enum Exit {
     Unresolved {
         /// Egress interface.
         interface: InterfaceId,
-        /// The router, if the route names one.
-        gateway: Option<u32>,
+        /// The router, if the route names one: IPv4 in `::ffff:0:0/96`, whatever the packet's family.
+        gateway: Option<u128>,
     },
     /// The kernel's.
     Kernel,
@@ -82,29 +102,23 @@ pub enum Exit {
 #[derive(Debug)]
 pub struct NextHops {
     entries: Box<[Entry]>,
+    gateways: Box<[Gateway]>,
     groups: Box<[[AtomicU16; GROUP_BUCKETS]]>,
-    neighbour_keys: Box<[AtomicU64]>,
-    neighbour_values: Box<[AtomicU16]>,
+    neighbours: Neighbours,
+    neighbours6: Neighbours6,
     generation: AtomicU32,
-}
-
-fn key(interface: InterfaceId, address: u32) -> u64 {
-    1 << 63 | u64::from(interface) << 32 | u64::from(address)
-}
-
-fn slot(key: u64) -> usize {
-    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % NEIGHBOUR_SLOTS
 }
 
 impl Default for NextHops {
     fn default() -> Self {
         let table = Self {
             entries: (0..=u16::MAX).map(|_| Entry::default()).collect(),
+            gateways: (0..=u16::MAX).map(|_| Gateway::default()).collect(),
             groups: (0..MAX_GROUPS)
                 .map(|_| std::array::from_fn(|_| AtomicU16::new(0)))
                 .collect(),
-            neighbour_keys: (0..NEIGHBOUR_SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            neighbour_values: (0..NEIGHBOUR_SLOTS).map(|_| AtomicU16::new(0)).collect(),
+            neighbours: Neighbours::default(),
+            neighbours6: Neighbours6::default(),
             generation: AtomicU32::new(1),
         };
         table.write(NEXT_HOP_NO_ROUTE, KIND_DROP, 0, 0, DropReason::NoRoute as u64);
@@ -162,24 +176,44 @@ impl NextHops {
     #[inline]
     #[must_use]
     pub fn settle(&self, number: u16, destination: u32, hash: u32) -> u16 {
-        let mut number = number;
-        let mut head = self.head(number);
-        if head & 0xff == KIND_GROUP {
-            let mixed = hash.wrapping_mul(0x9E37_79B1) ^ destination.wrapping_mul(0x85EB_CA77);
-            let bucket = (mixed.wrapping_mul(0xC2B2_AE3D) >> 26) as usize % GROUP_BUCKETS;
-            let group = (head >> 40 & 0xffff) as usize;
-            number = self
-                .groups
-                .get(group)
-                .map_or(0, |g| g[bucket].load(Ordering::Acquire));
-            head = self.head(number);
-        }
+        let (number, head) = self.member(number, destination, hash);
         if head & 0xff == KIND_ON_LINK
-            && let Some(neighbour) = self.neighbour((head >> 8) as u16, destination)
+            && let Some(neighbour) = self.neighbours.find((head >> 8) as u16, destination)
         {
             return neighbour;
         }
         number
+    }
+
+    /// [`NextHops::settle`] for an IPv6 destination.
+    #[inline]
+    #[must_use]
+    pub fn settle6(&self, number: u16, destination: u128, hash: u32) -> u16 {
+        let folded = (destination >> 64) as u64 ^ destination as u64;
+        let (number, head) = self.member(number, (folded >> 32) as u32 ^ folded as u32, hash);
+        if head & 0xff == KIND_ON_LINK
+            && let Some(neighbour) = self.neighbour6((head >> 8) as u16, destination)
+        {
+            return neighbour;
+        }
+        number
+    }
+
+    /// The member of a group for a flow, or what is no group itself; and its head.
+    #[inline(always)]
+    fn member(&self, number: u16, destination: u32, hash: u32) -> (u16, u64) {
+        let head = self.head(number);
+        if head & 0xff != KIND_GROUP {
+            return (number, head);
+        }
+        let mixed = hash.wrapping_mul(0x9E37_79B1) ^ destination.wrapping_mul(0x85EB_CA77);
+        let bucket = (mixed.wrapping_mul(0xC2B2_AE3D) >> 26) as usize % GROUP_BUCKETS;
+        let group = (head >> 40 & 0xffff) as usize;
+        let member = self
+            .groups
+            .get(group)
+            .map_or(0, |g| g[bucket].load(Ordering::Acquire));
+        (member, self.head(member))
     }
 
     /// What a settled number says.
@@ -201,11 +235,24 @@ impl NextHops {
     #[inline]
     #[must_use]
     pub fn exit(&self, number: u16, destination: u32) -> Exit {
+        self.exit_by(number, |interface| self.neighbours.find(interface, destination))
+    }
+
+    /// [`NextHops::exit`] for an IPv6 packet. A destination on the link is named as the one to be resolved when it has no
+    /// entry: `gateway` is then `None`.
+    #[inline]
+    #[must_use]
+    pub fn exit6(&self, number: u16, destination: u128) -> Exit {
+        self.exit_by(number, |interface| self.neighbour6(interface, destination))
+    }
+
+    #[inline(always)]
+    fn exit_by(&self, number: u16, neighbour: impl Fn(InterfaceId) -> Option<u16>) -> Exit {
         let head = self.head(number);
         let interface = (head >> 8) as u16;
         match head & 0xff {
             KIND_VIA => self.exit_via(number, interface),
-            KIND_ON_LINK => match self.neighbour(interface, destination) {
+            KIND_ON_LINK => match neighbour(interface) {
                 Some(neighbour) => self.exit_via(neighbour, interface),
                 None => Exit::Unresolved {
                     interface,
@@ -220,17 +267,7 @@ impl NextHops {
     /// Where packets with this number go now, whatever their destination; `Unresolved` when that depends on it.
     #[must_use]
     pub fn exit_of(&self, number: u16) -> Exit {
-        let head = self.head(number);
-        let interface = (head >> 8) as u16;
-        match head & 0xff {
-            KIND_VIA => self.exit_via(number, interface),
-            KIND_ON_LINK => Exit::Unresolved {
-                interface,
-                gateway: None,
-            },
-            KIND_KERNEL => Exit::Kernel,
-            _ => Exit::Drop(drop_reason(head)),
-        }
+        self.exit_by(number, |_| None)
     }
 
     #[inline(always)]
@@ -251,7 +288,7 @@ impl NextHops {
         } else {
             Exit::Unresolved {
                 interface,
-                gateway: Some(entry.gateway.load(Ordering::Acquire)),
+                gateway: self.gateways.get(usize::from(number)).map(Gateway::load),
             }
         }
     }
@@ -259,7 +296,17 @@ impl NextHops {
     /// Where a packet for this neighbour goes now.
     #[must_use]
     pub fn neighbour_exit(&self, interface: InterfaceId, address: u32) -> Exit {
-        match self.neighbour(interface, address) {
+        self.neighbour_exit6(interface, crate::address::neutral(address))
+    }
+
+    /// [`NextHops::neighbour_exit`] for an address of either family, IPv4 in `::ffff:0:0/96`.
+    #[must_use]
+    pub fn neighbour_exit6(&self, interface: InterfaceId, address: u128) -> Exit {
+        let number = match as_ipv4(address) {
+            Some(address) => self.neighbours.find(interface, address),
+            None => self.neighbour6(interface, address),
+        };
+        match number {
             Some(number) => self.exit_via(number, interface),
             None => Exit::Unresolved {
                 interface,
@@ -268,22 +315,13 @@ impl NextHops {
         }
     }
 
-    fn neighbour(&self, interface: InterfaceId, address: u32) -> Option<u16> {
-        let key = key(interface, address);
-        let mut at = slot(key);
-        for _ in 0..NEIGHBOUR_SLOTS {
-            match self.neighbour_keys[at].load(Ordering::Acquire) {
-                0 => return None,
-                k if k == key => {
-                    let value = self.neighbour_values[at].load(Ordering::Acquire);
-                    // The slot may have become another neighbour's meanwhile: its key is written before its value.
-                    let same = self.neighbour_keys[at].load(Ordering::Acquire) == key;
-                    return (same && value != 0).then_some(value);
-                }
-                _ => at = (at + 1) % NEIGHBOUR_SLOTS,
-            }
-        }
-        None
+    #[inline]
+    fn neighbour6(&self, interface: InterfaceId, address: u128) -> Option<u16> {
+        self.neighbours6.find(interface, address, |number| {
+            let head = self.head(number);
+            let gateway = self.gateways.get(usize::from(number)).map(Gateway::load);
+            head & 0xff == KIND_VIA && (head >> 8) as u16 == interface && gateway == Some(address)
+        })
     }
 
     // ---- what the one writer calls ----------------------------------------------------------------------------------
@@ -297,10 +335,9 @@ impl NextHops {
         self.write(number, KIND_ON_LINK, interface, mtu, 0);
     }
 
-    pub(crate) fn set_via(&self, number: u16, interface: InterfaceId, mtu: u16, gateway: u32) {
-        let entry = &self.entries[usize::from(number)];
-        entry.mac.store(0, Ordering::Release);
-        entry.gateway.store(gateway, Ordering::Release);
+    pub(crate) fn set_via(&self, number: u16, interface: InterfaceId, mtu: u16, gateway: u128) {
+        self.entries[usize::from(number)].mac.store(0, Ordering::Release);
+        self.gateways[usize::from(number)].store(gateway);
         self.write(number, KIND_VIA, interface, mtu, 0);
     }
 
@@ -320,45 +357,21 @@ impl NextHops {
         self.write(number, KIND_GROUP, 0, 0, group as u64);
     }
 
-    /// Enters or removes (`None`) a neighbour; false when the hash is full. Slots of removed ones are used again, and freed
-    /// where a chain ends with them: a link on which hosts come and go for years must not make look-ups long.
-    pub(crate) fn set_neighbour(&self, interface: InterfaceId, address: u32, number: Option<u16>) -> bool {
-        let key = key(interface, address);
-        let mut at = slot(key);
-        let mut free = None;
-        for _ in 0..NEIGHBOUR_SLOTS {
-            let found = self.neighbour_keys[at].load(Ordering::Acquire);
-            if found == key {
-                self.neighbour_values[at].store(number.unwrap_or(0), Ordering::Release);
-                if number.is_none() {
-                    self.free_slots_before(at);
-                }
-                return true;
-            }
-            if free.is_none() && (found == 0 || self.neighbour_values[at].load(Ordering::Acquire) == 0) {
-                free = Some(at);
-            }
-            if found == 0 {
-                break;
-            }
-            at = (at + 1) % NEIGHBOUR_SLOTS;
+    /// Enters a neighbour that is not there, whose number is made; false when its family's table is full.
+    pub(crate) fn enter_neighbour(&self, interface: InterfaceId, address: u128, number: u16) -> bool {
+        match as_ipv4(address) {
+            Some(address) => self.neighbours.set(interface, address, Some(number)),
+            None => self.neighbours6.insert(interface, address, number),
         }
-        let Some(number) = number else { return true };
-        let Some(at) = free else { return false };
-        self.neighbour_keys[at].store(key, Ordering::Release);
-        self.neighbour_values[at].store(number, Ordering::Release);
-        true
     }
 
-    /// Frees unused slots from `at` backwards when the chain ends behind it: no look-up goes further than there.
-    fn free_slots_before(&self, mut at: usize) {
-        let key = |at: usize| self.neighbour_keys[at].load(Ordering::Acquire);
-        if key((at + 1) % NEIGHBOUR_SLOTS) != 0 {
-            return;
-        }
-        while key(at) != 0 && self.neighbour_values[at].load(Ordering::Acquire) == 0 {
-            self.neighbour_keys[at].store(0, Ordering::Release);
-            at = (at + NEIGHBOUR_SLOTS - 1) % NEIGHBOUR_SLOTS;
+    /// Removes a neighbour.
+    pub(crate) fn remove_neighbour(&self, interface: InterfaceId, address: u128, number: u16) {
+        match as_ipv4(address) {
+            Some(address) => {
+                self.neighbours.set(interface, address, None);
+            }
+            None => self.neighbours6.remove(interface, address, number),
         }
     }
 
@@ -390,6 +403,7 @@ fn drop_reason(head: u64) -> DropReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::neutral;
 
     #[test]
     fn special_numbers_say_what_they_are() {
@@ -413,7 +427,7 @@ mod tests {
     fn on_link_destinations_find_their_neighbour() {
         let table = NextHops::default();
         table.set_on_link(5, 3, 1500);
-        table.set_via(6, 3, 1500, 0x0a00_0001);
+        table.set_via(6, 3, 1500, neutral(0x0a00_0001));
         assert_eq!(table.settle(5, 0x0a00_0001, 1), 5);
         assert_eq!(
             table.exit(5, 0x0a00_0001),
@@ -422,13 +436,13 @@ mod tests {
                 gateway: None
             }
         );
-        assert!(table.set_neighbour(3, 0x0a00_0001, Some(6)));
+        assert!(table.enter_neighbour(3, neutral(0x0a00_0001), 6));
         assert_eq!(table.settle(5, 0x0a00_0001, 1), 6);
         assert_eq!(
             table.exit(5, 0x0a00_0001),
             Exit::Unresolved {
                 interface: 3,
-                gateway: Some(0x0a00_0001)
+                gateway: Some(neutral(0x0a00_0001))
             }
         );
         table.set_mac(6, Some([2, 0, 0, 0, 0, 1]));
@@ -440,35 +454,47 @@ mod tests {
             }
         );
         assert!(table.take_used(6) && !table.take_used(6));
-        assert!(table.set_neighbour(3, 0x0a00_0001, None));
+        table.remove_neighbour(3, neutral(0x0a00_0001), 6);
         assert_eq!(table.settle(5, 0x0a00_0001, 1), 5);
     }
 
     #[test]
-    fn neighbours_come_and_go_without_filling_the_hash() {
+    fn on_link_ipv6_destinations_find_theirs_and_no_other() {
+        let (host, other) = (0x2001_0db8 << 96 | 1, 0x2001_0db8 << 96 | 2);
         let table = NextHops::default();
-        let mut known = std::collections::VecDeque::new();
-        for i in 0..300_000u32 {
-            let address = i.wrapping_mul(0x9E37_79B1);
-            let number = NEXT_HOP_FIRST + (i % 1000) as u16;
-            assert!(table.set_neighbour(3, address, Some(number)));
-            known.push_back((address, number));
-            if known.len() > 500 {
-                // Not in the order they came: the oldest, or one from the middle.
-                let gone = known.remove(i as usize % 2 * 250).expect("one of them");
-                assert!(table.set_neighbour(3, gone.0, None));
-                assert_eq!(table.neighbour(3, gone.0), None);
-            }
-            if i % 10_000 == 0 {
-                assert!(known.iter().all(|(a, n)| table.neighbour(3, *a) == Some(*n)));
-            }
-        }
-        let taken = table
-            .neighbour_keys
-            .iter()
-            .filter(|k| k.load(Ordering::Relaxed) != 0);
-        let taken = taken.count();
-        assert!((500..1000).contains(&taken), "{taken} slots for 500 neighbours");
+        table.set_on_link(5, 3, 1500);
+        table.set_on_link(8, 4, 1500);
+        table.set_via(6, 3, 1500, host);
+        table.set_mac(6, Some([2, 0, 0, 0, 0, 6]));
+        let unresolved = |interface, gateway| Exit::Unresolved { interface, gateway };
+        assert_eq!(table.exit6(5, host), unresolved(3, None));
+        assert_eq!(table.neighbour_exit6(3, host), unresolved(3, Some(host)));
+        assert!(table.enter_neighbour(3, host, 6));
+        let found = Exit::Neighbour {
+            interface: 3,
+            mac: 0x0200_0000_0006,
+        };
+        assert_eq!(table.settle6(5, host, 1), 6);
+        assert_eq!((table.exit6(5, host), table.exit6(6, other)), (found, found));
+        assert_eq!(table.neighbour_exit6(3, host), found);
+        assert_eq!((table.settle6(5, other, 1), table.settle6(8, host, 1)), (5, 8));
+        assert_eq!(table.exit6(8, host), unresolved(4, None), "another interface");
+        table.remove_neighbour(3, host, 6);
+        assert_eq!(table.settle6(5, host, 1), 5);
+    }
+
+    #[test]
+    fn ipv4_neighbours_are_found_by_neutral_addresses() {
+        let table = NextHops::default();
+        table.set_via(6, 3, 1500, neutral(0x0a00_0001));
+        assert!(table.enter_neighbour(3, neutral(0x0a00_0001), 6));
+        let unresolved = Exit::Unresolved {
+            interface: 3,
+            gateway: Some(neutral(0x0a00_0001)),
+        };
+        assert_eq!(table.neighbour_exit(3, 0x0a00_0001), unresolved);
+        assert_eq!(table.neighbour_exit6(3, neutral(0x0a00_0001)), unresolved);
+        assert!(!table.take_used(7) && table.take_used(6), "found by its entry");
     }
 
     #[test]

@@ -1,34 +1,40 @@
-//! Routes: the FIB's one writer, and the reader every worker has.
+//! Routes: the one writer of both families' tables, and the reader every worker has.
 //!
-//! The control side tells what the kernel's tables say; this file turns actions into next-hop numbers, equal actions into
-//! the same number, and numbers nobody uses back into free ones (after a rest, so that no burst still holds them).
+//! The control side tells what the kernel's tables say. IPv4's routes are in DPDK's `rte_fib`, IPv6's in [`crate::lpm6`]; both
+//! give next-hop numbers of the same kind.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rte_bindings::{Eal, Fib4, Fib4Reader, FibConfig, FibError};
 use tandem_engine::packet::{Route, Router};
 use tandem_engine::program::InterfaceId;
 
-use crate::next_hop::{
-    GROUP_BUCKETS, MAX_GROUPS, NEIGHBOUR_SLOTS, NEXT_HOP_BLACKHOLE, NEXT_HOP_END, NEXT_HOP_FIRST,
-    NEXT_HOP_KERNEL, NEXT_HOP_NO_ROUTE, NEXT_HOP_PROHIBITED, NEXT_HOP_UNREACHABLE, NextHops,
-};
+use crate::address::{address_of, as_ipv4, neutral};
+use crate::lpm6::{Full, GROUP_BYTES, Lpm6, Lpm6Reader, masked};
+use crate::neighbours::{NEIGHBOURS_MAX, NEIGHBOURS6_MAX};
+use crate::next_hop::{NEXT_HOP_KERNEL, NEXT_HOP_NO_ROUTE, NextHops};
+use crate::numbers::{Key, NoNumber, Numbers};
 
-/// Neighbours there can be: half of the hash's slots, so that look-ups stay short.
-const NEIGHBOURS_MAX: usize = NEIGHBOUR_SLOTS / 2;
-/// How long a freed number rests.
-const REST: Duration = Duration::from_secs(5);
+/// Groups of the IPv6 table made for each route: a table like the Internet's takes two each, a /48 far from all others eight.
+const GROUPS_PER_ROUTE: u32 = 3;
+/// Octets of memory that room for one IPv6 route takes.
+pub const ROUTE6_BYTES: usize = GROUPS_PER_ROUTE as usize * GROUP_BYTES;
+
+/// IPv6 destinations that are the kernel's whatever routes say: link-local and multicast. RFC 4291 sections 2.5.6 and 2.7: no
+/// router forwards the first, and we have no multicast routing.
+const KERNELS: [(u128, u8); 2] = [(0xfe80 << 112, 10), (0xff << 120, 8)];
 
 /// One way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Way {
     /// Egress interface.
     pub interface: InterfaceId,
-    /// The router; `None` when destinations are on the link.
-    pub gateway: Option<Ipv4Addr>,
+    /// The router, of either family whatever the route's; `None` when destinations are on the link.
+    pub gateway: Option<IpAddr>,
     /// Share among its siblings.
     pub weight: u16,
 }
@@ -51,48 +57,61 @@ pub enum Action {
 /// A route could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
-    /// The FIB is full or refused.
+    /// The IPv4 table is full or refused.
     #[error("the FIB refused {0}/{1}: {2}")]
     Fib(Ipv4Addr, u8, FibError),
+    /// The IPv6 table is full.
+    #[error("no room for {0}/{1}: {2}")]
+    Fib6(Ipv6Addr, u8, Full),
     /// No next-hop number is left.
-    #[error("no next-hop number is left: {0} are in use")]
-    NumbersUsedUp(usize),
-    /// No group is left.
-    #[error("no ECMP group is left: {MAX_GROUPS} are in use")]
-    GroupsUsedUp,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    OnLink(InterfaceId),
-    Via(InterfaceId, u32),
-    Group(Vec<(u16, u16)>),
+    #[error(transparent)]
+    NoNumber(#[from] NoNumber),
 }
 
 /// A row for the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteRow {
     /// Network.
-    pub network: Ipv4Addr,
+    pub network: IpAddr,
     /// Prefix length.
     pub length: u8,
     /// What it does.
     pub action: Arc<Action>,
 }
 
-/// The FIB's writer.
+/// Room for routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxRoutes {
+    /// IPv4 routes. DPDK's memory: 64 MiB and about 0.4 KiB each.
+    pub ipv4: u32,
+    /// IPv6 routes of a table like the Internet's, [`ROUTE6_BYTES`] of ordinary memory each; what lies more scattered takes
+    /// more.
+    pub ipv6: u32,
+}
+
+/// Groups of the IPv6 table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Groups6 {
+    /// In use.
+    pub used: usize,
+    /// There are.
+    pub total: usize,
+}
+
+/// Routes with their actions and numbers.
+type Routes<A> = BTreeMap<(A, u8), (Arc<Action>, u16)>;
+
+/// The tables' writer.
 pub struct RouteWriter {
     fib: Fib4,
+    lpm: Lpm6,
     table: Arc<NextHops>,
-    mtus: HashMap<InterfaceId, u16>,
-    numbers: HashMap<Key, (u16, u32)>,
-    keys: HashMap<u16, Key>,
-    group_of: HashMap<u16, usize>,
-    free_groups: Vec<usize>,
-    next: u16,
-    resting: VecDeque<(Instant, u16)>,
-    routes: std::collections::BTreeMap<(u32, u8), (Arc<Action>, u16)>,
-    neighbours: HashMap<(InterfaceId, u32), u16>,
+    numbers: Numbers,
+    routes: Routes<u32>,
+    routes6: Routes<u128>,
+    neighbours: HashMap<(InterfaceId, u128), u16>,
+    /// Those of the neighbours that are IPv6's.
+    neighbours6: usize,
     changed: bool,
 }
 
@@ -100,6 +119,7 @@ pub struct RouteWriter {
 #[derive(Clone)]
 pub struct WorkerRouter {
     fib: Fib4Reader,
+    lpm: Lpm6Reader,
     table: Arc<NextHops>,
 }
 
@@ -129,10 +149,14 @@ impl Router for WorkerRouter {
         }
     }
 
-    fn route6(&self, _destination: u128, _hash: u32) -> Route {
+    #[inline]
+    fn route6(&self, destination: u128, hash: u32) -> Route {
+        let number = self
+            .table
+            .settle6(self.lpm.lookup(destination), destination, hash);
         Route {
-            next_hop: NEXT_HOP_NO_ROUTE,
-            kind: self.table.kind(NEXT_HOP_NO_ROUTE),
+            next_hop: number,
+            kind: self.table.kind(number),
         }
     }
 
@@ -143,32 +167,42 @@ impl Router for WorkerRouter {
 }
 
 impl RouteWriter {
-    /// An empty FIB for up to `max_routes` routes; `mtus` are the interfaces'.
+    /// Empty tables with room for `max` routes; `mtus` are the interfaces'.
     ///
     /// # Errors
-    /// [`FibError`] when DPDK has no memory for it: 64 MiB and about 0.4 KiB a route.
-    pub fn new(eal: &Eal, max_routes: u32, mtus: HashMap<InterfaceId, u16>) -> Result<Self, FibError> {
+    /// [`FibError`] when DPDK has no memory for it.
+    pub fn new(eal: &Eal, max: MaxRoutes, mtus: HashMap<InterfaceId, u16>) -> Result<Self, FibError> {
         let config = FibConfig {
             name: "tandem4".into(),
-            max_routes,
-            num_tbl8: (max_routes / 16).clamp(256, 1 << 16),
+            max_routes: max.ipv4,
+            num_tbl8: (max.ipv4 / 16).clamp(256, 1 << 16),
             default_next_hop: u32::from(NEXT_HOP_NO_ROUTE),
             socket: None,
         };
-        Ok(Self {
+        let table = Arc::new(NextHops::default());
+        let mut writer = Self {
             fib: Fib4::create(eal, &config)?,
-            table: Arc::new(NextHops::default()),
-            mtus,
-            numbers: HashMap::new(),
-            keys: HashMap::new(),
-            group_of: HashMap::new(),
-            free_groups: (0..MAX_GROUPS).rev().collect(),
-            next: NEXT_HOP_FIRST,
-            resting: VecDeque::new(),
-            routes: std::collections::BTreeMap::new(),
+            lpm: Lpm6::new(max.ipv6.saturating_mul(GROUPS_PER_ROUTE)),
+            numbers: Numbers::new(Arc::clone(&table), mtus),
+            table,
+            routes: BTreeMap::new(),
+            routes6: BTreeMap::new(),
             neighbours: HashMap::new(),
+            neighbours6: 0,
             changed: false,
-        })
+        };
+        for (network, length) in KERNELS {
+            // The root has them: no group is needed.
+            if writer
+                .lpm
+                .set(network, length, NEXT_HOP_KERNEL, Instant::now())
+                .is_ok()
+            {
+                let kernels = (Arc::new(Action::Kernel), NEXT_HOP_KERNEL);
+                writer.routes6.insert((network, length), kernels);
+            }
+        }
+        Ok(writer)
     }
 
     /// A reader for a worker.
@@ -176,89 +210,168 @@ impl RouteWriter {
     pub fn reader(&self) -> WorkerRouter {
         WorkerRouter {
             fib: self.fib.reader(),
+            lpm: self.lpm.reader(),
             table: Arc::clone(&self.table),
         }
     }
 
-    /// Enters or replaces a route.
+    /// Enters or replaces an IPv4 route.
     ///
     /// # Errors
     /// [`RouteError`]; the prefix then keeps what it had.
     pub fn set(&mut self, network: u32, length: u8, action: Arc<Action>) -> Result<(), RouteError> {
-        let number = self.number_of(&action)?;
-        if let Err(error) = self.fib.add(network, length, u32::from(number)) {
-            self.unref(number);
+        let number = self.numbers.of(&action)?;
+        if let Err(error) = self.fib.add(network, length, tagged(number, length)) {
+            self.numbers.unref(number);
             return Err(RouteError::Fib(network.into(), length, error));
         }
         if let Some((_, old)) = self.routes.insert((network, length), (action, number)) {
-            self.unref(old);
+            self.numbers.unref(old);
         }
         self.changed = true;
         Ok(())
     }
 
-    /// Takes a route out.
+    /// Takes an IPv4 route out.
     pub fn remove(&mut self, network: u32, length: u8) {
         if let Some((_, number)) = self.routes.remove(&(network, length)) {
             // What was added can be deleted.
             if self.fib.delete(network, length).is_ok() {
                 self.changed = true;
             }
-            self.unref(number);
+            self.numbers.unref(number);
         }
     }
 
-    /// A neighbour's MAC, or `None` while it has none. `gone` forgets it.
-    pub fn neighbour(&mut self, interface: InterfaceId, address: Ipv4Addr, mac: Option<[u8; 6]>, gone: bool) {
-        let bits = u32::from(address);
-        let known = self.neighbours.get(&(interface, bits)).copied();
-        if gone {
-            if let Some(number) = known {
-                self.table.set_mac(number, None);
-                self.table.set_neighbour(interface, bits, None);
-                self.neighbours.remove(&(interface, bits));
-                self.unref(number);
-                self.changed = true;
+    /// Enters or replaces an IPv6 route. Those for link-local and multicast destinations say nothing to us: such packets are
+    /// the kernel's.
+    ///
+    /// # Errors
+    /// [`RouteError`]; the prefix then keeps what it had.
+    pub fn set6(&mut self, network: u128, length: u8, action: Arc<Action>) -> Result<(), RouteError> {
+        if is_kernels(network, length) {
+            return Ok(());
+        }
+        let number = self.numbers.of(&action)?;
+        if let Err(full) = self.enter6(network, length, number) {
+            self.numbers.unref(number);
+            return Err(RouteError::Fib6(network.into(), length, full));
+        }
+        if let Some((_, old)) = self.routes6.insert((network, length), (action, number)) {
+            self.numbers.unref(old);
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Enters a route into the IPv6 table. When groups only rest it waits for them, a tenth of a second at most: nobody would
+    /// try again.
+    fn enter6(&mut self, network: u128, length: u8, number: u16) -> Result<(), Full> {
+        match self.lpm.set(network, length, number, Instant::now()) {
+            Err(Full {
+                later: Some(rest), ..
+            }) => {
+                std::thread::sleep(rest);
+                self.lpm.set(network, length, number, Instant::now())
             }
+            other => other,
+        }
+    }
+
+    /// Takes an IPv6 route out.
+    pub fn remove6(&mut self, network: u128, length: u8) {
+        if is_kernels(network, length) {
             return;
         }
-        let number = match known {
-            Some(number) => number,
-            None => {
-                if self.neighbours.len() >= NEIGHBOURS_MAX {
-                    return;
-                }
-                let Ok(number) = self.take(Key::Via(interface, bits)) else {
-                    return;
-                };
-                if !self.table.set_neighbour(interface, bits, Some(number)) {
-                    self.unref(number);
-                    return;
-                }
-                self.neighbours.insert((interface, bits), number);
-                // Sessions that know only "on this link" may now know the neighbour.
-                self.changed = true;
-                number
-            }
+        if let Some((_, number)) = self.routes6.remove(&(network, length)) {
+            let others = |network, length| self.routes6.get(&(network, length)).map(|(_, number)| *number);
+            self.lpm.remove(network, length, others, Instant::now());
+            self.changed = true;
+            self.numbers.unref(number);
+        }
+    }
+
+    /// An IPv4 neighbour's MAC, or `None` while it has none. `gone` forgets it.
+    pub fn neighbour(&mut self, interface: InterfaceId, address: Ipv4Addr, mac: Option<[u8; 6]>, gone: bool) {
+        self.neighbour_of(interface, neutral(address.to_bits()), mac, gone);
+    }
+
+    /// An IPv6 neighbour's, likewise.
+    pub fn neighbour6(
+        &mut self,
+        interface: InterfaceId,
+        address: Ipv6Addr,
+        mac: Option<[u8; 6]>,
+        gone: bool,
+    ) {
+        // Nobody on a link has such an address, and here it would be an IPv4 one.
+        if as_ipv4(address.to_bits()).is_none() {
+            self.neighbour_of(interface, address.to_bits(), mac, gone);
+        }
+    }
+
+    fn neighbour_of(&mut self, interface: InterfaceId, address: u128, mac: Option<[u8; 6]>, gone: bool) {
+        let known = self.neighbours.get(&(interface, address)).copied();
+        let number = match (known, gone) {
+            (Some(number), true) => return self.forget_neighbour(interface, address, number),
+            (None, true) => return,
+            (Some(number), false) => number,
+            (None, false) => match self.new_neighbour(interface, address) {
+                Some(number) => number,
+                None => return,
+            },
         };
         self.table.set_mac(number, mac);
     }
 
+    fn forget_neighbour(&mut self, interface: InterfaceId, address: u128, number: u16) {
+        self.table.set_mac(number, None);
+        self.table.remove_neighbour(interface, address, number);
+        self.neighbours.remove(&(interface, address));
+        self.neighbours6 -= usize::from(as_ipv4(address).is_none());
+        self.numbers.unref(number);
+        self.changed = true;
+    }
+
+    /// Its number; `None` when there are too many.
+    fn new_neighbour(&mut self, interface: InterfaceId, address: u128) -> Option<u16> {
+        let is_ipv6 = as_ipv4(address).is_none();
+        let full = if is_ipv6 {
+            self.neighbours6 >= NEIGHBOURS6_MAX
+        } else {
+            self.neighbours.len() - self.neighbours6 >= NEIGHBOURS_MAX
+        };
+        if full {
+            return None;
+        }
+        let number = self.numbers.take(Key::Via(interface, address)).ok()?;
+        if !self.table.enter_neighbour(interface, address, number) {
+            self.numbers.unref(number);
+            return None;
+        }
+        self.neighbours.insert((interface, address), number);
+        self.neighbours6 += usize::from(is_ipv6);
+        // Sessions that know only "on this link" may now know the neighbour.
+        self.changed = true;
+        Some(number)
+    }
+
     /// Makes what changed since the last call count.
     pub fn publish(&mut self) {
-        if std::mem::take(&mut self.changed) {
+        let freed = std::mem::take(&mut self.numbers.freed);
+        if std::mem::take(&mut self.changed) | freed {
             self.table.bump();
         }
     }
 
     /// Neighbours that packets went to since the last call: the kernel does not see that traffic and has to be told that
     /// they are in use.
-    pub fn used_neighbours(&self) -> Vec<(InterfaceId, Ipv4Addr)> {
-        self.keys
+    pub fn used_neighbours(&self) -> Vec<(InterfaceId, IpAddr)> {
+        self.numbers
             .iter()
             .filter_map(|(number, key)| match key {
-                Key::Via(interface, gateway) if self.table.take_used(*number) => {
-                    Some((*interface, Ipv4Addr::from(*gateway)))
+                Key::Via(interface, gateway) if self.table.take_used(number) => {
+                    Some((*interface, address_of(*gateway)))
                 }
                 _ => None,
             })
@@ -267,185 +380,73 @@ impl RouteWriter {
 
     /// Neighbours with their MAC, if resolved.
     #[must_use]
-    pub fn neighbours(&self) -> Vec<(InterfaceId, Ipv4Addr, Option<[u8; 6]>)> {
+    pub fn neighbours(&self) -> Vec<(InterfaceId, IpAddr, Option<[u8; 6]>)> {
         let mut rows: Vec<_> = self
             .neighbours
             .iter()
-            .map(|((interface, address), number)| {
-                (*interface, Ipv4Addr::from(*address), self.table.mac(*number))
-            })
+            .map(|((interface, address), number)| (*interface, address_of(*address), self.table.mac(*number)))
             .collect();
         rows.sort_unstable();
         rows
     }
 
-    /// Routes behind `after`, in order of network and length.
-    pub fn routes(&self, after: Option<(u32, u8)>) -> impl Iterator<Item = RouteRow> + '_ {
-        use std::ops::Bound;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.routes
-            .range((from, Bound::Unbounded))
-            .map(|((network, length), (action, _))| RouteRow {
-                network: Ipv4Addr::from(*network),
-                length: *length,
-                action: Arc::clone(action),
-            })
+    /// Routes behind `after`: IPv4 first, in order of network and length.
+    pub fn routes(&self, after: Option<(IpAddr, u8)>) -> impl Iterator<Item = RouteRow> + '_ {
+        let (from, from6) = match after {
+            None => (Some(Bound::Unbounded), Bound::Unbounded),
+            Some((IpAddr::V4(network), length)) => (
+                Some(Bound::Excluded((network.to_bits(), length))),
+                Bound::Unbounded,
+            ),
+            Some((IpAddr::V6(network), length)) => (None, Bound::Excluded((network.to_bits(), length))),
+        };
+        let row = |network, length, action: &Arc<Action>| RouteRow {
+            network,
+            length,
+            action: Arc::clone(action),
+        };
+        let ipv4 = from
+            .map(|from| self.routes.range((from, Bound::Unbounded)))
+            .into_iter()
+            .flatten()
+            .map(move |((network, length), (action, _))| {
+                row(Ipv4Addr::from_bits(*network).into(), *length, action)
+            });
+        let ipv6 =
+            self.routes6
+                .range((from6, Bound::Unbounded))
+                .map(move |((network, length), (action, _))| {
+                    row(Ipv6Addr::from_bits(*network).into(), *length, action)
+                });
+        ipv4.chain(ipv6)
     }
 
-    /// Routes there are.
+    /// How full the IPv6 table is.
+    #[must_use]
+    pub fn groups6(&self) -> Groups6 {
+        Groups6 {
+            used: self.lpm.used(),
+            total: self.lpm.total(),
+        }
+    }
+
+    /// Routes there are, of both families, those of the box itself included.
     #[must_use]
     pub fn route_count(&self) -> usize {
-        self.routes.len()
-    }
-
-    fn number_of(&mut self, action: &Action) -> Result<u16, RouteError> {
-        match action {
-            Action::Kernel => Ok(NEXT_HOP_KERNEL),
-            Action::Blackhole => Ok(NEXT_HOP_BLACKHOLE),
-            Action::Unreachable => Ok(NEXT_HOP_UNREACHABLE),
-            Action::Prohibited => Ok(NEXT_HOP_PROHIBITED),
-            Action::Ways(ways) => match ways.as_slice() {
-                [] => Ok(NEXT_HOP_UNREACHABLE),
-                [way] => self.way(way),
-                ways => self.group(ways),
-            },
-        }
-    }
-
-    fn way(&mut self, way: &Way) -> Result<u16, RouteError> {
-        self.take(
-            way.gateway
-                .map_or(Key::OnLink(way.interface), |g| Key::Via(way.interface, g.into())),
-        )
-    }
-
-    fn group(&mut self, ways: &[Way]) -> Result<u16, RouteError> {
-        let mut members = Vec::with_capacity(ways.len());
-        for way in ways.iter().take(GROUP_BUCKETS) {
-            match self.way(way) {
-                Ok(number) => members.push((number, way.weight.max(1))),
-                Err(error) => {
-                    members.iter().for_each(|(n, _)| self.unref(*n));
-                    return Err(error);
-                }
-            }
-        }
-        let key = Key::Group(members.clone());
-        if let Some((number, references)) = self.numbers.get_mut(&key) {
-            *references += 1;
-            let number = *number;
-            members.iter().for_each(|(n, _)| self.unref(*n));
-            return Ok(number);
-        }
-        // The members' references now belong to the group; `unref` gives them back with it.
-        match self.take(key) {
-            Ok(number) => Ok(number),
-            Err(error) => {
-                members.iter().for_each(|(n, _)| self.unref(*n));
-                Err(error)
-            }
-        }
-    }
-
-    /// One more reference to a key's number, which is made if there is none.
-    fn take(&mut self, key: Key) -> Result<u16, RouteError> {
-        if let Some((number, references)) = self.numbers.get_mut(&key) {
-            *references += 1;
-            return Ok(*number);
-        }
-        let number = self.fresh()?;
-        match &key {
-            Key::OnLink(interface) => self.table.set_on_link(number, *interface, self.mtu(*interface)),
-            Key::Via(interface, gateway) => {
-                self.table
-                    .set_via(number, *interface, self.mtu(*interface), *gateway)
-            }
-            Key::Group(members) => {
-                let Some(group) = self.free_groups.pop() else {
-                    self.resting.push_back((Instant::now(), number));
-                    return Err(RouteError::GroupsUsedUp);
-                };
-                self.table.set_group(number, group, &buckets(members));
-                self.group_of.insert(number, group);
-            }
-        }
-        self.numbers.insert(key.clone(), (number, 1));
-        self.keys.insert(number, key);
-        Ok(number)
-    }
-
-    fn mtu(&self, interface: InterfaceId) -> u16 {
-        self.mtus.get(&interface).copied().unwrap_or(1500)
-    }
-
-    fn fresh(&mut self) -> Result<u16, RouteError> {
-        if self.next < NEXT_HOP_END {
-            self.next += 1;
-            return Ok(self.next - 1);
-        }
-        match self.resting.front() {
-            Some((since, _)) if since.elapsed() >= REST => self
-                .resting
-                .pop_front()
-                .map(|(_, n)| n)
-                .ok_or(RouteError::NumbersUsedUp(self.keys.len())),
-            _ => Err(RouteError::NumbersUsedUp(self.keys.len())),
-        }
-    }
-
-    fn unref(&mut self, number: u16) {
-        let Some(key) = self.keys.get(&number) else { return };
-        let Some((_, references)) = self.numbers.get_mut(key) else {
-            return;
-        };
-        *references -= 1;
-        if *references > 0 {
-            return;
-        }
-        self.numbers.remove(key);
-        if let Some(Key::Group(members)) = self.keys.remove(&number) {
-            if let Some(group) = self.group_of.remove(&number) {
-                self.free_groups.push(group);
-            }
-            members.iter().for_each(|(n, _)| self.unref(*n));
-        }
-        // It keeps saying what it said: packets that look it up before the change is published still go somewhere.
-        self.changed = true;
-        self.resting.push_back((Instant::now(), number));
+        self.routes.len() + self.routes6.len()
     }
 }
 
-/// Shares buckets out by weight; every member has at least one.
-fn buckets(members: &[(u16, u16)]) -> [u16; GROUP_BUCKETS] {
-    let total: u64 = members.iter().map(|(_, w)| u64::from(*w)).sum::<u64>().max(1);
-    let mut all = [NEXT_HOP_NO_ROUTE; GROUP_BUCKETS];
-    let (mut at, mut before) = (0, 0);
-    for (i, (number, weight)) in members.iter().enumerate() {
-        before += u64::from(*weight);
-        let left = members.len() - i - 1;
-        let end =
-            ((before * GROUP_BUCKETS as u64).div_ceil(total) as usize).clamp(at + 1, GROUP_BUCKETS - left);
-        all[at..end].fill(*number);
-        at = end;
-    }
-    all
+/// What the FIB stores for a route: readers take the lower 16 bits, the length above them makes it differ from what any other
+/// route that covers it has. For DPDK 22.11 does not reserve a group for a route longer than /24 whose next hop is its parent's,
+/// but gives one back when the route goes: its count falls below zero, and no such route ever finds room again.
+fn tagged(number: u16, length: u8) -> u32 {
+    u32::from(number) | u32::from(length) << 16
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_follow_weights_and_forget_nobody() {
-        let count = |all: &[u16; GROUP_BUCKETS], n: u16| all.iter().filter(|m| **m == n).count();
-        let even = buckets(&[(1, 1), (2, 1)]);
-        assert_eq!((count(&even, 1), count(&even, 2)), (32, 32));
-        let skewed = buckets(&[(1, 60_000), (2, 1), (3, 1)]);
-        assert_eq!(
-            (count(&skewed, 1), count(&skewed, 2), count(&skewed, 3)),
-            (62, 1, 1)
-        );
-        let three = buckets(&[(1, 1), (2, 1), (3, 1)]);
-        assert!([1, 2, 3].iter().all(|n| (21..=22).contains(&count(&three, *n))));
-    }
+/// Whether a prefix lies in what is the kernel's.
+fn is_kernels(network: u128, length: u8) -> bool {
+    KERNELS
+        .iter()
+        .any(|&(kernels, least)| length >= least && masked(network, least) == kernels)
 }

@@ -3,7 +3,7 @@
 //! Neighbours wanted go to the kernel, port block events to the log, answers to who asked. Once a second workers are looked
 //! at, and several times a minute the kernel is told which neighbours are in use: it does not see our packets.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -148,9 +148,7 @@ impl Events {
                 let Some(event) = mailbox.events.pop() else { break };
                 took = true;
                 match event {
-                    Event::Resolve(interface, address) => {
-                        self.watcher.resolve(interface, IpAddr::V4(address));
-                    }
+                    Event::Resolve(interface, address) => self.watcher.resolve(interface, address),
                     Event::Block(event) => self.log_block(worker, &event),
                 }
             }
@@ -230,7 +228,7 @@ impl Events {
     fn refresh(&self) {
         let used = self.routing.writer().used_neighbours();
         for (interface, address) in used {
-            self.watcher.refresh(interface, IpAddr::V4(address));
+            self.watcher.refresh(interface, address);
         }
     }
 }

@@ -191,12 +191,7 @@ fn start(
     log_lost: ErrorCounter,
 ) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
-    let program = Arc::new(config::compile(
-        &config,
-        &mut registry,
-        None,
-        &config::Extras::default(),
-    )?);
+    let program = Arc::new(config::compile(&config, &mut registry, None)?);
     let mut rtnl = Rtnl::open()?;
     let prepared = prepare(&config, &program, &mut rtnl)?;
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
@@ -306,10 +301,16 @@ fn prepare(
     match memory {
         Memory::Huge(free) => info!(
             free_mib = free >> 20,
-            max_routes = spec.max_routes,
+            max_routes = spec.max_routes.ipv4,
+            max_routes_ipv6 = spec.max_routes.ipv6,
             "memory: hugepages"
         ),
-        Memory::Plain(mib) => info!(mib, max_routes = spec.max_routes, "memory: ordinary pages"),
+        Memory::Plain(mib) => info!(
+            mib,
+            max_routes = spec.max_routes.ipv4,
+            max_routes_ipv6 = spec.max_routes.ipv6,
+            "memory: ordinary pages"
+        ),
     }
     info!(arguments = %spec.eal_args.join(" "), "starting DPDK");
     Ok(Prepared::new(spec)?)

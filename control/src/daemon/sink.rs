@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use tandem_dataplane::routes::{Action, RouteWriter, Way};
+use tandem_dataplane::routes::{Action, RouteError, RouteWriter, Way};
 use tandem_engine::program::InterfaceId;
 use tracing::{debug, warn};
 
 use crate::kernel::{
-    FibUpdate, LinkUpdate, MirrorSink, NeighbourState, NeighbourUpdate, RouteAction, Update,
+    FibUpdate, LinkUpdate, MirrorSink, NeighbourState, NeighbourUpdate, Prefix, RouteAction, Update,
 };
 
 /// Actions remembered by pointer: what a dump of a million routes shares.
@@ -70,10 +70,10 @@ impl Routing {
 /// Prefixes that the kernel has a route for, and the FIB not the same. A later dump does not tell them again when nothing
 /// has changed, so they stay known until they fit or are gone.
 #[derive(Default)]
-struct Missing(Mutex<HashSet<(u32, u8)>>);
+struct Missing(Mutex<HashSet<Prefix>>);
 
 impl Missing {
-    fn note(&self, prefix: (u32, u8), missing: bool) {
+    fn note(&self, prefix: Prefix, missing: bool) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if missing {
             all.insert(prefix);
@@ -122,22 +122,38 @@ impl Sink {
             } => {
                 let action = self.action(action);
                 let set = self.routing.writer().set(network, length, action);
-                self.routing.missing.note((network, length), set.is_err());
-                if let Err(error) = set {
-                    // The first is told; the rest is a number.
-                    if self.routing.refused.fetch_add(1, Ordering::Relaxed) == 0 {
-                        warn!(%error, "a route of the kernel did not fit; more of them are only counted");
-                    }
-                }
+                self.entered(Prefix::V4(network, length), set);
+            }
+            FibUpdate::Route6 {
+                prefix: (network, length),
+                action,
+            } => {
+                let action = self.action(action);
+                let set = self.routing.writer().set6(network, length, action);
+                self.entered(Prefix::V6(network, length), set);
             }
             FibUpdate::Route4Gone {
                 prefix: (network, length),
             } => {
                 self.routing.writer().remove(network, length);
-                self.routing.missing.note((network, length), false);
+                self.routing.missing.note(Prefix::V4(network, length), false);
             }
-            // IPv6 goes to the kernel whole, which routes it by its own table.
-            FibUpdate::Route6 { .. } | FibUpdate::Route6Gone { .. } => {}
+            FibUpdate::Route6Gone {
+                prefix: (network, length),
+            } => {
+                self.routing.writer().remove6(network, length);
+                self.routing.missing.note(Prefix::V6(network, length), false);
+            }
+        }
+    }
+
+    fn entered(&self, prefix: Prefix, set: Result<(), RouteError>) {
+        self.routing.missing.note(prefix, set.is_err());
+        if let Err(error) = set {
+            // The first is told; the rest is a number.
+            if self.routing.refused.fetch_add(1, Ordering::Relaxed) == 0 {
+                warn!(%error, "a route of the kernel did not fit; more of them are only counted");
+            }
         }
     }
 
@@ -149,14 +165,14 @@ impl Sink {
         } else {
             self.routing.neighbours().insert(key, update.state);
         }
-        if let IpAddr::V4(address) = update.address {
-            let mac = match update.state {
-                NeighbourState::Reachable(mac) => Some(mac),
-                NeighbourState::Unresolved | NeighbourState::Failed | NeighbourState::Gone => None,
-            };
-            self.routing
-                .writer()
-                .neighbour(update.interface, address, mac, gone);
+        let mac = match update.state {
+            NeighbourState::Reachable(mac) => Some(mac),
+            NeighbourState::Unresolved | NeighbourState::Failed | NeighbourState::Gone => None,
+        };
+        let mut writer = self.routing.writer();
+        match update.address {
+            IpAddr::V4(address) => writer.neighbour(update.interface, address, mac, gone),
+            IpAddr::V6(address) => writer.neighbour6(update.interface, address, mac, gone),
         }
     }
 }
@@ -190,25 +206,15 @@ fn translate(action: &RouteAction) -> Action {
         RouteAction::Blackhole => Action::Blackhole,
         RouteAction::Unreachable => Action::Unreachable,
         RouteAction::Prohibited => Action::Prohibited,
-        RouteAction::NextHops(hops) => {
-            let ways: Option<Vec<Way>> = hops
-                .iter()
-                .map(|hop| {
-                    let gateway = match hop.gateway {
-                        None => None,
-                        Some(IpAddr::V4(gateway)) => Some(gateway),
-                        // An IPv4 route by an IPv6 router (RFC 8950): the kernel sends these.
-                        Some(IpAddr::V6(_)) => return None,
-                    };
-                    Some(Way {
-                        interface: hop.interface,
-                        gateway,
-                        weight: hop.weight,
-                    })
+        RouteAction::NextHops(hops) => Action::Ways(
+            hops.iter()
+                .map(|hop| Way {
+                    interface: hop.interface,
+                    gateway: hop.gateway,
+                    weight: hop.weight,
                 })
-                .collect();
-            ways.map_or(Action::Kernel, Action::Ways)
-        }
+                .collect(),
+        ),
     }
 }
 
@@ -221,7 +227,10 @@ mod tests {
     fn a_refused_route_is_missing_until_it_fits_or_goes() {
         let missing = Missing::default();
         let count = || missing.0.lock().expect("no panic").len();
-        let prefix = |last: u32| (0xc633_6400 | last, 32);
+        let prefix = |last: u8| match last {
+            3.. => Prefix::V4(0xc633_6400 | u32::from(last), 32),
+            _ => Prefix::V6(0x2001_0db8 << 96 | u128::from(last), 128),
+        };
         missing.note(prefix(1), false);
         assert_eq!(count(), 0);
         missing.note(prefix(1), true);
@@ -253,10 +262,10 @@ mod tests {
         let gateway = Some("192.0.2.1".parse().expect("address"));
         assert_eq!(translate(&two), Action::Ways(vec![way(gateway, 2), way(None, 1)]));
         let six = RouteAction::NextHops(vec![hop(Some("192.0.2.1"), 1), hop(Some("fe80::1"), 1)]);
+        let router = Some("fe80::1".parse().expect("address"));
         assert_eq!(
             translate(&six),
-            Action::Kernel,
-            "the kernel can do all of it, we only half"
+            Action::Ways(vec![way(gateway, 1), way(router, 1)])
         );
     }
 }

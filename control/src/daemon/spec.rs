@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use rte_bindings::Hugepages as Reserve;
 use tandem_dataplane::dataplane::{DataplaneSpec, InterfaceSpec, PortSpec};
+use tandem_dataplane::routes::{MaxRoutes, ROUTE6_BYTES};
 use tandem_dataplane::worker;
 use tandem_engine::program::{InterfaceId, Program};
 
 use crate::config::{Attachment, Config, Device, Hugepages, Idle, Interface, Placement, Port};
 
-/// Routes the FIB has room for when memory is no question: a full Internet table.
+/// IPv4 routes there is room for when memory is no question: a full Internet table.
 const MAX_ROUTES: u32 = 1 << 20;
-/// Least room for routes.
+/// IPv6 routes, likewise.
+const MAX_ROUTES6: u32 = 1 << 18;
+/// Least room for routes of either family.
 const MIN_ROUTES: u32 = 4096;
 /// What an empty FIB takes.
 const FIB_BYTES: u64 = 64 << 20;
@@ -56,14 +59,19 @@ pub(super) fn memory(config: &Config, reserves: &[Reserve]) -> Result<Memory, Sp
     }
 }
 
-/// Room for routes that leaves most of the memory to packets: a full table with 1.4 GiB and more.
-pub(super) fn max_routes(memory: Memory) -> u32 {
+/// Room for routes: IPv4's in 40 % of DPDK's memory, which leaves most of it to packets, IPv6's in ordinary memory, a sixteenth
+/// as much. Full tables with 1.5 GiB and more.
+pub(super) fn max_routes(memory: Memory) -> MaxRoutes {
     let bytes = match memory {
         Memory::Huge(bytes) => bytes,
         Memory::Plain(mib) => u64::from(mib) << 20,
     };
-    let routes = (bytes * 2 / 5).saturating_sub(FIB_BYTES) / ROUTE_BYTES;
-    routes.clamp(u64::from(MIN_ROUTES), u64::from(MAX_ROUTES)) as u32
+    let ipv4 = (bytes * 2 / 5).saturating_sub(FIB_BYTES) / ROUTE_BYTES;
+    let ipv6 = bytes / 16 / ROUTE6_BYTES as u64;
+    MaxRoutes {
+        ipv4: ipv4.clamp(u64::from(MIN_ROUTES), u64::from(MAX_ROUTES)) as u32,
+        ipv6: ipv6.clamp(u64::from(MIN_ROUTES), u64::from(MAX_ROUTES6)) as u32,
+    }
 }
 
 /// EAL's arguments. No file outlives the process: `--in-memory` takes hugepages without names, and without hugepages nothing
@@ -226,13 +234,7 @@ mac = "02:00:00:00:00:01"
 
     fn of(text: &str) -> (Config, Arc<Program>) {
         let config = config::parse(text, "test").expect("a right configuration");
-        let program = config::compile(
-            &config,
-            &mut config::NameRegistry::new(),
-            None,
-            &config::Extras::default(),
-        )
-        .expect("a program");
+        let program = config::compile(&config, &mut config::NameRegistry::new(), None).expect("a program");
         (config, Arc::new(program))
     }
 
@@ -262,11 +264,14 @@ mac = "02:00:00:00:00:01"
 
     #[test]
     fn routes_get_a_share_of_the_memory() {
-        assert_eq!(max_routes(Memory::Plain(64)), MIN_ROUTES);
+        let of = |ipv4, ipv6| MaxRoutes { ipv4, ipv6 };
+        assert_eq!(max_routes(Memory::Plain(16)), of(MIN_ROUTES, MIN_ROUTES));
         let lab = max_routes(Memory::Plain(512));
-        assert!((300_000..400_000).contains(&lab), "{lab}");
-        assert_eq!(max_routes(Memory::Plain(2048)), MAX_ROUTES);
-        assert_eq!(max_routes(Memory::Huge(64 << 30)), MAX_ROUTES);
+        assert!((300_000..400_000).contains(&lab.ipv4), "{lab:?}");
+        assert!((80_000..100_000).contains(&lab.ipv6), "{lab:?}");
+        let full = of(MAX_ROUTES, MAX_ROUTES6);
+        assert_eq!(max_routes(Memory::Plain(1536)), full);
+        assert_eq!(max_routes(Memory::Huge(64 << 30)), full);
     }
 
     #[test]

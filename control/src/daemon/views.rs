@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use tandem_dataplane::dataplane::RunningPort;
 use tandem_dataplane::interfaces::{InterfaceState, Interfaces};
 use tandem_dataplane::routes::{Action, RouteRow, RouteWriter};
@@ -132,13 +132,13 @@ fn route(row: &RouteRow, interfaces: &Interfaces) -> Option<Route> {
         Action::Ways(ways) => (RouteAction::Forward, ways.as_slice()),
     };
     let next_hops = ways.iter().map(|way| NextHop {
-        gateway: way.gateway.map(IpAddr::V4),
+        gateway: way.gateway,
         interface: interface_name(interfaces, way.interface),
         weight: way.weight,
         usable: interfaces.get(way.interface).is_some_and(InterfaceState::is_up),
     });
     Some(Route {
-        prefix: IpNet::V4(Ipv4Net::new(row.network, row.length).ok()?),
+        prefix: IpNet::new(row.network, row.length).ok()?,
         action,
         next_hops: next_hops.collect(),
     })
@@ -152,12 +152,7 @@ pub(super) fn routes(writer: &RouteWriter, interfaces: &Interfaces, query: &Rout
         more: false,
         total,
     };
-    let after = match query.after {
-        None => None,
-        Some(IpNet::V4(net)) => Some((net.addr().to_bits(), net.prefix_len())),
-        // Behind every IPv4 route.
-        Some(IpNet::V6(_)) => return rows,
-    };
+    let after = query.after.map(|net| (net.addr(), net.prefix_len()));
     for row in writer.routes(after) {
         let Some(route) = route(&row, interfaces).filter(|r| query.matches(r)) else {
             continue;

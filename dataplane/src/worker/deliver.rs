@@ -8,6 +8,7 @@ use tandem_wire::fragment::{FragmentError, Fragmenter};
 use tandem_wire::{ethernet, ipv4};
 
 use super::{NOTE_HAIRPIN, NOTE_IN, NOTE_OUT, PacketNote, TxPath, Worker, hand_over};
+use crate::address::neutral;
 use crate::interfaces::InterfaceState;
 use crate::next_hop::Exit;
 
@@ -190,7 +191,7 @@ impl Worker {
         match exit {
             Exit::Neighbour { interface, mac } => self.send(mbuf, interface, mac),
             Exit::Unresolved { interface, gateway } => {
-                let address = gateway.unwrap_or_else(|| destination(mbuf.data()));
+                let address = gateway.unwrap_or_else(|| neutral(destination(mbuf.data())));
                 let answerable = answerable.or_else(|| self.answerable_translated(&mbuf, ingress));
                 self.wait_for(mbuf, interface, address, answerable);
             }

@@ -1,14 +1,13 @@
 //! Packets that wait for a next hop to be resolved: few, for a short time. RFC 1122 section 2.3.2.2 asks to keep at least
 //! the latest; we keep some of each.
 
-use std::net::Ipv4Addr;
-
 use rte_bindings::Mbuf;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::Answer;
 use tandem_engine::ticks::Ticks;
 
 use super::Worker;
+use crate::address::address_of;
 use crate::command::Event;
 use crate::next_hop::Exit;
 
@@ -32,8 +31,8 @@ struct Packet {
 /// The store.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// interface << 32 | address, apart from the packets so that counting is a quick scan.
-    keys: Vec<u64>,
+    /// Interface and address (IPv4 in `::ffff:0:0/96`), apart from the packets so that counting is a quick scan.
+    keys: Vec<(u16, u128)>,
     packets: Vec<Packet>,
 }
 
@@ -55,10 +54,10 @@ impl Waiting {
 }
 
 impl Worker {
-    /// Keeps a packet until `address` on `interface` is resolved, and asks for that.
+    /// Keeps a packet until `address` (IPv4 in `::ffff:0:0/96`) on `interface` is resolved, and asks for that.
     #[cold]
-    pub(super) fn wait_for(&mut self, mbuf: Mbuf, interface: u16, address: u32, answerable: Option<u16>) {
-        let key = u64::from(interface) << 32 | u64::from(address);
+    pub(super) fn wait_for(&mut self, mbuf: Mbuf, interface: u16, address: u128, answerable: Option<u16>) {
+        let key = (interface, address);
         let same = self.waiting.keys.iter().filter(|k| **k == key).count();
         if self.waiting.keys.len() == CAPACITY || same == PER_NEIGHBOUR {
             return self.drop_packet(mbuf, DropReason::NeighbourQueueFull);
@@ -88,12 +87,12 @@ impl Worker {
             .then_some(ingress)
     }
 
-    fn ask(&mut self, interface: u16, address: u32) {
+    fn ask(&mut self, interface: u16, address: u128) {
         // A full queue loses the question; it is asked again while the packet waits.
         if self
             .mailbox
             .events
-            .push(Event::Resolve(interface, Ipv4Addr::from(address)))
+            .push(Event::Resolve(interface, address_of(address)))
             .is_ok()
         {
             self.counters.neighbour_asked += 1;
@@ -110,12 +109,11 @@ impl Worker {
     /// Sends what can go now, gives up what waited too long.
     pub(super) fn look_after_waiting(&mut self) {
         let mut at = 0;
-        while let (Some(key), Some(packet)) = (
+        while let (Some((interface, address)), Some(packet)) = (
             self.waiting.keys.get(at).copied(),
             self.waiting.packets.get_mut(at),
         ) {
-            let (interface, address) = ((key >> 32) as u16, key as u32);
-            let exit = self.router.table().neighbour_exit(interface, address);
+            let exit = self.router.table().neighbour_exit6(interface, address);
             let expired = self.now.since(packet.since) > PATIENCE;
             if matches!(exit, Exit::Unresolved { .. }) && !expired {
                 if self.now.since(packet.asked) > ASK_AGAIN {

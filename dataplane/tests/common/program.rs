@@ -61,7 +61,7 @@ pub const fn host_mac(address: u32) -> [u8; 6] {
 pub fn way(interface: u16, gateway: Option<u32>) -> Way {
     Way {
         interface,
-        gateway: gateway.map(Into::into),
+        gateway: gateway.map(|g| std::net::Ipv4Addr::from_bits(g).into()),
         weight: 1,
     }
 }

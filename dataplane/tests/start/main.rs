@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tandem_dataplane::command::Command;
 use tandem_dataplane::dataplane::{Dataplane, DataplaneSpec, InterfaceSpec, PortSpec, Prepared, StartError};
 use tandem_dataplane::mirror::KernelDevice;
+use tandem_dataplane::routes::MaxRoutes;
 use tandem_dataplane::stats::WorkerCounters;
 use tandem_dataplane::worker::Idle;
 use tandem_engine::drop_reason::DropReason;
@@ -113,7 +114,7 @@ fn spec(program: &Arc<Program>) -> DataplaneSpec {
             interface(I_OTHER, "other", 1, None, mac(1)),
         ],
         sizes: SIZES,
-        max_routes: 256,
+        max_routes: MaxRoutes { ipv4: 256, ipv6: 256 },
         program: Arc::clone(program),
     }
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rte_bindings::{Eal, Mbuf, Mempool, PoolConfig, RingConsumer, RingProducer, RxQueue, Single, spsc_ring};
+use tandem_dataplane::address::neutral_of;
 use tandem_dataplane::command::{Event, Mailbox};
 use tandem_dataplane::dataplane::commit;
 use tandem_dataplane::interfaces::Interfaces;
-use tandem_dataplane::routes::RouteWriter;
+use tandem_dataplane::routes::{MaxRoutes, RouteWriter};
 use tandem_dataplane::stats::{PublishedStats, WorkerCounters};
 use tandem_dataplane::worker::{Burst, Idle, NOTE_IN, PacketNote, TxPath, Worker, WorkerParts};
 use tandem_engine::claims::Claims;
@@ -93,7 +94,8 @@ pub struct Rig {
     pub pool: Mempool,
     pub sent: Vec<Sent>,
     pub punted: Vec<Punted>,
-    pub asked: Vec<(u16, u32)>,
+    /// Interfaces and addresses, IPv4 in `::ffff:0:0/96`.
+    pub asked: Vec<(u16, u128)>,
     from_workers: Vec<RingConsumer<Single>>,
     to_worker: RingProducer<Single>,
     kept: u64,
@@ -144,7 +146,8 @@ impl Rig {
         let pool = pool();
         let in_use_before = pool.in_use();
         let interfaces = Arc::new(plan::interfaces());
-        let mut routes = RouteWriter::new(eal(), 256, plan::mtus(&interfaces)).expect("a FIB");
+        let mut routes = RouteWriter::new(eal(), MaxRoutes { ipv4: 256, ipv6: 256 }, plan::mtus(&interfaces))
+            .expect("a FIB");
         plan::fill(&mut routes);
         let program = Arc::new(options.program);
         let claims = Arc::new(Claims::default());
@@ -383,7 +386,7 @@ impl Rig {
         for mailbox in &self.mailboxes {
             while let Some(event) = mailbox.events.pop() {
                 if let Event::Resolve(interface, address) = event {
-                    self.asked.push((interface, address.into()));
+                    self.asked.push((interface, neutral_of(address)));
                 }
             }
         }
