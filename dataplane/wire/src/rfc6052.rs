@@ -98,6 +98,21 @@ impl Prefix64 {
         address & self.mask == self.base
     }
 
+    /// Whether this is the well-known prefix.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_well_known(&self) -> bool {
+        self.base == Self::WELL_KNOWN.base && self.len == Self::WELL_KNOWN.len
+    }
+
+    /// Whether it may stand for an IPv4 address: the well-known prefix must not for one that is not global. RFC 6052
+    /// section 3.1.
+    #[inline]
+    #[must_use]
+    pub const fn may_carry(&self, v4: u32) -> bool {
+        !self.is_well_known() || is_global(v4)
+    }
+
     /// The IPv6 address of an IPv4 one.
     #[inline(always)]
     #[must_use]
@@ -124,6 +139,25 @@ impl Prefix64 {
         let (before, behind) = (address >> 64 << 64, (address << 8) & u64::MAX as u128);
         Some(((before | behind) >> (96 - self.len as u32)) as u32)
     }
+}
+
+/// Whether an IPv4 address is a global unicast one: not of the blocks of RFC 5735 section 3, as RFC 6890 has extended them
+/// (among them the documentation prefixes), nor multicast.
+#[must_use]
+pub const fn is_global(v4: u32) -> bool {
+    let [a, b, c, _] = v4.to_be_bytes();
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
 }
 
 impl fmt::Display for Prefix64 {
@@ -159,6 +193,41 @@ mod tests {
             Prefix64::new("64:ff9b::/96".parse().unwrap()),
             Ok(Prefix64::WELL_KNOWN)
         );
+    }
+
+    #[test]
+    fn the_well_known_prefix_carries_global_addresses_only() {
+        let own = Prefix64::new("2001:db8::/96".parse().unwrap()).unwrap();
+        assert!(Prefix64::WELL_KNOWN.is_well_known() && !own.is_well_known());
+        // The first and last address of every block, and their neighbours.
+        let blocks = [
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",
+        ];
+        for block in blocks {
+            let block: crate::Ipv4Prefix = block.parse().unwrap();
+            for inside in [block.first(), block.last()] {
+                assert!(!Prefix64::WELL_KNOWN.may_carry(inside), "{block}");
+                assert!(own.may_carry(inside), "{block}");
+            }
+            for outside in [block.first().checked_sub(1), block.last().checked_add(1)] {
+                assert!(
+                    outside.is_none_or(|a| Prefix64::WELL_KNOWN.may_carry(a)),
+                    "{block}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod four_to_six;
 mod header;
 pub mod icmp;
+mod legal;
 pub mod plain;
 mod six_to_four;
 mod upper;
@@ -22,6 +23,7 @@ mod upper;
 pub use crate::rewrite6::Endpoints6;
 pub use four_to_six::four_to_six;
 pub use icmp::{icmp_error_four_to_six, icmp_error_six_to_four};
+pub use legal::{is_legal_source4, is_legal_source6};
 pub use plain::{four_to_six_plain, six_to_four_plain};
 pub use six_to_four::six_to_four;
 
@@ -50,7 +52,7 @@ impl Default for Options {
 }
 
 /// Why a packet is not translated. Unless said otherwise nothing is sent back (RFC 7915 sections 4.2 and 5.2: "silently
-/// drop"), and nothing ever about an ICMP error. The packet is as it was, except after `NoRoom`.
+/// drop"), and nothing ever about an ICMP error. The packet is as it was, except after `NoRoom` and `Malformed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum XlatError {
     /// IPv4 with a source route that has not reached its end: answer with ICMPv4 type 3 code 5. RFC 7915 section 4.1.

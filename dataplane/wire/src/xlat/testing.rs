@@ -33,7 +33,7 @@ fn fill(proto: u8, l4: &mut [u8], pseudo: Sum) {
     let Some(at) = checksum_at(proto) else { return };
     l4[at..at + 2].fill(0);
     let sum = match proto {
-        ipv4::UDP => pseudo.slice(l4).finish_udp(),
+        ipv4::UDP | ipv4::UDPLITE => pseudo.slice(l4).finish_udp(),
         _ => pseudo.slice(l4).finish(),
     };
     l4[at..at + 2].copy_from_slice(&sum.to_be_bytes());

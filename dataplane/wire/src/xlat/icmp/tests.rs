@@ -1,7 +1,9 @@
 use super::*;
 use crate::l4::parse_ipv4_verified;
 use crate::xlat::testing::{Head4, fill4, fill6, icmp, l4, l4_is_valid, meta6, packet4, packet6};
-use proptest::prelude::*;
+
+mod limits;
+mod random;
 
 /// The IPv6 host, as itself and as its public address.
 const HOST6: u128 = 0x2001_0db8_0001_0002_0003_0004_0005_0006;
@@ -343,21 +345,6 @@ fn mtus_are_those_of_the_other_family() {
     assert_eq!(got, Ok(error4(3, 4, 1260, &inside)));
 }
 
-#[test]
-fn long_quotes_are_cut_to_the_limits() {
-    let whole = sent4(ipv4::UDP, &[7; 1400], SEEN);
-    let got = to6(&error4(3, 1, 0, &whole), &options()).unwrap();
-    assert_eq!(got.len(), ERROR6_LEN_MAX);
-    assert!(l4_is_valid(&got));
-    assert_eq!(got[48..], sent6(ipv4::UDP, &[7; 1400], 0x28, 1)[..1232]);
-    let whole = sent6(ipv4::UDP, &[7; 1100], 0x28, 1);
-    let got = to4(&error6(1, 0, 0, &whole, 61), &options()).unwrap();
-    assert_eq!(got.len(), ERROR4_LEN_MAX);
-    assert!(l4_is_valid(&got));
-    let expect = sent4(ipv4::UDP, &[7; 1100], Head4 { id: 0, ..SEEN });
-    assert_eq!(got[28..], expect[..548]);
-}
-
 /// An RFC 4884 extension structure of some length; nobody here looks into it.
 fn extensions(octets: usize) -> Vec<u8> {
     let mut extensions = vec![0xee; octets];
@@ -371,60 +358,6 @@ fn padded(quote: &[u8], octets: usize, extensions: &[u8]) -> Vec<u8> {
     inside.resize(octets, 0);
     inside.extend_from_slice(extensions);
     inside
-}
-
-#[test]
-fn extensions_are_passed_and_their_place_told_in_the_other_unit() {
-    let ext = extensions(20);
-    // 29 octets in 128: of IPv6 there are 49, still in 128.
-    let (four, six) = (sent4(ipv4::UDP, b"q", SEEN), sent6(ipv4::UDP, b"q", 0x28, 1));
-    let got = to6(&error4(11, 0, 32 << 16, &padded(&four, 128, &ext)), &options());
-    assert_eq!(got, Ok(error6(3, 0, 16 << 24, &padded(&six, 128, &ext), 59)));
-    let got = to4(&error6(3, 0, 16 << 24, &padded(&six, 128, &ext), 61), &options());
-    let four = sent4(ipv4::UDP, b"q", Head4 { id: 0, ..SEEN });
-    assert_eq!(got, Ok(error4(11, 0, 32 << 16, &padded(&four, 128, &ext))));
-
-    // 132 octets become 152, which is no multiple of 8 octets away: 151 in 152.
-    let data = [9; 103];
-    let (four, six) = (sent4(ipv4::UDP, &data, SEEN), sent6(ipv4::UDP, &data, 0x28, 1));
-    assert_eq!((four.len(), six.len()), (131, 151));
-    let got = to6(&error4(3, 1, 33 << 16, &padded(&four, 132, &ext)), &options());
-    assert_eq!(got, Ok(error6(1, 0, 19 << 24, &padded(&six, 152, &ext), 59)));
-    let got = to4(&error6(1, 0, 19 << 24, &padded(&six, 152, &ext), 61), &options());
-    let four = sent4(ipv4::UDP, &data, Head4 { id: 0, ..SEEN });
-    assert_eq!(got, Ok(error4(3, 1, 33 << 16, &padded(&four, 132, &ext))));
-
-    // Packet too big has no place for them.
-    let got = to6(
-        &error4(3, 4, 33 << 16 | 1400, &padded(&four, 132, &ext)),
-        &options(),
-    );
-    assert_eq!(got, Ok(error6(2, 0, 1420, &six, 59)));
-    let got = to6(&error4(3, 2, 33 << 16, &padded(&four, 132, &ext)), &options());
-    assert_eq!(got, Ok(error6(4, 1, 6, &six, 59)));
-}
-
-#[test]
-fn extensions_that_do_not_fit_cut_the_quote_and_then_go_themselves() {
-    let data = [9; 1000];
-    let six = sent6(ipv4::UDP, &data, 0x28, 1);
-    let four = sent4(ipv4::UDP, &data, Head4 { id: 0, ..SEEN });
-    for (octets, quote) in [(100, 448), (420, 128), (421, 548), (180, 368), (181, 364)] {
-        let ext = extensions(octets);
-        let got = to4(
-            &error6(1, 0, 100 << 24, &padded(&six[..800], 800, &ext), 61),
-            &options(),
-        )
-        .unwrap();
-        assert!(l4_is_valid(&got));
-        assert_eq!(got[28..28 + quote], four[..quote]);
-        if octets > 420 {
-            assert_eq!((got.len(), got[25]), (ERROR4_LEN_MAX, 0));
-        } else {
-            assert_eq!(usize::from(got[25]) * 4, quote);
-            assert_eq!(got[28 + quote..], ext);
-        }
-    }
 }
 
 #[test]
@@ -457,61 +390,4 @@ fn outer_headers_with_more_in_them() {
     assert_eq!((got[1], got[29]), (0, 0));
     let got = to6(&plain, &plain_class).unwrap();
     assert_eq!((meta6(&got).traffic_class, got[48], got[49]), (0, 0x60, 0));
-}
-
-proptest! {
-    #[test]
-    fn there_and_back(
-        proto in prop_oneof![Just(ipv4::UDP), Just(ipv4::TCP), Just(ipv4::ICMPV6)], code in prop_oneof![Just(1u8), Just(4), Just(0)],
-        data in proptest::collection::vec(any::<u8>(), 0..400), keep in 48usize..500, ext in proptest::option::of(8usize..60), class: u8,
-    ) {
-        let six = sent6(proto, &data, class, 3);
-        let quote = &six[..keep.min(six.len())];
-        let (word, inside) = match ext {
-            Some(octets) => {
-                let room = quote.len().next_multiple_of(8).max(128);
-                ((room as u32 / 8) << 24, padded(quote, room, &extensions(octets)))
-            }
-            None => (0, quote.to_vec()),
-        };
-        let packet = error6(1, code, word, &inside, 70);
-        let four = to4(&packet, &options()).unwrap();
-        prop_assert!(l4_is_valid(&four));
-        prop_assert_eq!((four[8], four[28 + 8]), (69, 3));
-        let back = to6(&four, &options()).unwrap();
-        prop_assert!(l4_is_valid(&back));
-        // What was cut to fit in 576 octets is gone; the padding may have changed.
-        let kept = quote.len().min(568 - ext.unwrap_or(0) - 8);
-        prop_assert_eq!(&back[48..48 + kept.min(back.len() - 48)], &quote[..kept.min(back.len() - 48)]);
-        if let Some(octets) = ext {
-            prop_assert_eq!(&back[back.len() - octets..], &extensions(octets)[..]);
-        }
-    }
-
-    #[test]
-    fn no_octets_make_it_panic(
-        mut inside in proptest::collection::vec(any::<u8>(), 0..200), icmp_type in 1u8..13, code in 0u8..5, word: u32,
-        next in prop_oneof![Just(0u8), Just(43), Just(44), Just(60), Just(6), Just(17), Just(1), Just(58), any::<u8>()], ihl in 0u8..=15,
-        length in 0u8..60, shift in 0u32..24,
-    ) {
-        let word = word & 0xff | u32::from(length) << shift;
-        if inside.len() >= 40 {
-            inside[0] = 0x40 | ihl;
-            inside[9] = next;
-        }
-        let packet = error4(icmp_type, code, word, &inside);
-        if let Ok(got) = to6(&packet, &options()) {
-            prop_assert!(l4_is_valid(&got));
-            prop_assert!(got.len() <= ERROR6_LEN_MAX);
-        }
-        if inside.len() >= 40 {
-            inside[0] = 0x60 | inside[0] & 0xf;
-            inside[6] = next;
-        }
-        let packet = error6(icmp_type, code, word, &inside, 9);
-        if let Ok(got) = to4(&packet, &options()) {
-            prop_assert!(l4_is_valid(&got));
-            prop_assert!(got.len() <= ERROR4_LEN_MAX);
-        }
-    }
 }

@@ -225,7 +225,7 @@ proptest! {
         x in (address4(), any::<u16>()), y in (address4(), any::<u16>()), id: u16, df: bool, tos: u8, ttl in 2u8.., traffic: bool,
         data in proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..70),
     ) {
-        prop_assume!(x != y);
+        prop_assume!(x != y && a != b);
         let proto = if udp { ipv4::UDP } else { ipv4::TCP };
         let head = Head4 { tos, id, flags: if df { ipv4::FLAG_DF } else { 0 }, ttl, ..Head4::default() };
         let mut packet = four(proto, x, y, head, &data);
@@ -243,9 +243,9 @@ proptest! {
         let (proto, at) = if udp { (ipv4::UDP, 46) } else { (ipv4::TCP, 56) };
         let mut packet = six(proto, (SRC6, 1), (DST6, 2), 0, 9, b"some data");
         let good = u16::from_be_bytes([packet[at], packet[at + 1]]);
-        // Another value of the checksum than the two forms of the right one.
+        // Another value of the checksum than the two forms of the right one, and none of the two zeros.
         let bad = ((u32::from(good) + u32::from(error)) % 0xffff) as u16;
-        let bad = if bad == 0 { 0xffff } else { bad };
+        prop_assume!(bad != 0);
         packet[at..at + 2].copy_from_slice(&bad.to_be_bytes());
         let meta = meta6(&packet);
         let to = Endpoints { src: x.0, dst: x.1, sport: ports.0, dport: ports.1 };
