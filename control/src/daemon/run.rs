@@ -191,7 +191,12 @@ fn start(
     log_lost: ErrorCounter,
 ) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
-    let program = Arc::new(config::compile(&config, &mut registry, None)?);
+    let program = Arc::new(config::compile(
+        &config,
+        &mut registry,
+        None,
+        &config::Extras::default(),
+    )?);
     let mut rtnl = Rtnl::open()?;
     let prepared = prepare(&config, &program, &mut rtnl)?;
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));

@@ -234,7 +234,13 @@ mac = "02:00:00:00:00:01"
 
     fn of(text: &str) -> (Config, Arc<Program>) {
         let config = config::parse(text, "test").expect("a right configuration");
-        let program = config::compile(&config, &mut config::NameRegistry::new(), None).expect("a program");
+        let program = config::compile(
+            &config,
+            &mut config::NameRegistry::new(),
+            None,
+            &config::Extras::default(),
+        )
+        .expect("a program");
         (config, Arc::new(program))
     }
 
