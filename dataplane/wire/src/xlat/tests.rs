@@ -91,6 +91,17 @@ fn extension_headers_go() {
 }
 
 #[test]
+fn df_is_set_above_1260_octets() {
+    for (data, df) in [(1232, false), (1233, true)] {
+        let mut payload = vec![ipv4::UDP, 0, 1, 4, 0, 0, 0, 0];
+        payload.extend_from_slice(&upper6(ipv4::UDP, &vec![7; data]));
+        let got = to_four(&packet6(SRC6, DST6, 0, 65, ipv6::DESTINATION, &payload)).unwrap();
+        let meta = parse_ipv4_verified(&got).unwrap();
+        assert_eq!((meta.dont_fragment, meta.id), (df, 0x1234));
+    }
+}
+
+#[test]
 fn fragments_keep_place_and_the_low_half_of_the_identification() {
     let whole = upper6(ipv4::UDP, &[7; 100]);
     let fragment = |next: u8, word: u16, data: &[u8]| {

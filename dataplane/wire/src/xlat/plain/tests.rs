@@ -143,6 +143,18 @@ fn what_is_not_plain_is_left_as_it_is() {
     }
 }
 
+#[test]
+fn sums_of_addresses_lose_no_carry() {
+    let halves = [0, 1, 2, u64::MAX - 1, u64::MAX];
+    for at in 0..halves.len().pow(4) {
+        let half = |place: u32| u128::from(halves[at / halves.len().pow(place) % halves.len()]);
+        let (src, dst) = (half(0) << 64 | half(1), half(2) << 64 | half(3));
+        let exact = crate::checksum::Sum::new().u128(src).u128(dst).finish();
+        assert_eq!(!fold(sum6(src, dst)), exact, "{src:x} {dst:x}");
+        assert_eq!(sum6(src, dst) >> 34, 0);
+    }
+}
+
 /// A vector without room before it.
 struct Tight(Vec<u8>);
 
