@@ -2,12 +2,15 @@
 
 use super::address::Hold;
 use super::choice::PickPort;
-use super::{PortAllocator, Request};
+use super::{Outcome, PortAllocator, Request, Taken};
 use crate::drop_reason::DropReason;
 use crate::ports::extent::{ANY_PARITY, Acceptable, EVEN, ODD, PortClass, Rest};
 use crate::program::{PoolMode, PortAllocation};
 use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS};
 use crate::subscriber::SubscriberTable;
+
+/// Ports of static mappings met in one call, at most.
+const MAX_FIXED: usize = 8;
 
 /// A port for one mapping or session alone, by blocks when the pool has them.
 pub(super) struct Exclusive;
@@ -40,6 +43,55 @@ impl PickPort for Exclusive {
 }
 
 impl PortAllocator {
+    /// [`PortAllocator::take`], but never a port that `is_fixed(public address, port)` says belongs to a static mapping. Only
+    /// of use where the static mappings own addresses of the pool. At most 8 fixed ports are met in one call; they go back
+    /// into quarantine, so that the next call meets others.
+    ///
+    /// # Errors
+    /// Why there was none.
+    pub fn take_unless(
+        &mut self,
+        request: &Request<'_>,
+        subscribers: &mut SubscriberTable,
+        is_fixed: impl Fn(u32, u16) -> bool,
+    ) -> Outcome {
+        let mut met = [None; MAX_FIXED];
+        let mut outcome = Err(DropReason::NatOutOfPorts);
+        for slot in &mut met {
+            outcome = self.take(request, subscribers);
+            match outcome {
+                Ok(taken) if is_fixed(taken.address, taken.port) => *slot = Some(taken),
+                _ => break,
+            }
+            outcome = Err(DropReason::NatOutOfPorts);
+        }
+        let Request {
+            pool,
+            space,
+            class,
+            subscriber,
+            now,
+            ..
+        } = *request;
+        // Kept until now, so that none was met twice.
+        for Taken {
+            address_index, port, ..
+        } in met.into_iter().flatten()
+        {
+            self.release(
+                space,
+                Some(pool),
+                address_index,
+                class,
+                port,
+                subscriber,
+                subscribers,
+                now,
+            );
+        }
+        outcome
+    }
+
     #[inline(always)]
     pub(super) fn take_free(&mut self, index: u32, address: u32, request: &Request<'_>) -> Option<u16> {
         if self.addresses[index as usize].owned == 0 {

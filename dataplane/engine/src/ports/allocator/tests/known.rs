@@ -150,3 +150,37 @@ fn deterministic_ports_are_the_subscribers_own() {
         assert!(nat.port(0, 5, 1, |_, _| true).is_err(), "one is left");
     }
 }
+
+#[test]
+fn ports_of_static_mappings_are_not_given_out() {
+    for allocation in [PortAllocation::Random, PortAllocation::Sequential] {
+        let mut plan = pool(1, PoolMode::Ports, FIRST, 1);
+        plan.ports = PortRange {
+            first: 2000,
+            last: 2063,
+        };
+        plan.port_allocation = allocation;
+        let mut nat = Chassis::new(1, vec![plan]);
+        let fixed = |port: u16| (2010..2040).contains(&port);
+        let mut given = BTreeSet::new();
+        for _ in 0..60 {
+            let subscriber = nat.subscriber(0, 1);
+            let (allocator, subscribers) = &mut nat.workers[0];
+            let request = Request {
+                pool: &nat.program.pools[0],
+                space: &nat.program.public_space,
+                class: PortClass::Udp,
+                inside_port: 1,
+                next_to: None,
+                subscriber,
+                now: nat.now,
+            };
+            if let Ok(taken) = allocator.take_unless(&request, subscribers, |_, port| fixed(port)) {
+                assert!(!fixed(taken.port) && given.insert(taken.port));
+            }
+            assert_eq!(nat.udp_ports(0, 1), given.len() as u32);
+            assert_eq!(nat.used(0, 1).udp_ports, given.len() as u64);
+        }
+        assert_eq!(given.len(), 34, "every other one is");
+    }
+}

@@ -99,3 +99,32 @@ fn a_large_pool_is_searched_in_parts() {
     let calls = (0..20).position(|_| nat.whole(1, 6) == Ok(10 << 24));
     assert!(calls.is_some_and(|n| n < 8), "{calls:?}");
 }
+
+#[test]
+fn an_address_serves_as_soon_as_it_has_rested() {
+    // A quarantine within the span of the timing wheel, and one beyond.
+    for quarantine in [QUARANTINE_S, 6000] {
+        let mut plan = pool(1, PoolMode::Addresses, FIRST, 1);
+        plan.quarantine = Ticks::from_seconds(quarantine);
+        let mut nat = Chassis::new(1, vec![plan]);
+        // Not at a full second, at which addresses come free.
+        nat.pass(3);
+        let address = nat.whole(0, 1).unwrap();
+        assert!(nat.give_back(0, 1, address));
+        let freed = nat.now;
+        let rested = loop {
+            assert!(nat.whole(0, 2).is_err(), "after {:?}", nat.now.since(freed));
+            nat.pass(1);
+            let index = nat.program.public_space.index_of(address).unwrap();
+            if nat.program.public_space.owner(index, 0) == crate::public_space::OWNER_FREE {
+                break nat.now.since(freed).seconds();
+            }
+        };
+        assert!((quarantine..=quarantine + 2).contains(&rested), "{rested} s");
+        assert_eq!(
+            nat.whole(0, 2),
+            Ok(address),
+            "though the pool was found full just before"
+        );
+    }
+}
