@@ -1,0 +1,131 @@
+//! Bits, bounds, quarantine and blocks of one extent.
+
+use super::*;
+
+fn extent() -> Box<Extent> {
+    let mut e = Box::new(Extent::new_zeroed());
+    e.reset();
+    e
+}
+const ALL: Acceptable = Acceptable {
+    first: 0,
+    last: 4095,
+    parity: ANY_PARITY,
+    in_block: false,
+};
+/// Period `n` of a quarantine of ten ticks, five ticks in.
+fn period(n: u32) -> Rest {
+    Rest::new(Ticks(n * 10 + 5), Ticks(10))
+}
+
+#[test]
+fn every_port_is_given_once() {
+    let (mut e, mut rng) = (extent(), Rng::new(1));
+    let mut seen = [false; 4096];
+    while let Some(p) = e.take_random(PortClass::Udp, period(5), ALL, &mut rng) {
+        assert!(!std::mem::replace(&mut seen[usize::from(p)], true));
+    }
+    assert!(seen.iter().all(|s| *s));
+    assert_eq!(e.used, [0, 4096, 0]);
+    assert!(
+        e.take_lowest(PortClass::Tcp, period(5), ALL).is_some(),
+        "classes are separate spaces"
+    );
+}
+
+#[test]
+fn bounds_and_parity_hold() {
+    let (mut e, mut rng) = (extent(), Rng::new(1));
+    let ok = Acceptable {
+        first: 70,
+        last: 131,
+        parity: ODD,
+        in_block: false,
+    };
+    let mut got: Vec<_> =
+        std::iter::from_fn(|| e.take_random(PortClass::Tcp, period(1), ok, &mut rng)).collect();
+    got.sort_unstable();
+    assert_eq!(got, (71..=131).step_by(2).collect::<Vec<u16>>());
+}
+
+const ONE: Acceptable = Acceptable {
+    first: 9,
+    last: 9,
+    parity: ANY_PARITY,
+    in_block: false,
+};
+
+#[test]
+fn a_freed_port_rests_for_one_to_two_periods() {
+    let mut e = extent();
+    assert_eq!(e.take_lowest(PortClass::Udp, period(7), ONE), Some(9));
+    assert!(e.release(PortClass::Udp, period(7), 9));
+    assert!(!e.release(PortClass::Udp, period(7), 9), "not freed twice");
+    assert_eq!(e.take_lowest(PortClass::Udp, period(7), ONE), None);
+    assert_eq!(
+        e.take_lowest(PortClass::Udp, Rest::new(Ticks(80), Ticks(10)), ONE),
+        None
+    );
+    assert!(!e.units_are_clean(0, 1, Rest::new(Ticks(80), Ticks(10))));
+    assert_eq!(e.take_lowest(PortClass::Udp, period(9), ONE), Some(9));
+    let none = Rest::new(Ticks(95), Ticks(0));
+    assert!(e.release(PortClass::Udp, none, 9));
+    assert_eq!(e.take_lowest(PortClass::Udp, none, ONE), Some(9));
+}
+
+/// Whatever the quarantine is changed to and when: a port that is given out again has rested for a time that was in
+/// force when it was looked at.
+#[test]
+fn a_changed_quarantine_is_kept() {
+    let mut rng = Rng::new(11);
+    for _ in 0..20_000 {
+        let mut e = extent();
+        let mut now = 5000 + rng.below(500);
+        let mut quarantine = 1 + rng.below(100);
+        let rest = |now, quarantine| Rest::new(Ticks(now), Ticks(quarantine));
+        let mut freed = None;
+        let mut rested = false;
+        for _ in 0..40 {
+            match freed {
+                None => {
+                    assert!(e.take_exact(PortClass::Udp, rest(now, quarantine), 9, false));
+                    now += rng.below(50);
+                    assert!(e.release(PortClass::Udp, rest(now, quarantine), 9));
+                    freed = Some(now);
+                }
+                Some(since) => {
+                    rested |= now - since >= quarantine;
+                    if e.take_exact(PortClass::Udp, rest(now, quarantine), 9, false) {
+                        assert!(rested, "rested {} of {quarantine}", now - since);
+                        assert!(e.release(PortClass::Udp, rest(now, quarantine), 9));
+                        (freed, rested) = (Some(now), false);
+                    }
+                }
+            }
+            now += rng.below(30);
+            if rng.below(4) == 0 {
+                quarantine = 1 + rng.below(100);
+            }
+        }
+        // And it is given out again at last.
+        let later = rest(now + 2 * quarantine, quarantine);
+        assert!(e.take_exact(PortClass::Udp, later, 9, false));
+    }
+}
+
+#[test]
+fn blocks_and_shared_ports_keep_out_of_each_other() {
+    let mut e = extent();
+    e.units_taken = 1;
+    assert_eq!(e.take_lowest(PortClass::Udp, period(1), ALL), Some(64));
+    let block = Acceptable {
+        last: 63,
+        in_block: true,
+        ..ALL
+    };
+    assert_eq!(e.take_lowest(PortClass::Udp, period(1), block), Some(0));
+    assert!(
+        !e.take_exact(PortClass::Udp, period(1), 1, false)
+            && e.take_exact(PortClass::Udp, period(1), 1, true)
+    );
+}
