@@ -219,6 +219,9 @@ fn translate(action: &RouteAction) -> Action {
 }
 
 #[cfg(test)]
+mod kernel_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernel::NextHop;
