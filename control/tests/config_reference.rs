@@ -56,6 +56,8 @@ fn example(path: &str) -> (&'static str, &'static str) {
             "deterministic.toml",
             include_str!("../../configs/deterministic.toml"),
         )
+    } else if within(&[".siit.", ".nptv6[]."]) {
+        ("stateless.toml", include_str!("../../configs/stateless.toml"))
     } else if within(&[".ipv6."]) {
         ("nat64.toml", include_str!("../../configs/nat64.toml"))
     } else if within(&[

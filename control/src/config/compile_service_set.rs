@@ -45,7 +45,7 @@ pub(super) fn service_set(
         on_unsolicited: set.on_unsolicited,
         ipv6: ipv6(set, registry)?,
         firewall,
-        stateless: Vec::new(),
+        stateless: set.stateless.clone(),
     })
 }
 

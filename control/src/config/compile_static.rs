@@ -139,6 +139,10 @@ fn fits(config: &Config, one: &RuntimeStatic) -> Result<(), CompileError> {
     }
     let set = config.service_sets.iter().find(|set| set.name == one.service_set);
     if let Some(set) = set {
+        if !set.stateless.is_empty() {
+            let problem = "the service set translates without sessions";
+            return Err(refused(one, "service-set", problem, "name another"));
+        }
         if matches!(one.mapping.inside, Addresses::V6(_)) && set.ipv6.nat64_prefixes.is_empty() {
             let problem = "the inside is IPv6, and the service set has no NAT64 prefix";
             return Err(refused(

@@ -36,11 +36,13 @@ mod pool_use;
 mod process;
 mod registry;
 mod reload;
+mod reload_live;
 mod section;
 mod section_tables;
 mod service_set;
 mod service_set_family;
 mod service_set_lists;
+mod stateless;
 mod static_conflicts;
 mod static_mapping;
 mod translation;
@@ -218,7 +220,8 @@ pub fn known_keys() -> Vec<KnownKey> {
     let skeleton = "[interfaces.NAME]\n[pools.NAME.port-block-allocation]\n[pools.NAME.deterministic]\n\
                     [[nat-rules.NAME.terms]]\n[applications.NAME]\n[application-sets.NAME]\n[address-books.NAME]\n\
                     [[firewall-policies.NAME.policies]]\n[service-sets.NAME.firewall]\n\
-                    [[service-sets.NAME.static-mappings]]\n";
+                    [[service-sets.NAME.static-mappings]]\n\
+                    [[service-sets.NAME.siit.explicit-mappings]]\n[[service-sets.NAME.nptv6]]\n";
     let Ok((_, collected)) = run(skeleton, "known keys") else {
         return Vec::new();
     };
@@ -387,9 +390,7 @@ fn sizes_fit(config: &Config, d: &Diagnostics) {
 /// Warns about what nothing refers to.
 fn unused(config: &Config, d: &Diagnostics) {
     for pool in &config.pools {
-        let uses =
-            |term: &Term| matches!(&term.action, Action::Source { pool: used, .. } if *used == pool.name);
-        if !config.nat_rules.iter().any(|rule| rule.terms.iter().any(uses)) {
+        if !pool.used {
             let path = diagnostics::join("pools", &pool.name);
             d.warn(
                 &path,

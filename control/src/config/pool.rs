@@ -60,6 +60,8 @@ pub struct Pool {
     pub deterministic: Option<Deterministic>,
     /// Whether terms take whole addresses from it.
     pub whole_addresses: bool,
+    /// Whether any term takes from it.
+    pub(super) used: bool,
 }
 
 /// `[pools.NAME.port-block-allocation]`.
@@ -142,6 +144,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         port_overloading: section.boolean("port-overloading", false),
         deterministic: None,
         whole_addresses: false,
+        used: false,
     };
     let deterministic = section
         .optional_table("deterministic")

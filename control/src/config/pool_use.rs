@@ -45,6 +45,7 @@ pub(super) fn check(rules: &[std::sync::Arc<NatRule>], pools: &mut [Pool], d: &D
             continue;
         }
         pool.whole_addresses = whole;
+        pool.used = true;
         if let Some((problem, remedy)) = unfit(*translation, pool) {
             d.fault(FaultKind::Conflict, &path, problem, remedy);
         } else if pool.port_overloading && *mapping == MappingType::EndpointIndependent {

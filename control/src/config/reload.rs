@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::fault::{Fault, FaultKind};
+use super::reload_live;
 use super::{Config, diagnostics::position_of};
 
 /// One key that two configurations have differently.
@@ -59,7 +60,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 /// What a running daemon that has `old` would change to take `new`.
 ///
 /// # Errors
-/// One fault for each key that needs a restart; nothing of `new` may be applied then. A default that follows another key
+/// One fault for each key that needs a restart, and for each pool or subscriber prefix that cannot change under its sessions; nothing of `new` may be applied then. A default that follows another key
 /// (`max-mappings` after `max-sessions`) is left to that key's fault.
 pub fn check_reload(old: &Config, new: &Config) -> Result<Vec<Change>, Vec<Fault>> {
     let changes = changes(old, new);
@@ -90,6 +91,7 @@ pub fn check_reload(old: &Config, new: &Config) -> Result<Vec<Change>, Vec<Fault
             }
         })
         .collect();
+    faults.extend(reload_live::faults(old, new));
     faults.sort_by_key(|fault| (fault.line, fault.column));
     if faults.is_empty() {
         Ok(changes)

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tandem_engine::program::{
-    RefreshDirection, RefusalAnswer, SubscriberLimits, TableSizes, TcpOptions, Timeouts, UnsolicitedAnswer,
+    RefreshDirection, RefusalAnswer, Stateless, SubscriberLimits, TableSizes, TcpOptions, Timeouts,
+    UnsolicitedAnswer,
 };
 use tandem_engine::ticks::Ticks;
 
@@ -18,6 +19,7 @@ use super::nat_rule::NatRule;
 use super::section::{Item, Section};
 use super::service_set_family;
 use super::service_set_lists::{lists_are_filled, resolve, roles};
+use super::stateless;
 use super::static_mapping::{self, StaticMapping};
 use super::translation::Action;
 
@@ -53,6 +55,8 @@ pub struct ServiceSet {
     pub firewall: Option<Firewall>,
     /// Its static mappings, but for those of terms.
     pub static_mappings: Vec<StaticMapping>,
+    /// Translation without sessions.
+    pub stateless: Vec<Stateless>,
 }
 
 impl ServiceSet {
@@ -77,6 +81,7 @@ pub(super) struct Raw {
     pub ipv6: ipv6::Raw,
     pub firewall: Option<firewall::Raw>,
     pub static_mappings: Vec<static_mapping::Raw>,
+    pub stateless: stateless::Raw,
     /// Keys set to a list with elements, right or wrong.
     pub filled: Vec<&'static str>,
     rest: ServiceSet,
@@ -85,7 +90,7 @@ pub(super) struct Raw {
 impl Raw {
     /// Whether it has something to do besides rules.
     pub fn works_without_rules(&self) -> bool {
-        self.firewall.is_some() || !self.static_mappings.is_empty()
+        self.firewall.is_some() || !self.static_mappings.is_empty() || self.stateless.is_there()
     }
 }
 
@@ -119,11 +124,13 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         .into_iter()
         .map(static_mapping::decode)
         .collect();
+    let stateless = stateless::decode(&mut section);
     let rest = ServiceSet {
         name,
         ipv6: ipv6.options.clone(),
         firewall: None,
         static_mappings: Vec::new(),
+        stateless: Vec::new(),
         inside_interfaces: Vec::new(),
         outside_interfaces: Vec::new(),
         nat_rules: Vec::new(),
@@ -152,6 +159,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         ipv6,
         firewall,
         static_mappings,
+        stateless,
         filled,
         rest,
     };
@@ -299,6 +307,7 @@ fn one(raw: &Raw, parts: &Parts<'_>, d: &Diagnostics) -> ServiceSet {
             .iter()
             .filter_map(|raw| raw.mapping.clone())
             .collect(),
+        stateless: raw.stateless.stateless.clone(),
         ..raw.rest.clone()
     };
     service_set_family::check(raw, &set, d);

@@ -1,4 +1,4 @@
-//! What a service set's translations need of each other: NAT64 a prefix.
+//! What a service set's translations need of each other: NAT64 terms a prefix, stateless translation a set for itself.
 
 use super::addresses::Addresses;
 use super::diagnostics::Diagnostics;
@@ -9,6 +9,7 @@ use super::translation::Action;
 /// Checks one service set.
 pub(super) fn check(raw: &Raw, set: &ServiceSet, d: &Diagnostics) {
     nat64_has_prefixes(raw, set, d);
+    stateless_is_alone(raw, d);
 }
 
 fn nat64_has_prefixes(raw: &Raw, set: &ServiceSet, d: &Diagnostics) {
@@ -45,11 +46,46 @@ fn nat64_has_prefixes(raw: &Raw, set: &ServiceSet, d: &Diagnostics) {
             );
         }
     }
-    if !used && raw.ipv6.filled {
+    if !used && raw.ipv6.filled && raw.stateless.siit.is_none() {
         d.warn(
             &format!("{}.nat64-prefixes", raw.ipv6.path),
             "nothing of the service set translates to these prefixes",
             "add a rule with a stateful-nat64 term, or remove them",
         );
+    }
+}
+
+/// Packets that are translated without sessions meet nothing that needs sessions, but for NPTv6 and policies.
+fn stateless_is_alone(raw: &Raw, d: &Diagnostics) {
+    let Some(stateless) = raw.stateless.siit.as_ref().or(raw.stateless.nptv6.as_ref()) else {
+        return;
+    };
+    let beside = format!(
+        "stands beside {stateless} (line {}), which has no sessions",
+        d.line(stateless)
+    );
+    let conflict = |path: &str| {
+        d.fault(
+            FaultKind::Conflict,
+            path,
+            beside.clone(),
+            "remove one of the two, or make two service sets",
+        );
+    };
+    if let Some(first) = raw.rules.first() {
+        let list = first
+            .path
+            .rsplit_once('[')
+            .map_or(first.path.as_str(), |(list, _)| list);
+        conflict(list);
+    }
+    if let Some(first) = raw.static_mappings.first() {
+        conflict(&first.path);
+    }
+    if let Some(first) = raw.ipv6.prefixes.first() {
+        conflict(&first.path);
+    }
+    if raw.firewall.is_some() && raw.stateless.siit.is_some() {
+        conflict(&format!("{}.firewall", raw.path));
     }
 }

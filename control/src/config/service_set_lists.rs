@@ -28,7 +28,7 @@ pub(super) fn lists_are_filled(raw: &Raw, d: &Diagnostics) {
         (
             "nat-rules",
             "the service set has no rule, and nothing else to do",
-            "add nat-rules = [\"NAME\"], static-mappings or a firewall, or remove the set: packets are then routed",
+            "add nat-rules = [\"NAME\"], static-mappings, a firewall, siit or nptv6, or remove the set: packets are then routed",
         ),
     ];
     let absent = |key: &str| !raw.filled.contains(&key) && (key != "nat-rules" || !raw.works_without_rules());
