@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rte_bindings::{AclLimits, Eal, heap_usage};
+use rte_bindings::{Eal, heap_usage};
 use tandem_dataplane::classifier::AclBuilder;
 use tandem_engine::hash::Rng;
 use tandem_engine::program::policy::{
@@ -64,14 +64,7 @@ fn measure(eal: &Eal, kind: Kind, v6: bool, count: u32) {
     let keys: Vec<PolicyKey> = (0..KEYS).map(|_| key(&mut rng, &policies)).collect();
     let before = heap_usage(eal, 0).unwrap_or_default().allocated;
     let started = Instant::now();
-    let limits = AclLimits {
-        max_bytes: std::env::var("ACL_MAX_MIB")
-            .ok()
-            .and_then(|v| v.parse::<usize>().ok())
-            .map_or(512 << 20, |m| m << 20),
-        ..AclLimits::default()
-    };
-    let built = AclBuilder::new(eal).never_plain().limits(limits).build(&policies);
+    let built = AclBuilder::new(eal).never_plain().build(&policies);
     let took = started.elapsed();
     let family = if v6 { "IPv6" } else { "IPv4" };
     let (peak, kib) = (

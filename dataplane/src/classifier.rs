@@ -15,7 +15,7 @@ mod rules;
 use std::sync::Arc;
 
 use rte_bindings::acl::{Acl, Family, Key4, Key6};
-use rte_bindings::{Acl4, Acl6, AclLimits, Eal};
+use rte_bindings::{Acl4, Acl6, Eal};
 use tandem_engine::program::policy::{
     Classifier, ClassifierBuilder, NO_POLICY, Policy, PolicyKey, PolicyMatch, Reference,
 };
@@ -31,6 +31,8 @@ use rules::Rules;
 const PLAIN_UP_TO: usize = 40;
 /// Checks up to which the plain classifier is taken when DPDK refuses: about a hundred policies, 200 ns for a key.
 const PLAIN_IF_REFUSED: usize = 400;
+/// Bytes of the tries of one family, at most. Ten thousand ordinary policies take 10 to 20 MiB.
+const MAX_BYTES: usize = 512 << 20;
 /// Keys taken at once.
 const TURN: usize = 32;
 /// Keys of a small burst: less to clear on the stack.
@@ -40,30 +42,30 @@ const SMALL_TURN: usize = 4;
 #[derive(Clone)]
 pub struct AclBuilder {
     eal: Eal,
-    limits: AclLimits,
+    max_bytes: usize,
     plain_up_to: usize,
     plain_if_refused: usize,
 }
 
 impl AclBuilder {
-    /// With the usual limits: 512 MiB of tries for each family.
+    /// With at most 512 MiB of tries for each family.
     #[must_use]
     pub fn new(eal: &Eal) -> Self {
         Self {
             eal: eal.clone(),
-            limits: AclLimits::default(),
+            max_bytes: MAX_BYTES,
             plain_up_to: PLAIN_UP_TO,
             plain_if_refused: PLAIN_IF_REFUSED,
         }
     }
 
-    /// With other limits.
+    /// Lets the tries of each family take at most so many bytes.
     #[must_use]
-    pub fn limits(self, limits: AclLimits) -> Self {
-        Self { limits, ..self }
+    pub fn max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
     }
 
-    /// Never takes the plain classifier: for comparisons.
+    /// Never takes the plain classifier, for comparisons: what DPDK refuses is refused.
     #[must_use]
     pub fn never_plain(self) -> Self {
         Self {
@@ -91,8 +93,8 @@ impl ClassifierBuilder for AclBuilder {
 impl AclBuilder {
     fn tries(&self, policies: &[Policy]) -> Result<AclClassifier, String> {
         let rules = Rules::of(policies)?;
-        let v4 = build::family(&self.eal, rules.v4, &self.limits);
-        let v6 = build::family(&self.eal, rules.v6, &self.limits);
+        let v4 = build::family(&self.eal, &rules.v4, rules.services(), self.max_bytes);
+        let v6 = build::family(&self.eal, &rules.v6, rules.services(), self.max_bytes);
         Ok(AclClassifier {
             v4: v4.map_err(|error| format!("IPv4 policies: {error}"))?,
             v6: v6.map_err(|error| format!("IPv6 policies: {error}"))?,

@@ -29,7 +29,7 @@ mod port;
 mod ring;
 mod thread;
 
-pub use acl::{Acl4, Acl6, AclError, AclLimits, AclRule, AclRules};
+pub use acl::{Acl4, Acl6, AclConfig, AclError, AclRule, AclRules};
 pub use affinity::{current_affinity, pin_current_thread};
 pub use burst::{Drain, MbufBurst};
 pub use eal::{Eal, EalError, tsc_cycles, tsc_hz, version};

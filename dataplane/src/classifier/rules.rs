@@ -8,6 +8,7 @@
 //! A key with one address of each family (NAT64: the subscriber's IPv6 address and the real IPv4 destination) is looked up among
 //! the IPv6 rules with the IPv4 address under `::ffff:0:0/96`, so those hold every pair that such a key can match.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 
 use rte_bindings::acl::{Family, Ipv4Prefix, Ipv6Prefix, PRIORITY_MAX, V4, V6};
@@ -24,6 +25,7 @@ pub const RULES_MAX: usize = 200_000;
 pub(super) struct Rules {
     pub(super) v4: AclRules<V4>,
     pub(super) v6: AclRules<V6>,
+    ports: HashSet<[(u16, u16); 2]>,
 }
 
 /// The parts of one match that are multiplied.
@@ -92,8 +94,15 @@ impl Rules {
         Ok(rules)
     }
 
+    /// Different pairs of port ranges.
+    pub(super) fn services(&self) -> usize {
+        self.ports.len()
+    }
+
     fn add(&mut self, position: usize, parts: &Parts) -> Result<(), AclError> {
         for application in &parts.applications {
+            self.ports
+                .insert([application.source_ports, application.destination_ports]);
             for source in &parts.v4[0] {
                 for destination in &parts.v4[1] {
                     push(&mut self.v4, position, application, v4(source), v4(destination))?;

@@ -1,6 +1,5 @@
 //! Random lists, and a long one as an operator would write it.
 
-use rte_bindings::AclLimits;
 use tandem_engine::hash::Rng;
 use tandem_engine::program::policy::{
     Application, Classifier, ClassifierBuilder, NO_POLICY, Policy, PolicyAction, PolicyKey, PolicyMatch,
@@ -40,20 +39,16 @@ fn compare(seed: u64, policies: &[Policy], fast: &dyn Classifier, keys: &[Policy
 #[test]
 fn random_lists_agree_for_every_key() {
     let (mut built, mut matched, mut unmatched) = (0, 0, 0);
-    let limits = AclLimits {
-        max_bytes: 64 << 20,
-        ..AclLimits::default()
-    };
-    for seed in 0..1000 {
+    for seed in 0..500 {
         let mut rng = Rng::new(seed);
         let world = World::new(&mut rng);
         let count = one_of(&mut rng, &[0, 1, 2, 3, 5, 8, 12]);
         let policies = world.policies(&mut rng, count);
-        let fast = match builder().limits(limits).build(&policies) {
+        let fast = match builder().max_bytes(64 << 20).build(&policies) {
             Ok(fast) => fast,
             Err(error) => {
                 // Ranges from anywhere to anywhere on both sides of several policies.
-                let refused = error.contains("policy \"p") || error.contains("need more than 64 MiB");
+                let refused = error.contains("policy \"p") || error.contains("overlap in too many ways");
                 assert!(refused, "seed {seed}: {error}");
                 continue;
             }
@@ -66,7 +61,7 @@ fn random_lists_agree_for_every_key() {
         matched += keys.len() - none;
     }
     println!("{built} lists, {matched} keys matched, {unmatched} did not");
-    assert!(built > 900 && matched > 100_000 && unmatched > 50_000);
+    assert!(built > 450 && matched > 100_000 && unmatched > 50_000);
 }
 
 /// Where both lists end the shorter decides, and what is beyond it stays.

@@ -11,7 +11,7 @@
 //! # Memory and time of a build
 //!
 //! Two things stay in DPDK's memory while an [`Acl`] lives: the rules, 96 bytes each for IPv4 and 192 for IPv6, and the tries, at
-//! most [`AclLimits::max_bytes`]. The build itself takes memory from the system for a while, and more the more the rules
+//! most [`AclConfig::max_bytes`]. The build itself takes memory from the system for a while, and more the more the rules
 //! overlap in several fields at once (ranges of ports crossed with nested prefixes on both sides): each rule may then copy parts
 //! of the trie. The example `acl_measure` of the dataplane crate shows figures.
 
@@ -30,7 +30,7 @@ use dpdk_sys as sys;
 use thiserror::Error;
 
 pub use key::{Key4, Key6, V4, V6};
-pub use rule::{AclRule, Family, Ipv4Prefix, Ipv6Prefix};
+pub use rule::{AclRule, Family, FieldOrder, Ipv4Prefix, Ipv6Prefix};
 
 use crate::eal::Eal;
 use crate::errno::Errno;
@@ -44,20 +44,23 @@ pub const BATCH: usize = 64;
 /// Most rules of one [`AclRules`].
 pub const RULES_MAX: usize = 1 << 20;
 
-/// Bounds and place of a build.
+/// Bound, place and order of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AclLimits {
+pub struct AclConfig {
     /// Most bytes the tries may take, at least 1. Within it DPDK makes fewer and larger tries, which are faster.
     pub max_bytes: usize,
     /// NUMA node to take the memory from, or `None` for any.
     pub socket: Option<u32>,
+    /// What is looked at first.
+    pub order: FieldOrder,
 }
 
-impl Default for AclLimits {
+impl Default for AclConfig {
     fn default() -> Self {
         Self {
             max_bytes: 512 << 20,
             socket: None,
+            order: FieldOrder::default(),
         }
     }
 }
@@ -71,13 +74,13 @@ pub enum AclError {
     /// More than [`RULES_MAX`] rules.
     #[error("more than {RULES_MAX} rules to classify by")]
     TooMany,
-    /// Part of a rule or limit is out of range: see [`AclRule`], [`AclLimits`].
+    /// Part of a rule or of the settings is out of range: see [`AclRule`], [`AclConfig`].
     #[error("rule to classify by: {what} out of range")]
     Range {
         /// Which part.
         what: &'static str,
     },
-    /// The tries would take more than [`AclLimits::max_bytes`].
+    /// The tries would take more than [`AclConfig::max_bytes`].
     #[error("{rules} rules to classify by need more than {} MiB: they overlap in too many ways", max_bytes >> 20)]
     TooBig {
         /// Rules.
@@ -85,8 +88,11 @@ pub enum AclError {
         /// The limit.
         max_bytes: usize,
     },
-    /// DPDK's memory, or the system's during the build, does not suffice.
-    #[error("no memory for {rules} rules to classify by: give DPDK more, or have fewer rules that overlap")]
+    /// DPDK's memory, or the system's during the build, does not suffice; or the rules overlap in so many ways that DPDK's eight
+    /// tries do not, which it does not tell apart.
+    #[error(
+        "not enough memory or tries for {rules} rules to classify by: they overlap in too many ways, or DPDK needs more memory"
+    )]
     NoMemory {
         /// Rules.
         rules: usize,
@@ -102,9 +108,16 @@ pub enum AclError {
 }
 
 /// Rules in the making of an [`Acl`].
-#[derive(Clone)]
 pub struct AclRules<F: Family> {
     raw: Vec<F::Raw>,
+}
+
+impl<F: Family> Clone for AclRules<F> {
+    fn clone(&self) -> Self {
+        Self {
+            raw: self.raw.clone(),
+        }
+    }
 }
 
 impl<F: Family> Default for AclRules<F> {
@@ -161,20 +174,20 @@ impl<F: Family> AclRules<F> {
     ///
     /// # Errors
     /// [`AclError`].
-    pub fn build(self, eal: &Eal, limits: &AclLimits) -> Result<Acl<F>, AclError> {
+    pub fn build(self, eal: &Eal, settings: &AclConfig) -> Result<Acl<F>, AclError> {
         let rules = self.raw.len();
         let (Ok(count), false) = (u32::try_from(rules), rules == 0) else {
             return Err(AclError::Empty);
         };
-        if limits.max_bytes == 0 {
+        if settings.max_bytes == 0 {
             return Err(AclError::Range { what: "max_bytes" });
         }
-        let socket = limits.socket.map_or(Ok(-1), i32::try_from);
+        let socket = settings.socket.map_or(Ok(-1), i32::try_from);
         let failed = |errno: Errno| match errno.code() {
             libc::ENOMEM => AclError::NoMemory { rules },
             libc::ERANGE => AclError::TooBig {
                 rules,
-                max_bytes: limits.max_bytes,
+                max_bytes: settings.max_bytes,
             },
             _ => AclError::Build { rules, errno },
         };
@@ -189,7 +202,7 @@ impl<F: Family> AclRules<F> {
         let added = unsafe { sys::rte_acl_add_rules(ctx, self.raw.as_ptr().cast(), count) };
         Errno::check(added).map_err(failed)?;
         drop(self.raw);
-        let config = F::config(limits.max_bytes);
+        let config = F::config(settings.max_bytes, settings.order);
         // SAFETY: as above; the configuration describes the fields of these rules and is copied. Running out of memory
         // inside makes DPDK jump over its own C frames only.
         let built = unsafe { sys::rte_acl_build(ctx, &config) };

@@ -47,6 +47,31 @@ pub struct Ipv6Prefix {
     pub length: u8,
 }
 
+/// In which order the tries look at a key, after the protocol. Every order gives the same answers; size and speed differ, by ten
+/// times for some lists. Best is first what differs from rule to rule and leaves nothing open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldOrder {
+    /// Source, destination, ports.
+    #[default]
+    Source,
+    /// Destination, source, ports.
+    Destination,
+    /// Ports, source, destination.
+    PortsSource,
+    /// Ports, destination, source.
+    PortsDestination,
+}
+
+impl FieldOrder {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [
+        Self::Source,
+        Self::Destination,
+        Self::PortsSource,
+        Self::PortsDestination,
+    ];
+}
+
 /// A rule as DPDK has it.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -93,7 +118,7 @@ pub trait Family: sealed::Sealed + Sized + 'static {
     #[doc(hidden)]
     fn raw(rule: &AclRule<Self::Prefix>) -> Self::Raw;
     #[doc(hidden)]
-    fn config(max_bytes: usize) -> sys::rte_acl_config;
+    fn config(max_bytes: usize, order: FieldOrder) -> sys::rte_acl_config;
 }
 
 impl Family for V4 {
@@ -119,8 +144,8 @@ impl Family for V4 {
         }
     }
 
-    fn config(max_bytes: usize) -> sys::rte_acl_config {
-        config(&Key4::OFFSETS, 1, FIELDS4, max_bytes)
+    fn config(max_bytes: usize, order: FieldOrder) -> sys::rte_acl_config {
+        config(&Key4::OFFSETS, 1, max_bytes, order)
     }
 }
 
@@ -157,8 +182,8 @@ impl Family for V6 {
         }
     }
 
-    fn config(max_bytes: usize) -> sys::rte_acl_config {
-        config(&Key6::OFFSETS, 4, FIELDS6, max_bytes)
+    fn config(max_bytes: usize, order: FieldOrder) -> sys::rte_acl_config {
+        config(&Key6::OFFSETS, 4, max_bytes, order)
     }
 }
 
@@ -219,24 +244,44 @@ fn range(ports: (u16, u16)) -> sys::rte_acl_field {
     field(first, last)
 }
 
-/// Describes the fields of a rule with addresses of `words` times 32 bits.
-fn config(at: &Offsets, words: u32, fields: usize, max_bytes: usize) -> sys::rte_acl_config {
+/// Describes the fields of a rule with addresses of `words` times 32 bits, in the order they are walked.
+fn config(at: &Offsets, words: u32, max_bytes: usize, order: FieldOrder) -> sys::rte_acl_config {
     // SAFETY: a struct of integers.
     let mut config: sys::rte_acl_config = unsafe { std::mem::zeroed() };
     config.num_categories = 1;
-    config.num_fields = fields as u32;
+    config.num_fields = 3 + 2 * words;
     config.max_size = max_bytes;
-    let addresses = |offset: u32| (0..words).map(move |n| (sys::RTE_ACL_FIELD_TYPE_MASK, 4, offset + 4 * n));
-    let all = std::iter::once((sys::RTE_ACL_FIELD_TYPE_BITMASK, 1, 0))
-        .chain(addresses(at.source))
-        .chain(addresses(at.destination))
-        .chain(
-            [at.source_port, at.destination_port].map(|offset| (sys::RTE_ACL_FIELD_TYPE_RANGE, 2, offset)),
-        );
-    for (n, (def, (kind, size, offset))) in config.defs.iter_mut().zip(all).enumerate() {
+    // Position in the rule, type, size, offset in the key.
+    let protocol = [(0, sys::RTE_ACL_FIELD_TYPE_BITMASK, 1, 0)];
+    let address = |index: u32, offset: u32| {
+        (0..words).map(move |n| (index + n, sys::RTE_ACL_FIELD_TYPE_MASK, 4, offset + 4 * n))
+    };
+    let (source, destination) = (address(1, at.source), address(1 + words, at.destination));
+    let ports = [
+        (1 + 2 * words, sys::RTE_ACL_FIELD_TYPE_RANGE, 2, at.source_port),
+        (
+            2 + 2 * words,
+            sys::RTE_ACL_FIELD_TYPE_RANGE,
+            2,
+            at.destination_port,
+        ),
+    ];
+    let all: Vec<_> = match order {
+        FieldOrder::Source => (protocol.into_iter().chain(source).chain(destination).chain(ports)).collect(),
+        FieldOrder::Destination => {
+            (protocol.into_iter().chain(destination).chain(source).chain(ports)).collect()
+        }
+        FieldOrder::PortsSource => {
+            (protocol.into_iter().chain(ports).chain(source).chain(destination)).collect()
+        }
+        FieldOrder::PortsDestination => {
+            (protocol.into_iter().chain(ports).chain(destination).chain(source)).collect()
+        }
+    };
+    for (def, (index, kind, size, offset)) in config.defs.iter_mut().zip(all) {
         def.type_ = kind as u8;
         def.size = size;
-        def.field_index = n as u8;
+        def.field_index = index as u8;
         // The group of four bytes it is read with.
         def.input_index = (offset / 4) as u8;
         def.offset = offset;

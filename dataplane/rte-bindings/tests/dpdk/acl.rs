@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use rte_bindings::acl::{BATCH, Ipv4Prefix, Ipv6Prefix, Key4, Key6, PRIORITY_MAX, V4, V6};
-use rte_bindings::{AclError, AclLimits, AclRule, AclRules, heap_usage};
+use rte_bindings::acl::{BATCH, FieldOrder, Ipv4Prefix, Ipv6Prefix, Key4, Key6, PRIORITY_MAX, V4, V6};
+use rte_bindings::{AclConfig, AclError, AclRule, AclRules, heap_usage};
 
 use crate::common::eal;
 
@@ -57,8 +57,6 @@ fn v4_every_field_counts_and_the_highest_priority_wins() {
     };
     rules.push(&from_low).unwrap();
     rules.push(&rule(inside, any, 10, 9)).unwrap();
-    let acl = rules.build(eal(), &AclLimits::default()).unwrap();
-    assert_eq!(acl.rules(), 3);
 
     let cases = [
         (key4("10.0.0.0", "8.8.8.8", (5, 80), 6), 7),
@@ -74,11 +72,19 @@ fn v4_every_field_counts_and_the_highest_priority_wins() {
         (key4("10.0.0.1", "192.0.2.1", (0, 80), 6), 7),
     ];
     let (keys, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
-    let mut results = vec![1; keys.len()];
-    assert_eq!(acl.classify(&keys, &mut results), keys.len());
-    assert_eq!(results, expected);
-    for (key, expected) in cases {
-        assert_eq!(acl.classify_one(key), NonZeroU32::new(expected), "{key:?}");
+    for order in FieldOrder::ALL {
+        let settings = AclConfig {
+            order,
+            ..AclConfig::default()
+        };
+        let acl = rules.clone().build(eal(), &settings).unwrap();
+        assert_eq!(acl.rules(), 3);
+        let mut results = vec![1; keys.len()];
+        assert_eq!(acl.classify(&keys, &mut results), keys.len());
+        assert_eq!(results, expected, "{order:?}");
+        for (key, expected) in cases {
+            assert_eq!(acl.classify_one(key), NonZeroU32::new(expected), "{key:?}");
+        }
     }
 }
 
@@ -94,19 +100,25 @@ fn v6_prefixes_end_in_any_word() {
             .unwrap();
     }
     rules.push(&rule(any, p6(base, 77), PRIORITY_MAX, 999)).unwrap();
-    let acl = rules.build(eal(), &AclLimits::default()).unwrap();
     let address = p6(base, 128).address;
-    for &length in &lengths[..lengths.len() - 1] {
-        // Differs in the bit behind `length`: no longer prefix matches, shorter ones do.
-        let near = address ^ (1 << (127 - length));
-        let expected = lengths.iter().rfind(|&&l| l <= length).unwrap() + 1;
-        let key = Key6::new(near, 0, 1, 2, 3);
-        assert_eq!(acl.classify_one(key).unwrap().get(), expected.into(), "/{length}");
+    for order in FieldOrder::ALL {
+        let settings = AclConfig {
+            order,
+            ..AclConfig::default()
+        };
+        let acl = rules.clone().build(eal(), &settings).unwrap();
+        for &length in &lengths[..lengths.len() - 1] {
+            // Differs in the bit behind `length`: no longer prefix matches, shorter ones do.
+            let near = address ^ (1 << (127 - length));
+            let expected = lengths.iter().rfind(|&&l| l <= length).unwrap() + 1;
+            let key = Key6::new(near, 0, 1, 2, 3);
+            assert_eq!(acl.classify_one(key).unwrap().get(), expected.into(), "/{length}");
+        }
+        assert_eq!(acl.classify_one(key6(base, "::1", (1, 2), 3)).unwrap().get(), 129);
+        assert_eq!(acl.classify_one(key6("::", base, (1, 2), 3)).unwrap().get(), 999);
+        let outside = Key6::new(0, address ^ (1 << 51), 1, 2, 3);
+        assert_eq!(acl.classify_one(outside).unwrap().get(), 2, "/1");
     }
-    assert_eq!(acl.classify_one(key6(base, "::1", (1, 2), 3)).unwrap().get(), 129);
-    assert_eq!(acl.classify_one(key6("::", base, (1, 2), 3)).unwrap().get(), 999);
-    let outside = Key6::new(0, address ^ (1 << 51), 1, 2, 3);
-    assert_eq!(acl.classify_one(outside).unwrap().get(), 2, "/1");
 }
 
 #[test]
@@ -121,7 +133,7 @@ fn batches_of_every_length_give_what_single_keys_give() {
         );
         rules.push(&one).unwrap();
     }
-    let acl = rules.build(eal(), &AclLimits::default()).unwrap();
+    let acl = rules.build(eal(), &AclConfig::default()).unwrap();
     let keys: Vec<_> = (0..3 * BATCH as u32 + 7)
         .map(|n| Key4::new(0x0a00_0000 | (n * 7 % 256) << 8 | n & 0xff, n, 1, 2, 6))
         .collect();
@@ -155,7 +167,7 @@ fn threads_share_one_and_dropping_frees_it() {
         (4500..5500).contains(&quarter) && all == 20_000,
         "{quarter}, {all}"
     );
-    let acl = rules.build(eal(), &AclLimits::default()).unwrap();
+    let acl = rules.build(eal(), &AclConfig::default()).unwrap();
     let during = heap_usage(eal(), 0).unwrap();
     assert!(during.allocated > before.allocated + 20_000 * 96, "{during:?}");
     std::thread::scope(|scope| {
@@ -212,18 +224,18 @@ fn what_cannot_be_is_refused() {
     let long = rule(p6("::", 129), p6("::", 0), 1, 1);
     assert_eq!(rules.push(&long), Err(AclError::Range { what: "source" }));
 
-    let limits = AclLimits::default();
+    let limits = AclConfig::default();
     let empty = AclRules::<V6>::new().build(eal(), &limits);
     assert_eq!(empty.unwrap_err(), AclError::Empty);
     let mut rules = AclRules::<V4>::new();
     rules.push(&good).unwrap();
-    let build = |limits: &AclLimits| rules.clone().build(eal(), limits).map(|acl| acl.rules());
-    let none = AclLimits {
+    let build = |limits: &AclConfig| rules.clone().build(eal(), limits).map(|acl| acl.rules());
+    let none = AclConfig {
         max_bytes: 0,
         ..limits
     };
     assert_eq!(build(&none), Err(AclError::Range { what: "max_bytes" }));
-    let small = AclLimits {
+    let small = AclConfig {
         max_bytes: 1000,
         ..limits
     };
@@ -234,7 +246,7 @@ fn what_cannot_be_is_refused() {
             max_bytes: 1000
         })
     );
-    let nowhere = AclLimits {
+    let nowhere = AclConfig {
         socket: Some(u32::MAX),
         ..limits
     };
