@@ -71,7 +71,14 @@ impl Ground {
                 socket: None,
             },
         )?;
-        let mut routes = RouteWriter::new(&eal, MaxRoutes { ipv4: 4096, ipv6: 4096 }, HashMap::from([(0, 1500), (1, 1500)]))?;
+        let mut routes = RouteWriter::new(
+            &eal,
+            MaxRoutes {
+                ipv4: 4096,
+                ipv6: 4096,
+            },
+            HashMap::from([(0, 1500), (1, 1500)]),
+        )?;
         let way = |interface, gateway: u32| {
             Action::Ways(vec![Way {
                 interface,

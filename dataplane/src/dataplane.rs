@@ -201,6 +201,15 @@ fn buffers(ports: &[PortSpec], workers: u32, held_fragments: u32) -> u32 {
 }
 
 impl Prepared {
+    /// Takes up another program before the workers run: the one they were made with, with what could only be made once DPDK
+    /// runs.
+    pub fn set_program(&mut self, program: &Arc<Program>) {
+        for worker in &mut self.workers {
+            worker.engine.apply(Arc::clone(program));
+            worker.commit = commit(program);
+        }
+    }
+
     /// Starts DPDK, opens the ports and takes all memory.
     ///
     /// # Errors

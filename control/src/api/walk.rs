@@ -50,7 +50,7 @@ pub fn fingerprint(list: &str, filter: &impl Hash) -> u32 {
 /// What distinguishes filters; [`Filter`] itself has no `Hash`.
 fn filter_key(ask: Ask, filter: &Filter) -> u32 {
     let list = match ask {
-        Ask::Sessions | Ask::ClearSessions | Ask::CountSessions => "sessions",
+        Ask::Sessions | Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => "sessions",
         Ask::Mappings => "mappings",
         Ask::Blocks => "blocks",
         Ask::Subscribers => "subscribers",

@@ -171,7 +171,7 @@ impl Events {
             since = %time(event.since),
             service_set = %self.running.service_set_name(event.service_set),
             pool = %self.running.pool_name(event.pool),
-            inside = %Ipv4Addr::from_bits(event.inside),
+            inside = %tandem_engine::address::show(event.inside),
             public = %Ipv4Addr::from_bits(event.public),
             first_port = event.first_port,
             last_port = event.last_port,

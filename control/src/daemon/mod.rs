@@ -12,6 +12,7 @@
 //! Every thread here is a control thread. What they share with the workers are atomics and bounded queues.
 
 mod backend;
+mod classifiers;
 mod clock;
 mod counters;
 mod cpu;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rte_bindings::{Eal, PoolError, current_affinity, hugepages_free};
+use tandem_dataplane::classifier::AclBuilder;
 use tandem_dataplane::dataplane::{Dataplane, Prepared, StartError};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +20,7 @@ use tracing::{error, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::backend::{Api, Daemon, Lives};
+use super::classifiers::{ClassifierError, equip};
 use super::clock::Clock;
 use super::events::{Events, Heartbeat, WorkerWatch};
 use super::life::{self, Life};
@@ -38,6 +40,9 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 /// Why the daemon does not run (any more).
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunError {
+    /// The classifiers of the firewall policies could not be built.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
     /// The configuration cannot become a program.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -191,14 +196,12 @@ fn start(
     log_lost: ErrorCounter,
 ) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
-    let program = Arc::new(config::compile(
-        &config,
-        &mut registry,
-        None,
-        &config::Extras::default(),
-    )?);
+    let plain = config::compile(&config, &mut registry, None, &config::Extras::default())?;
     let mut rtnl = Rtnl::open()?;
-    let prepared = prepare(&config, &program, &mut rtnl)?;
+    let mut prepared = prepare(&config, &Arc::new(plain.clone()), &mut rtnl)?;
+    let classifiers = AclBuilder::new(&prepared.eal);
+    let program = equip(&plain, &classifiers)?;
+    prepared.set_program(&program);
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
     let lives = Lives::default();
     let (taps, devices) = Taps::create(&config, &interfaces, &lives.mirror)?;
@@ -221,7 +224,14 @@ fn start(
     );
     let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
     let heartbeat = Arc::new(Heartbeat::default());
-    let running = Arc::new(Running::new(file, config, program, registry, token));
+    let running = Arc::new(Running::new(
+        file,
+        config,
+        program,
+        registry,
+        Box::new(classifiers),
+        token,
+    ));
     let mut threads = Threads {
         stop: Arc::new(AtomicBool::new(false)),
         watcher: handle.clone(),

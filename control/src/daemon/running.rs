@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use tandem_engine::program::policy::ClassifierBuilder;
 use tandem_engine::program::{PoolId, Program, ServiceSetId};
 use tracing::{error, info, warn};
 
@@ -51,6 +52,8 @@ pub(super) struct Running {
     /// One reload at a time.
     reloading: Mutex<()>,
     in_force: RwLock<InForce>,
+    /// Makes the classifiers of firewall policies.
+    classifiers: Box<dyn ClassifierBuilder + Send + Sync>,
     /// The API's token in force.
     token: SharedToken,
 }
@@ -80,6 +83,7 @@ impl Running {
         config: Config,
         program: Arc<Program>,
         registry: NameRegistry,
+        classifiers: Box<dyn ClassifierBuilder + Send + Sync>,
         token: SharedToken,
     ) -> Self {
         let in_force = InForce {
@@ -95,6 +99,7 @@ impl Running {
             file,
             reloading: Mutex::new(()),
             in_force: RwLock::new(in_force),
+            classifiers,
             token,
         }
     }
@@ -156,7 +161,10 @@ impl Running {
             &next,
             &mut registry,
             Some(&now.program),
-            &config::Extras::default(),
+            &config::Extras {
+                classifiers: &*self.classifiers,
+                ..config::Extras::default()
+            },
         )
         .map_err(|error| {
             vec![Fault {
@@ -341,6 +349,7 @@ nat-rules = ["r"]
                 config,
                 Arc::new(program),
                 registry,
+                Box::new(tandem_engine::program::policy::ReferenceBuilder),
                 SharedToken::default(),
             )
         }

@@ -85,7 +85,7 @@ impl Mock {
                 }
                 match query.ask {
                     Ask::Sessions => query.rows.sessions.push(found),
-                    Ask::ClearSessions => *slot = None,
+                    Ask::ClearSessions | Ask::Reevaluate => *slot = None,
                     _ => {}
                 }
                 query.matched += 1;
@@ -276,7 +276,9 @@ impl Backend for Mock {
             });
         }
         Ok(match query.ask {
-            Ask::Sessions | Ask::ClearSessions | Ask::CountSessions => self.sessions(worker, query),
+            Ask::Sessions | Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => {
+                self.sessions(worker, query)
+            }
             Ask::Mappings | Ask::Blocks | Ask::Subscribers => Self::per_subscriber(worker, query),
         })
     }

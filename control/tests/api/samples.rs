@@ -33,6 +33,8 @@ pub fn session(n: usize) -> SessionView {
         public_port: 1024 + n as u16,
         outside: ip("198.51.100.1"),
         outside_port: 443,
+        remote: "198.51.100.7".parse().unwrap(),
+        policy: tandem_engine::program::NONE,
         pool: 3,
         term: 0,
         packets_out: 10 + n as u64,

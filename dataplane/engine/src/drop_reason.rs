@@ -41,6 +41,36 @@ drop_reasons! {
     NatAddressOnlyConflict = "nat-address-only-conflict",
     /// The table of sessions without ports, which all workers share, has no room for another (protocols without ports).
     NatAddressOnlyFull = "nat-address-only-full",
+    /// A firewall policy says deny.
+    FirewallDenied = "firewall-denied",
+    /// A firewall policy says reject: the sender was told where that is allowed.
+    FirewallRejected = "firewall-rejected",
+    /// No firewall policy matches, and the default of the direction is to refuse.
+    FirewallDefault = "firewall-default",
+    /// The session would look from outside like one there is already (untranslated, static).
+    SessionConflict = "session-conflict",
+    /// From inside with a source address in a NAT64 prefix: a loop. RFC 6146 section 3.5.
+    Nat64SourceInPrefix = "nat64-source-in-prefix",
+    /// To an IPv4 address in a NAT64 prefix that no packet may have (loopback, multicast, 0/8, class E).
+    Nat64IllegalAddress = "nat64-illegal-address",
+    /// To a private IPv4 address in the well-known NAT64 prefix. RFC 6052 section 3.1.
+    Nat64NonGlobal = "nat64-non-global",
+    /// Its protocol cannot be translated between families. RFC 6146 section 3.5.
+    NatUnsupportedProtocol = "nat-unsupported-protocol",
+    /// An IPv4 UDP packet without a checksum, for IPv6, which cannot be given one: a fragment, or so configured. RFC 7915
+    /// section 4.5.
+    UdpZeroChecksum = "udp-zero-checksum",
+    /// An IPv4 source route, which cannot be translated; ICMP source route failed was sent where allowed. RFC 7915 section 4.1.
+    SourceRoute = "source-route",
+    /// An IPv6 routing header with segments left, which cannot be translated; a parameter problem was sent where allowed. RFC
+    /// 7915 section 5.1.
+    RoutingHeader = "routing-header",
+    /// A packet that RFC 7915 gives no translation for: an ICMP type without counterpart, an error about an error.
+    Untranslatable = "untranslatable",
+    /// Stateless translation has no mapping for an address of the packet. RFC 7915 section 1.1.
+    StatelessNoMapping = "stateless-no-mapping",
+    /// A TCP segment outside the windows both ends agreed on (window tracking).
+    TcpOutOfWindow = "tcp-out-of-window",
     /// The subscriber has as many sessions as it may have.
     SubscriberSessionLimit = "subscriber-session-limit",
     /// The subscriber opens sessions faster than it may.

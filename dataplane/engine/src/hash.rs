@@ -35,6 +35,24 @@ impl HashKeys {
         let h = (h ^ h >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         h ^ h >> 32
     }
+
+    /// Hash of 32 bytes of key.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash4(&self, w: u64, x: u64, y: u64, z: u64) -> u64 {
+        self.hash(fold(w ^ self.b, x ^ self.c) ^ y, z)
+    }
+
+    /// Hash of an address (IPv4 under `::ffff:0:0/96`) and 8 bytes more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash_address(&self, address: u128, rest: u64) -> u64 {
+        let (upper, lower) = ((address >> 64) as u64, address as u64);
+        if upper == 0 {
+            return self.hash(lower, rest);
+        }
+        self.hash(fold(upper ^ self.b, lower ^ self.c), rest)
+    }
 }
 
 /// A small random generator (wyrand) for port choice. Seeded from the system's randomness by the caller; 64 bits of

@@ -3,9 +3,11 @@
 //! No DPDK, no clock, no I/O: time and randomness come in from the caller, so the same code runs in the worker, in the
 //! tests and in the simulator.
 
+pub mod address;
 pub mod claims;
 pub mod drop_reason;
 pub mod engine;
+pub mod event_ring;
 pub mod fragments;
 pub mod hash;
 pub mod held;
@@ -13,6 +15,7 @@ pub mod index;
 pub mod mapping;
 pub mod mem;
 pub mod packet;
+pub mod packet6;
 pub mod ports;
 pub mod program;
 pub mod public_space;

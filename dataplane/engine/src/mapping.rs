@@ -1,24 +1,30 @@
 //! Endpoint-independent mappings: one public port per inside address and port, whatever the destination.
 //!
-//! RFC 4787 REQ-1. A mapping lives as long as a session uses it. It is found from inside by (service set, inside address,
-//! port) and from outside by (public address, port): two entries in one index.
+//! RFC 4787 REQ-1; the binding information base of RFC 6146. A mapping lives as long as a session uses it. It is found from
+//! inside by (subscriber, inside address, port) and from outside by (public address, port): two entries in one index.
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
+use crate::address;
 use crate::hash::HashKeys;
 use crate::index::{Fill, Index, IndexFull, Place};
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::program::FilteringType;
 use crate::slab::Slab;
+use crate::subscriber::Subscriber;
 
-/// One mapping. IPv6 inside addresses take the subscriber's prefix and the `inside_low` words.
+/// Pseudo protocol of a mapping of a whole address: all protocols, ports as they are (`dynamic-nat44`).
+pub const WHOLE_ADDRESS: u8 = 255;
+
+/// One mapping. Its inside address is here as far as the subscriber's prefix does not say it: the lower 64 bits and the 16
+/// before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, KnownLayout, Immutable)]
 #[repr(C, align(32))]
 pub struct Mapping {
-    /// Inside IPv4 address (for IPv6: the lower 64 bits, with the next word). The free list's link while free.
-    pub inside: u32,
-    /// Second word of an IPv6 interface identifier.
-    pub inside_low: u32,
+    /// Inside IPv4 address, or bits 32 to 63 of an IPv6 one. The free list's link while free.
+    inside: u32,
+    /// Bits 0 to 31 of an IPv6 address.
+    inside_low: u32,
     /// Public address.
     pub public: u32,
     /// Of its sessions, those the subscriber has sent on itself. Without any, and unless packets from outside shall
@@ -32,25 +38,101 @@ pub struct Mapping {
     pub inside_port: u16,
     /// Public port or ICMP id.
     pub public_port: u16,
-    /// Service set.
-    pub service_set: u16,
-    /// IP protocol; 0 when the record is free.
+    /// Bits 64 to 79 of an IPv6 address.
+    subnet: u16,
+    /// IP protocol (of IPv6 insides: the one outside); 0 when the record is free.
     pub protocol: u8,
-    /// Filtering type, as `FilteringType as u8`.
-    pub filtering: u8,
+    /// Bits 0 and 1: filtering type. Bit 2: the inside is IPv6. Bits 3 to 7: position of the NAT64 prefix of its first session
+    /// among those of its service set.
+    kind: u8,
 }
 
 const _: () = assert!(size_of::<Mapping>() == 32);
 
+/// Most NAT64 prefixes of one service set: what a mapping can tell apart.
+pub const MAX_PREFIXES: usize = 32;
+
 impl Mapping {
+    /// A mapping without sessions.
+    #[must_use]
+    pub fn new(
+        (inside, inside_port): (u128, u16),
+        (public, public_port): (u32, u16),
+        protocol: u8,
+        subscriber: u32,
+        filtering: FilteringType,
+        prefix: u8,
+    ) -> Self {
+        let (words, subnet, wide) = match address::v4(inside) {
+            Some(v4) => ([v4, 0], 0, 0),
+            None => (
+                [(inside >> 32) as u32, inside as u32],
+                (inside >> 64) as u16,
+                1 << 2,
+            ),
+        };
+        Self {
+            inside: words[0],
+            inside_low: words[1],
+            public,
+            holders: 0,
+            subscriber,
+            sessions: 0,
+            inside_port,
+            public_port,
+            subnet,
+            protocol,
+            kind: filtering as u8 | wide | prefix << 3,
+        }
+    }
+
+    /// Its inside address; `of` is its subscriber.
+    #[must_use]
+    pub fn inside(&self, of: &Subscriber) -> u128 {
+        if !self.is_wide() {
+            return address::of_v4(self.inside);
+        }
+        of.address()
+            | u128::from(self.subnet) << 64
+            | u128::from(self.inside) << 32
+            | u128::from(self.inside_low)
+    }
+
+    /// Whether its inside is IPv6.
+    #[inline]
+    #[must_use]
+    pub const fn is_wide(&self) -> bool {
+        self.kind & 1 << 2 != 0
+    }
+
+    /// Position of its NAT64 prefix among those of its service set.
+    #[must_use]
+    pub const fn prefix(&self) -> usize {
+        (self.kind >> 3) as usize
+    }
+
     /// Who may use it from outside.
     #[must_use]
     pub const fn filtering_type(&self) -> FilteringType {
-        match self.filtering {
+        match self.kind & 3 {
             0 => FilteringType::EndpointIndependent,
             1 => FilteringType::AddressDependent,
             _ => FilteringType::AddressAndPortDependent,
         }
+    }
+
+    /// Whether it maps this end of its subscriber.
+    #[inline]
+    fn is_of(&self, subscriber: u32, inside: u128, port: u16, protocol: u8) -> bool {
+        let same_address = match address::v4(inside) {
+            Some(v4) => !self.is_wide() && self.inside == v4,
+            None => {
+                self.is_wide()
+                    && (self.inside, self.inside_low, self.subnet)
+                        == ((inside >> 32) as u32, inside as u32, (inside >> 64) as u16)
+            }
+        };
+        same_address && self.subscriber == subscriber && self.inside_port == port && self.protocol == protocol
     }
 }
 
@@ -80,9 +162,9 @@ impl MappingTable {
     /// Place by inside end.
     #[inline]
     #[must_use]
-    pub fn inside_place(&self, service_set: u16, inside: u32, port: u16, protocol: u8) -> Place {
+    pub fn inside_place(&self, service_set: u16, inside: u128, port: u16, protocol: u8) -> Place {
         let rest = u64::from(port) << 32 | u64::from(service_set) << 16 | u64::from(protocol) << 8;
-        self.index.place(self.keys.hash(u64::from(inside), rest))
+        self.index.place(self.keys.hash_address(inside, rest))
     }
 
     /// Place by public end.
@@ -121,15 +203,15 @@ impl MappingTable {
     pub fn find_inside(
         &self,
         place: Place,
-        service_set: u16,
-        inside: u32,
+        subscriber: u32,
+        inside: u128,
         port: u16,
         protocol: u8,
     ) -> Option<u32> {
         self.index.find(place, |n| {
-            self.records.get(n as usize).is_some_and(|m| {
-                (m.inside, m.inside_port, m.service_set, m.protocol) == (inside, port, service_set, protocol)
-            })
+            self.records
+                .get(n as usize)
+                .is_some_and(|m| m.is_of(subscriber, inside, port, protocol))
         })
     }
 
@@ -167,12 +249,12 @@ impl MappingTable {
         self.index.insert(place, number)
     }
 
-    /// Takes a mapping out of the index and frees its record.
-    pub fn remove(&mut self, number: u32) {
+    /// Takes a mapping out of the index and frees its record; `of` is its subscriber.
+    pub fn remove(&mut self, number: u32, of: &Subscriber) {
         let mapping = self.records[number as usize];
         let inside = self.inside_place(
-            mapping.service_set,
-            mapping.inside,
+            of.service_set,
+            mapping.inside(of),
             mapping.inside_port,
             mapping.protocol,
         );

@@ -1,7 +1,7 @@
 //! What the engine is handed: packets, a description of each, and a router; and what it says about each: a verdict.
 
 use tandem_wire::l4::{Ipv4Meta, L4};
-use tandem_wire::tcp;
+use tandem_wire::{icmp6, tcp};
 
 pub use tandem_wire::packet::Packet;
 
@@ -47,17 +47,21 @@ pub trait Router {
     fn next_hop(&self, number: u16) -> RouteKind;
 }
 
-/// An ICMP error to be sent about a packet.
+/// What the sender of a packet is told: an ICMP error of the packet's family, or a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Nothing.
     None,
-    /// Time exceeded in transit, 11/0.
+    /// Time exceeded in transit: 11/0, ICMPv6 3/0.
     TimeExceeded,
-    /// Destination unreachable, 3 with this code.
+    /// Destination unreachable, 3 (ICMPv6: 1) with this code of the packet's family.
     Unreachable(u8),
-    /// Fragmentation needed, 3/4, with the next hop's MTU.
+    /// Too big for the next hop, with the largest length the sender may use: 3/4, ICMPv6 2/0.
     FragmentationNeeded(u16),
+    /// Parameter problem, erroneous header field, with the pointer to it: 12/0, ICMPv6 4/0.
+    ParameterProblem(u16),
+    /// A TCP reset for a segment, ICMP administratively prohibited for anything else.
+    Reset,
 }
 
 impl Answer {
@@ -71,6 +75,17 @@ impl Answer {
             _ => Self::None,
         }
     }
+
+    /// The same about an IPv6 packet. RFC 4443 section 3.1.
+    #[must_use]
+    pub const fn to_route6(reason: DropReason) -> Self {
+        match reason {
+            DropReason::NoRoute => Self::Unreachable(icmp6::CODE_NO_ROUTE),
+            DropReason::RouteUnreachable => Self::Unreachable(icmp6::CODE_ADDRESS),
+            DropReason::RouteProhibited => Self::Unreachable(icmp6::CODE_ADMIN_PROHIBITED),
+            _ => Self::None,
+        }
+    }
 }
 
 /// What shall happen to a packet.
@@ -78,8 +93,10 @@ impl Answer {
 pub enum Verdict {
     /// Not decided yet: what a packet comes in with.
     Pending,
-    /// Translated; TTL already decremented. Send it to [`Desc::next_hop`].
+    /// Translated, perhaps to the other family; TTL already decremented. Send it to the description's `next_hop`.
     Forward,
+    /// The same, in fragments of at most this many octets: an IPv6 packet that has a fragment header. RFC 7915 section 4.1.
+    ForwardFragmented(u16),
     /// Translated, and its destination is one of our public addresses: it comes back as a packet from outside
     /// (hairpinning, RFC 4787 REQ-9). TTL already decremented.
     Hairpin,
@@ -127,6 +144,8 @@ pub struct Desc {
     /// Already went round by hairpinning.
     pub hairpinned: bool,
     pub(crate) shape: Shape,
+    /// Its service set translates it without a session.
+    pub(crate) stateless: bool,
 }
 
 /// What can be seen of a packet before its session is known.
@@ -156,6 +175,7 @@ impl Desc {
             verdict: Verdict::Pending,
             hairpinned: false,
             shape: Shape::General,
+            stateless: false,
             place: Place::NOWHERE,
             candidate: NO_RECORD,
         }

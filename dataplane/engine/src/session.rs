@@ -3,12 +3,12 @@
 //! ```text
 //!   hot, 64 bytes, all a packet of an established session touches     cold, 32 bytes
 //!   +--------------------------------------------------+              +---------------------------------+
-//!   | area, 44 bytes, by kind:                         |              | wheel links              8      |
+//!   | area, 44 bytes, by kind (v6: wide.rs):           |              | wheel links              8      |
 //!   |   v4: tuple in->out 12, tuple out->in 12,        |              | anchor, subscriber       4 + 4  |
 //!   |       bytes 2 x 48 bit, packets 2 x 32 bit       |              | created                  4      |
 //!   |   (v6 and NAT64 keys fit the same 44 bytes)      |              | term, policy, pool       3 x 2  |
 //!   | protocol, kind, state, timer          4 x 1      |              | epoch (replication)      2      |
-//!   | last seen                             4          |              | slot (ALG and log state) 4      |
+//!   | last seen                             4          |              | slot (extension)         4      |
 //!   | next hop per direction, generation    2 x 2 + 4  |              +---------------------------------+
 //!   | service set, flags                    2 + 2      |
 //!   +--------------------------------------------------+
@@ -17,7 +17,11 @@
 //! A tuple is what the packet of that direction looks like when it arrives, so a packet is compared with one tuple and
 //! rewritten from the other. The index has one entry per tuple.
 
-use zerocopy::{FromZeros, Immutable, KnownLayout};
+mod wide;
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+pub use wide::{Key66, SixFour, SixSix, SmallCount};
 
 use crate::hash::HashKeys;
 use crate::index::{Fill, Index, IndexFull, Place};
@@ -43,7 +47,7 @@ pub enum Direction {
 
 /// Addresses and ports of a packet as it arrives. For an ICMP query the identifier is the port of the inside (or
 /// public) end and the other port is 0; protocols without ports have zeros.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromZeros, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Tuple4 {
     /// Source address.
@@ -72,8 +76,15 @@ impl Tuple4 {
 
 /// A free record.
 pub const KIND_FREE: u8 = 0;
-/// A NAPT44 session.
-pub const KIND_NAPT44: u8 = 1;
+/// IPv4 on both sides, translated or not. Bits 0 and 1 of a kind say: from inside (outside) its packets are IPv4 and look
+/// like `tuples[0]` (`tuples[1]`).
+pub const KIND_44: u8 = 0b0011;
+/// IPv6 inside, IPv4 outside: NAT64.
+pub const KIND_64: u8 = 0b0110;
+/// IPv6 on both sides.
+pub const KIND_66: u8 = 0b0100;
+/// No session, but what one of them has no room for: its totals.
+pub const KIND_EXTENSION: u8 = 0b1000;
 
 /// The first packet came from outside.
 pub const FLAG_INITIATED_OUTSIDE: u16 = 1;
@@ -85,11 +96,17 @@ pub const FLAG_ADDRESS_ENTRY: u16 = 4;
 pub const FLAG_ADDRESS_ONLY: u16 = 8;
 /// Begun from outside, and the subscriber has not sent on it yet: it does not hold its mapping.
 pub const FLAG_UNANSWERED: u16 = 32;
+/// The session shares its public port with sessions to other outside ends (with [`FLAG_OWNS_PORT`]).
+pub const FLAG_SHARED_PORT: u16 = 64;
+/// The session stands on nothing of the allocator's: not translated, or by a static mapping.
+pub const FLAG_FREE_STANDING: u16 = 128;
+/// The session has an extension record; [`Cold::slot`] is its number.
+pub const FLAG_EXTENDED: u16 = 256;
 /// Changed since it was last told to the peer (replication).
 pub const FLAG_DIRTY: u16 = 16;
 
 /// What every packet touches.
-#[derive(Clone, Copy, Debug, FromZeros, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Hot {
     /// Tuples by direction.
@@ -120,12 +137,35 @@ pub struct Hot {
 const _: () = assert!(size_of::<Hot>() == 64);
 
 impl Hot {
+    /// Whether the record is a session.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_session(&self) -> bool {
+        self.kind & (KIND_44 | KIND_66) != 0
+    }
+
+    /// What its packets look like from outside; means nothing for [`KIND_66`].
+    #[inline]
+    #[must_use]
+    pub const fn from_outside(&self) -> Tuple4 {
+        self.tuples[Direction::In as usize]
+    }
+
     /// Counts one packet of `length` bytes.
     #[inline(always)]
     pub fn count(&mut self, direction: Direction, length: u16) {
         let d = direction as usize;
         self.packets[d] = self.packets[d].wrapping_add(1);
         let (low, carry) = self.bytes_low[d].overflowing_add(u32::from(length));
+        self.bytes_low[d] = low;
+        self.bytes_high[d] = self.bytes_high[d].wrapping_add(u16::from(carry));
+    }
+
+    /// Adds packets and bytes.
+    fn add(&mut self, direction: Direction, (packets, bytes): (u32, u32)) {
+        let d = direction as usize;
+        self.packets[d] = self.packets[d].wrapping_add(packets);
+        let (low, carry) = self.bytes_low[d].overflowing_add(bytes);
         self.bytes_low[d] = low;
         self.bytes_high[d] = self.bytes_high[d].wrapping_add(u16::from(carry));
     }
@@ -161,7 +201,7 @@ pub struct Cold {
     pub pool: u16,
     /// Epoch of its last change as told to the peer.
     pub epoch: u16,
-    /// ALG and log state.
+    /// With [`FLAG_EXTENDED`]: the number of the extension record.
     pub slot: u32,
 }
 
@@ -256,8 +296,38 @@ impl SessionTable {
         };
         (hot.tuples[direction as usize] == *tuple)
             & (hot.protocol == protocol)
-            & (hot.kind != KIND_FREE)
+            & (hot.kind & 1 << direction as u8 != 0)
             & ((direction as u8 == Direction::In as u8) | (hot.service_set == service_set))
+    }
+
+    /// Where a record is entered: under what its packets look like from inside and from outside; a session of
+    /// [`KIND_66`] has one place for both.
+    #[must_use]
+    pub fn places(&self, hot: &Hot) -> (Place, Option<Place>) {
+        match hot.kind {
+            KIND_64 => {
+                let wide = hot.six_four();
+                let out = self.place_64(
+                    wide.inside(),
+                    wide.back.src,
+                    (wide.inside_port, wide.outside_port()),
+                    hot.protocol,
+                    (hot.service_set, wide.prefix),
+                );
+                (out, Some(self.place(&wide.back, hot.protocol, Direction::In, 0)))
+            }
+            KIND_66 => {
+                let wide = hot.six_six();
+                (self.place_66(&wide.key(), hot.protocol), None)
+            }
+            _ => {
+                let [out, back] = &hot.tuples;
+                (
+                    self.place(out, hot.protocol, Direction::Out, hot.service_set),
+                    Some(self.place(back, hot.protocol, Direction::In, 0)),
+                )
+            }
+        }
     }
 
     /// Finds a session.
@@ -339,8 +409,16 @@ impl SessionTable {
         self.index.remove(place, number)
     }
 
-    /// Frees a record that is out of the index and the wheel.
+    /// Frees a record that is out of the index and the wheel, and its extension.
     pub fn free(&mut self, number: u32) {
+        if self.hot[number as usize].flags & FLAG_EXTENDED != 0 {
+            let extension = self.cold.0[number as usize].slot;
+            self.release(extension);
+        }
+        self.release(number);
+    }
+
+    fn release(&mut self, number: u32) {
         self.hot[number as usize].kind = KIND_FREE;
         self.cold.0[number as usize].anchor = self.slab.give_back(number);
     }
@@ -362,7 +440,7 @@ impl SessionTable {
             .find(self.address_place(from_outside, protocol), |n| {
                 self.hot(n).is_some_and(|hot| {
                     let t = hot.tuples[Direction::In as usize];
-                    hot.kind != KIND_FREE
+                    hot.kind & 1 << Direction::In as u8 != 0
                         && hot.protocol == protocol
                         && (t.src, t.dst, t.dport) == (from_outside.src, from_outside.dst, from_outside.dport)
                 })
@@ -370,7 +448,7 @@ impl SessionTable {
             .is_some()
     }
 
-    /// Sessions alive.
+    /// Records in use: sessions, and the extensions of some of them.
     #[inline]
     #[must_use]
     pub fn live(&self) -> u32 {
@@ -432,7 +510,7 @@ mod tests {
 
     #[test]
     fn counts_carry_beyond_32_bits() {
-        let mut hot = new_hot(KIND_NAPT44, [Tuple4::default(); 2], 17, 0, Ticks(0));
+        let mut hot = new_hot(KIND_44, [Tuple4::default(); 2], 17, 0, Ticks(0));
         for _ in 0..70_000 {
             hot.count(Direction::In, 65_535);
         }
@@ -457,7 +535,7 @@ mod tests {
         };
         let n = table
             .take(
-                new_hot(KIND_NAPT44, [out, back], 17, 5, Ticks(0)),
+                new_hot(KIND_44, [out, back], 17, 5, Ticks(0)),
                 new_cold(0, 0, 0, 0, Ticks(0)),
             )
             .unwrap();

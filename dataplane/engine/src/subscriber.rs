@@ -1,6 +1,7 @@
 //! Subscribers: who owns sessions, ports and blocks, and what each may have.
 //!
-//! An IPv4 subscriber is one inside address of a service set; an IPv6 one will be a prefix. A subscriber exists while it
+//! An IPv4 subscriber is one inside address of a service set; an IPv6 one is a prefix (RFC 6888 section 2: what is limited is
+//! the customer, and an IPv6 customer has a prefix). A subscriber exists while it
 //! has a session or a port block.
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
@@ -17,10 +18,10 @@ use crate::ticks::Ticks;
 #[derive(Clone, Copy, Debug, FromZeros, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Subscriber {
-    /// Inside address, first word (IPv4: all of it). The free list's link while free.
-    pub address: u32,
-    /// Further words of an IPv6 prefix.
-    pub address_rest: [u32; 3],
+    /// Lower 32 bits of its address: IPv4 has no more. The free list's link while free.
+    low: u32,
+    /// The other words, upper first.
+    upper: [u32; 3],
     /// Index of its paired public address, or [`NO_RECORD`].
     pub paired: u32,
     /// Sessions.
@@ -61,10 +62,14 @@ pub enum Refused {
 impl Subscriber {
     /// A new one without anything.
     #[must_use]
-    pub fn new(address: u32, service_set: u16) -> Self {
+    pub fn new(address: u128, service_set: u16) -> Self {
         Self {
-            address,
-            address_rest: [0; 3],
+            low: address as u32,
+            upper: [
+                (address >> 96) as u32,
+                (address >> 64) as u32,
+                (address >> 32) as u32,
+            ],
             paired: NO_RECORD,
             sessions: 0,
             ports: [0; 3],
@@ -78,6 +83,22 @@ impl Subscriber {
             live: 1,
             rate_started: 0,
         }
+    }
+
+    /// Its inside address, or the first one of its prefix; IPv4 under `::ffff:0:0/96`.
+    #[inline]
+    #[must_use]
+    pub const fn address(&self) -> u128 {
+        let [a, b, c] = self.upper;
+        (a as u128) << 96 | (b as u128) << 64 | (c as u128) << 32 | self.low as u128
+    }
+
+    /// A number that spreads subscribers, the same for the same address.
+    #[inline]
+    #[must_use]
+    pub const fn spread(&self) -> u32 {
+        let [a, b, _] = self.upper;
+        (self.low ^ b ^ a.rotate_left(16)).wrapping_mul(0x9E37_79B1)
     }
 
     /// Whether it may open one more session now; takes a rate token. RFC 6888 REQ-4, REQ-5.
@@ -149,9 +170,9 @@ impl SubscriberTable {
     /// Place of a subscriber.
     #[inline]
     #[must_use]
-    pub fn place(&self, service_set: u16, address: u32) -> Place {
+    pub fn place(&self, service_set: u16, address: u128) -> Place {
         self.index
-            .place(self.keys.hash(u64::from(address), u64::from(service_set)))
+            .place(self.keys.hash_address(address, u64::from(service_set)))
     }
 
     /// Asks for the index line.
@@ -171,23 +192,23 @@ impl SubscriberTable {
     /// Finds a subscriber.
     #[inline]
     #[must_use]
-    pub fn find(&self, place: Place, service_set: u16, address: u32) -> Option<u32> {
+    pub fn find(&self, place: Place, service_set: u16, address: u128) -> Option<u32> {
         self.index.find(place, |n| {
             self.get(n)
-                .is_some_and(|s| s.address == address && s.service_set == service_set)
+                .is_some_and(|s| s.address() == address && s.service_set == service_set)
         })
     }
 
     /// Finds a subscriber or makes it; `None` when the table is full.
-    pub fn find_or_insert(&mut self, service_set: u16, address: u32) -> Option<u32> {
+    pub fn find_or_insert(&mut self, service_set: u16, address: u128) -> Option<u32> {
         let place = self.place(service_set, address);
         if let Some(number) = self.find(place, service_set, address) {
             return Some(number);
         }
         let records = &self.records;
-        let number = self.slab.take(|n| records[n as usize].address)?;
+        let number = self.slab.take(|n| records[n as usize].low)?;
         if self.index.insert(place, number).is_err() {
-            self.records[number as usize].address = self.slab.give_back(number);
+            self.records[number as usize].low = self.slab.give_back(number);
             return None;
         }
         self.records[number as usize] = Subscriber::new(address, service_set);
@@ -200,9 +221,9 @@ impl SubscriberTable {
             return;
         };
         self.index
-            .remove(self.place(subscriber.service_set, subscriber.address), number);
+            .remove(self.place(subscriber.service_set, subscriber.address()), number);
         self.records[number as usize].live = 0;
-        self.records[number as usize].address = self.slab.give_back(number);
+        self.records[number as usize].low = self.slab.give_back(number);
     }
 
     /// A subscriber.

@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
-use crate::program::{PoolId, ServiceSetId};
+use crate::program::policy::PolicyKey;
+use crate::program::{PolicyAction, PolicyId, PoolId, ServiceSetId};
+use crate::session::Direction;
 
 /// State of a session as shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,10 +69,14 @@ pub struct SessionView {
     pub outside: IpAddr,
     /// Outside port.
     pub outside_port: u16,
+    /// Outside address, as it is: of NAT64 the IPv4 one, of twice NAT the translated one.
+    pub remote: IpAddr,
     /// Pool of the public address.
     pub pool: PoolId,
     /// Number of the NAT term that made it.
     pub term: u16,
+    /// Policy that let it begin, or `NONE`.
+    pub policy: PolicyId,
     /// Packets from inside.
     pub packets_out: u64,
     /// Bytes from inside, IP header included.
@@ -85,6 +91,21 @@ pub struct SessionView {
     pub idle_s: u32,
     /// Idle seconds after which it ends.
     pub timeout_s: u32,
+}
+
+/// A session begun or refused by a policy that logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyEvent {
+    /// Service set.
+    pub service_set: ServiceSetId,
+    /// The policy.
+    pub policy: PolicyId,
+    /// What it did.
+    pub action: PolicyAction,
+    /// Which way the first packet went.
+    pub direction: Direction,
+    /// What it looked like to the policy.
+    pub key: PolicyKey,
 }
 
 /// One endpoint-independent mapping.
@@ -221,6 +242,8 @@ pub enum Ask {
     ClearSessions,
     /// Only count the sessions that match.
     CountSessions,
+    /// End the sessions that match and that the policies in force now would not let begin; counts them.
+    Reevaluate,
 }
 
 /// Rows of an answer: the one vector that belongs to [`Ask`] is filled, up to the capacity it came with.
@@ -266,7 +289,7 @@ impl Query {
             Ask::Mappings => rows.mappings.reserve_exact(limit),
             Ask::Blocks => rows.blocks.reserve_exact(limit),
             Ask::Subscribers => rows.subscribers.reserve_exact(limit),
-            Ask::ClearSessions | Ask::CountSessions => {}
+            Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => {}
         }
         Self {
             ask,

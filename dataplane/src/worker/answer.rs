@@ -4,6 +4,7 @@ use rte_bindings::Mbuf;
 use tandem_engine::packet::{Answer, RouteKind, Router};
 use tandem_engine::ticks::Ticks;
 use tandem_wire::build::{IcmpErrorKind, icmp_error};
+use tandem_wire::icmp;
 
 use super::deliver::destination;
 use super::{NOTE_HAIRPIN, PacketNote, Worker};
@@ -47,6 +48,9 @@ impl Worker {
             Answer::TimeExceeded => IcmpErrorKind::TtlExceeded,
             Answer::Unreachable(code) => IcmpErrorKind::Unreachable(code),
             Answer::FragmentationNeeded(mtu) => IcmpErrorKind::FragmentationNeeded(mtu),
+            Answer::Reset => IcmpErrorKind::Unreachable(icmp::CODE_ADMIN_PROHIBITED),
+            // About IPv6 packets only.
+            Answer::ParameterProblem(_) => return,
         };
         let source = self.own_address(interface);
         if source == 0 || !self.answers.take(self.now) {

@@ -139,6 +139,7 @@ impl Worker {
                 Ok(()) => self.counters.syn_held += 1,
                 Err((mbuf, reason)) => self.drop_packet(mbuf, reason),
             },
+            Verdict::ForwardFragmented(_) => self.drop_packet(mbuf, DropReason::FragmentationFailed),
             // The engine decides every packet.
             Verdict::Pending | Verdict::Forward | Verdict::Route => {
                 self.drop_packet(mbuf, DropReason::Stopping)

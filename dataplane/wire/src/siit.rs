@@ -156,6 +156,13 @@ impl Siit {
         }
     }
 
+    /// Whether an explicit mapping has an IPv4 address: then it stands for an IPv6 host, whatever the prefix says.
+    #[inline]
+    #[must_use]
+    pub fn maps_v4(&self, v4: u32) -> bool {
+        self.find(&self.v4, v4).is_some()
+    }
+
     /// The IPv4 address of an IPv6 one. `None`: it cannot be translated.
     #[inline]
     #[must_use]

@@ -35,6 +35,13 @@ impl Router for Net {
             kind: self.next_hop(next_hop),
         }
     }
+    fn route6(&self, _destination: u128, _hash: u32) -> Route {
+        Route {
+            next_hop: 0,
+            kind: self.next_hop(0),
+        }
+    }
+
     fn next_hop(&self, number: u16) -> RouteKind {
         match number {
             0 => RouteKind::Forward {

@@ -2,10 +2,12 @@
 //! done a little at a time between bursts.
 
 use super::Engine;
+use crate::mapping::WHOLE_ADDRESS;
 use crate::ports::PortClass;
-use crate::program::Pool;
+use crate::program::{NONE, Pool};
 use crate::session::{
-    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_UNANSWERED, KIND_FREE, NO_RECORD,
+    Cold, Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT,
+    FLAG_UNANSWERED, Hot, KIND_64, NO_RECORD,
 };
 use crate::ticks::Ticks;
 
@@ -21,6 +23,8 @@ pub enum EndReason {
     Cleared,
     /// A reload took its public address or its service set away.
     Purged,
+    /// The policies of a later commit refuse it.
+    Refused,
 }
 
 impl Engine {
@@ -70,7 +74,7 @@ impl Engine {
             .high_water()
             .min(self.purge.saturating_add(PURGE_STEP));
         for number in self.purge..end {
-            if self.sessions.hot(number).is_none_or(|h| h.kind == KIND_FREE) {
+            if !self.sessions.hot(number).is_some_and(Hot::is_session) {
                 continue;
             }
             if self.has_lost_ground(number) {
@@ -97,9 +101,31 @@ impl Engine {
         if self.set_plan(hot.service_set).is_none() {
             return true;
         }
-        let address = hot.tuples[Direction::In as usize].dst;
-        let now_in = self.program.public_space.find(address).map(|f| f.pool);
+        if hot.flags & FLAG_FREE_STANDING != 0 {
+            return self.has_lost_rule(hot, cold);
+        }
+        let now_in = self
+            .program
+            .public_space
+            .find(hot.from_outside().dst)
+            .map(|f| f.pool);
         now_in != Some(cold.pool)
+    }
+
+    /// Whether what a session without a mapping or port stands on is gone: its static mapping, or its firewall.
+    fn has_lost_rule(&self, hot: &Hot, cold: &Cold) -> bool {
+        let Some(set) = self.service_set(hot.service_set) else {
+            return true;
+        };
+        if cold.term == NONE || set.terms.iter().any(|t| t.number == cold.term) {
+            return cold.term == NONE && set.firewall.is_none();
+        }
+        let back = hot.from_outside();
+        let found = self.program.statics.by_public(back.dst, hot.protocol, back.dport);
+        found.is_none_or(|f| {
+            (f.mapping.service_set, f.mapping.number) != (hot.service_set, cold.term)
+                || (f.address, f.port) != inside_end(hot)
+        })
     }
 
     /// Ends a session that is linked in the wheel.
@@ -116,13 +142,12 @@ impl Engine {
         ) else {
             return;
         };
-        let [out, back] = hot.tuples;
-        let place = self
-            .sessions
-            .place(&out, hot.protocol, Direction::Out, hot.service_set);
-        self.sessions.leave(place, number);
-        let place = self.sessions.place(&back, hot.protocol, Direction::In, 0);
-        self.sessions.leave(place, number);
+        let (out, from_outside) = self.sessions.places(&hot);
+        self.sessions.leave(out, number);
+        let back = hot.from_outside();
+        if let Some(place) = from_outside {
+            self.sessions.leave(place, number);
+        }
         if hot.flags & FLAG_ADDRESS_ENTRY != 0 {
             let place = self.sessions.address_place(&back, hot.protocol);
             self.sessions.leave(place, number);
@@ -137,10 +162,11 @@ impl Engine {
             EndReason::Expired => self.counters.sessions_expired += 1,
             EndReason::Cleared => self.counters.sessions_cleared += 1,
             EndReason::Purged => self.counters.sessions_purged += 1,
+            EndReason::Refused => self.counters.sessions_refused += 1,
         }
         if hot.flags & FLAG_OWNS_PORT != 0 {
             self.release_port(cold.anchor, hot.protocol, back.dport, cold.subscriber);
-        } else if hot.flags & FLAG_ADDRESS_ONLY == 0 {
+        } else if hot.flags & (FLAG_ADDRESS_ONLY | FLAG_FREE_STANDING) == 0 {
             self.leave_mapping(cold.anchor, hot.flags);
         }
         self.leave_subscriber(cold.subscriber);
@@ -156,10 +182,14 @@ impl Engine {
             mapping.holders = mapping.holders.saturating_sub(1);
         }
         let mapping = *mapping;
-        if mapping.sessions != 0 {
+        let Some(subscriber) = self
+            .subscribers
+            .get(mapping.subscriber)
+            .filter(|_| mapping.sessions == 0)
+        else {
             return;
-        }
-        self.mappings.remove(number);
+        };
+        self.mappings.remove(number, subscriber);
         self.counters.mappings_ended += 1;
         match self.program.public_space.index_of(mapping.public) {
             Some(index) => {
@@ -177,10 +207,8 @@ impl Engine {
         self.drop_subscriber_if_idle(number);
     }
 
+    /// Gives back a public port, or with [`WHOLE_ADDRESS`] as protocol an address.
     pub(super) fn release_port(&mut self, address_index: u32, protocol: u8, port: u16, subscriber: u32) {
-        let Some(class) = PortClass::of_protocol(protocol) else {
-            return;
-        };
         let space = &self.program.public_space;
         let pool: Option<&Pool> = space.address(address_index).and_then(|(_, id)| {
             self.program
@@ -188,16 +216,23 @@ impl Engine {
                 .get(usize::from(*self.pools.get(usize::from(id))?))
         });
         let subscribers = &mut self.subscribers;
-        let released = self.ports.release(
-            space,
-            pool,
-            address_index,
-            class,
-            port,
-            subscriber,
-            subscribers,
-            self.now,
-        );
+        let released = match PortClass::of_protocol(protocol) {
+            Some(class) => self.ports.release(
+                space,
+                pool,
+                address_index,
+                class,
+                port,
+                subscriber,
+                subscribers,
+                self.now,
+            ),
+            None if protocol == WHOLE_ADDRESS => {
+                self.ports
+                    .release_address(pool, address_index, subscriber, subscribers, self.now)
+            }
+            None => return,
+        };
         if !released {
             self.counters.port_release_mismatch += 1;
         }
@@ -212,4 +247,14 @@ impl Engine {
         }
         self.subscribers.remove_if_idle(number);
     }
+}
+
+/// The inside end of a session with IPv4 outside.
+fn inside_end(hot: &Hot) -> (u128, u16) {
+    if hot.kind == KIND_64 {
+        let wide = hot.six_four();
+        return (wide.inside(), wide.inside_port);
+    }
+    let out = hot.tuples[Direction::Out as usize];
+    (crate::address::of_v4(out.src), out.sport)
 }

@@ -1,135 +1,244 @@
-//! Packets from outside without a session: for a mapping, for a held place, for the kernel, or for nobody.
+//! Packets from outside without a session: for a mapping, a static mapping, a firewalled host, the kernel, a held place, or
+//! nobody.
 //!
 //! The order of decisions is the behaviour checklist's: session (seen before this), then mapping and its filtering, then
-//! nothing: the packet is dropped and counted.
+//! static mappings and destination NAT, then firewall policies (looked at after this, for all of them: an explicit deny
+//! wins). What no service set has to do with is routed; what is for one and is refused is dropped and counted.
 
 use tandem_wire::l4::L4;
-use tandem_wire::{ipv4, tcp};
+use tandem_wire::{icmp, ipv4, tcp};
 
 use super::Engine;
-use super::first_packet::Draft;
+use super::first_packet::{Basis, Draft, Ends, draft};
+use super::flow::Flow;
+use super::sort::may_begin;
+use crate::address;
 use crate::drop_reason::DropReason;
-use crate::packet::{Answer, Desc, Packet, Router, Verdict};
-use crate::program::{FilteringType, MappingType};
+use crate::mapping::{Mapping, WHOLE_ADDRESS};
+use crate::packet::{Answer, Desc, RouteKind, Router, Verdict};
+use crate::program::{FilteringType, NONE};
 use crate::public_space::PublicAddress;
-use crate::session::{Direction, FLAG_ADDRESS_ENTRY, FLAG_INITIATED_OUTSIDE, FLAG_UNANSWERED};
-use crate::subscriber::Refused;
+use crate::session::{
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, FLAG_UNANSWERED, KIND_44,
+    KIND_64, KIND_66,
+};
+
+fn drop(reason: DropReason) -> Verdict {
+    Verdict::Drop(reason, Answer::None)
+}
 
 impl Engine {
-    pub(super) fn inbound<P: Packet, R: Router>(&mut self, desc: &mut Desc, packet: &mut P, router: &R) {
-        let Some(found) = self.program.public_space.find(desc.meta.dst) else {
-            desc.verdict = Verdict::Route;
-            return;
+    /// The draft of a session from outside.
+    pub(super) fn sort_outside<R: Router>(&self, flow: &Flow, router: &R) -> Result<Draft, Verdict> {
+        let found = match flow.kind {
+            KIND_44 => self.program.public_space.find(flow.dst as u32),
+            _ => None,
         };
-        match self.admit_inbound(found, desc) {
-            Ok(draft) => match self.write(&draft, desc) {
-                Ok(number) => self.translate(number, desc, packet, router),
-                Err(reason) => desc.verdict = Verdict::Drop(reason, Answer::None),
-            },
-            Err(verdict) => desc.verdict = verdict,
+        let draft = match found {
+            Some(found) => self.for_public(found, flow)?,
+            None => self.for_inside_host(flow, router)?,
+        };
+        if flow.ttl <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
+        self.mappings.prefetch_place(draft.mapping_place);
+        self.subscribers
+            .prefetch_place(self.subscribers.place(draft.service_set, draft.owner));
+        Ok(draft)
     }
 
-    /// Whether a mapping lets this packet in; the session to write if so.
-    fn admit_inbound(&mut self, found: PublicAddress, desc: &Desc) -> Result<Draft, Verdict> {
-        let drop = |reason| Verdict::Drop(reason, Answer::None);
-        let meta = &desc.meta;
+    /// To a public address.
+    fn for_public(&self, found: PublicAddress, flow: &Flow) -> Result<Draft, Verdict> {
+        let public = flow.dst as u32;
         // An interface's own address: what the pool does not use is the kernel's, and ICMP without a session, too.
         let kernels = self.pool(found.pool).is_some_and(|p| {
-            p.interface_address && (!matches!(meta.proto, 6 | 17) || !p.ports.contains(desc.dport))
+            p.interface_address && (!matches!(flow.proto, 6 | 17) || !p.ports.contains(flow.dport))
         });
-        let mapping = self.mappings.find_public(meta.dst, desc.dport, meta.proto);
-        if kernels && (mapping.is_none() || meta.proto == ipv4::ICMP) {
+        let mapping = self
+            .mappings
+            .find_public(public, flow.dport, flow.proto)
+            .filter(|_| !kernels || flow.proto != ipv4::ICMP)
+            .or_else(|| self.mappings.find_public(public, 0, WHOLE_ADDRESS));
+        if let Some(number) = mapping
+            && let Some(mapping) = self.mappings.get(number)
+        {
+            return self.for_mapping(number, *mapping, found, flow);
+        }
+        let statics = &self.program.statics;
+        let to_static = (!statics.is_empty())
+            .then(|| statics.by_public(public, flow.proto, flow.dport))
+            .flatten();
+        if let Some(to) = to_static {
+            let set = self.service_set(to.mapping.service_set);
+            let set = set.ok_or(drop(DropReason::NoMapping))?;
+            may_begin(flow, set.tcp.accept_non_syn).map_err(drop)?;
+            let source = flow.src as u32;
+            let seen = to.mapping.destination.as_ref().and_then(|map| map.unmap(source));
+            let seen = seen.unwrap_or(source);
+            return self.inbound_draft(
+                flow,
+                to.mapping.service_set,
+                (to.address, to.port),
+                address::of_v4(seen),
+                0,
+                |draft| {
+                    draft.term = to.mapping.number;
+                    draft.pool = found.pool;
+                    draft.flags |= FLAG_FREE_STANDING;
+                },
+            );
+        }
+        if kernels {
             return Err(Verdict::Kernel);
         }
-        let Some(number) = mapping else {
-            return Err(self.unsolicited(desc, DropReason::NoMapping));
-        };
-        let Some(mapping) = self.mappings.get(number).copied() else {
-            return Err(drop(DropReason::NoMapping));
-        };
+        Err(self.unsolicited(flow, DropReason::NoMapping))
+    }
+
+    /// Whether a mapping lets the packet in.
+    fn for_mapping(
+        &self,
+        number: u32,
+        mapping: Mapping,
+        found: PublicAddress,
+        flow: &Flow,
+    ) -> Result<Draft, Verdict> {
+        let nobody = drop(DropReason::NoMapping);
         // Its address is another pool's since a reload: it ends with the sessions it has.
         if !self.ports.serves(found.index, found.pool) {
-            return Err(drop(DropReason::NoMapping));
+            return Err(nobody);
         }
-        let plan = self
-            .set_plan(mapping.service_set)
-            .ok_or(drop(DropReason::NoMapping))?;
+        let subscriber = self.subscribers.get(mapping.subscriber).ok_or(nobody)?;
+        let plan = self.set_plan(subscriber.service_set).ok_or(nobody)?;
         if mapping.holders == 0 && !plan.refresh_inbound {
-            return Err(self.unsolicited(desc, DropReason::NoMapping));
+            return Err(self.unsolicited(flow, DropReason::NoMapping));
         }
         let filtering = mapping.filtering_type();
+        let tuple = crate::session::Tuple4 {
+            src: flow.src as u32,
+            dst: flow.dst as u32,
+            sport: flow.sport,
+            dport: flow.dport,
+        };
         match filtering {
             FilteringType::EndpointIndependent => {}
-            FilteringType::AddressDependent if self.sessions.has_sent_to(&desc.tuple(), meta.proto) => {}
+            FilteringType::AddressDependent if self.sessions.has_sent_to(&tuple, flow.proto) => {}
             FilteringType::AddressDependent | FilteringType::AddressAndPortDependent => {
-                return Err(self.unsolicited(desc, DropReason::Filtered));
+                return Err(self.unsolicited(flow, DropReason::Filtered));
             }
         }
-        match meta.l4 {
+        let whole = mapping.protocol == WHOLE_ADDRESS;
+        match flow.l4 {
             L4::Udp { .. } => {}
             L4::Tcp { flags, .. } if flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN => {}
             L4::Tcp { .. } => return Err(drop(DropReason::TcpNonSyn)),
+            L4::IcmpQuery { icmp_type, .. } if whole && icmp::is_query_request(icmp_type) => {}
+            L4::Other if whole => {}
             // A query from outside for somebody's identifier begins nothing.
             _ => return Err(drop(DropReason::Filtered)),
         }
-        if meta.ttl <= 1 {
-            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
-        }
-        let limits = self
-            .service_set(mapping.service_set)
-            .ok_or(drop(DropReason::NoMapping))?
-            .limits;
-        let subscriber = self
-            .subscribers
-            .get_mut(mapping.subscriber)
-            .ok_or(drop(DropReason::NoMapping))?;
-        if let Err(refused) = subscriber.admit(&limits, self.now) {
-            subscriber.refused = subscriber.refused.saturating_add(1);
-            return Err(drop(match refused {
-                Refused::Sessions => DropReason::SubscriberSessionLimit,
-                Refused::Rate => DropReason::SubscriberSessionRate,
-            }));
-        }
-        subscriber.sessions += 1;
-        if let Some(mapping) = self.mappings.get_mut(number) {
-            mapping.sessions += 1;
-        }
+        let inside = mapping.inside(subscriber);
+        let port = if whole { flow.dport } else { mapping.inside_port };
         let address_entry = if filtering == FilteringType::AddressDependent {
             FLAG_ADDRESS_ENTRY
         } else {
             0
         };
-        Ok(Draft {
-            packet: 0,
-            service_set: mapping.service_set,
-            term: crate::program::NONE,
-            pool: found.pool,
-            mapping_type: MappingType::EndpointIndependent,
-            filtering,
-            mapping_place: self.mappings.inside_place(
-                mapping.service_set,
-                mapping.inside,
-                mapping.inside_port,
-                mapping.protocol,
-            ),
-            subscriber: mapping.subscriber,
-            anchor: number,
-            mapping_is_new: false,
-            flags: FLAG_INITIATED_OUTSIDE | FLAG_UNANSWERED | address_entry,
-            back: desc.tuple(),
+        self.inbound_draft(
+            flow,
+            subscriber.service_set,
+            (inside, port),
+            flow.src,
+            mapping.prefix(),
+            |draft| {
+                draft.owner = subscriber.address();
+                draft.pool = found.pool;
+                draft.basis = Basis::Known(number);
+                draft.filtering = filtering;
+                draft.anchor = number;
+                draft.flags |= FLAG_UNANSWERED | address_entry;
+            },
+        )
+    }
+
+    /// To an address nobody translates: a host behind a firewall, or nothing of ours.
+    fn for_inside_host<R: Router>(&self, flow: &Flow, router: &R) -> Result<Draft, Verdict> {
+        let route = match address::v4(flow.dst) {
+            _ if !self.has_firewall => return Err(Verdict::Route),
+            Some(v4) => router.route(v4, flow.hash),
+            None => router.route6(flow.dst, flow.hash),
+        };
+        let RouteKind::Forward { interface, .. } = route.kind else {
+            return Err(Verdict::Route);
+        };
+        let id = self
+            .inside_of
+            .get(usize::from(interface))
+            .copied()
+            .unwrap_or(NONE);
+        let (Some(plan), Some(set)) = (self.set_plan(id), self.service_set(id)) else {
+            return Err(Verdict::Route);
+        };
+        if !plan.firewall || !self.is_outside_of(flow.interface, plan, id) {
+            return Err(Verdict::Route);
+        }
+        if let Err(reason) = may_begin(flow, set.tcp.accept_non_syn) {
+            // Neighbour discovery and the like of hosts is nothing a firewall forwards, either.
+            return Err(drop(reason));
+        }
+        self.inbound_draft(flow, id, (flow.dst, flow.dport), flow.src, 0, |draft| {
+            draft.flags |= FLAG_FREE_STANDING;
         })
     }
 
+    /// A draft from outside for an inside end. `seen` is the source as the inside sees it, if it is IPv4 there; `prefix` the
+    /// position of the NAT64 prefix it sees it in, if not.
+    fn inbound_draft(
+        &self,
+        flow: &Flow,
+        set: u16,
+        inside: (u128, u16),
+        seen: u128,
+        prefix: usize,
+        more: impl FnOnce(&mut Draft),
+    ) -> Result<Draft, Verdict> {
+        let plan = self.set_plan(set).ok_or(drop(DropReason::NoMapping))?;
+        let (kind, seen, prefix) = match (flow.kind, address::is_v4(inside.0)) {
+            (KIND_66, _) => (KIND_66, seen, NONE),
+            (_, true) => (KIND_44, seen, NONE),
+            (_, false) => {
+                let of = plan.prefixes.get(prefix).or(plan.prefixes.first());
+                let (id, prefix) = of.ok_or(drop(DropReason::NoMapping))?;
+                (KIND_64, prefix.embed(seen as u32), *id)
+            }
+        };
+        if kind == KIND_64 && !matches!(flow.proto, ipv4::TCP | ipv4::UDP | ipv4::ICMP) {
+            return Err(drop(DropReason::NatUnsupportedProtocol));
+        }
+        let ends = Ends {
+            inside,
+            seen: (seen, flow.sport),
+            outside: (flow.src, flow.sport),
+            public: (flow.dst, flow.dport),
+        };
+        let mut draft = draft(kind, flow.proto, Direction::In, set, ends);
+        if kind != KIND_44 {
+            draft.owner = inside.0 & plan.subscriber_mask;
+        }
+        draft.prefix = prefix;
+        draft.flags = FLAG_INITIATED_OUTSIDE;
+        more(&mut draft);
+        Ok(draft)
+    }
+
     /// A packet nobody asked for: dropped, or, for a SYN when so configured, held for a simultaneous open.
-    fn unsolicited(&self, desc: &Desc, reason: DropReason) -> Verdict {
-        match desc.meta.l4 {
+    fn unsolicited(&self, flow: &Flow, reason: DropReason) -> Verdict {
+        match flow.l4 {
             L4::Tcp { flags, .. }
                 if self.hold_syns && flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN =>
             {
                 Verdict::HoldSyn
             }
-            _ => Verdict::Drop(reason, Answer::None),
+            _ => drop(reason),
         }
     }
 

@@ -4,40 +4,59 @@
 //!   hash, ask for the index line      }
 //!   find the candidate, ask for it    }  for all packets of the burst, then the next line: the memory's latency overlaps
 //!   compare, translate                }
-//!   the rest: new sessions, packets from outside without one, ICMP errors       (first_packet.rs, inbound.rs, icmp.rs)
+//!   the rest: new sessions, ICMP errors, translation without sessions                        (first_packet.rs and others)
 //! ```
+//!
+//! IPv6 packets come in bursts of their own (six.rs) and pass through the same tables.
 
+mod apply;
+mod claim;
+mod classify;
 mod expiry;
 mod first_packet;
+mod flow;
 mod icmp;
+mod icmp6;
 mod inbound;
 mod plain;
+mod plain6;
 mod query;
+mod six;
+mod sort;
+mod stateless;
 mod translate;
+mod translate6;
+mod write;
 
 use std::sync::Arc;
 
 use tandem_wire::l4::L4;
+use tandem_wire::npt::Nptv6;
+use tandem_wire::rfc6052::Prefix64;
 
 pub use expiry::EndReason;
 
+use self::apply::SetPlan;
 use self::plain::Pass;
 use crate::claims::Claims;
+use crate::event_ring::EventRing;
 use crate::hash::{HashKeys, Rng};
 use crate::mapping::MappingTable;
 use crate::mem::OutOfMemory;
 use crate::packet::{Desc, Packet, Router, Side, Verdict};
 use crate::ports::{BlockEvent, PortAllocator};
-use crate::program::{NONE, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes, UnsolicitedAnswer};
+use crate::program::{NONE, PolicyId, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes};
 use crate::session::{NO_RECORD, SessionTable};
 use crate::subscriber::SubscriberTable;
-use crate::tcp_state::TimerClass;
 use crate::ticks::Ticks;
-use crate::view::PoolUse;
+use crate::view::{PolicyEvent, PoolUse};
 use crate::wheel::Wheel;
 
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = 64;
+
+/// Policy events that can wait to be fetched.
+const POLICY_EVENTS: usize = 1024;
 
 /// What an engine is made from.
 #[derive(Clone, Debug)]
@@ -99,6 +118,12 @@ counters! {
     mappings_created = "mappings-created",
     /// Endpoint-independent mappings ended.
     mappings_ended = "mappings-ended",
+    /// Packets translated without a session.
+    translated_stateless = "translated-stateless",
+    /// Sessions ended because the policies of a later commit refuse them.
+    sessions_refused = "sessions-refused",
+    /// Times a session's totals found no room in a full session table: its packet and byte counts stand still.
+    totals_stopped = "totals-stopped",
     /// MSS options clamped.
     mss_clamped = "mss-clamped",
     /// Allocator and table disagreed about a port: a defect, please report it.
@@ -116,16 +141,6 @@ pub struct Tables<'a> {
     pub subscribers: &'a SubscriberTable,
     /// Ports, extents, blocks.
     pub ports: &'a PortAllocator,
-}
-
-/// A service set, laid out for the packet way.
-#[derive(Clone, Debug)]
-struct SetPlan {
-    /// Position in the program.
-    position: usize,
-    timeouts: [u32; TimerClass::COUNT],
-    refresh_inbound: bool,
-    mss_clamp: u16,
 }
 
 /// One worker's engine.
@@ -150,8 +165,23 @@ pub struct Engine {
     program_salt: u32,
     /// The purge moves sessions to where the new program's timeouts want them in the wheel.
     rearm: bool,
-    /// Some service set wants unsolicited SYNs held.
+    /// What of the program is the same for all service sets, laid out for the packet way.
     hold_syns: bool,
+    has_firewall: bool,
+    has_stateless: bool,
+    /// IPv6 packets from outside may be some service set's.
+    six_outside: bool,
+    /// Service set whose inside an interface is, by interface id.
+    inside_of: Vec<ServiceSetId>,
+    /// NAT64 prefixes by id.
+    prefixes: Vec<Option<Prefix64>>,
+    /// IPv6 prefix translation with sessions, by service set.
+    prefix_pairs: Vec<(ServiceSetId, Nptv6)>,
+    /// First packets each policy decided about, by policy id.
+    policy_hits: Vec<u64>,
+    policy_events: EventRing<PolicyEvent>,
+    /// IPv4 identification of the next packet that needs one. RFC 7915 section 5.1.
+    ip_id: u16,
 }
 
 impl Engine {
@@ -185,50 +215,20 @@ impl Engine {
             program_salt: 0,
             rearm: false,
             hold_syns: false,
+            has_firewall: false,
+            has_stateless: false,
+            six_outside: false,
+            inside_of: Vec::new(),
+            prefixes: Vec::new(),
+            prefix_pairs: Vec::new(),
+            policy_hits: Vec::new(),
+            policy_events: EventRing::new(POLICY_EVENTS),
+            ip_id: rng.draw() as u16,
             program: Arc::clone(&program),
             config,
         };
         engine.apply(program);
         Ok(engine)
-    }
-
-    /// Takes up a new program between two bursts. Sessions live on, except those whose public address or service set is
-    /// gone or moved: they are ended by and by ([`Engine::maintain`]), and their ports serve nobody until then.
-    pub fn apply(&mut self, program: Arc<Program>) {
-        let old = std::mem::take(&mut self.sets);
-        for (position, set) in program.service_sets.iter().enumerate() {
-            let at = usize::from(set.id);
-            if self.sets.len() <= at {
-                self.sets.resize(at + 1, None);
-            }
-            self.sets[at] = Some(SetPlan {
-                position,
-                timeouts: timeouts(set),
-                refresh_inbound: set.refresh == crate::program::RefreshDirection::Both,
-                mss_clamp: set.tcp.mss_clamp,
-            });
-        }
-        // A purge that was still moving sessions begins anew, and so does the moving.
-        self.rearm |= old
-            .iter()
-            .zip(&self.sets)
-            .any(|pair| matches!(pair, (Some(old), Some(new)) if old.timeouts != new.timeouts));
-        self.hold_syns = program
-            .service_sets
-            .iter()
-            .any(|s| s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable);
-        self.pools.fill(NONE);
-        for (position, pool) in program.pools.iter().enumerate() {
-            let at = usize::from(pool.id);
-            if self.pools.len() <= at {
-                self.pools.resize(at + 1, NONE);
-            }
-            self.pools[at] = position as u16;
-        }
-        self.ports.apply(&program);
-        self.program = program;
-        self.program_salt = self.program_salt.wrapping_add(0x9E37_79B1);
-        self.purge = 0;
     }
 
     /// Generation of what sessions keep of routes: the router's, and a new one with every program, because pools decide what
@@ -299,10 +299,16 @@ impl Engine {
                 desc.verdict = Verdict::Route;
                 return;
             }
-            Side::Inside(set) => set,
-            Side::Outside => 0,
+            Side::Inside(set) => {
+                desc.stateless = self.is_stateless_inside(set);
+                set
+            }
+            Side::Outside => {
+                desc.stateless = self.is_stateless_public(desc.meta.dst);
+                0
+            }
         };
-        if matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
+        if desc.stateless || matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
             return;
         }
         let place = self
@@ -376,6 +382,23 @@ impl Engine {
         self.ports.pool_use()
     }
 
+    /// Hands out policy events, oldest first, until `sink` has no room and says so.
+    pub fn drain_policy_events(&mut self, sink: impl FnMut(&PolicyEvent) -> bool) {
+        self.policy_events.drain(sink);
+    }
+
+    /// Policy events lost because nobody fetched them in time.
+    #[must_use]
+    pub fn policy_events_lost(&self) -> u64 {
+        self.policy_events.lost()
+    }
+
+    /// First packets a policy decided about so far.
+    #[must_use]
+    pub fn policy_hits(&self, policy: PolicyId) -> u64 {
+        self.policy_hits.get(usize::from(policy)).copied().unwrap_or(0)
+    }
+
     /// Hands out port block events; see [`PortAllocator::drain_events`].
     pub fn drain_block_events(&mut self, sink: impl FnMut(BlockEvent) -> bool) {
         self.ports.drain_events(sink);
@@ -386,21 +409,4 @@ impl Engine {
     pub fn block_events_lost(&self) -> u64 {
         self.ports.events_lost()
     }
-}
-
-fn timeouts(set: &ServiceSet) -> [u32; TimerClass::COUNT] {
-    let t = &set.timeouts;
-    let mut all = [0; TimerClass::COUNT];
-    for (class, ticks) in [
-        (TimerClass::TcpOpening, t.tcp_opening),
-        (TimerClass::TcpEstablished, t.tcp_established),
-        (TimerClass::TcpClosing, t.tcp_closing),
-        (TimerClass::Udp, t.udp),
-        (TimerClass::UdpWellKnown, t.udp_well_known),
-        (TimerClass::Icmp, t.icmp),
-        (TimerClass::Other, t.other),
-    ] {
-        all[class as usize] = ticks.0;
-    }
-    all
 }

@@ -9,17 +9,23 @@ use super::translate::NEXT_HOP_HAIRPIN;
 use super::{Engine, SetPlan};
 use crate::packet::{Desc, Packet, RouteKind, Router, Shape, Side, Verdict};
 use crate::program::NONE;
-use crate::session::{Direction, FLAG_UNANSWERED, Hot, KIND_FREE, NO_NEXT_HOP, Tuple4};
+use crate::session::{Direction, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, NO_NEXT_HOP, Tuple4};
 use crate::tcp_state::State;
 
 /// What a burst's packets share.
 pub(super) struct Pass {
-    generation: u32,
+    pub generation: u32,
     /// Next hops of the two directions' last packets, and the MTU there.
-    next_hop: [u16; 2],
-    mtu: [u16; 2],
-    service_set: u16,
-    refresh_inbound: bool,
+    pub next_hop: [u16; 2],
+    pub mtu: [u16; 2],
+    pub service_set: u16,
+    pub refresh_inbound: bool,
+    /// Traffic classes are copied between families.
+    pub traffic: bool,
+    /// IPv4 packets without DF that would be longer are cut on their way to IPv6.
+    pub lowest_mtu: u16,
+    /// The service set translates IPv6 prefixes.
+    pub prefix_pairs: bool,
 }
 
 impl Pass {
@@ -30,6 +36,9 @@ impl Pass {
             mtu: [0; 2],
             service_set: NONE,
             refresh_inbound: false,
+            traffic: true,
+            lowest_mtu: 0,
+            prefix_pairs: false,
         }
     }
 }
@@ -66,10 +75,13 @@ impl Engine {
             && sport == desc.sport
             && dport == desc.dport
             && hot.protocol == desc.meta.proto
-            && hot.kind != KIND_FREE
             && desc.shape != Shape::General;
         if !ours {
             return false;
+        }
+        if hot.kind != KIND_44 {
+            let to_six = hot.kind == KIND_64 && d == Direction::In as usize;
+            return to_six && self.plain_four_to_six(desc, packet, router, pass);
         }
         let next_hop = hot.next_hop[d];
         let known = hot.service_set == pass.service_set && next_hop == pass.next_hop[d];
@@ -110,7 +122,13 @@ impl Engine {
 
 /// Learns a session's service set and next hop, if a packet can be forwarded there as it is.
 #[inline(never)]
-fn learn<R: Router>(pass: &mut Pass, d: usize, hot: &Hot, sets: &[Option<SetPlan>], router: &R) -> bool {
+pub(super) fn learn<R: Router>(
+    pass: &mut Pass,
+    d: usize,
+    hot: &Hot,
+    sets: &[Option<SetPlan>],
+    router: &R,
+) -> bool {
     let next_hop = hot.next_hop[d];
     let plan = sets.get(usize::from(hot.service_set)).and_then(Option::as_ref);
     let (Some(plan), true) = (plan, next_hop < NEXT_HOP_HAIRPIN) else {
@@ -121,5 +139,7 @@ fn learn<R: Router>(pass: &mut Pass, d: usize, hot: &Hot, sets: &[Option<SetPlan
     };
     (pass.next_hop[d], pass.mtu[d]) = (next_hop, mtu);
     (pass.service_set, pass.refresh_inbound) = (hot.service_set, plan.refresh_inbound);
+    (pass.traffic, pass.lowest_mtu) = (plan.xlat.copy_traffic_class, plan.lowest_mtu);
+    pass.prefix_pairs = !plan.prefix_pairs.is_empty();
     true
 }

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::first_packet::Ends;
 use super::{EndReason, Engine};
+use crate::address;
 use crate::program::NONE;
-use crate::session::{Direction, FLAG_INITIATED_OUTSIDE, KIND_FREE, NO_RECORD};
+use crate::session::{Direction, FLAG_INITIATED_OUTSIDE, Hot, KIND_64, KIND_66, NO_RECORD};
 use crate::tcp_state::State;
 use crate::ticks::Ticks;
 use crate::view::{Ask, BlockView, Filter, MappingView, Query, SessionState, SessionView, SubscriberView};
@@ -22,7 +24,9 @@ impl Engine {
     /// Works on a query for at most `slots` table slots. `query.done` says when it is answered.
     pub fn answer(&mut self, query: &mut Query, slots: u32) {
         let end = match query.ask {
-            Ask::Sessions | Ask::ClearSessions | Ask::CountSessions => self.sessions.high_water(),
+            Ask::Sessions | Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => {
+                self.sessions.high_water()
+            }
             Ask::Mappings => self.mappings.high_water(),
             Ask::Blocks => self.ports.blocks().high_water(),
             Ask::Subscribers => self.subscribers.high_water(),
@@ -49,7 +53,7 @@ impl Engine {
             Ask::Mappings => rows.mappings.len() < rows.mappings.capacity(),
             Ask::Blocks => rows.blocks.len() < rows.blocks.capacity(),
             Ask::Subscribers => rows.subscribers.len() < rows.subscribers.capacity(),
-            Ask::ClearSessions | Ask::CountSessions => true,
+            Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => true,
         };
         let found = match query.ask {
             Ask::Sessions => self
@@ -64,6 +68,13 @@ impl Engine {
             Ask::Subscribers => self
                 .subscriber_view(number, &filter)
                 .map(|v| has_room.then(|| rows.subscribers.push(v))),
+            Ask::Reevaluate => self.session_view(number, &filter).and_then(|_| {
+                let refused = self.is_refused_by_policies(number);
+                if refused {
+                    self.end(number, EndReason::Refused);
+                }
+                refused.then_some(Some(()))
+            }),
             Ask::CountSessions => self.session_view(number, &filter).map(|_| Some(())),
             Ask::ClearSessions => self.session_view(number, &filter).map(|_| {
                 self.end(number, EndReason::Cleared);
@@ -80,24 +91,65 @@ impl Engine {
         }
     }
 
+    /// The ends of a session, as drafts have them: addresses and ports.
+    pub(super) fn ends_of(&self, hot: &Hot) -> Ends {
+        let of = |address: u32, port: u16| (address::of_v4(address), port);
+        match hot.kind {
+            KIND_66 => {
+                let key = hot.six_six().key();
+                let (inside, outside) = ((key.inside, key.inside_port), (key.outside, key.outside_port));
+                let pairs = self.set_plan(hot.service_set).map(|p| p.prefix_pairs.as_slice());
+                let public = pairs.unwrap_or(&[]).iter().find_map(|p| p.to_outside(key.inside));
+                Ends {
+                    inside,
+                    seen: outside,
+                    outside,
+                    public: (public.unwrap_or(key.inside), key.inside_port),
+                }
+            }
+            KIND_64 => {
+                let (wide, back) = (hot.six_four(), hot.from_outside());
+                let prefix = self.prefixes.get(usize::from(wide.prefix)).copied().flatten();
+                let seen = prefix.map_or(address::of_v4(back.src), |p| p.embed(back.src));
+                Ends {
+                    inside: (wide.inside(), wide.inside_port),
+                    seen: (seen, wide.outside_port()),
+                    outside: of(back.src, back.sport),
+                    public: of(back.dst, back.dport),
+                }
+            }
+            _ => {
+                let [out, back] = hot.tuples;
+                Ends {
+                    inside: of(out.src, out.sport),
+                    seen: of(out.dst, out.dport),
+                    outside: of(back.src, back.sport),
+                    public: of(back.dst, back.dport),
+                }
+            }
+        }
+    }
+
     fn session_view(&self, number: u32, filter: &Filter) -> Option<SessionView> {
-        let hot = self.sessions.hot(number).filter(|h| h.kind != KIND_FREE)?;
+        let hot = self.sessions.hot(number).filter(|h| h.is_session())?;
         let cold = self.sessions.cold(number)?;
-        let [out, back] = hot.tuples;
+        let ends = self.ends_of(hot);
         let wanted = want(filter.service_set, hot.service_set)
             && want(filter.protocol, hot.protocol)
-            && want(filter.inside, v4(out.src))
-            && want(filter.inside_port, out.sport)
-            && want(filter.public, v4(back.dst))
-            && want(filter.public_port, back.dport)
-            && want(filter.outside, v4(out.dst))
-            && want(filter.outside_port, out.dport)
+            && want(filter.inside, address::show(ends.inside.0))
+            && want(filter.inside_port, ends.inside.1)
+            && want(filter.public, address::show(ends.public.0))
+            && want(filter.public_port, ends.public.1)
+            && filter
+                .outside
+                .is_none_or(|o| o == address::show(ends.seen.0) || o == address::show(ends.outside.0))
+            && want(filter.outside_port, ends.seen.1)
             && want(filter.pool, cold.pool);
         if !wanted {
             return None;
         }
-        let (packets_out, bytes_out) = hot.counts(Direction::Out);
-        let (packets_in, bytes_in) = hot.counts(Direction::In);
+        let (packets_out, bytes_out) = self.sessions.counts(number, Direction::Out);
+        let (packets_in, bytes_in) = self.sessions.counts(number, Direction::In);
         let timeout = self.deadline(number).since(Ticks(hot.last_seen));
         Some(SessionView {
             worker: self.config.worker,
@@ -115,14 +167,16 @@ impl Engine {
                 }
             },
             initiated_outside: hot.flags & FLAG_INITIATED_OUTSIDE != 0,
-            inside: v4(out.src),
-            inside_port: out.sport,
-            public: v4(back.dst),
-            public_port: back.dport,
-            outside: v4(out.dst),
-            outside_port: out.dport,
+            inside: address::show(ends.inside.0),
+            inside_port: ends.inside.1,
+            public: address::show(ends.public.0),
+            public_port: ends.public.1,
+            outside: address::show(ends.seen.0),
+            outside_port: ends.seen.1,
+            remote: address::show(ends.outside.0),
             pool: cold.pool,
             term: cold.term,
+            policy: cold.policy,
             packets_out,
             bytes_out,
             packets_in,
@@ -135,23 +189,25 @@ impl Engine {
 
     fn mapping_view(&self, number: u32, filter: &Filter) -> Option<MappingView> {
         let m = self.mappings.get(number)?;
+        let subscriber = self.subscribers.get(m.subscriber)?;
+        let (service_set, inside) = (subscriber.service_set, address::show(m.inside(subscriber)));
         let pool = self
             .program
             .public_space
             .find(m.public)
             .map_or(NONE, |found| found.pool);
-        let wanted = want(filter.service_set, m.service_set)
+        let wanted = want(filter.service_set, service_set)
             && want(filter.protocol, m.protocol)
-            && want(filter.inside, v4(m.inside))
+            && want(filter.inside, inside)
             && want(filter.inside_port, m.inside_port)
             && want(filter.public, v4(m.public))
             && want(filter.public_port, m.public_port)
             && want(filter.pool, pool);
         wanted.then_some(MappingView {
             worker: self.config.worker,
-            service_set: m.service_set,
+            service_set,
             protocol: m.protocol,
-            inside: v4(m.inside),
+            inside,
             inside_port: m.inside_port,
             public: v4(m.public),
             public_port: m.public_port,
@@ -165,7 +221,7 @@ impl Engine {
         let subscriber = self.subscribers.get(b.subscriber)?;
         let public = self.program.public_space.address(b.address_index)?.0;
         let wanted = want(filter.service_set, subscriber.service_set)
-            && want(filter.inside, v4(subscriber.address))
+            && want(filter.inside, address::show(subscriber.address()))
             && want(filter.public, v4(public))
             && filter
                 .public_port
@@ -175,7 +231,7 @@ impl Engine {
             worker: self.config.worker,
             pool: b.pool,
             service_set: subscriber.service_set,
-            subscriber: v4(subscriber.address),
+            subscriber: address::show(subscriber.address()),
             public: v4(public),
             first_port: b.first_port,
             last_port: b.last_port(),
@@ -191,7 +247,7 @@ impl Engine {
             .then(|| self.program.public_space.address(s.paired))
             .flatten();
         let wanted = want(filter.service_set, s.service_set)
-            && want(filter.inside, v4(s.address))
+            && want(filter.inside, address::show(s.address()))
             && filter
                 .public
                 .is_none_or(|p| paired.is_some_and(|(address, _)| v4(address) == p))
@@ -199,7 +255,7 @@ impl Engine {
         wanted.then(|| SubscriberView {
             worker: self.config.worker,
             service_set: s.service_set,
-            address: v4(s.address),
+            address: address::show(s.address()),
             public: paired.map(|(address, _)| v4(address)),
             pool: s.pool,
             sessions: s.sessions,

@@ -1,4 +1,6 @@
 //! A packet of a known session: route, state, counters, rewrite. The way nearly every packet goes.
+//!
+//! This file has what both families share, and IPv4 to IPv4; translate6.rs has the rest.
 
 use tandem_wire::l4::L4;
 use tandem_wire::rewrite::{Endpoints, forward_ipv4};
@@ -7,11 +9,45 @@ use tandem_wire::{ipv4, tcp};
 use super::Engine;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
-use crate::session::{Direction, FLAG_UNANSWERED, NO_NEXT_HOP, NO_RECORD};
+use crate::session::{
+    Direction, FLAG_DIRTY, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, KIND_66, NO_NEXT_HOP, NO_RECORD,
+};
 use crate::tcp_state::{State, TimerClass};
 
 /// Next-hop number of a destination that is one of our own public addresses.
 pub(super) const NEXT_HOP_HAIRPIN: u16 = NO_NEXT_HOP - 1;
+
+/// What a route has to know of a packet that leaves.
+pub(super) struct Leaving {
+    /// Octets it will have.
+    pub length: u16,
+    /// Whether it must not be fragmented.
+    pub whole: bool,
+    /// How much shorter than that it was when it came: what its sender may send is the next hop's MTU less this.
+    pub grown: i16,
+    /// What picks among equal routes.
+    pub hash: u32,
+    /// It went round already.
+    pub hairpinned: bool,
+    /// Its sender speaks IPv6.
+    pub from_six: bool,
+}
+
+impl Leaving {
+    fn answer_to_route(&self, reason: DropReason) -> Answer {
+        if self.from_six {
+            Answer::to_route6(reason)
+        } else {
+            Answer::to_route(reason)
+        }
+    }
+}
+
+/// What happened to a session when a packet passed.
+pub(super) struct Passed {
+    mss_clamp: u16,
+    tcp_flags: u8,
+}
 
 impl Engine {
     /// Translates a packet of session `number`, which is its.
@@ -23,46 +59,44 @@ impl Engine {
         packet: &mut P,
         router: &R,
     ) {
+        if self.sessions.hot(number).is_some_and(|h| h.kind == KIND_64) {
+            return self.translate_to_six(number, desc, packet, router);
+        }
         let direction = desc.direction();
-        let Some(next_hop) = self.session_next_hop(number, direction, desc, router) else {
-            return;
+        let leaving = Leaving {
+            length: desc.meta.total_len,
+            whole: desc.meta.dont_fragment,
+            grown: 0,
+            hash: desc.flow_hash(),
+            hairpinned: desc.hairpinned,
+            from_six: false,
+        };
+        let next_hop = match self.session_next_hop(number, direction, &leaving, router) {
+            Ok(next_hop) => next_hop,
+            Err(verdict) => {
+                desc.verdict = verdict;
+                return;
+            }
         };
         if desc.meta.ttl <= 1 {
             desc.verdict = Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded);
             return;
         }
-        let Some(hot) = self.sessions.hot_mut(number) else {
-            return;
+        let passed = match self.pass(number, direction, desc.meta.l4, desc.meta.total_len) {
+            Ok(passed) => passed,
+            Err(reason) => {
+                desc.verdict = Verdict::Drop(reason, Answer::None);
+                return;
+            }
         };
-        let Some(plan) = self
-            .sets
-            .get(usize::from(hot.service_set))
-            .and_then(Option::as_ref)
-        else {
-            // Its service set is gone; the purge will come by.
-            desc.verdict = Verdict::Drop(DropReason::NoMapping, Answer::None);
-            return;
-        };
-        hot.count(direction, desc.meta.total_len);
-        let mut flags = 0;
-        let mut refresh = direction as u8 == Direction::Out as u8 || plan.refresh_inbound;
-        let state = State::from_u8(hot.state);
-        let mut next = state;
-        if let L4::Tcp { flags: f, .. } = desc.meta.l4 {
-            flags = f;
-            next = state.next(f, direction as u8 == Direction::Out as u8);
-            // A RST keeps nothing alive (RFC 7857 section 7.1) but the closing time of an established connection.
-            refresh = f & tcp::RST == 0 || state.timer() as u8 == TimerClass::TcpEstablished as u8;
-        }
-        if refresh {
-            hot.last_seen = self.now.0;
-        }
-        let mss_clamp = plan.mss_clamp;
-        let answered = hot.flags & FLAG_UNANSWERED != 0
-            && direction as u8 == Direction::Out as u8
-            && flags & tcp::RST == 0;
         // The packet shall look like the answer to what the other direction's packets look like.
-        let other = hot.tuples[1 - direction as usize];
+        let Some(other) = self
+            .sessions
+            .hot(number)
+            .map(|h| h.tuples[1 - direction as usize])
+        else {
+            return;
+        };
         let mut to = Endpoints {
             src: other.dst,
             dst: other.src,
@@ -72,101 +106,164 @@ impl Engine {
         if direction as u8 == Direction::In as u8 && desc.meta.proto == ipv4::ICMP {
             to.sport = other.sport;
         }
-        if next != state {
-            self.change_state(number, next);
-        }
-        if answered {
-            self.hold_mapping(number);
-        }
         let l3 = packet.l3_mut();
         if !forward_ipv4(l3, &desc.meta, &to) {
             desc.verdict = Verdict::Drop(DropReason::FrameNotContiguous, Answer::None);
             return;
         }
-        if mss_clamp != 0
-            && flags & tcp::SYN != 0
-            && let Some(segment) =
-                l3.get_mut(usize::from(desc.meta.l4_offset)..usize::from(desc.meta.total_len))
-            && tcp::clamp_mss(segment, mss_clamp)
-        {
-            self.counters.mss_clamped += 1;
-        }
-        match direction {
-            Direction::Out => self.counters.translated_out += 1,
-            Direction::In => self.counters.translated_in += 1,
-        }
-        desc.next_hop = next_hop;
+        self.clamp_mss(
+            &passed,
+            l3.get_mut(usize::from(desc.meta.l4_offset)..usize::from(desc.meta.total_len)),
+        );
+        // What it is looked up by on its way back in; a later fragment does not carry it.
         if next_hop == NEXT_HOP_HAIRPIN {
-            self.counters.hairpinned += 1;
-            // What it is looked up by on its way back in; a later fragment does not carry it.
             desc.sport = to.sport;
             desc.dport = if desc.meta.proto == ipv4::ICMP {
                 to.sport
             } else {
                 to.dport
             };
-            desc.verdict = Verdict::Hairpin;
-        } else {
-            desc.verdict = Verdict::Forward;
+        }
+        desc.next_hop = next_hop;
+        desc.verdict = self.forwarded(direction, next_hop);
+    }
+
+    /// Counts a packet that was translated.
+    #[inline]
+    pub(super) fn forwarded(&mut self, direction: Direction, next_hop: u16) -> Verdict {
+        match direction {
+            Direction::Out => self.counters.translated_out += 1,
+            Direction::In => self.counters.translated_in += 1,
+        }
+        if next_hop == NEXT_HOP_HAIRPIN {
+            self.counters.hairpinned += 1;
+            return Verdict::Hairpin;
+        }
+        Verdict::Forward
+    }
+
+    /// Clamps the MSS of a SYN, when the service set wants it.
+    pub(super) fn clamp_mss(&mut self, passed: &Passed, segment: Option<&mut [u8]>) {
+        if passed.mss_clamp != 0
+            && passed.tcp_flags & tcp::SYN != 0
+            && let Some(segment) = segment
+            && tcp::clamp_mss(segment, passed.mss_clamp)
+        {
+            self.counters.mss_clamped += 1;
         }
     }
 
-    /// The next hop of a session's direction, from the record while routes did not change. `None` when the packet's
-    /// verdict is decided by it: no route, the kernel's, too big.
-    #[inline(always)]
-    fn session_next_hop<R: Router>(
+    /// Counts a packet of a session that will be forwarded, moves the state of its connection and its timer.
+    #[inline]
+    pub(super) fn pass(
         &mut self,
         number: u32,
         direction: Direction,
-        desc: &mut Desc,
+        l4: L4,
+        length: u16,
+    ) -> Result<Passed, DropReason> {
+        let hot = self.sessions.hot_mut(number).ok_or(DropReason::NoMapping)?;
+        // When its service set is gone, the purge will come by.
+        let plan = self
+            .sets
+            .get(usize::from(hot.service_set))
+            .and_then(Option::as_ref)
+            .ok_or(DropReason::NoMapping)?;
+        let full = count(hot, direction, length);
+        let mut flags = 0;
+        let mut refresh = direction as u8 == Direction::Out as u8 || plan.refresh_inbound;
+        let state = State::from_u8(hot.state);
+        let mut next = state;
+        if let L4::Tcp { flags: f, .. } = l4 {
+            flags = f;
+            next = state.next(f, direction as u8 == Direction::Out as u8);
+            // A RST keeps nothing alive (RFC 7857 section 7.1) but the closing time of an established connection.
+            refresh = f & tcp::RST == 0 || state.timer() as u8 == TimerClass::TcpEstablished as u8;
+        }
+        if refresh {
+            hot.last_seen = self.now.0;
+        }
+        let passed = Passed {
+            mss_clamp: plan.mss_clamp,
+            tcp_flags: flags,
+        };
+        let answered = hot.flags & FLAG_UNANSWERED != 0
+            && direction as u8 == Direction::Out as u8
+            && flags & tcp::RST == 0;
+        if full && !self.sessions.spill(number) {
+            self.counters.totals_stopped += 1;
+        }
+        if next != state {
+            self.change_state(number, next);
+        }
+        if answered {
+            self.hold_mapping(number);
+        }
+        Ok(passed)
+    }
+
+    /// The next hop of a session's direction, from the record while routes did not change. An error when the packet's
+    /// verdict is decided by it: no route, the kernel's, too big.
+    #[inline(always)]
+    pub(super) fn session_next_hop<R: Router>(
+        &mut self,
+        number: u32,
+        direction: Direction,
+        leaving: &Leaving,
         router: &R,
-    ) -> Option<u16> {
+    ) -> Result<u16, Verdict> {
+        let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
         let generation = self.route_generation(router);
-        let hot = self.sessions.hot_mut(number)?;
+        let hot = self.sessions.hot_mut(number).ok_or(nobody)?;
         if hot.next_hop_generation != generation {
             hot.next_hop = [NO_NEXT_HOP; 2];
             hot.next_hop_generation = generation;
         }
         let mut next_hop = hot.next_hop[direction as usize];
         if next_hop == NO_NEXT_HOP {
-            let destination = hot.tuples[1 - direction as usize].src;
-            next_hop = self.look_up(destination, direction, desc, router);
-            self.sessions.hot_mut(number)?.next_hop[direction as usize] = next_hop;
+            next_hop = self.look_up(number, direction, leaving.hash, router);
+            self.sessions.hot_mut(number).ok_or(nobody)?.next_hop[direction as usize] = next_hop;
         }
         if next_hop == NEXT_HOP_HAIRPIN {
-            if desc.hairpinned {
-                desc.verdict = Verdict::Drop(DropReason::HairpinLoop, Answer::None);
-                return None;
+            if leaving.hairpinned {
+                return Err(Verdict::Drop(DropReason::HairpinLoop, Answer::None));
             }
-            return Some(next_hop);
+            return Ok(next_hop);
         }
         match router.next_hop(next_hop) {
-            RouteKind::Forward { mtu, .. } if desc.meta.total_len <= mtu || !desc.meta.dont_fragment => {
-                Some(next_hop)
-            }
+            RouteKind::Forward { mtu, .. } if leaving.length <= mtu || !leaving.whole => Ok(next_hop),
             RouteKind::Forward { mtu, .. } => {
-                desc.verdict = Verdict::Drop(DropReason::MtuExceeded, Answer::FragmentationNeeded(mtu));
-                None
+                let mtu = mtu.saturating_add_signed(-leaving.grown);
+                let answer = Answer::FragmentationNeeded(if leaving.from_six { mtu.max(1280) } else { mtu });
+                Err(Verdict::Drop(DropReason::MtuExceeded, answer))
             }
             // To an inside host behind the kernel: translated, then the kernel's. From inside to this box: as it is.
-            RouteKind::Kernel if direction == Direction::In => Some(next_hop),
-            RouteKind::Kernel => {
-                desc.verdict = Verdict::Kernel;
-                None
-            }
-            RouteKind::Drop(reason) => {
-                desc.verdict = Verdict::Drop(reason, Answer::to_route(reason));
-                None
-            }
+            RouteKind::Kernel if direction == Direction::In => Ok(next_hop),
+            RouteKind::Kernel if leaving.grown != 0 => Err(Verdict::Drop(
+                DropReason::NoRoute,
+                leaving.answer_to_route(DropReason::NoRoute),
+            )),
+            RouteKind::Kernel => Err(Verdict::Kernel),
+            RouteKind::Drop(reason) => Err(Verdict::Drop(reason, leaving.answer_to_route(reason))),
         }
     }
 
     #[cold]
-    fn look_up<R: Router>(&self, destination: u32, direction: Direction, desc: &Desc, router: &R) -> u16 {
+    fn look_up<R: Router>(&self, number: u32, direction: Direction, hash: u32, router: &R) -> u16 {
+        let Some(hot) = self.sessions.hot(number) else {
+            return NO_NEXT_HOP;
+        };
+        let destination = match (hot.kind, direction) {
+            (KIND_64, Direction::Out) => hot.six_four().back.src,
+            (KIND_64, Direction::In) => return router.route6(hot.six_four().inside(), hash).next_hop,
+            (KIND_66, Direction::Out) => return router.route6(hot.six_six().key().outside, hash).next_hop,
+            (KIND_66, Direction::In) => return router.route6(hot.six_six().key().inside, hash).next_hop,
+            _ => hot.tuples[1 - direction as usize].src,
+        };
         if direction == Direction::Out && self.program.public_space.find(destination).is_some() {
             return NEXT_HOP_HAIRPIN;
         }
-        router.route(destination, desc.flow_hash()).next_hop
+        router.route(destination, hash).next_hop
     }
 
     /// The subscriber answered a session begun from outside: from now on it holds its mapping.
@@ -191,11 +288,25 @@ impl Engine {
         let old_timer = hot.timer;
         hot.state = next as u8;
         hot.timer = next.timer() as u8;
-        hot.flags |= crate::session::FLAG_DIRTY;
+        hot.flags |= FLAG_DIRTY;
         if hot.timer != old_timer {
             let deadline = self.deadline(number);
             self.wheel.remove(self.sessions.links(), number);
             self.wheel.insert(self.sessions.links(), number, deadline);
         }
+    }
+}
+
+/// Counts a packet in a record of any kind; true when its small counts have to be added to the totals.
+#[inline(always)]
+pub(super) fn count(hot: &mut Hot, direction: Direction, length: u16) -> bool {
+    let d = direction as usize;
+    match hot.kind {
+        KIND_44 => {
+            hot.count(direction, length);
+            false
+        }
+        KIND_64 => hot.six_four_mut().counts[d].count(length),
+        _ => hot.six_six_mut().counts[d].count(length),
     }
 }

@@ -94,8 +94,8 @@ pub struct BlockEvent {
     pub service_set: u16,
     /// Pool.
     pub pool: u16,
-    /// Inside address of the subscriber.
-    pub inside: u32,
+    /// Inside address of the subscriber, or the first one of its prefix; IPv4 under `::ffff:0:0/96`.
+    pub inside: u128,
     /// Public address.
     pub public: u32,
     /// First port.

@@ -155,6 +155,7 @@ fn mutated_packets_have_a_verdict_and_a_counter() {
             match got.verdict {
                 Verdict::Forward => forwarded += 1,
                 Verdict::Drop(..) => dropped += 1,
+                Verdict::ForwardFragmented(_) => panic!("IPv4 became IPv6"),
                 Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::Hairpin => others += 1,
                 Verdict::Pending => panic!("no verdict"),
             }

@@ -121,7 +121,7 @@ impl PortAllocator {
             BlockEventKind::Allocated,
             &record,
             subscriber.service_set,
-            subscriber.address,
+            subscriber.address(),
             address,
             request.now,
         );
@@ -236,9 +236,9 @@ impl PortAllocator {
             extent.units_taken &= !unit_mask(unit, count);
             extent.unit_block[unit..unit + count].fill(NO_RECORD);
         }
-        let mut owner = (0, 0);
+        let mut owner = (0, 0u128);
         if let Some(subscriber) = subscribers.get_mut(block.subscriber) {
-            owner = (subscriber.service_set, subscriber.address);
+            owner = (subscriber.service_set, subscriber.address());
             subscriber.block_count -= 1;
             if subscriber.blocks == number {
                 subscriber.blocks = block.next;
@@ -268,7 +268,7 @@ impl PortAllocator {
         kind: BlockEventKind,
         block: &Block,
         service_set: u16,
-        inside: u32,
+        inside: u128,
         public: u32,
         now: Ticks,
     ) {
@@ -328,7 +328,7 @@ impl PortAllocator {
                 .map_or(0, |(address, _)| address);
             let (set, inside) = subs
                 .get(block.subscriber)
-                .map_or((NONE, 0), |s| (s.service_set, s.address));
+                .map_or((NONE, 0), |s| (s.service_set, s.address()));
             self.log(BlockEventKind::Interim, &block, set, inside, public, now);
         }
         self.rearm_block(number, pool);

@@ -239,5 +239,5 @@ fn own_start(pool: &Pool, subscriber: &crate::subscriber::Subscriber) -> Option<
     (pool.address_pooling != AddressPooling::Arbitrary
         && subscriber.paired != NO_RECORD
         && subscriber.pool != pool.id)
-        .then(|| subscriber.address.wrapping_mul(0x9E37_79B1) >> 8)
+        .then(|| subscriber.spread() >> 8)
 }

@@ -100,7 +100,10 @@ impl Chassis {
     }
 
     fn subscriber(&mut self, worker: usize, host: u32) -> u32 {
-        self.workers[worker].1.find_or_insert(1, host).unwrap()
+        self.workers[worker]
+            .1
+            .find_or_insert(1, u128::from(host))
+            .unwrap()
     }
 
     fn whole(&mut self, worker: usize, host: u32) -> Result<u32, DropReason> {

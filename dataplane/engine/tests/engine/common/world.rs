@@ -204,6 +204,7 @@ impl World {
                 }
             }
             Verdict::Drop(reason, _) => self.drops.count(reason),
+            Verdict::ForwardFragmented(_) => panic!("IPv4 became IPv6"),
             Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::Hairpin => {}
         }
         Got {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tandem_engine::address::of_v4;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Answer, Verdict};
 use tandem_engine::ports::BlockEventKind;
@@ -416,7 +417,7 @@ fn c11_block_events_name_no_destination() {
     let event = events[0];
     assert_eq!(
         (event.kind, event.inside, event.public),
-        (BlockEventKind::Allocated, IN1, public.0)
+        (BlockEventKind::Allocated, of_v4(IN1), public.0)
     );
     assert!((event.first_port..=event.last_port).contains(&public.1));
     // The record has no field for a destination: what could be one is the subscriber's or the pool's.

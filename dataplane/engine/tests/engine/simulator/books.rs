@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use tandem_engine::address::{of_v4, v4};
 use tandem_engine::engine::Tables;
+use tandem_engine::mapping::Mapping;
 use tandem_engine::ports::PortClass;
 use tandem_engine::session::{
-    Cold, Direction, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_UNANSWERED, Hot, KIND_FREE, NO_RECORD,
+    Cold, Direction, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_UNANSWERED, Hot, NO_RECORD,
 };
+use tandem_engine::subscriber::Subscriber;
 use tandem_engine::ticks::Ticks;
 
 use crate::common::world::World;
@@ -30,7 +33,7 @@ fn sessions<'a>(tables: &Tables<'a>) -> impl Iterator<Item = (&'a Hot, &'a Cold)
     let table = tables.sessions;
     (0..table.high_water())
         .filter_map(|n| Some((table.hot(n)?, table.cold(n)?)))
-        .filter(|(hot, _)| hot.kind != KIND_FREE)
+        .filter(|(hot, _)| hot.is_session())
 }
 
 fn class(protocol: u8) -> PortClass {
@@ -115,13 +118,24 @@ impl Books {
     }
 }
 
+/// The subscriber of a mapping.
+fn owner<'a>(tables: &'a Tables<'_>, mapping: &Mapping) -> &'a Subscriber {
+    let subscriber = tables.subscribers.get(mapping.subscriber);
+    subscriber.expect("a mapping's subscriber lives")
+}
+
 /// Public ports and who has them: by mapping, or by a session of its own.
 fn port_owners(tables: &Tables<'_>) -> Vec<(Public, Inside)> {
     let mut owners = Vec::new();
     for m in (0..tables.mappings.high_water()).filter_map(|n| tables.mappings.get(n)) {
+        let of = owner(tables, m);
         owners.push((
             (m.public, m.public_port, m.protocol),
-            (m.service_set, m.inside, m.inside_port),
+            (
+                of.service_set,
+                v4(m.inside(of)).expect("an IPv4 inside"),
+                m.inside_port,
+            ),
         ));
     }
     for (hot, _) in sessions(tables).filter(|(hot, _)| hot.flags & FLAG_OWNS_PORT != 0) {
@@ -208,18 +222,19 @@ fn mappings_agree(tables: &Tables<'_>) {
             .get(cold.anchor)
             .expect("a session's mapping lives");
         let [out, back] = hot.tuples;
+        let of = owner(tables, m);
         assert_eq!(
             (
-                m.inside,
+                m.inside(of),
                 m.inside_port,
                 m.public,
                 m.public_port,
                 m.protocol,
-                m.service_set,
+                of.service_set,
                 m.subscriber
             ),
             (
-                out.src,
+                of_v4(out.src),
                 out.sport,
                 back.dst,
                 back.dport,
@@ -234,12 +249,13 @@ fn mappings_agree(tables: &Tables<'_>) {
         let Some(m) = tables.mappings.get(n) else { continue };
         live += 1;
         assert_eq!(Some(&(m.sessions, m.holders)), users.get(&n), "{m:?}");
+        let of = owner(tables, m);
         let place = tables
             .mappings
-            .inside_place(m.service_set, m.inside, m.inside_port, m.protocol);
+            .inside_place(of.service_set, m.inside(of), m.inside_port, m.protocol);
         let found = tables
             .mappings
-            .find_inside(place, m.service_set, m.inside, m.inside_port, m.protocol);
+            .find_inside(place, m.subscriber, m.inside(of), m.inside_port, m.protocol);
         assert_eq!(found, Some(n));
         assert_eq!(
             tables.mappings.find_public(m.public, m.public_port, m.protocol),
@@ -259,7 +275,7 @@ fn subscribers_agree(world: &World, tables: &Tables<'_>, ports: &[(Public, Insid
             .subscribers
             .get(cold.subscriber)
             .expect("a session's subscriber lives");
-        assert_eq!((s.service_set, s.address), key);
+        assert_eq!((s.service_set, s.address()), (key.0, of_v4(key.1)));
     }
     for ((_, _, protocol), (set, inside, _)) in ports {
         counted.entry((*set, *inside)).or_default().1[class(*protocol) as usize] += 1;
@@ -270,12 +286,13 @@ fn subscribers_agree(world: &World, tables: &Tables<'_>, ports: &[(Public, Insid
             continue;
         };
         live += 1;
-        let (sessions, ports) = counted.remove(&(s.service_set, s.address)).unwrap_or_default();
+        let key = (s.service_set, v4(s.address()).expect("an IPv4 subscriber"));
+        let (sessions, ports) = counted.remove(&key).unwrap_or_default();
         assert_eq!(
             (s.sessions, s.ports),
             (sessions, ports),
             "subscriber {:x}",
-            s.address
+            s.address()
         );
         let mut blocks = 0;
         let mut at = s.blocks;
@@ -338,7 +355,10 @@ fn blocks_agree(
         for (_, (set, host, _)) in inside {
             assert_eq!(
                 (*set, *host),
-                (owner.service_set, owner.address),
+                (
+                    owner.service_set,
+                    v4(owner.address()).expect("an IPv4 subscriber")
+                ),
                 "a stranger in {b:?}"
             );
         }

@@ -1,0 +1,305 @@
+//! What a new session takes: its place within the subscriber's limits, and a mapping, a port, an address, or nothing.
+//!
+//! Whatever was taken before a refusal is given back.
+
+use super::Engine;
+use super::first_packet::{Basis, Draft};
+use crate::address;
+use crate::claims::ClaimRefused;
+use crate::drop_reason::DropReason;
+use crate::mapping::{MAX_PREFIXES, Mapping, WHOLE_ADDRESS};
+use crate::ports::{Outcome, PortClass, Request, Taken};
+use crate::program::{FilteringType, PoolMode, SubscriberLimits};
+use crate::session::{
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT,
+    KIND_64, Tuple4,
+};
+use crate::subscriber::Refused;
+
+impl Engine {
+    /// Limits, then what the draft stands on.
+    pub(super) fn claim(&mut self, draft: &mut Draft) -> Result<(), DropReason> {
+        let set = self
+            .sets
+            .get(usize::from(draft.service_set))
+            .and_then(Option::as_ref);
+        let set = set.and_then(|plan| self.program.service_sets.get(plan.position));
+        let limits = set.ok_or(DropReason::NatNoRuleMatch)?.limits;
+        if self.sessions.live() >= self.sessions.capacity() {
+            return Err(DropReason::SessionTableFull);
+        }
+        let number = self
+            .subscribers
+            .find_or_insert(draft.service_set, draft.owner)
+            .ok_or(DropReason::SubscriberTableFull)?;
+        draft.subscriber = number;
+        let subscriber = self
+            .subscribers
+            .get_mut(number)
+            .ok_or(DropReason::SubscriberTableFull)?;
+        let result = match subscriber.admit(&limits, self.now) {
+            Ok(()) => self.claim_basis(draft, &limits),
+            Err(Refused::Sessions) => Err(DropReason::SubscriberSessionLimit),
+            Err(Refused::Rate) => Err(DropReason::SubscriberSessionRate),
+        };
+        if result.is_err() {
+            self.drop_subscriber_if_idle(number);
+        } else if let Some(subscriber) = self.subscribers.get_mut(number) {
+            subscriber.sessions += 1;
+        }
+        result
+    }
+
+    fn claim_basis(&mut self, draft: &mut Draft, limits: &SubscriberLimits) -> Result<(), DropReason> {
+        let class = PortClass::of_protocol(draft.proto);
+        match (draft.basis, class) {
+            (Basis::Nothing, _) => Ok(()),
+            (Basis::Known(number), _) => self.claim_known(draft, number),
+            (Basis::Address, _) => self.claim_mapping(draft, limits, None),
+            (_, None) => self.claim_address(draft),
+            (Basis::Mapping, class) => self.claim_mapping(draft, limits, class),
+            (Basis::Port | Basis::SharedPort, Some(class)) => {
+                let taken = self.take_port(draft, limits, class)?;
+                self.use_port(draft, &taken);
+                (draft.anchor, draft.flags) = (taken.address_index, draft.flags | FLAG_OWNS_PORT);
+                if draft.basis == Basis::SharedPort {
+                    draft.flags |= FLAG_SHARED_PORT;
+                }
+                self.note_filtering(draft);
+                Ok(())
+            }
+        }
+    }
+
+    fn note_filtering(&self, draft: &mut Draft) {
+        if draft.filtering == FilteringType::AddressDependent {
+            draft.flags |= FLAG_ADDRESS_ENTRY;
+        }
+    }
+
+    fn use_port(&self, draft: &mut Draft, taken: &Taken) {
+        draft.ends.public = (address::of_v4(taken.address), taken.port);
+    }
+
+    /// One session more on a mapping that is there.
+    fn claim_known(&mut self, draft: &mut Draft, number: u32) -> Result<(), DropReason> {
+        let mapping = self.mappings.get_mut(number).ok_or(DropReason::NoMapping)?;
+        mapping.sessions += 1;
+        if draft.direction == Direction::Out {
+            mapping.holders += 1;
+        }
+        draft.anchor = number;
+        Ok(())
+    }
+
+    /// The mapping of the draft's inside end (with no class: of its whole address), or a new one.
+    fn claim_mapping(
+        &mut self,
+        draft: &mut Draft,
+        limits: &SubscriberLimits,
+        class: Option<PortClass>,
+    ) -> Result<(), DropReason> {
+        let (inside, inside_port) = draft.ends.inside;
+        let (port, protocol) = match class {
+            Some(_) => (inside_port, draft.proto),
+            None => (0, WHOLE_ADDRESS),
+        };
+        let known = self
+            .mappings
+            .find_inside(draft.mapping_place, draft.subscriber, inside, port, protocol);
+        let public_port = |mapping: &Mapping| match class {
+            Some(_) => mapping.public_port,
+            None => inside_port,
+        };
+        if let Some(number) = known {
+            let mapping = self
+                .mappings
+                .get(number)
+                .copied()
+                .ok_or(DropReason::MappingTableFull)?;
+            // Its address is another pool's since a reload: it ends with the sessions it has.
+            let found = self.program.public_space.find(mapping.public);
+            let found = found.filter(|f| self.ports.serves(f.index, f.pool));
+            draft.pool = found.ok_or(DropReason::NatOutOfAddresses)?.pool;
+            draft.filtering = mapping.filtering_type();
+            draft.ends.public = (address::of_v4(mapping.public), public_port(&mapping));
+            self.claim_known(draft, number)?;
+            self.note_filtering(draft);
+            return Ok(());
+        }
+        let taken = match class {
+            Some(class) => self.take_port(draft, limits, class)?,
+            None => self.take_whole_address(draft)?,
+        };
+        let prefix = self.prefix_position(draft);
+        let mut mapping = Mapping::new(
+            (inside, port),
+            (taken.address, taken.port),
+            protocol,
+            draft.subscriber,
+            draft.filtering,
+            prefix,
+        );
+        (mapping.sessions, mapping.holders) = (1, 1);
+        draft.ends.public = (address::of_v4(taken.address), public_port(&mapping));
+        match self.mappings.insert(draft.mapping_place, mapping) {
+            Ok(number) => {
+                (draft.anchor, draft.mapping_is_new) = (number, true);
+                self.counters.mappings_created += 1;
+            }
+            Err(_full) => {
+                self.release_port(taken.address_index, protocol, taken.port, draft.subscriber);
+                return Err(DropReason::MappingTableFull);
+            }
+        }
+        self.note_filtering(draft);
+        Ok(())
+    }
+
+    /// Where the draft's NAT64 prefix stands among those of its service set.
+    fn prefix_position(&self, draft: &Draft) -> u8 {
+        let plan = self.set_plan(draft.service_set).filter(|_| draft.kind == KIND_64);
+        let at = plan.and_then(|p| p.prefixes.iter().position(|(id, _)| *id == draft.prefix));
+        at.filter(|at| *at < MAX_PREFIXES).map_or(0, |at| at as u8)
+    }
+
+    /// A public port for the draft, within the subscriber's limits.
+    fn take_port(&mut self, draft: &Draft, limits: &SubscriberLimits, class: PortClass) -> Outcome {
+        let subscriber = self
+            .subscribers
+            .get(draft.subscriber)
+            .ok_or(DropReason::SubscriberTableFull)?;
+        if !subscriber.may_take_port(class as usize, limits) {
+            return Err(DropReason::SubscriberPortLimit);
+        }
+        let position = self.pools.get(usize::from(draft.pool)).copied().map(usize::from);
+        let pool = position
+            .and_then(|p| self.program.pools.get(p))
+            .ok_or(DropReason::NatOutOfAddresses)?;
+        let next_to = if pool.preserve_contiguity {
+            self.neighbour(draft)
+        } else {
+            None
+        };
+        let request = Request {
+            pool,
+            space: &self.program.public_space,
+            class,
+            inside_port: draft.ends.inside.1,
+            next_to,
+            subscriber: draft.subscriber,
+            now: self.now,
+        };
+        let (statics, proto) = (&self.program.statics, draft.proto);
+        let is_fixed = |address: u32, port: u16| statics.by_public(address, proto, port).is_some();
+        match (draft.basis, &pool.mode) {
+            (Basis::SharedPort, _) => {
+                let (sessions, outside) = (&self.sessions, draft.ends.outside);
+                let is_free = |address: u32, port: u16| {
+                    let back = Tuple4 {
+                        src: outside.0 as u32,
+                        dst: address,
+                        sport: outside.1,
+                        dport: port,
+                    };
+                    let place = sessions.place(&back, proto, Direction::In, 0);
+                    !is_fixed(address, port) && sessions.find(place, &back, proto, Direction::In, 0).is_none()
+                };
+                self.ports.take_shared(&request, &mut self.subscribers, is_free)
+            }
+            // Which ports of the subscriber's block are in use, the mappings say. RFC 7422.
+            (_, PoolMode::Deterministic(_)) => {
+                let mappings = &self.mappings;
+                let is_free = |address: u32, port: u16| {
+                    !is_fixed(address, port) && mappings.find_public(address, port, proto).is_none()
+                };
+                let inside = draft.owner;
+                self.ports
+                    .take_deterministic(&request, inside, &mut self.subscribers, is_free)
+            }
+            _ if statics.is_empty() => self.ports.take(&request, &mut self.subscribers),
+            _ => self.ports.take_unless(&request, &mut self.subscribers, is_fixed),
+        }
+    }
+
+    fn take_whole_address(&mut self, draft: &Draft) -> Outcome {
+        let position = self.pools.get(usize::from(draft.pool)).copied().map(usize::from);
+        let pool = position
+            .and_then(|p| self.program.pools.get(p))
+            .ok_or(DropReason::NatOutOfAddresses)?;
+        let space = &self.program.public_space;
+        self.ports
+            .take_address(pool, space, draft.subscriber, &mut self.subscribers, self.now)
+    }
+
+    /// The port one beside the mapping of the inside port one beside, if there is one. RFC 4787 section 4.2.3.
+    fn neighbour(&self, draft: &Draft) -> Option<(u32, u16)> {
+        let (inside, own) = draft.ends.inside;
+        let (port, step) = if own % 2 == 1 {
+            (own - 1, 1)
+        } else {
+            (own + 1, u16::MAX)
+        };
+        let place = self
+            .mappings
+            .inside_place(draft.service_set, inside, port, draft.proto);
+        let number = self
+            .mappings
+            .find_inside(place, draft.subscriber, inside, port, draft.proto)?;
+        let mapping = self.mappings.get(number)?;
+        let index = self.program.public_space.index_of(mapping.public)?;
+        Some((index, mapping.public_port.wrapping_add(step)))
+    }
+
+    /// Protocols without ports: an address, and the claim that nobody else uses it towards the same outside address.
+    fn claim_address(&mut self, draft: &mut Draft) -> Result<(), DropReason> {
+        let position = self.pools.get(usize::from(draft.pool)).copied().map(usize::from);
+        let pool = position
+            .and_then(|p| self.program.pools.get(p))
+            .ok_or(DropReason::NatOutOfAddresses)?;
+        if pool.drain {
+            return Err(DropReason::NatOutOfAddresses);
+        }
+        if matches!(pool.mode, PoolMode::Deterministic(_)) {
+            return Err(DropReason::NatUnsupportedProtocol);
+        }
+        let space = &self.program.public_space;
+        let (index, address) = self
+            .ports
+            .address_for(pool, space, draft.subscriber, &mut self.subscribers)
+            .ok_or(DropReason::NatOutOfAddresses)?;
+        self.config
+            .claims
+            .claim(
+                address,
+                draft.ends.outside.0 as u32,
+                draft.proto,
+                self.config.worker,
+            )
+            .map_err(|refused| match refused {
+                ClaimRefused::Taken => DropReason::NatAddressOnlyConflict,
+                ClaimRefused::Full => DropReason::NatAddressOnlyFull,
+            })?;
+        draft.anchor = index;
+        draft.flags |= FLAG_ADDRESS_ONLY;
+        draft.ends.public = (address::of_v4(address), 0);
+        Ok(())
+    }
+
+    /// Gives back what [`Engine::claim`] took for a session that was not written.
+    pub(super) fn give_back(&mut self, draft: &Draft) {
+        if draft.flags & FLAG_FREE_STANDING != 0 {
+        } else if draft.flags & FLAG_OWNS_PORT != 0 {
+            let port = draft.ends.public.1;
+            self.release_port(draft.anchor, draft.proto, port, draft.subscriber);
+        } else if draft.flags & FLAG_ADDRESS_ONLY != 0 {
+            let back = draft.back();
+            self.config
+                .claims
+                .release(back.dst, back.src, draft.proto, self.config.worker);
+        } else {
+            self.leave_mapping(draft.anchor, draft.flags);
+        }
+        self.leave_subscriber(draft.subscriber);
+    }
+}

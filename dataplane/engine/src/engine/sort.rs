@@ -1,0 +1,287 @@
+//! The first packet of a session from inside: which translation it asks for, and whether it leaves by the outside at all.
+//!
+//! Static mappings come before terms, terms in their order. A packet that is for this box, or stays inside, is none of the
+//! service set's business; one that leaves and for which there is no rule is dropped, unless the service set translates
+//! nothing of its kind: then a firewall passes it as it is, and without a firewall it is routed.
+
+use tandem_wire::l4::L4;
+use tandem_wire::{icmp, icmp6, ipv4, tcp};
+
+use super::first_packet::{Basis, Draft, Ends, draft};
+use super::flow::Flow;
+use super::{Engine, SetPlan};
+use crate::address;
+use crate::drop_reason::DropReason;
+use crate::packet::{Answer, RouteKind, Router, Verdict};
+use crate::program::{
+    FilteringType, MappingType, NatAction, NatTerm, PoolId, PoolMode, ServiceSet, ServiceSetId, TermMatch,
+};
+use crate::session::{Direction, FLAG_FREE_STANDING, KIND_44, KIND_64, KIND_66};
+
+fn drop(reason: DropReason) -> Verdict {
+    Verdict::Drop(reason, Answer::None)
+}
+
+/// Whether a packet matches a term.
+fn term_matches(matches: &TermMatch, flow: &Flow) -> bool {
+    let source = if let Some(v4) = address::v4(flow.src) {
+        matches.sources.iter().any(|r| r.contains(v4))
+            || matches.sources.is_empty() && matches.sources6.is_empty()
+    } else {
+        matches.sources6.iter().any(|r| r.contains(flow.src))
+            || matches.sources.is_empty() && matches.sources6.is_empty()
+    };
+    source
+        && (matches.destinations.is_empty()
+            || address::v4(flow.dst).is_some_and(|v4| matches.destinations.iter().any(|r| r.contains(v4))))
+        && (matches.protocols.is_empty() || matches.protocols.contains(&flow.proto))
+        && (matches.destination_ports.is_empty()
+            || matches!(flow.proto, ipv4::TCP | ipv4::UDP)
+                && matches.destination_ports.iter().any(|r| r.contains(flow.dport)))
+}
+
+/// Whether an action is for packets of a kind.
+pub(super) fn is_for(action: &NatAction, kind: u8) -> bool {
+    match action {
+        NatAction::Nat64 { .. } => kind == KIND_64,
+        NatAction::NoTranslation => kind != KIND_66,
+        NatAction::Napt44 { .. } | NatAction::Dynamic44 { .. } | NatAction::DestinationOnly => {
+            kind == KIND_44
+        }
+    }
+}
+
+/// Whether a packet may begin a session at all; otherwise why not.
+pub(super) fn may_begin(flow: &Flow, accept_non_syn: bool) -> Result<(), DropReason> {
+    match flow.l4 {
+        L4::Tcp { flags, .. }
+            if flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN || accept_non_syn =>
+        {
+            Ok(())
+        }
+        L4::Tcp { .. } => Err(DropReason::TcpNonSyn),
+        L4::IcmpQuery { icmp_type, .. } if icmp::is_query_request(icmp_type) || icmp_type == icmp6::ECHO => {
+            Ok(())
+        }
+        L4::IcmpQuery { .. } | L4::IcmpOther { .. } | L4::IcmpError { .. } => {
+            Err(DropReason::IcmpUnsupported)
+        }
+        L4::Udp { .. } | L4::Other => Ok(()),
+        L4::LaterFragment => Err(DropReason::NoMapping),
+    }
+}
+
+impl Engine {
+    pub(super) fn sort_inside<R: Router>(
+        &self,
+        id: ServiceSetId,
+        flow: &Flow,
+        router: &R,
+        answer_to_route: fn(DropReason) -> Answer,
+    ) -> Result<Draft, Verdict> {
+        let plan = self.set_plan(id).ok_or(Verdict::Route)?;
+        let set = self
+            .program
+            .service_sets
+            .get(plan.position)
+            .ok_or(Verdict::Route)?;
+        if flow.kind == KIND_64 {
+            check_nat64(plan, set, flow)?;
+        }
+        let mut draft = self.choose(id, set, flow);
+        let real = draft
+            .as_ref()
+            .map_or(flow.dst, |d| d.as_ref().map_or(flow.dst, |d| d.ends.outside.0));
+        self.leaves_by_outside(plan, id, flow, real, router, answer_to_route)?;
+        if let Some(Err(untranslated)) = &draft
+            && set.firewall.is_some()
+        {
+            draft = Some(Ok(*untranslated));
+        }
+        let mut draft = match draft {
+            Some(Ok(draft)) => draft,
+            // A term says so, or the service set has nothing to do with such packets.
+            Some(Err(_)) => return Err(Verdict::Route),
+            None => return Err(drop(DropReason::NatNoRuleMatch)),
+        };
+        may_begin(flow, set.tcp.accept_non_syn).map_err(drop)?;
+        if flow.ttl <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        if flow.kind != KIND_44 {
+            draft.owner = flow.src & plan.subscriber_mask;
+        }
+        let (port, protocol) = match draft.basis {
+            Basis::Address => (0, crate::mapping::WHOLE_ADDRESS),
+            _ => (flow.sport, flow.proto),
+        };
+        draft.mapping_place = self.mappings.inside_place(id, flow.src, port, protocol);
+        self.mappings.prefetch_place(draft.mapping_place);
+        self.subscribers
+            .prefetch_place(self.subscribers.place(id, draft.owner));
+        Ok(draft)
+    }
+
+    /// The translation a packet asks for; an error is a packet that is not translated: passed as it is by a firewall, or routed.
+    /// `None` when there is no rule for it.
+    fn choose(&self, id: ServiceSetId, set: &ServiceSet, flow: &Flow) -> Option<Result<Draft, Draft>> {
+        let ends = Ends {
+            inside: (flow.src, flow.sport),
+            seen: (flow.written, flow.dport),
+            outside: (flow.dst, flow.dport),
+            public: (flow.src, flow.sport),
+        };
+        let plain = Draft {
+            prefix: flow.prefix,
+            flags: FLAG_FREE_STANDING,
+            ..draft(flow.kind, flow.proto, Direction::Out, id, ends)
+        };
+        if flow.kind == KIND_66 {
+            return Some(Err(plain));
+        }
+        let statics = &self.program.statics;
+        if !statics.is_empty()
+            && let Some(found) = statics.by_inside(id, flow.src, flow.proto, flow.sport)
+        {
+            let mut draft = plain;
+            draft.term = found.mapping.number;
+            draft.ends.public = (address::of_v4(found.address), found.port);
+            let map = found.mapping.destination.as_ref();
+            if let Some(real) = map.and_then(|m| m.map(flow.dst as u32)) {
+                draft.ends.outside.0 = address::of_v4(real);
+            }
+            return Some(Ok(draft));
+        }
+        let term = set
+            .terms
+            .iter()
+            .find(|t| is_for(&t.action, flow.kind) && term_matches(&t.matches, flow));
+        let Some(term) = term else {
+            let translates = self.set_plan(id).is_some_and(|p| p.translates(flow.kind));
+            return (!translates).then_some(Err(plain));
+        };
+        let mut draft = plain;
+        draft.term = term.number;
+        if let Some(real) = term.destination.as_ref().and_then(|m| m.map(flow.dst as u32)) {
+            draft.ends.outside.0 = address::of_v4(real);
+        }
+        let (pool, basis, filtering) = match self.basis(term) {
+            None if matches!(term.action, NatAction::NoTranslation) => return Some(Err(draft)),
+            None => return Some(Ok(draft)),
+            Some(claim) => claim,
+        };
+        (draft.pool, draft.basis, draft.filtering) = (pool, basis, filtering);
+        draft.flags = 0;
+        Some(Ok(draft))
+    }
+
+    /// What a session of a term stands on; `None` when on nothing.
+    fn basis(&self, term: &NatTerm) -> Option<(PoolId, Basis, FilteringType)> {
+        match term.action {
+            NatAction::Napt44 {
+                pool,
+                mapping,
+                filtering,
+            }
+            | NatAction::Nat64 {
+                pool,
+                mapping,
+                filtering,
+            } => {
+                let shared = || {
+                    self.pool(pool)
+                        .is_some_and(|p| p.mode == PoolMode::OverloadedPorts)
+                };
+                let basis = match mapping {
+                    MappingType::EndpointIndependent => Basis::Mapping,
+                    MappingType::AddressAndPortDependent if shared() => Basis::SharedPort,
+                    MappingType::AddressAndPortDependent => Basis::Port,
+                };
+                Some((pool, basis, filtering))
+            }
+            NatAction::Dynamic44 { pool, filtering } => Some((pool, Basis::Address, filtering)),
+            NatAction::NoTranslation | NatAction::DestinationOnly => None,
+        }
+    }
+
+    /// Whether a packet from inside is for this service set's outside; otherwise what it is. `real` is its destination after
+    /// translation.
+    fn leaves_by_outside<R: Router>(
+        &self,
+        plan: &SetPlan,
+        id: ServiceSetId,
+        flow: &Flow,
+        real: u128,
+        router: &R,
+        answer_to_route: fn(DropReason) -> Answer,
+    ) -> Result<(), Verdict> {
+        let stays = |verdict| match flow.kind {
+            // Nobody but the outside can be reached by a NAT64 prefix: there is no IPv4 packet to route or to give to the kernel.
+            KIND_64 => Verdict::Drop(DropReason::NoRoute, Answer::to_route6(DropReason::NoRoute)),
+            _ => verdict,
+        };
+        let route = match address::v4(real) {
+            Some(v4) => {
+                if let Some(found) = self.program.public_space.find(v4) {
+                    // A public address: hairpinning. Of an interface's own address only what a pool or a static mapping
+                    // uses is ours.
+                    let kernels = self.pool(found.pool).is_some_and(|p| {
+                        p.interface_address
+                            && (!matches!(flow.proto, ipv4::TCP | ipv4::UDP) || !p.ports.contains(flow.dport))
+                            && self
+                                .program
+                                .statics
+                                .by_public(v4, flow.proto, flow.dport)
+                                .is_none()
+                    });
+                    return if kernels {
+                        Err(stays(Verdict::Kernel))
+                    } else {
+                        Ok(())
+                    };
+                }
+                router.route(v4, flow.hash)
+            }
+            None => router.route6(real, flow.hash),
+        };
+        match route.kind {
+            RouteKind::Kernel => Err(stays(Verdict::Kernel)),
+            RouteKind::Drop(reason) => Err(Verdict::Drop(reason, answer_to_route(reason))),
+            RouteKind::Forward { interface, .. } if self.is_outside_of(interface, plan, id) => Ok(()),
+            RouteKind::Forward { .. } => Err(stays(Verdict::Route)),
+        }
+    }
+
+    /// Whether an interface is a service set's outside.
+    pub(super) fn is_outside_of(&self, interface: u16, plan: &SetPlan, id: ServiceSetId) -> bool {
+        debug_assert!(self.set_plan(id).is_some_and(|p| p.position == plan.position));
+        plan.outside.get(usize::from(interface)).copied().unwrap_or(false)
+    }
+}
+
+/// RFC 6146 section 3.5 and RFC 6052 section 3.1: addresses that are not translated.
+fn check_nat64(plan: &SetPlan, set: &ServiceSet, flow: &Flow) -> Result<(), Verdict> {
+    if plan.prefixes.iter().any(|(_, p)| p.contains(flow.src)) {
+        return Err(drop(DropReason::Nat64SourceInPrefix));
+    }
+    let v4 = flow.dst as u32;
+    let illegal = matches!(v4 >> 24, 0 | 127 | 224..);
+    if illegal {
+        return Err(drop(DropReason::Nat64IllegalAddress));
+    }
+    let prefix = plan.prefixes.iter().find(|(id, _)| *id == flow.prefix);
+    if !set.ipv6.well_known_for_private && prefix.is_some_and(|(_, p)| !p.may_carry(v4)) {
+        return Err(drop(DropReason::Nat64NonGlobal));
+    }
+    let supported = matches!(flow.proto, ipv4::TCP | ipv4::UDP | ipv4::ICMP);
+    if !supported {
+        return Err(Verdict::Drop(
+            DropReason::NatUnsupportedProtocol,
+            match set.on_refusal {
+                crate::program::RefusalAnswer::Silent => Answer::None,
+                _ => Answer::Unreachable(icmp6::CODE_PORT),
+            },
+        ));
+    }
+    Ok(())
+}

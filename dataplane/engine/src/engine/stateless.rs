@@ -1,0 +1,352 @@
+//! Translation without sessions: every packet for itself, by explicit mappings and prefixes. RFC 7915, RFC 7757, RFC 6296.
+//!
+//! A service set with stateless translation and without policies translates what its interfaces bring: from inside all
+//! packets whose destination it can translate, from outside those for an address it stands for.
+
+use tandem_wire::icmp6_error;
+use tandem_wire::l4::L4;
+use tandem_wire::npt::Nptv6;
+use tandem_wire::rewrite::Endpoints;
+use tandem_wire::rewrite6::{Endpoints6, forward_ipv6};
+use tandem_wire::siit::Siit;
+use tandem_wire::{Fragment, icmp_error, ipv4, ipv6, xlat};
+
+use super::Engine;
+use super::translate6::refused;
+use crate::drop_reason::DropReason;
+use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Side, Verdict};
+use crate::packet6::Desc6;
+use crate::program::{ServiceSet, ServiceSetId, Stateless};
+
+fn drop(reason: DropReason) -> Verdict {
+    Verdict::Drop(reason, Answer::None)
+}
+
+fn siits(set: &ServiceSet) -> impl Iterator<Item = &Siit> {
+    set.stateless.iter().filter_map(|s| match s {
+        Stateless::Siit(siit) => Some(siit),
+        Stateless::Nptv6(_) => None,
+    })
+}
+
+fn pairs(set: &ServiceSet) -> impl Iterator<Item = &Nptv6> {
+    set.stateless.iter().filter_map(|s| match s {
+        Stateless::Nptv6(pair) => Some(pair),
+        Stateless::Siit(_) => None,
+    })
+}
+
+impl Engine {
+    /// Whether a service set translates IPv4 from its inside without sessions.
+    #[inline(always)]
+    pub(super) fn is_stateless_inside(&self, set: ServiceSetId) -> bool {
+        self.has_stateless && self.set_plan(set).is_some_and(|p| p.stateless)
+    }
+
+    /// Service sets with stateless translation.
+    fn stateless_sets(&self) -> impl Iterator<Item = &ServiceSet> {
+        let plans = self.sets.iter().flatten().filter(|p| p.stateless);
+        plans.filter_map(|p| self.program.service_sets.get(p.position))
+    }
+
+    /// Whether an IPv4 packet from outside is for an address that stands for an IPv6 one without sessions.
+    #[inline(always)]
+    pub(super) fn is_stateless_public(&self, destination: u32) -> bool {
+        self.has_stateless
+            && self
+                .stateless_sets()
+                .any(|s| siits(s).any(|t| t.maps_v4(destination)))
+    }
+
+    /// Whether an IPv6 packet from outside is translated without a session.
+    pub(super) fn is_stateless_outside(&self, desc: &Desc6) -> bool {
+        self.has_stateless
+            && self.stateless_sets().any(|set| {
+                pairs(set).any(|p| p.outside().contains(desc.meta.dst))
+                    || siits(set).any(|t| t.to_v4(desc.meta.dst).is_some())
+            })
+    }
+
+    /// The translator of a packet of a side: its service set's, or the one that stands for its destination.
+    fn siit_for(&self, side: Side, ours: impl Fn(&Siit) -> bool) -> Option<(&ServiceSet, &Siit)> {
+        let in_set = |set| {
+            let set: &ServiceSet = set;
+            siits(set).find(|t| ours(t)).map(|t| (set, t))
+        };
+        match side {
+            Side::Inside(id) => self.service_set(id).and_then(in_set),
+            Side::Outside => self.stateless_sets().find_map(in_set),
+            Side::Neither => None,
+        }
+    }
+
+    fn options_of(&self, set: &ServiceSet) -> (xlat::Options, u16) {
+        self.set_plan(set.id)
+            .map_or((xlat::Options::default(), 1280), |p| (p.xlat, p.lowest_mtu))
+    }
+
+    /// An IPv4 packet without a session.
+    pub(super) fn stateless<P: Packet, R: Router>(&mut self, desc: &mut Desc, packet: &mut P, router: &R) {
+        match self.siit_four_to_six(desc, packet, router) {
+            Ok(()) => self.counters.translated_stateless += 1,
+            Err(verdict) => desc.verdict = verdict,
+        }
+    }
+
+    fn siit_four_to_six<P: Packet, R: Router>(
+        &self,
+        desc: &mut Desc,
+        packet: &mut P,
+        router: &R,
+    ) -> Result<(), Verdict> {
+        let meta = &desc.meta;
+        // To this box, or to where nothing is translated: as any packet.
+        if router.route(meta.dst, desc.flow_hash()).kind == RouteKind::Kernel {
+            return Err(Verdict::Kernel);
+        }
+        let found = self.siit_for(desc.side, |t| match desc.side {
+            Side::Outside => t.maps_v4(meta.dst),
+            _ => t.to_v6(meta.dst).is_some(),
+        });
+        let (set, siit) = found.ok_or(Verdict::Route)?;
+        let dst = siit.to_v6(meta.dst).ok_or(Verdict::Route)?;
+        let src = siit.to_v6(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
+        let (mut options, lowest_mtu) = self.options_of(set);
+        let route = router.route6(dst, desc.flow_hash());
+        let whole = ipv6::HEADER_LEN as u16 + meta.payload_len();
+        let room = if meta.fragment == Fragment::None {
+            0
+        } else {
+            ipv6::FRAGMENT_LEN as u16
+        };
+        let length = whole.saturating_add(room);
+        let mtu = match route.kind {
+            RouteKind::Forward { mtu, .. } => mtu,
+            RouteKind::Kernel => u16::MAX,
+            RouteKind::Drop(reason) => return Err(Verdict::Drop(reason, Answer::to_route(reason))),
+        };
+        if meta.dont_fragment && length > mtu {
+            let to_sender = mtu - (length - meta.total_len).min(mtu);
+            return Err(Verdict::Drop(
+                DropReason::MtuExceeded,
+                Answer::FragmentationNeeded(to_sender),
+            ));
+        }
+        if meta.ttl <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        options.mtu6 = mtu;
+        let limit = mtu.min(lowest_mtu);
+        let to = Endpoints6 {
+            src,
+            dst,
+            sport: meta.sport(),
+            dport: meta.dport(),
+        };
+        if let L4::IcmpError { .. } = meta.l4 {
+            let message = packet
+                .l3()
+                .get(usize::from(meta.l4_offset)..usize::from(meta.total_len))
+                .ok_or(drop(DropReason::FrameNotContiguous))?;
+            let error = icmp_error::parse(message).map_err(|_| drop(DropReason::IcmpErrorBadEmbedded))?;
+            let about = error.embedded;
+            let (Some(src6), Some(dst6)) = (siit.to_v6(about.src), siit.to_v6(about.dst)) else {
+                return Err(drop(DropReason::StatelessNoMapping));
+            };
+            let embedded = Endpoints6 {
+                src: src6,
+                dst: dst6,
+                sport: about.sport().unwrap_or(0),
+                dport: about.dport().unwrap_or(0),
+            };
+            xlat::icmp_error_four_to_six(packet, meta, src, dst, &embedded, &options).map_err(refused)?;
+        } else {
+            xlat::four_to_six(packet, meta, &to, &options).map_err(refused)?;
+        }
+        desc.next_hop = route.next_hop;
+        desc.verdict = if !meta.dont_fragment && length > limit {
+            Verdict::ForwardFragmented(limit)
+        } else {
+            Verdict::Forward
+        };
+        Ok(())
+    }
+
+    /// An IPv6 packet without a session.
+    pub(super) fn stateless6<P: Packet, R: Router>(&mut self, desc: &mut Desc6, packet: &mut P, router: &R) {
+        self.ip_id = self.ip_id.wrapping_add(1);
+        let result = match self.other_prefix_of(desc) {
+            Some(to) => to.and_then(|to| Self::replace_prefix(desc, packet, router, &to)),
+            None => self.siit_six_to_four(desc, packet, router),
+        };
+        match result {
+            Ok(()) => self.counters.translated_stateless += 1,
+            Err(verdict) => desc.verdict = verdict,
+        }
+    }
+
+    /// Where prefix translation leads a packet; `None` when it is not for it.
+    fn other_prefix_of(&self, desc: &Desc6) -> Option<Result<Endpoints6, Verdict>> {
+        let meta = &desc.meta;
+        let mut to = Endpoints6 {
+            src: meta.src,
+            dst: meta.dst,
+            sport: meta.sport(),
+            dport: meta.dport(),
+        };
+        // RFC 6296 section 3.5: an address that cannot be translated is unreachable for its correspondent.
+        let impossible = Verdict::Drop(
+            DropReason::StatelessNoMapping,
+            Answer::Unreachable(tandem_wire::icmp6::CODE_ADDRESS),
+        );
+        match desc.side {
+            Side::Inside(id) => {
+                let set = self.service_set(id)?;
+                let pair = pairs(set).find(|p| p.inside().contains(meta.src))?;
+                let Some(src) = pair.to_outside(meta.src) else {
+                    return Some(Err(impossible));
+                };
+                to.src = src;
+                // Hairpinning: another inside host, by its outside address. RFC 6296 section 4.
+                if let Some(back) = pairs(set).find(|p| p.outside().contains(meta.dst)) {
+                    let Some(dst) = back.to_inside(meta.dst) else {
+                        return Some(Err(impossible));
+                    };
+                    to.dst = dst;
+                }
+            }
+            Side::Outside => {
+                let mut all = self.stateless_sets().flat_map(pairs);
+                let pair = all.find(|p| p.outside().contains(meta.dst))?;
+                let Some(dst) = pair.to_inside(meta.dst) else {
+                    return Some(Err(impossible));
+                };
+                to.dst = dst;
+            }
+            Side::Neither => return None,
+        }
+        Some(Ok(to))
+    }
+
+    fn replace_prefix<P: Packet, R: Router>(
+        desc: &mut Desc6,
+        packet: &mut P,
+        router: &R,
+        to: &Endpoints6,
+    ) -> Result<(), Verdict> {
+        let meta = &desc.meta;
+        let route = router.route6(to.dst, desc.flow_hash());
+        match route.kind {
+            RouteKind::Forward { mtu, .. } if meta.total_len > mtu => {
+                return Err(Verdict::Drop(
+                    DropReason::MtuExceeded,
+                    Answer::FragmentationNeeded(mtu),
+                ));
+            }
+            RouteKind::Forward { .. } => {}
+            RouteKind::Kernel if meta.dst == to.dst => return Err(Verdict::Kernel),
+            RouteKind::Kernel => {}
+            RouteKind::Drop(reason) => return Err(Verdict::Drop(reason, Answer::to_route6(reason))),
+        }
+        if meta.hop_limit <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        if let L4::IcmpError { .. } = meta.l4 {
+            // What is quoted went the other way: its destination is the source's prefix, its source the destination's.
+            let (message, ends) = quoted(packet.l3_mut(), desc)?;
+            let new_src = (ends.1 == meta.dst).then_some((to.dst, ends.3));
+            let new_dst = (ends.0 == meta.src).then_some((to.src, ends.2));
+            icmp6_error::rewrite_embedded(message, new_src, new_dst)
+                .ok_or(drop(DropReason::IcmpErrorBadEmbedded))?;
+        }
+        if !forward_ipv6(packet.l3_mut(), meta, to) {
+            return Err(drop(DropReason::FrameNotContiguous));
+        }
+        desc.next_hop = route.next_hop;
+        desc.verdict = Verdict::Forward;
+        Ok(())
+    }
+
+    fn siit_six_to_four<P: Packet, R: Router>(
+        &self,
+        desc: &mut Desc6,
+        packet: &mut P,
+        router: &R,
+    ) -> Result<(), Verdict> {
+        let meta = &desc.meta;
+        if router.route6(meta.dst, desc.flow_hash()).kind == RouteKind::Kernel {
+            return Err(Verdict::Kernel);
+        }
+        let found = self.siit_for(desc.side, |t| t.to_v4(meta.dst).is_some());
+        let (set, siit) = found.ok_or(Verdict::Route)?;
+        let dst = siit.to_v4(meta.dst).ok_or(Verdict::Route)?;
+        let src = siit.to_v4(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
+        let (mut options, _) = self.options_of(set);
+        let route = router.route(dst, desc.flow_hash());
+        let length = ipv4::HEADER_LEN as u16 + meta.payload_len();
+        let mtu = match route.kind {
+            RouteKind::Forward { mtu, .. } => mtu,
+            RouteKind::Kernel => u16::MAX,
+            RouteKind::Drop(reason) => return Err(Verdict::Drop(reason, Answer::to_route6(reason))),
+        };
+        if meta.fragment_header == 0 && length > mtu {
+            let to_sender = mtu
+                .saturating_add(meta.total_len.saturating_sub(length))
+                .max(1280);
+            return Err(Verdict::Drop(
+                DropReason::MtuExceeded,
+                Answer::FragmentationNeeded(to_sender),
+            ));
+        }
+        if meta.hop_limit <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        options.mtu4 = mtu;
+        if let L4::IcmpError { .. } = meta.l4 {
+            let message = packet
+                .l3()
+                .get(usize::from(meta.l4_offset)..usize::from(meta.total_len))
+                .ok_or(drop(DropReason::FrameNotContiguous))?;
+            let error = icmp6_error::parse(message, meta.src, meta.dst)
+                .map_err(|_| drop(DropReason::IcmpErrorBadEmbedded))?;
+            let about = error.embedded;
+            let (Some(src4), Some(dst4)) = (siit.to_v4(about.src), siit.to_v4(about.dst)) else {
+                return Err(drop(DropReason::StatelessNoMapping));
+            };
+            let embedded = Endpoints {
+                src: src4,
+                dst: dst4,
+                sport: about.sport().unwrap_or(0),
+                dport: about.dport().unwrap_or(0),
+            };
+            xlat::icmp_error_six_to_four(packet, meta, src, dst, &embedded, &options, self.ip_id)
+                .map_err(refused)?;
+        } else {
+            let to = Endpoints {
+                src,
+                dst,
+                sport: meta.sport(),
+                dport: meta.dport(),
+            };
+            xlat::six_to_four(packet, meta, &to, &options, self.ip_id).map_err(refused)?;
+        }
+        desc.next_hop = route.next_hop;
+        desc.verdict = Verdict::Forward;
+        Ok(())
+    }
+}
+
+/// An ICMPv6 error's message, checked, and the destination, source, destination port and source port of what it quotes.
+fn quoted<'a>(l3: &'a mut [u8], desc: &Desc6) -> Result<(&'a mut [u8], (u128, u128, u16, u16)), Verdict> {
+    let meta = &desc.meta;
+    let range = usize::from(meta.l4_offset)..usize::from(meta.total_len);
+    let message = l3.get_mut(range).ok_or(drop(DropReason::FrameNotContiguous))?;
+    let error = icmp6_error::parse(message, meta.src, meta.dst)
+        .map_err(|_| drop(DropReason::IcmpErrorBadEmbedded))?;
+    if !error.checksum_ok {
+        return Err(drop(DropReason::IcmpErrorBadChecksum));
+    }
+    let about = error.embedded;
+    let ports = (about.dport().unwrap_or(0), about.sport().unwrap_or(0));
+    Ok((message, (about.dst, about.src, ports.0, ports.1)))
+}

@@ -1,0 +1,254 @@
+//! A packet of a known session with IPv6 on one side or both: what [`super::translate`] is for IPv4.
+
+use tandem_wire::rewrite::Endpoints;
+use tandem_wire::rewrite6::{Endpoints6, forward_ipv6};
+use tandem_wire::xlat::{self, XlatError};
+use tandem_wire::{Fragment, ipv4, ipv6};
+
+use super::Engine;
+use super::translate::{Leaving, NEXT_HOP_HAIRPIN};
+use crate::drop_reason::DropReason;
+use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
+use crate::packet6::Desc6;
+use crate::session::{Direction, KIND_64};
+
+/// MTU every IPv6 link has. RFC 8200 section 5.
+const LOWEST_MTU: u16 = 1280;
+
+/// What is said about a packet that cannot be translated.
+pub(super) fn refused(error: XlatError) -> Verdict {
+    let (reason, answer) = match error {
+        XlatError::SourceRoute => (
+            DropReason::SourceRoute,
+            Answer::Unreachable(tandem_wire::icmp::CODE_SOURCE_ROUTE),
+        ),
+        XlatError::SegmentsLeft { pointer } => (DropReason::RoutingHeader, Answer::ParameterProblem(pointer)),
+        XlatError::UdpNoChecksum => (DropReason::UdpZeroChecksum, Answer::None),
+        XlatError::NoRoom => (DropReason::FrameNotContiguous, Answer::None),
+        XlatError::Protocol => (DropReason::NatUnsupportedProtocol, Answer::None),
+        XlatError::IcmpChecksum => (DropReason::IcmpErrorBadChecksum, Answer::None),
+        XlatError::Embedded | XlatError::DoublyEmbedded => (DropReason::IcmpErrorBadEmbedded, Answer::None),
+        XlatError::FragmentedIcmp
+        | XlatError::IcmpType
+        | XlatError::ExtensionInFragment
+        | XlatError::Malformed => (DropReason::Untranslatable, Answer::None),
+    };
+    Verdict::Drop(reason, answer)
+}
+
+impl Engine {
+    /// Passes an IPv6 packet of session `number`, which is its.
+    pub(super) fn translate6<P: Packet, R: Router>(
+        &mut self,
+        number: u32,
+        desc: &mut Desc6,
+        packet: &mut P,
+        router: &R,
+    ) {
+        let four = self.sessions.hot(number).is_some_and(|h| h.kind == KIND_64);
+        let result = if four {
+            self.six_to_four(number, desc, packet, router)
+        } else {
+            self.six_to_six(number, desc, packet, router)
+        };
+        if let Err(verdict) = result {
+            desc.verdict = verdict;
+        }
+    }
+
+    fn six_to_four<P: Packet, R: Router>(
+        &mut self,
+        number: u32,
+        desc: &mut Desc6,
+        packet: &mut P,
+        router: &R,
+    ) -> Result<(), Verdict> {
+        let meta = &desc.meta;
+        let length = ipv4::HEADER_LEN as u16 + meta.payload_len();
+        let leaving = Leaving {
+            length,
+            whole: meta.fragment_header == 0,
+            grown: length as i16 - meta.total_len as i16,
+            hash: desc.flow_hash(),
+            hairpinned: false,
+            from_six: true,
+        };
+        let next_hop = self.session_next_hop(number, Direction::Out, &leaving, router)?;
+        if meta.hop_limit <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
+        let back = self.sessions.hot(number).ok_or(nobody)?.six_four().back;
+        let to = Endpoints {
+            src: back.dst,
+            dst: back.src,
+            sport: back.dport,
+            dport: back.sport,
+        };
+        let (options, _) = self.xlat_options(number);
+        self.ip_id = self.ip_id.wrapping_add(1);
+        xlat::six_to_four(packet, meta, &to, &options, self.ip_id).map_err(refused)?;
+        let passed = self
+            .pass(number, Direction::Out, meta.l4, meta.total_len)
+            .map_err(|r| Verdict::Drop(r, Answer::None))?;
+        self.clamp_mss(
+            &passed,
+            packet.l3_mut().get_mut(ipv4::HEADER_LEN..usize::from(length)),
+        );
+        if next_hop == NEXT_HOP_HAIRPIN {
+            // What it is looked up by on its way back in.
+            desc.sport = to.sport;
+            desc.dport = if back.sport == 0 { to.sport } else { to.dport };
+        }
+        desc.next_hop = next_hop;
+        desc.verdict = self.forwarded(Direction::Out, next_hop);
+        Ok(())
+    }
+
+    fn six_to_six<P: Packet, R: Router>(
+        &mut self,
+        number: u32,
+        desc: &mut Desc6,
+        packet: &mut P,
+        router: &R,
+    ) -> Result<(), Verdict> {
+        let (meta, direction) = (&desc.meta, desc.direction());
+        let leaving = Leaving {
+            length: meta.total_len,
+            whole: true,
+            grown: 0,
+            hash: desc.flow_hash(),
+            hairpinned: false,
+            from_six: true,
+        };
+        let next_hop = self.session_next_hop(number, direction, &leaving, router)?;
+        if meta.hop_limit <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        let to = self
+            .other_prefix(number, desc)
+            .ok_or(Verdict::Drop(DropReason::StatelessNoMapping, Answer::None))?;
+        let passed = self
+            .pass(number, direction, meta.l4, meta.total_len)
+            .map_err(|r| Verdict::Drop(r, Answer::None))?;
+        if !forward_ipv6(packet.l3_mut(), meta, &to) {
+            return Err(Verdict::Drop(DropReason::FrameNotContiguous, Answer::None));
+        }
+        let segment = usize::from(meta.l4_offset)..usize::from(meta.total_len);
+        self.clamp_mss(&passed, packet.l3_mut().get_mut(segment));
+        desc.next_hop = next_hop;
+        desc.verdict = self.forwarded(direction, next_hop);
+        Ok(())
+    }
+
+    /// The ends a packet has on the other side: its own, but with prefix translation the inside one in the other prefix.
+    /// `None` for an address that RFC 6296 cannot translate.
+    fn other_prefix(&self, number: u32, desc: &Desc6) -> Option<Endpoints6> {
+        let meta = &desc.meta;
+        let mut to = Endpoints6 {
+            src: meta.src,
+            dst: meta.dst,
+            sport: meta.sport(),
+            dport: meta.dport(),
+        };
+        let hot = self.sessions.hot(number)?;
+        let plan = self.set_plan(hot.service_set)?;
+        if plan.prefix_pairs.is_empty() {
+            return Some(to);
+        }
+        let inside = hot.six_six().key().inside;
+        let pair = plan.prefix_pairs.iter().find(|p| p.inside().contains(inside));
+        match (pair, desc.direction()) {
+            (None, _) => {}
+            (Some(pair), Direction::Out) => to.src = pair.to_outside(inside)?,
+            (Some(_), Direction::In) => to.dst = inside,
+        }
+        Some(to)
+    }
+
+    /// An IPv4 packet from outside of NAT64 session `number`.
+    pub(super) fn translate_to_six<P: Packet, R: Router>(
+        &mut self,
+        number: u32,
+        desc: &mut Desc,
+        packet: &mut P,
+        router: &R,
+    ) {
+        if let Err(verdict) = self.four_to_six(number, desc, packet, router) {
+            desc.verdict = verdict;
+        }
+    }
+
+    fn four_to_six<P: Packet, R: Router>(
+        &mut self,
+        number: u32,
+        desc: &mut Desc,
+        packet: &mut P,
+        router: &R,
+    ) -> Result<(), Verdict> {
+        let meta = &desc.meta;
+        let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
+        let wide = *self.sessions.hot(number).ok_or(nobody)?.six_four();
+        let (options, lowest_mtu) = self.xlat_options(number);
+        let whole = ipv6::HEADER_LEN as u16 + meta.payload_len();
+        let is_fragment = meta.fragment != Fragment::None;
+        let room = if is_fragment { ipv6::FRAGMENT_LEN as u16 } else { 0 };
+        let length = whole.saturating_add(room);
+        let leaving = Leaving {
+            length,
+            whole: meta.dont_fragment,
+            grown: length as i16 - meta.total_len as i16,
+            hash: desc.flow_hash(),
+            hairpinned: desc.hairpinned,
+            from_six: false,
+        };
+        let next_hop = self.session_next_hop(number, Direction::In, &leaving, router)?;
+        if meta.ttl <= 1 {
+            return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
+        }
+        // Without DF its sender knows of no path MTU: it is cut to what IPv6 passes everywhere. RFC 7915 section 4.1.
+        let limit = match router.next_hop(next_hop) {
+            RouteKind::Forward { mtu, .. } => mtu.min(lowest_mtu),
+            _ => lowest_mtu,
+        };
+        let cut = !meta.dont_fragment && length > limit;
+        let prefix = self
+            .prefixes
+            .get(usize::from(wide.prefix))
+            .and_then(Option::as_ref);
+        let prefix = prefix.ok_or(nobody)?;
+        let to = Endpoints6 {
+            src: prefix.embed(meta.src),
+            dst: wide.inside(),
+            sport: if meta.proto == ipv4::ICMP {
+                wide.inside_port
+            } else {
+                wide.outside_port()
+            },
+            dport: wide.inside_port,
+        };
+        xlat::four_to_six(packet, meta, &to, &options).map_err(refused)?;
+        let passed = self
+            .pass(number, Direction::In, meta.l4, meta.total_len)
+            .map_err(|r| Verdict::Drop(r, Answer::None))?;
+        if !is_fragment && !cut {
+            self.clamp_mss(
+                &passed,
+                packet.l3_mut().get_mut(ipv6::HEADER_LEN..usize::from(whole)),
+            );
+        }
+        desc.next_hop = next_hop;
+        desc.verdict = match self.forwarded(Direction::In, next_hop) {
+            Verdict::Forward if cut => Verdict::ForwardFragmented(limit),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// How packets of a session are translated between families, and from which length on IPv4 packets without DF are cut.
+    pub(super) fn xlat_options(&self, number: u32) -> (xlat::Options, u16) {
+        let set = self.sessions.hot(number).map(|h| h.service_set);
+        let plan = set.and_then(|id| self.set_plan(id));
+        plan.map_or((xlat::Options::default(), LOWEST_MTU), |p| (p.xlat, p.lowest_mtu))
+    }
+}

@@ -1,0 +1,198 @@
+//! A new session's record, its entries in the index, its timer.
+
+use tandem_wire::l4::L4;
+use tandem_wire::{ipv4, tcp};
+
+use super::Engine;
+use super::first_packet::{Basis, Draft};
+use crate::drop_reason::DropReason;
+use crate::index::Place;
+use crate::session::{
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, Hot, KIND_44, KIND_64,
+    KIND_66, Key66, Tuple4, new_cold, new_hot,
+};
+use crate::tcp_state::{State, TimerClass};
+
+/// What a draft's packets look like from inside, for IPv4.
+fn out_tuple(draft: &Draft) -> Tuple4 {
+    Tuple4 {
+        src: draft.ends.inside.0 as u32,
+        dst: draft.ends.seen.0 as u32,
+        sport: draft.ends.inside.1,
+        dport: draft.ends.seen.1,
+    }
+}
+
+fn key66(draft: &Draft) -> Key66 {
+    Key66 {
+        inside: draft.ends.inside.0,
+        outside: draft.ends.outside.0,
+        inside_port: draft.ends.inside.1,
+        outside_port: draft.ends.outside.1,
+    }
+}
+
+impl Engine {
+    /// Asks for the lines the session will be entered in.
+    pub(super) fn prefetch_writing(&self, draft: &Draft) {
+        if draft.kind == KIND_66 {
+            return;
+        }
+        let back = draft.back();
+        self.sessions
+            .prefetch_place(self.sessions.place(&back, draft.proto, Direction::In, 0));
+        if draft.mapping_is_new {
+            let (port, protocol) = self.public_of(draft);
+            self.mappings
+                .prefetch_place(self.mappings.public_place(back.dst, port, protocol));
+        }
+    }
+
+    /// Public port and protocol of a new draft's mapping.
+    fn public_of(&self, draft: &Draft) -> (u16, u8) {
+        match draft.basis {
+            Basis::Address => (0, crate::mapping::WHOLE_ADDRESS),
+            _ => (draft.ends.public.1, draft.proto),
+        }
+    }
+
+    /// Writes a session whose basis is claimed; on failure everything claimed is given back. If an earlier packet of the
+    /// burst already wrote it, that one serves.
+    pub(super) fn write(&mut self, draft: &Draft, l4: L4) -> Result<u32, DropReason> {
+        let (out_place, known) = self.find_written(draft);
+        if let Some(number) = known {
+            self.give_back(draft);
+            return Ok(number);
+        }
+        let back = draft.back();
+        let back_place =
+            (draft.kind != KIND_66).then(|| self.sessions.place(&back, draft.proto, Direction::In, 0));
+        if draft.flags & FLAG_FREE_STANDING != 0 && self.is_taken(draft, out_place, back_place) {
+            self.give_back(draft);
+            return Err(DropReason::SessionConflict);
+        }
+        if draft.mapping_is_new {
+            let (port, protocol) = self.public_of(draft);
+            let place = self.mappings.public_place(back.dst, port, protocol);
+            if self.mappings.enter_public(place, draft.anchor).is_err() {
+                self.give_back(draft);
+                return Err(DropReason::MappingTableFull);
+            }
+        }
+        let hot = self.record(draft, l4);
+        let mut cold = new_cold(draft.anchor, draft.subscriber, draft.term, draft.pool, self.now);
+        cold.policy = draft.policy;
+        let Some(number) = self.sessions.take(hot, cold) else {
+            self.give_back(draft);
+            return Err(DropReason::SessionTableFull);
+        };
+        let address_place =
+            (draft.flags & FLAG_ADDRESS_ENTRY != 0).then(|| self.sessions.address_place(&back, draft.proto));
+        if !self.enter_all([Some(out_place), back_place, address_place], number) {
+            self.sessions.free(number);
+            self.give_back(draft);
+            return Err(DropReason::SessionIndexFull);
+        }
+        let deadline = self.deadline(number);
+        self.wheel.insert(self.sessions.links(), number, deadline);
+        match draft.flags & FLAG_INITIATED_OUTSIDE {
+            0 => self.counters.sessions_created_out += 1,
+            _ => self.counters.sessions_created_in += 1,
+        }
+        Ok(number)
+    }
+
+    /// The place of a draft's session as it looks from inside, and the session if it is there.
+    fn find_written(&self, draft: &Draft) -> (Place, Option<u32>) {
+        let (sessions, set, proto) = (&self.sessions, draft.service_set, draft.proto);
+        match draft.kind {
+            KIND_66 => {
+                let key = key66(draft);
+                let place = sessions.place_66(&key, proto);
+                let found = sessions.find_66(place, &key, proto);
+                let ours = found.filter(|n| sessions.hot(*n).is_some_and(|h| h.service_set == set));
+                (place, ours)
+            }
+            KIND_64 => {
+                let (inside, port) = draft.ends.inside;
+                let (outside, of) = (draft.ends.outside.0 as u32, (set, draft.prefix));
+                let ports = (port, draft.ends.seen.1);
+                let place = sessions.place_64(inside, outside, ports, proto, of);
+                (place, sessions.find_64(place, inside, outside, ports, proto, of))
+            }
+            _ => {
+                let out = out_tuple(draft);
+                let place = sessions.place(&out, proto, Direction::Out, set);
+                (place, sessions.find(place, &out, proto, Direction::Out, set))
+            }
+        }
+    }
+
+    /// Whether another session already looks like this one from outside. (Those with a port of their own cannot.)
+    fn is_taken(&self, draft: &Draft, out_place: Place, back_place: Option<Place>) -> bool {
+        match back_place {
+            Some(place) => self
+                .sessions
+                .find(place, &draft.back(), draft.proto, Direction::In, 0)
+                .is_some(),
+            None => self
+                .sessions
+                .find_66(out_place, &key66(draft), draft.proto)
+                .is_some(),
+        }
+    }
+
+    fn record(&self, draft: &Draft, l4: L4) -> Hot {
+        let back = draft.back();
+        let tuples = [out_tuple(draft), back];
+        let mut hot = new_hot(draft.kind, tuples, draft.proto, draft.service_set, self.now);
+        match draft.kind {
+            KIND_64 => {
+                let ports = (draft.ends.inside.1, draft.ends.seen.1);
+                hot.six_four_mut()
+                    .set(draft.ends.inside.0, ports, draft.prefix, back);
+            }
+            KIND_66 => hot.six_six_mut().set(&key66(draft)),
+            KIND_44 | _ => {}
+        }
+        hot.flags = draft.flags;
+        (hot.state, hot.timer) = first_state(draft, l4);
+        hot
+    }
+
+    /// Enters a record under all places, or under none.
+    fn enter_all(&mut self, places: [Option<Place>; 3], number: u32) -> bool {
+        for (at, place) in places.iter().enumerate() {
+            let Some(place) = place else { continue };
+            if self.sessions.enter(*place, number).is_err() {
+                for entered in places.iter().take(at).flatten() {
+                    self.sessions.leave(*entered, number);
+                }
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// State and timer of a new session. The first packet itself goes through the state machine afterwards, so TCP starts one
+/// step before it.
+fn first_state(draft: &Draft, l4: L4) -> (u8, u8) {
+    let inside = draft.flags & FLAG_INITIATED_OUTSIDE == 0;
+    let outside_port = draft.ends.outside.1;
+    let (state, timer) = match draft.proto {
+        ipv4::TCP => {
+            let syn = matches!(l4, L4::Tcp { flags, .. } if flags & (tcp::SYN | tcp::ACK) == tcp::SYN);
+            match (syn, inside) {
+                (true, true) => (State::OpeningInside, TimerClass::TcpOpening),
+                (true, false) => (State::OpeningOutside, TimerClass::TcpOpening),
+                (false, _) => (State::Established, TimerClass::TcpEstablished),
+            }
+        }
+        ipv4::UDP if outside_port < 1024 => (State::Active, TimerClass::UdpWellKnown),
+        ipv4::UDP => (State::Active, TimerClass::Udp),
+        ipv4::ICMP | ipv4::ICMPV6 => (State::Active, TimerClass::Icmp),
+        _ => (State::Active, TimerClass::Other),
+    };
+    (state as u8, timer as u8)
+}
