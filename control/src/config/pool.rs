@@ -60,6 +60,8 @@ pub struct Pool {
     pub deterministic: Option<Deterministic>,
     /// Whether terms take whole addresses from it.
     pub whole_addresses: bool,
+    /// Whether the file gives it a formula, right or wrong.
+    pub(super) wants_formula: bool,
     /// Whether any term takes from it.
     pub(super) used: bool,
 }
@@ -144,6 +146,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         port_overloading: section.boolean("port-overloading", false),
         deterministic: None,
         whole_addresses: false,
+        wants_formula: false,
         used: false,
     };
     let deterministic = section
@@ -273,6 +276,7 @@ fn pool(raw: &Raw, names: &[&str], interfaces: &[Interface], d: &Diagnostics) ->
         addresses,
         ports,
         deterministic,
+        wants_formula: raw.deterministic.is_some(),
         ..raw.rest.clone()
     }
 }

@@ -98,15 +98,31 @@ pub(super) fn validate(
 
 /// What the engine finds wrong with ranges that are each right by themselves.
 fn told(raw: &Raw, error: &DeterministicError, d: &Diagnostics) {
-    let path = match error {
-        DeterministicError::Overlap(first, _) | DeterministicError::Range(first) => raw
-            .subscribers
-            .iter()
-            .find(|item| item.value.neutral().0 == *first)
-            .map(|item| item.path.clone()),
-        _ => None,
-    };
-    let path = path.unwrap_or_else(|| format!("{}.subscribers", raw.path));
+    let items = || raw.subscribers.iter().enumerate();
+    let begins = |first: u128| items().filter(move |(_, item)| item.value.neutral().0 == first);
+    if let DeterministicError::Overlap(one, other) = error
+        && let (Some(one), Some(other)) = (begins(*one).last(), begins(*other).next())
+    {
+        let (early, late) = if one.0 < other.0 {
+            (one.1, other.1)
+        } else {
+            (other.1, one.1)
+        };
+        let problem = format!(
+            "{} shares subscribers with {} (line {})",
+            late.value,
+            early.path,
+            d.line(&early.path)
+        );
+        d.fault(
+            FaultKind::Conflict,
+            &late.path,
+            problem,
+            "list each subscriber once",
+        );
+        return;
+    }
+    let path = format!("{}.subscribers", raw.path);
     d.fault(
         FaultKind::Conflict,
         &path,

@@ -64,6 +64,8 @@ fn unfit(translation: SourceTranslation, pool: &Pool) -> Option<(String, String)
     let name = &pool.name;
     let takes = translation.name();
     match (translation, &pool.deterministic) {
+        // A formula that is wrong was told where it stands.
+        (_, None) if pool.wants_formula => None,
         (DeterministicNapt44 | DeterministicNapt64, None) => Some((
             format!("{takes} takes ports by a formula, and \"{name}\" has none"),
             format!("add [pools.{name}.deterministic], or use another pool"),
