@@ -18,10 +18,12 @@
 //! rewritten from the other. The index has one entry per tuple.
 
 mod wide;
+mod window;
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 pub use wide::{Key66, SixFour, SixSix, SmallCount};
+pub use window::Segment;
 
 use crate::hash::HashKeys;
 use crate::index::{Fill, Index, IndexFull, Place};
@@ -102,6 +104,8 @@ pub const FLAG_SHARED_PORT: u16 = 64;
 pub const FLAG_FREE_STANDING: u16 = 128;
 /// The session has an extension record; [`Cold::slot`] is its number.
 pub const FLAG_EXTENDED: u16 = 256;
+/// The session's TCP windows are tracked.
+pub const FLAG_TRACKED: u16 = 512;
 /// Changed since it was last told to the peer (replication).
 pub const FLAG_DIRTY: u16 = 16;
 

@@ -21,6 +21,7 @@ pub(super) struct SetPlan {
     pub timeouts: [u32; TimerClass::COUNT],
     pub refresh_inbound: bool,
     pub mss_clamp: u16,
+    pub track_window: bool,
     /// It has policies.
     pub firewall: bool,
     /// It translates IPv4 (IPv6) without sessions.
@@ -145,6 +146,7 @@ fn plan(position: usize, set: &ServiceSet, program: &Program) -> SetPlan {
         timeouts: timeouts(set),
         refresh_inbound: set.refresh == RefreshDirection::Both,
         mss_clamp: set.tcp.mss_clamp,
+        track_window: set.tcp.track_window,
         firewall: set.firewall.is_some(),
         stateless: !set.stateless.is_empty() && set.firewall.is_none(),
         prefixes: set.ipv6.nat64_prefixes.iter().filter_map(prefix).collect(),

@@ -124,6 +124,8 @@ counters! {
     sessions_refused = "sessions-refused",
     /// Times a session's totals found no room in a full session table: its packet and byte counts stand still.
     totals_stopped = "totals-stopped",
+    /// TCP segments whose connection's windows found no room in a full session table: they pass unchecked.
+    windows_unknown = "windows-unknown",
     /// MSS options clamped.
     mss_clamped = "mss-clamped",
     /// Allocator and table disagreed about a port: a defect, please report it.

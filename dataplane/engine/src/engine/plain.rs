@@ -9,7 +9,7 @@ use super::translate::NEXT_HOP_HAIRPIN;
 use super::{Engine, SetPlan};
 use crate::packet::{Desc, Packet, RouteKind, Router, Shape, Side, Verdict};
 use crate::program::NONE;
-use crate::session::{Direction, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, NO_NEXT_HOP, Tuple4};
+use crate::session::{Direction, FLAG_TRACKED, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, NO_NEXT_HOP, Tuple4};
 use crate::tcp_state::State;
 
 /// What a burst's packets share.
@@ -92,7 +92,7 @@ impl Engine {
             && hot.next_hop_generation == pass.generation
             && desc.meta.total_len <= pass.mtu[d]
             && desc.meta.ttl > 1
-            && hot.flags & FLAG_UNANSWERED == 0;
+            && hot.flags & (FLAG_UNANSWERED | FLAG_TRACKED) == 0;
         if !plain {
             return false;
         }

@@ -9,7 +9,7 @@ use super::Engine;
 use super::plain::{Pass, learn};
 use crate::packet::{Desc, Packet, Router, Shape, Side, Verdict};
 use crate::packet6::{Desc6, Target};
-use crate::session::{Direction, FLAG_UNANSWERED, KIND_64};
+use crate::session::{Direction, FLAG_TRACKED, FLAG_UNANSWERED, KIND_64};
 use crate::tcp_state::State;
 
 /// What a header grows by from IPv4 to IPv6.
@@ -74,7 +74,7 @@ impl Engine {
             && hot.next_hop_generation == pass.generation
             && desc.meta.total_len.saturating_sub(DIFFERENCE) <= pass.mtu[Direction::Out as usize]
             && desc.meta.hop_limit > 1
-            && hot.flags & FLAG_UNANSWERED == 0;
+            && hot.flags & (FLAG_UNANSWERED | FLAG_TRACKED) == 0;
         if !plain {
             return false;
         }
@@ -126,7 +126,7 @@ impl Engine {
             && length <= pass.mtu[Direction::In as usize]
             && (desc.meta.dont_fragment || length <= pass.lowest_mtu)
             && desc.meta.ttl > 1
-            && hot.flags & FLAG_UNANSWERED == 0;
+            && hot.flags & (FLAG_UNANSWERED | FLAG_TRACKED) == 0;
         if !plain {
             return false;
         }
@@ -187,7 +187,7 @@ impl Engine {
             && hot.next_hop_generation == pass.generation
             && desc.meta.total_len <= pass.mtu[d]
             && desc.meta.hop_limit > 1
-            && hot.flags & FLAG_UNANSWERED == 0;
+            && hot.flags & (FLAG_UNANSWERED | FLAG_TRACKED) == 0;
         if !plain || !forward_same_ipv6(packet.l3_mut(), &desc.meta) {
             return false;
         }

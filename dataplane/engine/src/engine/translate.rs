@@ -4,13 +4,14 @@
 
 use tandem_wire::l4::L4;
 use tandem_wire::rewrite::{Endpoints, forward_ipv4};
-use tandem_wire::{ipv4, tcp};
+use tandem_wire::{Fragment, ipv4, tcp};
 
 use super::Engine;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
 use crate::session::{
-    Direction, FLAG_DIRTY, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, KIND_66, NO_NEXT_HOP, NO_RECORD,
+    Direction, FLAG_DIRTY, FLAG_TRACKED, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, KIND_66, NO_NEXT_HOP,
+    NO_RECORD, Segment,
 };
 use crate::tcp_state::{State, TimerClass};
 
@@ -82,6 +83,16 @@ impl Engine {
             desc.verdict = Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded);
             return;
         }
+        let segment = whole_segment(
+            packet.l3(),
+            desc.meta.fragment,
+            desc.meta.l4_offset,
+            desc.meta.total_len,
+        );
+        if let Err(verdict) = self.check_window(number, direction, segment) {
+            desc.verdict = verdict;
+            return;
+        }
         let passed = match self.pass(number, direction, desc.meta.l4, desc.meta.total_len) {
             Ok(passed) => passed,
             Err(reason) => {
@@ -150,6 +161,34 @@ impl Engine {
             && tcp::clamp_mss(segment, passed.mss_clamp)
         {
             self.counters.mss_clamped += 1;
+        }
+    }
+
+    /// Whether a packet lies in its connection's windows, where these are tracked. Fragments are not looked at.
+    #[inline]
+    pub(super) fn check_window(
+        &mut self,
+        number: u32,
+        direction: Direction,
+        segment: Option<&[u8]>,
+    ) -> Result<(), Verdict> {
+        if self
+            .sessions
+            .hot(number)
+            .is_none_or(|h| h.flags & FLAG_TRACKED == 0)
+        {
+            return Ok(());
+        }
+        let Some(segment) = segment.and_then(Segment::parse) else {
+            return Ok(());
+        };
+        match self.sessions.in_window(number, direction, &segment) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Verdict::Drop(DropReason::TcpOutOfWindow, Answer::None)),
+            None => {
+                self.counters.windows_unknown += 1;
+                Ok(())
+            }
         }
     }
 
@@ -295,6 +334,14 @@ impl Engine {
             self.wheel.insert(self.sessions.links(), number, deadline);
         }
     }
+}
+
+/// The upper layer of a packet that is no fragment.
+pub(super) fn whole_segment(l3: &[u8], fragment: Fragment, from: u16, to: u16) -> Option<&[u8]> {
+    if fragment != Fragment::None {
+        return None;
+    }
+    l3.get(usize::from(from)..usize::from(to))
 }
 
 /// Counts a packet in a record of any kind; true when its small counts have to be added to the totals.

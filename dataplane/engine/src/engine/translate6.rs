@@ -6,7 +6,7 @@ use tandem_wire::xlat::{self, XlatError};
 use tandem_wire::{Fragment, ipv4, ipv6};
 
 use super::Engine;
-use super::translate::{Leaving, NEXT_HOP_HAIRPIN};
+use super::translate::{Leaving, NEXT_HOP_HAIRPIN, whole_segment};
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
 use crate::packet6::Desc6;
@@ -77,6 +77,8 @@ impl Engine {
         if meta.hop_limit <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
+        let segment = whole_segment(packet.l3(), meta.fragment, meta.l4_offset, meta.total_len);
+        self.check_window(number, Direction::Out, segment)?;
         let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
         let back = self.sessions.hot(number).ok_or(nobody)?.six_four().back;
         let to = Endpoints {
@@ -206,6 +208,8 @@ impl Engine {
         if meta.ttl <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
+        let segment = whole_segment(packet.l3(), meta.fragment, meta.l4_offset, meta.total_len);
+        self.check_window(number, Direction::In, segment)?;
         // Without DF its sender knows of no path MTU: it is cut to what IPv6 passes everywhere. RFC 7915 section 4.1.
         let limit = match router.next_hop(next_hop) {
             RouteKind::Forward { mtu, .. } => mtu.min(lowest_mtu),

@@ -8,8 +8,8 @@ use super::first_packet::{Basis, Draft};
 use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::session::{
-    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, Hot, KIND_44, KIND_64,
-    KIND_66, Key66, Tuple4, new_cold, new_hot,
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, FLAG_TRACKED, Hot, KIND_44,
+    KIND_64, KIND_66, Key66, Tuple4, new_cold, new_hot,
 };
 use crate::tcp_state::{State, TimerClass};
 
@@ -156,6 +156,10 @@ impl Engine {
             KIND_44 | _ => {}
         }
         hot.flags = draft.flags;
+        let tracks = self.set_plan(draft.service_set).is_some_and(|p| p.track_window);
+        if tracks && draft.proto == ipv4::TCP {
+            hot.flags |= FLAG_TRACKED;
+        }
         (hot.state, hot.timer) = first_state(draft, l4);
         hot
     }

@@ -311,7 +311,8 @@ impl SessionTable {
         true
     }
 
-    fn extension(&mut self, number: u32) -> Option<u32> {
+    /// The number of a session's extension record, made if there is none.
+    pub(super) fn extension(&mut self, number: u32) -> Option<u32> {
         let hot = self.hot.get(number as usize)?;
         if hot.flags & FLAG_EXTENDED != 0 {
             return self.cold(number).map(|c| c.slot);
@@ -324,6 +325,8 @@ impl SessionTable {
             super::Ticks(0),
         );
         record.last_seen = number;
+        // No routes are kept here: window scales are, and there are none yet.
+        record.next_hop = [0; 2];
         let extension = self.take(record, super::new_cold(number, 0, 0, 0, super::Ticks(0)))?;
         self.hot.get_mut(number as usize)?.flags |= FLAG_EXTENDED;
         self.cold_mut(number)?.slot = extension;
