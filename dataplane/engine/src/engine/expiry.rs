@@ -98,8 +98,14 @@ impl Engine {
         let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
             return false;
         };
-        if self.set_plan(hot.service_set).is_none() {
+        let Some(plan) = self.set_plan(hot.service_set) else {
             return true;
+        };
+        if hot.kind == KIND_64 {
+            let prefix = hot.six_four().prefix;
+            if !plan.prefixes.iter().any(|(id, _)| *id == prefix) {
+                return true;
+            }
         }
         if hot.flags & FLAG_FREE_STANDING != 0 {
             return self.has_lost_rule(hot, cold);
