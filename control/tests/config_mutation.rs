@@ -2,9 +2,14 @@
 
 use tandem_control::config::{self, Extras, NameRegistry, compile};
 
-const EXAMPLES: [&str; 3] = [
+const EXAMPLES: [&str; 8] = [
     include_str!("../../configs/napt44.toml"),
     include_str!("../../configs/cgnat-pba.toml"),
+    include_str!("../../configs/nat64.toml"),
+    include_str!("../../configs/firewall.toml"),
+    include_str!("../../configs/deterministic.toml"),
+    include_str!("../../configs/translations.toml"),
+    include_str!("../../configs/stateless.toml"),
     include_str!("config/twenty_faults.toml"),
 ];
 
@@ -21,7 +26,7 @@ impl Random {
 }
 
 /// Pieces that matter to TOML or to this configuration.
-const PIECES: [&str; 32] = [
+const PIECES: [&str; 42] = [
     "[",
     "]",
     "[[",
@@ -54,6 +59,16 @@ const PIECES: [&str; 32] = [
     "\\u0000",
     "inside",
     "name",
+    "2001:db8::/32",
+    "::/0",
+    "64:ff9b::/96",
+    "10.0.0.0-10.255.255.255",
+    "firewall",
+    "siit",
+    "deterministic",
+    "stateful-nat64",
+    "basic-nat44",
+    "any",
 ];
 
 fn mutate(text: &str, random: &mut Random) -> String {
@@ -91,7 +106,7 @@ fn mutate(text: &str, random: &mut Random) -> String {
 #[test]
 fn mutated_files_end_in_a_config_or_in_faults() {
     let (mut accepted, mut refused) = (0, 0);
-    for seed in 0..6000u64 {
+    for seed in 0..12000u64 {
         let mut random = Random(seed);
         let text = mutate(EXAMPLES[random.below(EXAMPLES.len())], &mut random);
         let result = std::panic::catch_unwind(|| match config::parse(&text, "m.toml") {

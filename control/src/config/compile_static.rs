@@ -63,6 +63,7 @@ pub(super) fn statics(
     registry: &mut NameRegistry,
 ) -> Result<StaticTable, CompileError> {
     let mut all = Vec::new();
+    let mut places: Vec<(usize, &RuntimeStatic)> = Vec::new();
     for set in &config.service_sets {
         let id = registry.service_sets.id(&set.name)?;
         let mut number = 0;
@@ -98,6 +99,7 @@ pub(super) fn statics(
                 return Err(refused(one, "name", problem, "remove some"));
             }
             fits(config, one)?;
+            places.push((all.len(), one));
             all.push(of_program(&one.mapping, one.mapping.name.clone(), id, number));
             number += 1;
         }
@@ -111,7 +113,8 @@ pub(super) fn statics(
             "name one of the file",
         ));
     }
-    StaticTable::new(all).map_err(|conflict| contradicts(runtime, &conflict))
+    let copy = all.clone();
+    StaticTable::new(all).map_err(|conflict| contradicts(&copy, &places, conflict))
 }
 
 fn refused(
@@ -156,23 +159,44 @@ fn fits(config: &Config, one: &RuntimeStatic) -> Result<(), CompileError> {
     Ok(())
 }
 
-/// The file's mappings do not contradict each other, so one of the two is of run time.
-fn contradicts(runtime: &[RuntimeStatic], conflict: &StaticConflict) -> CompileError {
-    let of_runtime = |name: &String| runtime.iter().find(|one| one.mapping.name == *name);
-    let (one, other) = match of_runtime(&conflict.second) {
-        Some(one) => (Some(one), &conflict.first),
-        None => (of_runtime(&conflict.first), &conflict.second),
+/// The file's mappings do not contradict each other, so one of the two is of run time. Names may repeat between service
+/// sets, so the table is asked once more with places instead.
+fn contradicts(
+    all: &[program::StaticMapping],
+    of_runtime: &[(usize, &RuntimeStatic)],
+    conflict: StaticConflict,
+) -> CompileError {
+    let placed = all.iter().enumerate().map(|(at, one)| program::StaticMapping {
+        name: at.to_string(),
+        ..one.clone()
+    });
+    let places = StaticTable::new(placed.collect())
+        .err()
+        .map(|again| (again.first, again.second));
+    let place = |name: &String| name.parse::<usize>().ok();
+    let places = places.and_then(|(first, second)| Some((place(&first)?, place(&second)?)));
+    let (first, second) = places.unwrap_or_default();
+    let at = |at: usize| {
+        of_runtime
+            .iter()
+            .find(|(place, _)| *place == at)
+            .map(|(_, one)| *one)
     };
-    let (key, side) = match conflict.end {
-        MappingEnd::Public => ("public", "public"),
-        MappingEnd::Inside => ("inside", "inside"),
+    let (one, other) = match at(first.max(second)) {
+        Some(one) => (Some(one), first.min(second)),
+        None => (at(first.min(second)), first.max(second)),
     };
+    let key = match conflict.end {
+        MappingEnd::Public => "public",
+        MappingEnd::Inside => "inside",
+    };
+    let other = all.get(other).map_or(conflict.first, |other| other.name.clone());
     CompileError::RuntimeStatic {
         service_set: one.map_or_else(String::new, |one| one.service_set.clone()),
-        name: one.map_or_else(|| conflict.second.clone(), |one| one.mapping.name.clone()),
+        name: one.map_or(conflict.second, |one| one.mapping.name.clone()),
         fault: StaticFault {
             key,
-            problem: format!("{} is the {side} side of \"{other}\" already", conflict.address),
+            problem: format!("\"{other}\" maps {} already", conflict.address),
             remedy: "use another address or other ports, or remove that one".into(),
         },
     }

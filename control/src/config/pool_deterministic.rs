@@ -101,7 +101,7 @@ fn told(raw: &Raw, error: &DeterministicError, d: &Diagnostics) {
     let items = || raw.subscribers.iter().enumerate();
     let begins = |first: u128| items().filter(move |(_, item)| item.value.neutral().0 == first);
     if let DeterministicError::Overlap(one, other) = error
-        && let (Some(one), Some(other)) = (begins(*one).last(), begins(*other).next())
+        && let (Some(one), Some(other)) = (begins(*one).next_back(), begins(*other).next())
     {
         let (early, late) = if one.0 < other.0 {
             (one.1, other.1)

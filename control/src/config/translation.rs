@@ -137,7 +137,7 @@ impl Type {
     }
 
     /// Keys of `from` it may have.
-    fn from_keys(self) -> &'static [&'static str] {
+    fn match_keys(self) -> &'static [&'static str] {
         match self {
             Self::Basic => &["source-addresses"],
             Self::TwiceBasic => &["source-addresses", "destination-addresses"],
@@ -335,7 +335,7 @@ fn keys_fit(term: &RawTerm, translation: Type, d: &Diagnostics) -> bool {
         );
         fit = false;
     }
-    let from = translation.from_keys();
+    let from = translation.match_keys();
     for key in term.from.filled.iter().filter(|key| !from.contains(key)) {
         let remedy = format!("remove it; {name} matches by {}", one_of(from.iter().copied()));
         let problem = format!("{name} does not look at it");
