@@ -28,7 +28,8 @@ impl Firewall {
     }
 }
 
-/// What policies see of a draft: ends as the inside has them, but for a translated destination, which is the real one.
+/// What policies see of a draft: the inside end as the inside has it, the outside end where it is (of NAT64 its IPv4
+/// address). ICMP is that of the inside's family.
 pub(super) fn key(draft: &Draft, l4: L4) -> PolicyKey {
     let ends = &draft.ends;
     let outside = if draft.kind == KIND_44 {
