@@ -4,7 +4,7 @@
 A UDP datagram `who?`, or a TCP connection's first bytes `who?\\n`, is answered with `NAME ADDRESS PORT`: who this server is and
 what the client looks like from here. Everything else comes back unchanged.
 
-usage: echo_server.py [--name NAME] ADDRESS PORT
+usage: echo_server.py [--name NAME] ADDRESS PORT     (an IPv6 address serves IPv6; `::` both families)
 """
 
 import argparse
@@ -32,12 +32,13 @@ def serve(name, address, port):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, port))
     listener.listen(16384)
     listener.setblocking(False)
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams = socket.socket(family, socket.SOCK_DGRAM)
     datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     datagrams.bind((address, port))
     datagrams.setblocking(False)

@@ -47,10 +47,14 @@ def host(name):
                 raise OSError(ctypes.get_errno(), "setns back")
 
 
+def _family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def udp(name, port=0, address="0.0.0.0", timeout=3.0):
-    """A UDP socket on a host of the lab."""
+    """A UDP socket on a host of the lab; of the family of `address` ("::" for IPv6)."""
     with host(name):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = socket.socket(_family(address), socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     sock.bind((address, port))
     sock.settimeout(timeout)
@@ -58,9 +62,9 @@ def udp(name, port=0, address="0.0.0.0", timeout=3.0):
 
 
 def tcp(name, port=0, address="0.0.0.0", timeout=10.0):
-    """A TCP socket, bound but neither connected nor listening."""
+    """A TCP socket, bound but neither connected nor listening; of the family of `address`."""
     with host(name):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock = socket.socket(_family(address), socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, port))
     sock.settimeout(timeout)
@@ -71,6 +75,14 @@ def raw_icmp(name, timeout=3.0):
     """Receives every ICMP message that arrives at a host, with its IP header."""
     with host(name):
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    sock.settimeout(timeout)
+    return sock
+
+
+def raw_icmp6(name, timeout=3.0):
+    """Receives every ICMPv6 message that arrives at a host, without its IPv6 header; the source is recvfrom's address."""
+    with host(name):
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
     sock.settimeout(timeout)
     return sock
 
@@ -94,6 +106,25 @@ def public_tuple(sock, server=SRV):
         return None
     _, address, port = answer[0].decode().split()
     return address, int(port)
+
+
+def talks(sock, message, seconds=30.0):
+    """Sends `message` to an echo server by a connected TCP socket while reading what comes back: the bytes that came."""
+    got = bytearray()
+    sent = 0
+    sock.setblocking(False)
+    deadline = time.monotonic() + seconds
+    while len(got) < len(message) and (left := deadline - time.monotonic()) > 0:
+        readable, writable, _ = select.select([sock], [sock] if sent < len(message) else [], [], left)
+        if writable:
+            with contextlib.suppress(BlockingIOError):
+                sent += sock.send(message[sent : sent + 65536])
+        if readable:
+            data = sock.recv(65536)
+            if not data:
+                break
+            got += data
+    return bytes(got)
 
 
 def hears(sock, message, seconds=2.0):

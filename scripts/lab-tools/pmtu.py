@@ -12,7 +12,7 @@ import sys
 import time
 
 from labnet import (
-    ECHO_PORT, FAR, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, SRV, Report, ask, raw_icmp, tcp, udp,
+    ECHO_PORT, FAR, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, SRV, Report, ask, raw_icmp, talks, tcp, udp,
 )
 
 INSIDE = "100.64.0.2"
@@ -73,21 +73,8 @@ def tcp_both_ways(report, to):
     sock = tcp("sub1")
     sock.connect((to, ECHO_PORT))
     message = os.urandom(1_000_000)
-    got = bytearray()
-    sent = 0
-    sock.setblocking(False)
-    deadline = time.monotonic() + 30
-    while len(got) < len(message) and time.monotonic() < deadline:
-        try:
-            if sent < len(message):
-                sent += sock.send(message[sent : sent + 65536])
-        except BlockingIOError:
-            pass
-        try:
-            got += sock.recv(65536)
-        except BlockingIOError:
-            time.sleep(0.001)
-    report.check(f"1 MB by TCP to {to} and back", bytes(got) == message, len(got))
+    got = talks(sock, message)
+    report.check(f"1 MB by TCP to {to} and back", got == message, len(got))
 
 
 if __name__ == "__main__":

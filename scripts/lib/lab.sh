@@ -8,6 +8,8 @@
 # Each name is a namespace tnd-NAME-<that name>; both bridges live in the namespace `net`, so that a capture there
 # sees a segment as a cable would. srv runs the servers (web, DNS, iperf3, echo); far is a host behind two
 # routers, for traceroute, path MTU, route changes and ECMP. Pool 203.0.113.0/24 is routed to 192.0.2.2.
+# ref has no cable: a test that needs another router, or a second system to compare with, connects it.
+# The lab is IPv4 only; lab_ipv6 (lib/lab6.sh) gives it IPv6 beside that.
 #
 # What the topology has to respect (found by measuring on Debian 12, DPDK 22.11, kernels 6.1 and 6.18):
 # - net_af_xdp on veth needs neither hugepages nor a mounted bpffs ("No bpffs found" from libxdp is harmless: it loads
@@ -21,7 +23,7 @@
 
 LAB_MINUTES=${LAB_MINUTES:-30}
 LAB_ROOT=${LAB_ROOT:-/run/tandem-lab}
-LAB_HOSTS=(net sub1 sub2 dut srv srv2 far)
+LAB_HOSTS=(net sub1 sub2 dut srv srv2 far ref)
 
 # lab_name NAME: chooses which lab the functions below mean. Exported names are what the helper programs read.
 lab_name() {
@@ -187,6 +189,7 @@ http {
     scgi_temp_path $LAB_DIR/nginx/scgi;
     server {
         listen 80 backlog=4096;
+        listen [::]:80 backlog=4096 ipv6only=on;
         root $LAB_DIR/www;
         # Says who the server thinks is asking: the subscriber's public address and port.
         location = /whoami { default_type text/plain; return 200 "\$remote_addr \$remote_port\n"; }
@@ -196,7 +199,8 @@ CONF
     spawn nginx srv nginx -e stderr -c "$LAB_DIR/nginx/nginx.conf"
     spawn dnsmasq srv dnsmasq --keep-in-foreground --no-daemon --conf-file=/dev/null --user=root --pid-file= \
         --no-resolv --no-hosts --bind-interfaces --listen-address=192.0.2.1 --log-facility=- \
-        --address=/www.tandem.test/192.0.2.1 --address=/far.tandem.test/198.51.100.10
+        --host-record=www.tandem.test,192.0.2.1 --host-record=far.tandem.test,198.51.100.10 --local=/tandem.test/ \
+        --host-record=ipv4only.arpa,192.0.0.170 --host-record=ipv4only.arpa,192.0.0.171 --local=/ipv4only.arpa/
     spawn iperf3-a srv iperf3 --server --port 5201
     spawn iperf3-b srv iperf3 --server --port 5202
     spawn echo-srv srv /usr/bin/python3 "$tools/echo_server.py" --name srv 0.0.0.0 7

@@ -19,9 +19,12 @@ API=http://127.0.0.1:8480
 #   POOL          prefixes of the pool, as TOML ("203.0.113.0/28")
 #   MEMORY_MB     memory for DPDK (512)
 #   HUGEPAGES     auto, required or never (auto)
-#   EXTRA_*       TOML text put into [system], the pool and the service set, or at the end (EXTRA_TOML)
-write_config() {
-    cat >"$LAB_DIR/tandem.toml" <<CONF
+#   EXTRA_*       TOML text put into the pool and the service set, or at the end (EXTRA_TOML)
+#   INSIDE6, OUTSIDE6  IPv6 addresses of the interfaces, as TOML after a comma (none; lib/lab6.sh sets them)
+# A test with other service sets writes config_head and its own text instead.
+write_config() { { config_head && config_napt44; } >"$LAB_DIR/tandem.toml"; }
+config_head() {
+    cat <<CONF
 [system]
 name = "$LAB_NAME"
 
@@ -40,17 +43,21 @@ listen = "127.0.0.1:8480"
 [interfaces.inside0]
 device = "net_af_xdp0,iface=dut-in"
 tap = "inside0"
-addresses = ["100.64.0.1/16"]
+addresses = ["100.64.0.1/16"${INSIDE6:-}]
 
 [interfaces.outside0]
 device = "net_af_xdp1,iface=dut-out"
 tap = "outside0"
-addresses = ["192.0.2.2/24"]
+addresses = ["192.0.2.2/24"${OUTSIDE6:-}]
 ${OUTSIDE_MTU:+mtu = $OUTSIDE_MTU}
 
 [table-sizes]
 max-sessions = ${MAX_SESSIONS:-65536}
 
+CONF
+}
+config_napt44() {
+    cat <<CONF
 [pools.cgn]
 prefixes = [${POOL:-\"203.0.113.0/28\"}]
 ${EXTRA_POOL:-}
@@ -83,14 +90,17 @@ tandem_start() {
         tail -n 40 "$LAB_DIR/logs/tandemd.log" >&2
         return 1
     fi
-    # The routes of the lab are ordinary kernel routes on the taps that tandemd made.
-    ip -n "$(ns dut)" route replace default via 192.0.2.1
-    wait_until 30 in_ns sub1 ping -c 1 -W 1 192.0.2.1 || {
+    tandem_routes
+    wait_until 30 tandem_passes || {
         warn "no packet passes; the end of tandemd's log:"
         tail -n 40 "$LAB_DIR/logs/tandemd.log" >&2
         return 1
     }
 }
+# The routes of the lab are ordinary kernel routes on the taps that tandemd made.
+tandem_routes() { ip -n "$(ns dut)" route replace default via 192.0.2.1; }
+# What tells that packets go through: a test whose policies or addresses are others says what.
+tandem_passes() { in_ns sub1 ping -c 1 -W 1 192.0.2.1; }
 tandem_healthy() { in_ns dut curl -sf -m 2 -o /dev/null "$API/v1/health"; }
 tandem_healthy_or_dead() { tandem_healthy || process_gone "$TANDEMD_PID" "$TANDEMD_START"; }
 tandem_alive() { process_alive "$TANDEMD_PID" "$TANDEMD_START"; }
