@@ -542,6 +542,91 @@ const STATELESS_CASES: &[(&str, &str, u32, &str, &str)] = &[
     ),
 ];
 
+/// A second service set, whose packets from outside must be told from those of the first.
+const SECOND: &str = r#"[interfaces.in2]
+device = "net_ring2"
+[service-sets.t]
+inside-interfaces = ["in2"]
+outside-interfaces = ["out"]
+[service-sets.t.siit]
+prefix = "64:ff9b:2::/96"
+[[service-sets.t.siit.explicit-mappings]]
+ipv4 = "192.0.2.16/28"
+ipv6 = "2001:db8::10/124"
+[[service-sets.t.nptv6]]
+inside = "fd00:1::/48"
+outside = "2001:db8:2::/48"
+[pools.a]
+prefixes = ["203.0.113.0/28"]
+[nat-rules.r]
+terms = [{ name = "x", then = { translation-type = "napt-44", pool = "a" } }]
+[service-sets.u]
+inside-interfaces = ["in3"]
+outside-interfaces = ["out"]
+nat-rules = ["r"]
+ipv6 = { nat64-prefixes = ["64:ff9b:3::/96"] }
+static-mappings = [{ name = "m", inside = "10.0.0.1", public = "198.51.100.1" }]
+[interfaces.in3]
+device = "net_ring3"
+"#;
+
+const SECOND_CASES: &[(&str, &str, u32, &str, &str)] = &[
+    (
+        "64:ff9b:2::/96",
+        "64:ff9b:1::/48",
+        22,
+        "service-sets.t.siit.prefix",
+        "overlaps 64:ff9b:1::/96 of service-sets.s.siit.prefix (line 9)",
+    ),
+    (
+        "192.0.2.16/28",
+        "192.0.2.8/29",
+        24,
+        "service-sets.t.siit.explicit-mappings[0].ipv4",
+        "service-sets.s.siit.explicit-mappings[0].ipv4 (line 11)",
+    ),
+    (
+        "192.0.2.16/28",
+        "203.0.113.0/30",
+        24,
+        "service-sets.t.siit.explicit-mappings[0].ipv4",
+        "of pools.a",
+    ),
+    (
+        "192.0.2.16/28",
+        "198.51.100.0/30",
+        24,
+        "service-sets.t.siit.explicit-mappings[0].ipv4",
+        "static mapping \"m\" of \"u\"",
+    ),
+    (
+        "2001:db8::10/124",
+        "2001:db8::/120",
+        25,
+        "service-sets.t.siit.explicit-mappings[0].ipv6",
+        "overlaps 2001:db8::/124 of service-sets.s",
+    ),
+    (
+        "2001:db8:2::/48",
+        "2001:db8:1::/48",
+        28,
+        "service-sets.t.nptv6[0].outside",
+        "overlaps 2001:db8:1::/48 of service-sets.s.nptv6[0].outside (line 15)",
+    ),
+    (
+        "64:ff9b:3::/96",
+        "64:ff9b:1::/96",
+        37,
+        "service-sets.u.ipv6.nat64-prefixes[0]",
+        "overlaps 64:ff9b:1::/96 of service-sets.s.siit.prefix",
+    ),
+];
+
+#[test]
+fn packets_from_outside_find_one_service_set() {
+    check(&format!("{STATELESS}{SECOND}"), SECOND_CASES);
+}
+
 #[test]
 fn each_fault_of_stateless_translation_is_told_once() {
     check(STATELESS, STATELESS_CASES);

@@ -11,6 +11,7 @@ use tandem_engine::ticks::Ticks;
 
 use super::compile_service_set::{prefixes, service_set};
 use super::compile_static::{self, RuntimeStatic};
+use super::numbers::Numbers;
 use super::pool::{Pool, PortBlocks};
 use super::registry::NameRegistry;
 use super::service_set::ServiceSet;
@@ -102,18 +103,19 @@ pub fn compile(
         .iter()
         .map(|one| pool(one, registry))
         .collect::<Result<Vec<_>, _>>()?;
+    let mut numbers = Numbers::after(previous);
     let prefixes = prefixes(&config.service_sets, registry)?;
     let service_sets = config
         .service_sets
         .iter()
-        .map(|set| service_set(set, registry, extras.classifiers))
+        .map(|set| service_set(set, registry, &mut numbers, extras.classifiers))
         .collect::<Result<Vec<_>, _>>()?;
     let interfaces = config
         .interfaces
         .iter()
         .map(|one| interface(one, &config.service_sets, registry))
         .collect::<Result<Vec<_>, _>>()?;
-    let statics = compile_static::statics(config, extras.runtime_statics, registry)?;
+    let statics = compile_static::statics(config, extras.runtime_statics, registry, &mut numbers)?;
     pools.extend(compile_static::pools(config, &statics, registry)?);
     let public_space = PublicSpace::try_build(&pools, previous.map(|program| &*program.public_space))
         .map_err(|_| CompileError::AddressesUsedUp)?;

@@ -5,6 +5,7 @@ use tandem_engine::program::{self, Ipv6Options, NatAction, NatTerm, Pref64};
 
 use super::compile::CompileError;
 use super::firewall::{Direction, Firewall};
+use super::numbers::Numbers;
 use super::registry::NameRegistry;
 use super::service_set::ServiceSet;
 use super::translation::{Action, SourceTranslation};
@@ -27,6 +28,7 @@ pub(super) fn prefixes(
 pub(super) fn service_set(
     set: &ServiceSet,
     registry: &mut NameRegistry,
+    numbers: &mut Numbers,
     classifiers: &dyn ClassifierBuilder,
 ) -> Result<program::ServiceSet, CompileError> {
     let firewall = match &set.firewall {
@@ -36,7 +38,7 @@ pub(super) fn service_set(
     Ok(program::ServiceSet {
         id: registry.service_sets.id(&set.name)?,
         name: set.name.clone(),
-        terms: terms(set, registry)?,
+        terms: terms(set, registry, numbers)?,
         timeouts: set.timeouts,
         limits: set.limits,
         tcp: set.tcp,
@@ -49,20 +51,21 @@ pub(super) fn service_set(
     })
 }
 
-/// Terms in order. A term of static mappings takes as many numbers as it has mappings, and is not among them.
-fn terms(set: &ServiceSet, registry: &mut NameRegistry) -> Result<Vec<NatTerm>, CompileError> {
+/// Terms in order, without those that are static mappings.
+fn terms(
+    set: &ServiceSet,
+    registry: &mut NameRegistry,
+    numbers: &mut Numbers,
+) -> Result<Vec<NatTerm>, CompileError> {
+    let id = registry.service_sets.id(&set.name)?;
     let mut terms = Vec::new();
-    let mut number = 0;
-    for (rule, term) in set
+    let all = set
         .nat_rules
         .iter()
-        .flat_map(|rule| rule.terms.iter().map(move |term| (rule, term)))
-    {
+        .flat_map(|rule| rule.terms.iter().map(move |term| (rule, term)));
+    for (rule, term) in all {
         let (action, destination) = match &term.action {
-            Action::Static(mappings) => {
-                number += mappings.len();
-                continue;
-            }
+            Action::Static(_) => continue,
             Action::NoTranslation => (NatAction::NoTranslation, None),
             Action::DestinationOnly(map) => (NatAction::DestinationOnly, Some(*map)),
             Action::Source {
@@ -89,15 +92,14 @@ fn terms(set: &ServiceSet, registry: &mut NameRegistry) -> Result<Vec<NatTerm>, 
                 (action, *destination)
             }
         };
+        let name = format!("{}/{}", rule.name, term.name);
         terms.push(NatTerm {
-            name: format!("{}/{}", rule.name, term.name),
-            // Terms and static mappings are at most 65535 by validation.
-            number: number as u16,
+            number: numbers.number(id, &name),
+            name,
             matches: term.matches.clone(),
             action,
             destination,
         });
-        number += 1;
     }
     Ok(terms)
 }

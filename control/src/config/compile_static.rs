@@ -1,5 +1,7 @@
 //! Static mappings of the program, those of run time among them, and the pools that own their public addresses.
 
+use std::collections::HashSet;
+
 use tandem_engine::program::{
     self, AddressAllocation, AddressPooling, AddressRange, PoolMode, PortAllocation, PortRange, ServiceSetId,
 };
@@ -9,9 +11,12 @@ use tandem_engine::ticks::Ticks;
 use super::Config;
 use super::addresses::Addresses;
 use super::compile::CompileError;
+use super::numbers::{NUMBERED_MAX, Numbers};
 use super::registry::NameRegistry;
+use super::service_set::ServiceSet;
 use super::static_conflicts::{PublicSide, beyond};
 use super::static_mapping::{StaticFault, StaticMapping};
+use super::translation::Action;
 
 /// A static mapping that an operator set at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,57 +66,56 @@ pub(super) fn statics(
     config: &Config,
     runtime: &[RuntimeStatic],
     registry: &mut NameRegistry,
+    numbers: &mut Numbers,
 ) -> Result<StaticTable, CompileError> {
+    let public = PublicSide::new(&config.pools, &config.interfaces);
     let mut all = Vec::new();
     let mut places: Vec<(usize, &RuntimeStatic)> = Vec::new();
     for set in &config.service_sets {
         let id = registry.service_sets.id(&set.name)?;
-        let mut number = 0;
-        for (rule, term) in set
-            .nat_rules
-            .iter()
-            .flat_map(|rule| rule.terms.iter().map(move |term| (rule, term)))
-        {
-            let super::translation::Action::Static(mappings) = &term.action else {
-                number += 1;
-                continue;
-            };
-            for mapping in mappings {
-                let name = format!("{}/{}", rule.name, term.name);
-                all.push(of_program(mapping, name, id, number));
-                number += 1;
+        let mut push = |mapping, name: String| {
+            let number = numbers.number(id, &name);
+            all.push(of_program(mapping, name, id, number));
+            all.len()
+        };
+        let mut count = 0;
+        for rule in &set.nat_rules {
+            for term in &rule.terms {
+                let Action::Static(mappings) = &term.action else {
+                    count += 1;
+                    continue;
+                };
+                for mapping in mappings {
+                    push(mapping, format!("{}/{}", rule.name, term.name));
+                    count += 1;
+                }
             }
         }
-        let of_runtime = runtime.iter().filter(|one| one.service_set == set.name);
-        let mut names: Vec<&str> = set.static_mappings.iter().map(|one| one.name.as_str()).collect();
+        let mut names: HashSet<&str> = HashSet::new();
         for mapping in &set.static_mappings {
-            all.push(of_program(mapping, mapping.name.clone(), id, number));
-            number += 1;
+            names.insert(&mapping.name);
+            push(mapping, mapping.name.clone());
+            count += 1;
         }
-        for one in of_runtime {
-            if names.contains(&one.mapping.name.as_str()) {
+        for one in runtime.iter().filter(|one| one.service_set == set.name) {
+            if !names.insert(&one.mapping.name) {
                 let problem = "the service set has a static mapping of this name";
                 return Err(refused(one, "name", problem, "use another name"));
             }
-            names.push(&one.mapping.name);
-            if number == program::NONE {
-                let problem = "the service set has 65535 terms and static mappings";
+            if count == NUMBERED_MAX {
+                let problem = format!("the service set has {NUMBERED_MAX} terms and static mappings");
                 return Err(refused(one, "name", problem, "remove some"));
             }
-            fits(config, one)?;
-            places.push((all.len(), one));
-            all.push(of_program(&one.mapping, one.mapping.name.clone(), id, number));
-            number += 1;
+            fits(set, &public, one)?;
+            let after = push(&one.mapping, one.mapping.name.clone());
+            places.push((after - 1, one));
+            count += 1;
         }
     }
     let unknown = |one: &&RuntimeStatic| !config.service_sets.iter().any(|set| set.name == one.service_set);
     if let Some(one) = runtime.iter().find(unknown) {
-        return Err(refused(
-            one,
-            "service-set",
-            "there is no such service set",
-            "name one of the file",
-        ));
+        let problem = "there is no such service set";
+        return Err(refused(one, "service-set", problem, "name one of the file"));
     }
     let copy = all.clone();
     StaticTable::new(all).map_err(|conflict| contradicts(&copy, &places, conflict))
@@ -135,26 +139,18 @@ fn refused(
 }
 
 /// What the file's mappings were checked for when it was read.
-fn fits(config: &Config, one: &RuntimeStatic) -> Result<(), CompileError> {
-    let public = PublicSide::new(&config.pools, &config.interfaces);
+fn fits(set: &ServiceSet, public: &PublicSide<'_>, one: &RuntimeStatic) -> Result<(), CompileError> {
     if let Err(found) = public.allows(&one.mapping) {
         return Err(refused(one, "public", found.problem, found.remedy));
     }
-    let set = config.service_sets.iter().find(|set| set.name == one.service_set);
-    if let Some(set) = set {
-        if !set.stateless.is_empty() {
-            let problem = "the service set translates without sessions";
-            return Err(refused(one, "service-set", problem, "name another"));
-        }
-        if matches!(one.mapping.inside, Addresses::V6(_)) && set.ipv6.nat64_prefixes.is_empty() {
-            let problem = "the inside is IPv6, and the service set has no NAT64 prefix";
-            return Err(refused(
-                one,
-                "inside",
-                problem,
-                "use an IPv4 address, or another service set",
-            ));
-        }
+    if !set.stateless.is_empty() {
+        let problem = "the service set translates without sessions";
+        return Err(refused(one, "service-set", problem, "name another"));
+    }
+    if matches!(one.mapping.inside, Addresses::V6(_)) && set.ipv6.nat64_prefixes.is_empty() {
+        let problem = "the inside is IPv6, and the service set has no NAT64 prefix";
+        let remedy = "use an IPv4 address, or another service set";
+        return Err(refused(one, "inside", problem, remedy));
     }
     Ok(())
 }
@@ -256,10 +252,8 @@ fn static_pool(
         id,
         name,
         addresses,
-        ports: PortRange {
-            first: 1,
-            last: u16::MAX,
-        },
+        // None to give out; of an interface's own address what is not mapped goes to the kernel.
+        ports: PortRange { first: 0, last: 0 },
         address_allocation: AddressAllocation::RoundRobin,
         address_pooling: AddressPooling::Paired,
         port_allocation: PortAllocation::Sequential,

@@ -29,6 +29,7 @@ mod ipv6;
 mod machine;
 mod names;
 mod nat_rule;
+mod numbers;
 mod pool;
 mod pool_conflicts;
 mod pool_deterministic;
@@ -43,6 +44,7 @@ mod service_set;
 mod service_set_family;
 mod service_set_lists;
 mod stateless;
+mod stateless_conflicts;
 mod static_conflicts;
 mod static_mapping;
 mod translation;
@@ -310,6 +312,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     };
     let service_sets = service_set::validate(&sets, &parts, d);
     static_conflicts::check(&sets, &service_sets, &pools, &valid_interfaces, d);
+    stateless_conflicts::check(&sets, &service_sets, &pools, d);
     pool_use::check_prefixes(&service_sets, &pools, d);
     let config = Config {
         file: file.into(),

@@ -1,6 +1,6 @@
 //! `[nat-rules.NAME]`: ordered terms, each a match (`from`) and an action (`then`).
 
-use tandem_engine::program::{AddressRange, AddressRange6, TermMatch};
+use tandem_engine::program::{AddressRange, TermMatch};
 
 use super::addresses::{self, Addresses};
 use super::diagnostics::Diagnostics;
@@ -144,13 +144,6 @@ impl RawFrom {
                 Addresses::V4(range) => matches.sources.push(range),
                 Addresses::V6(range) => matches.sources6.push(range),
             }
-        }
-        // An empty list matches everything, but sources of one family say that no source of the other is meant. The
-        // unspecified address is nobody's source.
-        match (matches.sources.is_empty(), matches.sources6.is_empty()) {
-            (true, false) => matches.sources.push(AddressRange { first: 0, last: 0 }),
-            (false, true) => matches.sources6.push(AddressRange6 { first: 0, last: 0 }),
-            _ => {}
         }
         matches
     }

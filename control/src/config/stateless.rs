@@ -4,18 +4,25 @@ use std::collections::HashMap;
 
 use tandem_engine::program::Stateless;
 use tandem_wire::npt::Nptv6;
+use tandem_wire::rfc6052::Prefix64;
 use tandem_wire::siit::{Eam, Siit};
 use tandem_wire::{Ipv4Prefix, Ipv6Prefix};
 
 use super::addresses;
 use super::diagnostics::Diagnostics;
 use super::fault::{Bad, FaultKind, quoted};
-use super::section::Section;
+use super::section::{Item, Section};
 use super::values;
 
 /// Stateless translation as the file has it; what is wrong by itself is left out.
 pub(super) struct Raw {
     pub stateless: Vec<Stateless>,
+    /// The prefix of `siit`.
+    pub prefix: Option<Item<Prefix64>>,
+    /// Explicit mappings, by key path.
+    pub eams: Vec<Item<Eam>>,
+    /// Prefix pairs, by key path.
+    pub pairs: Vec<Item<Nptv6>>,
     /// Key path of `siit`, if it is there.
     pub siit: Option<String>,
     /// Key path of the first `nptv6`, if there is one.
@@ -36,19 +43,28 @@ pub(super) fn decode(section: &mut Section<'_>) -> Raw {
     let nptv6 = section.array_of_tables("nptv6");
     let mut raw = Raw {
         stateless: Vec::new(),
+        prefix: None,
+        eams: Vec::new(),
+        pairs: Vec::new(),
         siit: siit.as_ref().map(|section| section.path().to_owned()),
         nptv6: nptv6.first().map(|section| section.path().to_owned()),
     };
+    if let Some(siit) = siit {
+        raw.stateless
+            .extend(decode_siit(siit, &mut raw.prefix, &mut raw.eams).map(Stateless::Siit));
+    }
+    raw.pairs = nptv6.into_iter().filter_map(decode_nptv6).collect();
+    apart(&raw.pairs, section.diagnostics());
     raw.stateless
-        .extend(siit.and_then(decode_siit).map(Stateless::Siit));
-    let pairs: Vec<(String, Nptv6)> = nptv6.into_iter().filter_map(decode_nptv6).collect();
-    apart(&pairs, section.diagnostics());
-    raw.stateless
-        .extend(pairs.into_iter().map(|(_, pair)| Stateless::Nptv6(pair)));
+        .extend(raw.pairs.iter().map(|pair| Stateless::Nptv6(pair.value)));
     raw
 }
 
-fn decode_siit(mut section: Section<'_>) -> Option<Siit> {
+fn decode_siit(
+    mut section: Section<'_>,
+    place: &mut Option<Item<Prefix64>>,
+    eams: &mut Vec<Item<Eam>>,
+) -> Option<Siit> {
     let prefix = section.parsed("prefix", "NAT64 prefix", "", addresses::nat64_prefix);
     let tables = section.array_of_tables("explicit-mappings");
     let d = section.diagnostics();
@@ -60,7 +76,11 @@ fn decode_siit(mut section: Section<'_>) -> Option<Siit> {
         let problem = "nothing says which addresses become which";
         d.fault(FaultKind::Missing, section.path(), problem, remedy);
     }
-    let (mut eams, mut ipv4s, mut ipv6s) = (Vec::new(), HashMap::new(), HashMap::new());
+    *place = prefix.map(|value| Item {
+        path: section.path_of("prefix"),
+        value,
+    });
+    let (mut ipv4s, mut ipv6s) = (HashMap::new(), HashMap::new());
     for mut table in tables {
         let v4 = table.parsed("ipv4", "IPv4 prefix", "", ipv4_prefix);
         let v6 = table.parsed("ipv6", "IPv6 prefix", "", routed_prefix);
@@ -87,10 +107,12 @@ fn decode_siit(mut section: Section<'_>) -> Option<Siit> {
             }
         }
         if once {
-            eams.push(Eam { v4, v6 });
+            let value = Eam { v4, v6 };
+            eams.push(Item { path, value });
         }
     }
-    let siit = Siit::new(eams, prefix).map_err(|error| {
+    let mappings = eams.iter().map(|item| item.value).collect();
+    let siit = Siit::new(mappings, prefix).map_err(|error| {
         let path = format!("{}.explicit-mappings", section.path());
         d.fault(FaultKind::Conflict, &path, error.to_string(), "remove some");
     });
@@ -98,7 +120,7 @@ fn decode_siit(mut section: Section<'_>) -> Option<Siit> {
     siit.ok()
 }
 
-fn decode_nptv6(mut section: Section<'_>) -> Option<(String, Nptv6)> {
+fn decode_nptv6(mut section: Section<'_>) -> Option<Item<Nptv6>> {
     let inside = section.parsed("inside", "IPv6 prefix", "", npt_prefix);
     let outside = section.parsed("outside", "IPv6 prefix", "", npt_prefix);
     missing(
@@ -116,7 +138,7 @@ fn decode_nptv6(mut section: Section<'_>) -> Option<(String, Nptv6)> {
         return None;
     }
     match Nptv6::new(inside, outside) {
-        Ok(pair) => Some((path, pair)),
+        Ok(value) => Some(Item { path, value }),
         Err(error) => {
             let problem = format!("{outside} does not go with {inside}: {error}");
             let remedy = format!("use a prefix length of {}", inside.len());
@@ -127,17 +149,22 @@ fn decode_nptv6(mut section: Section<'_>) -> Option<(String, Nptv6)> {
 }
 
 /// Pairs of one service set share no address on either side.
-fn apart(pairs: &[(String, Nptv6)], d: &Diagnostics) {
-    for (at, (path, pair)) in pairs.iter().enumerate() {
-        for (first, other) in &pairs[..at] {
+fn apart(pairs: &[Item<Nptv6>], d: &Diagnostics) {
+    for (at, pair) in pairs.iter().enumerate() {
+        for other in &pairs[..at] {
             let twins = [
-                ("inside", pair.inside().overlaps(&other.inside())),
-                ("outside", pair.outside().overlaps(&other.outside())),
+                ("inside", pair.value.inside().overlaps(&other.value.inside())),
+                ("outside", pair.value.outside().overlaps(&other.value.outside())),
             ];
             for (key, _) in twins.into_iter().filter(|(_, overlap)| *overlap) {
-                let problem = format!("overlaps that of {first} (line {})", d.line(first));
+                let problem = format!("overlaps that of {} (line {})", other.path, d.line(&other.path));
                 let remedy = "translate each prefix once";
-                d.fault(FaultKind::Conflict, &format!("{path}.{key}"), problem, remedy);
+                d.fault(
+                    FaultKind::Conflict,
+                    &format!("{}.{key}", pair.path),
+                    problem,
+                    remedy,
+                );
             }
         }
     }

@@ -9,14 +9,13 @@ use super::compile_static::of_program;
 use super::diagnostics::{Diagnostics, join};
 use super::fault::{Bad, FaultKind};
 use super::interface::Interface;
+use super::numbers::NUMBERED_MAX;
 use super::pool::{POOL_ADDRESSES_MAX, Pool};
 use super::service_set::{Raw, ServiceSet};
 use super::static_mapping::StaticMapping;
 use super::translation::Action;
 use super::values::show_range;
 
-/// Static mappings of one service set, those of terms included.
-const MAPPINGS_MAX: usize = 32_768;
 /// Contradictions told in one run.
 const CONFLICTS_MAX: usize = 64;
 
@@ -45,14 +44,16 @@ pub(super) fn check(
         names_differ(raw, d);
         let own = raw.static_mappings.iter();
         all.extend(own.filter_map(|one| Some((at, one.path.clone(), "public", one.mapping.as_ref()?))));
-        if all.len() - before > MAPPINGS_MAX {
-            let problem = format!("there are {} static mappings", all.len() - before);
+        let terms: usize = set.nat_rules.iter().map(|rule| rule.terms.len()).sum();
+        let numbered = terms + all.len() - before;
+        if numbered > NUMBERED_MAX {
+            let problem = format!("there are {numbered} terms and static mappings");
             let path = format!("{}.static-mappings", raw.path);
             d.fault(
                 FaultKind::BadValue,
                 &path,
                 problem,
-                format!("use at most {MAPPINGS_MAX}"),
+                format!("use at most {NUMBERED_MAX}"),
             );
             return;
         }
