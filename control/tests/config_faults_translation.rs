@@ -309,6 +309,13 @@ const CASES: &[(&str, &str, u32, &str, &str)] = &[
         "pools.d.port-block-allocation",
         "stands beside pools.d.deterministic (line 12)",
     ),
+    (
+        "[pools.w]",
+        "[pools.b]\nprefixes = [\"203.0.113.48/28\"]\nport-overloading = true\nport-block-allocation = {}\n[pools.w]",
+        14,
+        "pools.b.port-overloading",
+        "stands beside pools.b.port-block-allocation (line 15)",
+    ),
     // Static mappings.
     (
         "inside = \"10.4.0.5\"\n",

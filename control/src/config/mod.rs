@@ -31,6 +31,7 @@ mod names;
 mod nat_rule;
 mod numbers;
 mod pool;
+mod pool_blocks;
 mod pool_conflicts;
 mod pool_deterministic;
 mod pool_use;
@@ -50,6 +51,7 @@ mod static_mapping;
 mod translation;
 mod translation_static;
 mod values;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -71,7 +73,8 @@ pub use interface::{Attachment, Interface, Port};
 pub use ipv6::Ipv6;
 pub use machine::{machine_warnings, online_cpus};
 pub use nat_rule::{NatRule, Term};
-pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool, PortBlocks};
+pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool};
+pub use pool_blocks::PortBlocks;
 pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
 pub use registry::NameRegistry;
 pub use reload::{Change, Effect, changes, check_reload};
@@ -332,8 +335,8 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
         places: Places::new(),
         effective: BTreeMap::new(),
     };
-    sizes_fit(&config, d);
-    unused(&config, d);
+    whole::sizes_fit(&config, d);
+    whole::unused(&config, d);
     Some(config)
 }
 
@@ -353,79 +356,4 @@ fn named<'a, T>(
         .into_iter()
         .map(|(name, section)| decode(name, section))
         .collect()
-}
-
-/// Table sizes and packet buffers against what the other sections need.
-fn sizes_fit(config: &Config, d: &Diagnostics) {
-    let sizes = &config.table_sizes;
-    let blocks = config.pools.iter().find(|pool| pool.port_blocks.is_some());
-    if let Some(pool) = blocks.filter(|_| sizes.max_blocks < sizes.max_subscribers) {
-        let path = diagnostics::join("pools", &pool.name) + ".port-block-allocation";
-        let problem = format!(
-            "{} is less than table-sizes.max-subscribers = {} (line {}), and each subscriber of {path} (line {}) needs a block",
-            sizes.max_blocks,
-            sizes.max_subscribers,
-            d.line("table-sizes.max-subscribers"),
-            d.line(&path),
-        );
-        let remedy = format!("use at least {}, or lower max-subscribers", sizes.max_subscribers);
-        d.fault(FaultKind::Conflict, "table-sizes.max-blocks", problem, remedy);
-    }
-    let descriptors: u64 = config
-        .interfaces
-        .iter()
-        .filter_map(|interface| match &interface.attachment {
-            Attachment::Port(port) => {
-                Some(u64::from(port.rx_descriptors) * u64::from(port.rx_queues.unwrap_or(1)))
-            }
-            Attachment::Vlan { .. } => None,
-        })
-        .sum();
-    if let Some(mbufs) = config.dpdk.mbufs.filter(|mbufs| u64::from(*mbufs) <= descriptors) {
-        let problem = format!(
-            "{mbufs} packet buffers do not fill the {descriptors} receive descriptors of the interfaces"
-        );
-        let remedy = format!("use more than {descriptors} (twice is usual), or \"auto\"");
-        d.fault(FaultKind::Conflict, "dpdk.mbufs", problem, remedy);
-    }
-}
-
-/// Warns about what nothing refers to.
-fn unused(config: &Config, d: &Diagnostics) {
-    for pool in &config.pools {
-        if !pool.used {
-            let path = diagnostics::join("pools", &pool.name);
-            d.warn(
-                &path,
-                "no rule uses this pool",
-                "name it in a term's then.pool, or remove it",
-            );
-        }
-    }
-    for rule in &config.nat_rules {
-        if !config.service_sets.iter().any(|set| set.nat_rules.contains(rule)) {
-            let path = diagnostics::join("nat-rules", &rule.name);
-            d.warn(
-                &path,
-                "no service set uses this rule",
-                "name it in a service set's nat-rules, or remove it",
-            );
-        }
-    }
-    for list in &config.firewall_policies {
-        let has = |direction: &Direction| direction.lists.contains(list);
-        let uses = |firewall: &Firewall| has(&firewall.outbound) || has(&firewall.inbound);
-        if !config
-            .service_sets
-            .iter()
-            .any(|set| set.firewall.as_ref().is_some_and(uses))
-        {
-            let path = diagnostics::join("firewall-policies", &list.name);
-            d.warn(
-                &path,
-                "no service set uses these policies",
-                "name them in a service set's firewall.outbound or firewall.inbound, or remove them",
-            );
-        }
-    }
 }

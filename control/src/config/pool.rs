@@ -7,6 +7,7 @@ use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
 use super::interface::Interface;
 use super::names;
+use super::pool_blocks::{self, PortBlocks};
 use super::pool_conflicts;
 use super::pool_deterministic;
 use super::section::{Item, Section};
@@ -64,21 +65,6 @@ pub struct Pool {
     pub(super) wants_formula: bool,
     /// Whether any term takes from it.
     pub(super) used: bool,
-}
-
-/// `[pools.NAME.port-block-allocation]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortBlocks {
-    /// Ports per block: a power of two, 64..=4096.
-    pub block_size: u16,
-    /// Blocks one subscriber may hold. 1..=64.
-    pub max_blocks_per_subscriber: u16,
-    /// Age at which the active block is replaced, in seconds; 0 never.
-    pub active_block_timeout_s: u32,
-    /// How long an idle subscriber keeps its last block, in seconds; 0 not at all.
-    pub last_block_recycle_timeout_s: u32,
-    /// How often a held block is logged again, in seconds; 0 never.
-    pub interim_logging_interval_s: u32,
 }
 
 /// A pool as the file has it, each key checked by itself.
@@ -142,7 +128,9 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         preserve_contiguity: section.boolean("preserve-contiguity", false),
         quarantine_s: section.integer("quarantine-s", 0..=86_400, 120),
         drain: section.boolean("drain", false),
-        port_blocks: section.optional_table("port-block-allocation").map(port_blocks),
+        port_blocks: section
+            .optional_table("port-block-allocation")
+            .map(pool_blocks::decode),
         port_overloading: section.boolean("port-overloading", false),
         deterministic: None,
         whole_addresses: false,
@@ -164,38 +152,6 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
     };
     section.finish();
     raw
-}
-
-fn port_blocks(mut section: Section<'_>) -> PortBlocks {
-    let block_size = section.integer("block-size", 64..=4096, 128);
-    if !block_size.is_power_of_two() {
-        let (below, above) = (block_size.next_power_of_two() / 2, block_size.next_power_of_two());
-        section.diagnostics().fault(
-            FaultKind::BadValue,
-            &section.path_of("block-size"),
-            format!("{block_size} is not a power of two"),
-            format!("use {below} or {above}"),
-        );
-    }
-    let blocks = PortBlocks {
-        block_size: block_size as u16,
-        max_blocks_per_subscriber: section.integer("max-blocks-per-subscriber", 1..=64, 8) as u16,
-        active_block_timeout_s: section.integer("active-block-timeout-s", 0..=86_400, 0),
-        last_block_recycle_timeout_s: section.integer("last-block-recycle-timeout-s", 0..=86_400, 0),
-        interim_logging_interval_s: section.integer("interim-logging-interval-s", 0..=86_400, 0),
-    };
-    section.finish();
-    blocks
-}
-
-/// Whole blocks of `size` ports, aligned to their size, that lie within `ports`.
-fn whole_blocks(ports: PortRange, size: u16) -> u32 {
-    let size = u32::from(size.max(1));
-    let (first, end) = (
-        u32::from(ports.first).div_ceil(size),
-        (u32::from(ports.last) + 1) / size,
-    );
-    end.saturating_sub(first)
 }
 
 /// Checks pools against the interfaces and each other; gives back those that can stand.
@@ -265,7 +221,19 @@ fn pool(raw: &Raw, names: &[&str], interfaces: &[Interface], d: &Diagnostics) ->
         d.warn(&format!("{path}.port-range"), problem, remedy);
     }
     if let Some(blocks) = &raw.rest.port_blocks {
-        check_blocks(*blocks, ports, &raw.rest, path, d);
+        if raw.rest.port_overloading {
+            let other = format!("{path}.port-block-allocation");
+            let problem = format!("stands beside {other} (line {})", d.line(&other));
+            let remedy =
+                "remove one of the two: a block is one subscriber's, and overloaded ports are many's";
+            d.fault(
+                FaultKind::Conflict,
+                &format!("{path}.port-overloading"),
+                problem,
+                remedy,
+            );
+        }
+        pool_blocks::check(*blocks, ports, &raw.rest, path, d);
     }
     let addresses = joined(addresses);
     let deterministic = raw.deterministic.as_ref().and_then(|deterministic| {
@@ -339,35 +307,6 @@ fn interface_addresses(
     addresses
 }
 
-fn check_blocks(blocks: PortBlocks, ports: PortRange, pool: &Pool, path: &str, d: &Diagnostics) {
-    let count = whole_blocks(ports, blocks.block_size);
-    let range = format!(
-        "{path}.port-range {}-{} (line {})",
-        ports.first,
-        ports.last,
-        d.line(&format!("{path}.port-range"))
-    );
-    let path = format!("{path}.port-block-allocation");
-    if count == 0 {
-        let problem = format!("no whole block of {} ports lies in {range}", blocks.block_size);
-        d.fault(
-            FaultKind::Conflict,
-            &format!("{path}.block-size"),
-            problem,
-            "use smaller blocks or a wider port-range",
-        );
-    } else if pool.address_pooling == AddressPooling::Paired
-        && u32::from(blocks.max_blocks_per_subscriber) > count
-    {
-        let problem = format!("one address has {count} blocks in {range}, and address-pooling is paired");
-        d.warn(
-            &format!("{path}.max-blocks-per-subscriber"),
-            problem,
-            format!("use at most {count}"),
-        );
-    }
-}
-
 /// Sorted, with neighbours joined.
 fn joined(mut ranges: Vec<AddressRange>) -> Vec<AddressRange> {
     ranges.sort_unstable();
@@ -384,41 +323,6 @@ fn joined(mut ranges: Vec<AddressRange>) -> Vec<AddressRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blocks_are_counted_aligned() {
-        assert_eq!(whole_blocks(DEFAULT_PORTS, 1024), 63);
-        assert_eq!(
-            whole_blocks(
-                PortRange {
-                    first: 1000,
-                    last: 2047
-                },
-                1024
-            ),
-            1
-        );
-        assert_eq!(
-            whole_blocks(
-                PortRange {
-                    first: 1025,
-                    last: 2047
-                },
-                1024
-            ),
-            0
-        );
-        assert_eq!(
-            whole_blocks(
-                PortRange {
-                    first: 1,
-                    last: 65_535
-                },
-                4096
-            ),
-            15
-        );
-    }
 
     #[test]
     fn neighbours_are_joined() {
