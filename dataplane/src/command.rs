@@ -9,14 +9,15 @@ use crossbeam::queue::ArrayQueue;
 use tandem_engine::packet::Sides;
 use tandem_engine::ports::BlockEvent;
 use tandem_engine::program::{InterfaceId, Program};
-use tandem_engine::view::Query;
+use tandem_engine::steer::Steering;
+use tandem_engine::view::{PolicyEvent, Query};
 
 /// Commands that can wait for a worker.
 const COMMANDS: usize = 64;
 /// Programs that can wait for a worker, which takes one a loop.
 const PROGRAMS: usize = 16;
 /// Events that can wait for the control side.
-const EVENTS: usize = 4096;
+pub(crate) const EVENTS: usize = 4096;
 
 /// A program with what is derived from it for the packet way.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Commit {
     pub program: Arc<Program>,
     /// Sides of its interfaces.
     pub sides: Sides,
+    /// Whose packets are whose.
+    pub steering: Steering,
 }
 
 /// To a worker, in turn.
@@ -42,6 +45,8 @@ pub enum Event {
     Resolve(InterfaceId, IpAddr),
     /// A port block changed hands.
     Block(BlockEvent),
+    /// A policy that shall be logged decided about a session.
+    Policy(PolicyEvent),
 }
 
 /// The queues of one worker.

@@ -21,6 +21,7 @@ use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::mem::OutOfMemory;
 use tandem_engine::packet::Sides;
 use tandem_engine::program::{InterfaceId, Program, TableSizes};
+use tandem_engine::steer::Steering;
 
 use crate::command::{Commit, Mailbox};
 use crate::interfaces::{InterfaceState, Interfaces};
@@ -481,6 +482,7 @@ fn register(eal: &Eal, name: &str, warnings: &Mutex<Vec<String>>) -> Option<Work
 pub fn commit(program: &Arc<Program>) -> Box<Commit> {
     Box::new(Commit {
         sides: Sides::of(program),
+        steering: Steering::of(program),
         program: Arc::clone(program),
     })
 }

@@ -1,6 +1,6 @@
 //! Interfaces as the workers see them: a port, or one VLAN of a port.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tandem_engine::program::InterfaceId;
 
@@ -21,6 +21,8 @@ pub struct InterfaceState {
     pub mtu: u16,
     up: AtomicBool,
     ipv4: AtomicU32,
+    /// Upper and lower half.
+    ipv6: [AtomicU64; 2],
 }
 
 impl InterfaceState {
@@ -36,6 +38,7 @@ impl InterfaceState {
             mtu,
             up: AtomicBool::new(false),
             ipv4: AtomicU32::new(0),
+            ipv6: Default::default(),
         }
     }
 
@@ -61,6 +64,27 @@ impl InterfaceState {
     /// Sets that address.
     pub fn set_ipv4(&self, address: u32) {
         self.ipv4.store(address, Ordering::Relaxed);
+    }
+
+    /// The global address ICMPv6 errors are sent from; 0 while it has none, and while it changes.
+    #[must_use]
+    pub fn ipv6(&self) -> u128 {
+        let [upper, lower] = &self.ipv6;
+        let before = upper.load(Ordering::Acquire);
+        let address = u128::from(before) << 64 | u128::from(lower.load(Ordering::Acquire));
+        if upper.load(Ordering::Acquire) == before && before != 0 {
+            address
+        } else {
+            0
+        }
+    }
+
+    /// Sets that address; one whose upper half is 0 is none.
+    pub fn set_ipv6(&self, address: u128) {
+        let [upper, lower] = &self.ipv6;
+        upper.store(0, Ordering::Release);
+        lower.store(address as u64, Ordering::Release);
+        upper.store((address >> 64) as u64, Ordering::Release);
     }
 }
 

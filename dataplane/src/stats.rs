@@ -62,6 +62,8 @@ worker_counters! {
     icmp_sent = "icmp-sent",
     /// ICMP errors not sent: too many in one second, the packet may not be answered, no way to its sender, or no buffer.
     icmp_suppressed = "icmp-suppressed",
+    /// TCP resets sent for packets that a policy rejects.
+    resets_sent = "resets-sent",
     /// Unsolicited SYNs from outside held for 6 s.
     syn_held = "syn-held",
     /// Held SYNs whose connection was opened from inside.
@@ -70,6 +72,10 @@ worker_counters! {
     block_events = "block-events",
     /// Port block events lost because the log did not keep up.
     block_events_lost = "block-events-lost",
+    /// Policy events for the log.
+    policy_events = "policy-events",
+    /// Policy events lost because the log did not keep up.
+    policy_events_lost = "policy-events-lost",
     /// Cycles spent on bursts that held packets.
     busy_cycles = "busy-cycles",
     /// Cycles spent finding nothing to do.

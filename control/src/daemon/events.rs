@@ -1,6 +1,6 @@
 //! The events thread: what workers tell is carried on, and workers are watched.
 //!
-//! Neighbours wanted go to the kernel, port block events to the log, answers to who asked. Once a second workers are looked
+//! Neighbours wanted go to the kernel, port block and policy events to the log, answers to who asked. Once a second workers are looked
 //! at, and several times a minute the kernel is told which neighbours are in use: it does not see our packets.
 
 use std::net::Ipv4Addr;
@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 use tandem_dataplane::command::{Event, Mailbox};
 use tandem_dataplane::stats::{PublishedStats, WorkerCounters};
 use tandem_engine::ports::{BlockEvent, BlockEventKind};
+use tandem_engine::program::PolicyAction;
+use tandem_engine::program::policy::PolicyKey;
+use tandem_engine::session::Direction;
+use tandem_engine::view::PolicyEvent;
 use tracing::{error, info, warn};
 
 use super::clock::Clock;
@@ -150,6 +154,7 @@ impl Events {
                 match event {
                     Event::Resolve(interface, address) => self.watcher.resolve(interface, address),
                     Event::Block(event) => self.log_block(worker, &event),
+                    Event::Policy(event) => self.log_policy(worker, &event),
                 }
             }
         }
@@ -177,6 +182,37 @@ impl Events {
             last_port = event.last_port,
             worker,
             "port block"
+        );
+    }
+
+    /// One line for a session that a policy with `log` let begin or refused.
+    fn log_policy(&self, worker: usize, event: &PolicyEvent) {
+        let PolicyKey {
+            src,
+            dst,
+            sport,
+            dport,
+            protocol,
+        } = event.key;
+        info!(
+            action = match event.action {
+                PolicyAction::Permit => "permit",
+                PolicyAction::Deny => "deny",
+                PolicyAction::Reject => "reject",
+            },
+            service_set = %self.running.service_set_name(event.service_set),
+            policy = event.policy,
+            direction = match event.direction {
+                Direction::Out => "outbound",
+                Direction::In => "inbound",
+            },
+            source = %tandem_engine::address::show(src),
+            source_port = sport,
+            destination = %tandem_engine::address::show(dst),
+            destination_port = dport,
+            protocol,
+            worker,
+            "policy"
         );
     }
 

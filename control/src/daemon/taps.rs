@@ -88,6 +88,7 @@ impl Taps {
                 continue;
             };
             state.set_ipv4(first_ipv4(interface));
+            state.set_ipv6(first_ipv6(interface));
             if let Some(record) = self.records.get_mut(&state.id) {
                 let wanted: Vec<(IpAddr, u8)> = interface
                     .addresses
@@ -111,6 +112,18 @@ fn first_ipv4(interface: &Interface) -> u32 {
         .find_map(|a| match a.address {
             IpAddr::V4(v4) => Some(v4.to_bits()),
             IpAddr::V6(_) => None,
+        })
+        .unwrap_or(0)
+}
+
+/// The address that ICMPv6 errors come from: the first that is not link-local; 0 without one.
+fn first_ipv6(interface: &Interface) -> u128 {
+    interface
+        .addresses
+        .iter()
+        .find_map(|a| match a.address {
+            IpAddr::V6(v6) if !v6.is_unicast_link_local() => Some(v6.to_bits()),
+            IpAddr::V4(_) | IpAddr::V6(_) => None,
         })
         .unwrap_or(0)
 }

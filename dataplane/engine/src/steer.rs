@@ -1,83 +1,237 @@
 //! Steering: which worker owns a packet's subscriber.
 //!
-//! From inside by the subscriber's address; from outside by (public address, port) -> extent -> owner. ICMP errors go by the
-//! packet they are about. Every worker comes to the same answer, whatever queue a packet arrived on.
+//! ```text
+//!   from inside    the subscriber's address (IPv6: its upper bits) ------------------------------+
+//!   from outside   to a static mapping's or a deterministic pool's port: its subscriber ---------+--> hash --> worker
+//!                  to an address nobody translates: that address, in its inside form ------------+
+//!                  to any other public address and port: the extent's owner ----------------------------------> worker
+//! ```
+//!
+//! ICMP errors go by the packet they are about. Every worker comes to the same answer, whatever queue a packet arrived on.
+//! NAT64 needs no rule of its own: its packets from outside are for a public address as those of NAPT44 are.
 
-use tandem_wire::icmp_error;
+use std::sync::Arc;
+
 use tandem_wire::l4::L4;
+use tandem_wire::npt::Nptv6;
+use tandem_wire::{icmp_error, icmp6_error};
 
+use crate::address;
 use crate::claims::Claims;
-use crate::packet::{Desc, Side};
-use crate::public_space::{MAX_WORKERS, PublicSpace};
+use crate::packet::{Desc, Side, Verdict};
+use crate::packet6::{Desc6, Target};
+use crate::program::{NatAction, PoolId, PoolMode, Program, Stateless};
+use crate::public_space::MAX_WORKERS;
 
-/// The worker of a subscriber.
+/// The worker of the subscriber that has an inside address (IPv4 under `::ffff:0:0/96`). Of IPv6 the upper `steering_prefix`
+/// bits count, 1..=64; see [`Program::steering_prefix`].
 #[inline]
 #[must_use]
-pub fn subscriber_worker(address: u32, workers: u8) -> u8 {
-    let mixed = (address.wrapping_mul(0x9E37_79B1) ^ address >> 15).wrapping_mul(0x85EB_CA77);
+pub fn subscriber_worker(inside: u128, steering_prefix: u8, workers: u8) -> u8 {
+    let mixed = match address::v4(inside) {
+        Some(v4) => (v4.wrapping_mul(0x9E37_79B1) ^ v4 >> 15).wrapping_mul(0x85EB_CA77),
+        None => {
+            let prefix = (inside >> (128 - u32::from(steering_prefix.clamp(1, 64)))) as u64;
+            let mixed = prefix.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            ((mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32) as u32
+        }
+    };
     ((u64::from(mixed) * u64::from(workers)) >> 32) as u8
 }
 
-/// The worker of a packet, or `None` when any will do (nobody owns what it is for).
-#[must_use]
-pub fn steer(desc: &Desc, l3: &[u8], space: &PublicSpace, claims: &Claims, workers: u8) -> Option<u8> {
-    let meta = &desc.meta;
-    let embedded = match meta.l4 {
-        L4::IcmpError { .. } => {
-            let message = l3.get(usize::from(meta.l4_offset)..usize::from(meta.total_len))?;
-            Some(icmp_error::parse(message).ok()?.embedded)
-        }
-        _ => None,
-    };
-    match (desc.side, embedded) {
-        (Side::Neither, _) => None,
-        (Side::Inside(_), None) => Some(subscriber_worker(meta.src, workers)),
-        // About a packet on its way in: its destination is the subscriber.
-        (Side::Inside(_), Some(embedded)) => Some(subscriber_worker(embedded.dst, workers)),
-        (Side::Outside, None) => public_worker(meta.dst, meta.src, desc.dport, meta.proto, space, claims),
-        (Side::Outside, Some(about)) => public_worker(
-            about.src,
-            about.dst,
-            about.sport().unwrap_or(0),
-            about.proto,
-            space,
-            claims,
-        ),
-    }
+/// What names the worker of a pool's ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Each extent has an owner.
+    Extents,
+    /// One owner has the whole address.
+    Whole,
+    /// The formula of the pool at this position says whose they are.
+    Formula(usize),
 }
 
-fn public_worker(
-    public: u32,
-    outside: u32,
-    port: u16,
-    protocol: u8,
-    space: &PublicSpace,
-    claims: &Claims,
-) -> Option<u8> {
-    let found = space.find(public)?;
-    let owner = match protocol {
-        1 | 6 | 17 => space.owner(found.index, usize::from(port >> 12)),
-        _ => claims.owner(public, outside, protocol)?,
-    };
-    (owner < MAX_WORKERS).then_some(owner)
+/// What steering needs of a program, laid out for the packet way.
+#[derive(Clone, Debug)]
+pub struct Steering {
+    program: Arc<Program>,
+    /// By pool id; empty when all go by extents.
+    rules: Vec<Rule>,
+    /// Prefix translations of all service sets.
+    pairs: Vec<Nptv6>,
+    /// There may be sessions whose inside address is seen outside.
+    untranslated: bool,
+}
+
+impl Steering {
+    /// Of a program.
+    #[must_use]
+    pub fn of(program: &Arc<Program>) -> Self {
+        let mut rules = Vec::new();
+        for (position, pool) in program.pools.iter().enumerate() {
+            let rule = match pool.mode {
+                PoolMode::Ports | PoolMode::OverloadedPorts | PoolMode::Static => continue,
+                PoolMode::Addresses => Rule::Whole,
+                PoolMode::Deterministic(_) => Rule::Formula(position),
+            };
+            let id = usize::from(pool.id);
+            if rules.len() <= id {
+                rules.resize(id + 1, Rule::Extents);
+            }
+            rules[id] = rule;
+        }
+        let sets = || program.service_sets.iter();
+        let pairs = sets().flat_map(|s| &s.stateless).filter_map(|s| match s {
+            Stateless::Nptv6(pair) => Some(*pair),
+            Stateless::Siit(_) => None,
+        });
+        Self {
+            rules,
+            pairs: pairs.collect(),
+            untranslated: sets().any(|s| {
+                s.firewall.is_some() || s.terms.iter().any(|t| t.action == NatAction::DestinationOnly)
+            }),
+            program: Arc::clone(program),
+        }
+    }
+
+    /// The worker of an IPv4 packet, or `None` when any will do (nobody owns what it is for).
+    #[must_use]
+    pub fn worker(&self, desc: &Desc, l3: &[u8], claims: &Claims, workers: u8) -> Option<u8> {
+        if desc.verdict != Verdict::Pending || desc.stateless {
+            return None;
+        }
+        let meta = &desc.meta;
+        let embedded = match meta.l4 {
+            L4::IcmpError { .. } => {
+                let message = l3.get(usize::from(meta.l4_offset)..usize::from(meta.total_len))?;
+                Some(icmp_error::parse(message).ok()?.embedded)
+            }
+            _ => None,
+        };
+        match (desc.side, embedded) {
+            (Side::Neither, _) => None,
+            (Side::Inside(_), None) => Some(self.subscriber(address::of_v4(meta.src), workers)),
+            // About a packet on its way in: its destination is the subscriber.
+            (Side::Inside(_), Some(about)) => Some(self.subscriber(address::of_v4(about.dst), workers)),
+            (Side::Outside, None) => {
+                self.public((meta.dst, desc.dport), meta.src, meta.proto, claims, workers)
+            }
+            (Side::Outside, Some(about)) => {
+                let public = (about.src, about.sport().unwrap_or(0));
+                self.public(public, about.dst, about.proto, claims, workers)
+            }
+        }
+    }
+
+    /// The worker of an IPv6 packet, likewise.
+    #[must_use]
+    pub fn worker6(&self, desc: &Desc6, l3: &[u8], workers: u8) -> Option<u8> {
+        if desc.verdict != Verdict::Pending || desc.target == Target::Stateless {
+            return None;
+        }
+        let meta = &desc.meta;
+        let (src, dst) = match meta.l4 {
+            L4::IcmpError { .. } => {
+                let message = l3.get(usize::from(meta.l4_offset)..usize::from(meta.total_len))?;
+                let about = icmp6_error::parse(message, meta.src, meta.dst).ok()?.embedded;
+                (about.dst, about.src)
+            }
+            _ => (meta.src, meta.dst),
+        };
+        match desc.side {
+            Side::Neither => None,
+            Side::Inside(_) => Some(self.subscriber(src, workers)),
+            Side::Outside => {
+                let inside = self.pairs.iter().find_map(|pair| pair.to_inside(dst));
+                Some(self.subscriber(inside.unwrap_or(dst), workers))
+            }
+        }
+    }
+
+    fn subscriber(&self, inside: u128, workers: u8) -> u8 {
+        subscriber_worker(inside, self.program.steering_prefix, workers)
+    }
+
+    fn rule(&self, pool: PoolId) -> Rule {
+        self.rules
+            .get(usize::from(pool))
+            .copied()
+            .unwrap_or(Rule::Extents)
+    }
+
+    /// The worker of a public end.
+    fn public(
+        &self,
+        (public, port): (u32, u16),
+        outside: u32,
+        protocol: u8,
+        claims: &Claims,
+        workers: u8,
+    ) -> Option<u8> {
+        let space = &self.program.public_space;
+        let Some(found) = space.find(public) else {
+            return self
+                .untranslated
+                .then(|| self.subscriber(address::of_v4(public), workers));
+        };
+        let statics = &self.program.statics;
+        if !statics.is_empty()
+            && statics.owns(public)
+            && let Some(to) = statics.by_public(public, protocol, port)
+        {
+            return Some(self.subscriber(to.address, workers));
+        }
+        let has_ports = matches!(protocol, 1 | 6 | 17);
+        let owner = match self.rule(found.pool) {
+            Rule::Whole => space.owner(found.index, 0),
+            _ if !has_ports => claims.owner(public, outside, protocol)?,
+            Rule::Extents => space.owner(found.index, usize::from(port >> 12)),
+            Rule::Formula(position) => {
+                let inside = self.program.pools.get(position)?.subscriber_of(public, port)?;
+                self.subscriber(inside, workers)
+            }
+        };
+        (owner < MAX_WORKERS).then_some(owner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn spread(addresses: impl Iterator<Item = u128>, workers: u8) -> Vec<u32> {
+        let mut counts = vec![0u32; usize::from(workers)];
+        for inside in addresses {
+            counts[usize::from(subscriber_worker(inside, 56, workers))] += 1;
+        }
+        counts
+    }
+
     #[test]
     fn subscribers_spread_over_workers() {
         for workers in 1..=8u8 {
-            let mut counts = vec![0u32; usize::from(workers)];
-            for i in 0..8000u32 {
-                counts[usize::from(subscriber_worker(0x6440_0000 + i, workers))] += 1;
+            let v4 = (0..8000u32).map(|i| address::of_v4(0x6440_0000 + i));
+            // An aggregate of /56s, and /56s a long way apart.
+            let v6 = (0..8000u128).map(|i| 0x2001_0db8 << 96 | i << 72);
+            let far = (0..8000u128).map(|i| 0x2001_0db8 << 96 | i << 76);
+            for counts in [spread(v4, workers), spread(v6, workers), spread(far, workers)] {
+                let share = 8000 / u32::from(workers);
+                assert!(
+                    counts.iter().all(|c| *c > share * 8 / 10 && *c < share * 12 / 10),
+                    "{counts:?}"
+                );
             }
-            let share = 8000 / u32::from(workers);
-            assert!(
-                counts.iter().all(|c| *c > share * 8 / 10 && *c < share * 12 / 10),
-                "{counts:?}"
-            );
+        }
+    }
+
+    #[test]
+    fn a_prefix_has_one_worker() {
+        let prefix = 0x2001_0db8_0001_0200u128 << 64;
+        for workers in 1..=8u8 {
+            let of = |inside, bits| subscriber_worker(inside, bits, workers);
+            assert!((0..256).all(|net| of(prefix | net << 64 | net, 56) == of(prefix, 56)));
+            // Beyond 64 bits there is no subscriber but the host, and hosts of a /64 stay together.
+            assert!((0..256).all(|host| of(prefix | host, 128) == of(prefix, 64)));
         }
     }
 }

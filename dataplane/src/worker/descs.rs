@@ -3,8 +3,10 @@
 use std::ops::{Deref, DerefMut};
 
 use tandem_engine::packet::{Desc, Side};
+use tandem_engine::packet6::Desc6;
 use tandem_engine::program::NONE;
 use tandem_wire::l4::{Fragment, Ipv4Meta, L4};
+use tandem_wire::meta6::Ipv6Meta;
 
 use super::BURST;
 
@@ -25,24 +27,55 @@ pub(super) const UNPARSED: Ipv4Meta = Ipv4Meta {
     tos: 0,
 };
 
+/// The same of IPv6.
+const UNPARSED6: Ipv6Meta = Ipv6Meta {
+    src: 0,
+    dst: 0,
+    l4: L4::Other,
+    l4_offset: 0,
+    total_len: 0,
+    fragment_offset: 0,
+    fragment_header: 0,
+    fragment_id: 0,
+    fragment: Fragment::None,
+    more_fragments: false,
+    proto: 0,
+    hop_limit: 0,
+    traffic_class: 0,
+    has_extensions: false,
+    segments_left_at: 0,
+};
+
 /// At most [`BURST`] descriptions.
 #[derive(Debug)]
-pub(super) struct Descs {
-    all: Box<[Desc; BURST]>,
+pub(super) struct Descs<D> {
+    all: Box<[D; BURST]>,
     len: usize,
 }
 
-impl Descs {
+impl Descs<Desc> {
     pub(super) fn new() -> Self {
+        Self::of(Desc::new(UNPARSED, NONE, Side::Neither))
+    }
+}
+
+impl Descs<Desc6> {
+    pub(super) fn new6() -> Self {
+        Self::of(Desc6::new(UNPARSED6, NONE, Side::Neither))
+    }
+}
+
+impl<D: Copy> Descs<D> {
+    fn of(nothing: D) -> Self {
         Self {
-            all: Box::new([Desc::new(UNPARSED, NONE, Side::Neither); BURST]),
+            all: Box::new([nothing; BURST]),
             len: 0,
         }
     }
 
     /// Puts one in; a packet beyond the burst's size has no description, and nobody asks for it: bursts are as long.
     #[inline(always)]
-    pub(super) fn push(&mut self, desc: Desc) {
+    pub(super) fn push(&mut self, desc: D) {
         if let Some(slot) = self.all.get_mut(self.len) {
             *slot = desc;
             self.len += 1;
@@ -58,17 +91,17 @@ impl Descs {
     }
 }
 
-impl Deref for Descs {
-    type Target = [Desc];
+impl<D> Deref for Descs<D> {
+    type Target = [D];
     #[inline(always)]
-    fn deref(&self) -> &[Desc] {
+    fn deref(&self) -> &[D] {
         self.all.get(..self.len).unwrap_or(&[])
     }
 }
 
-impl DerefMut for Descs {
+impl<D> DerefMut for Descs<D> {
     #[inline(always)]
-    fn deref_mut(&mut self) -> &mut [Desc] {
+    fn deref_mut(&mut self) -> &mut [D] {
         self.all.get_mut(..self.len).unwrap_or(&mut [])
     }
 }

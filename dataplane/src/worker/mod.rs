@@ -10,7 +10,12 @@
 mod answer;
 mod deliver;
 mod descs;
+mod hand_over;
+mod kernel;
+mod leave;
 mod receive;
+mod receive6;
+mod route;
 mod run;
 mod waiting;
 
@@ -26,9 +31,9 @@ use tandem_engine::fragments::Fragments;
 use tandem_engine::hash::{HashKeys, Rng};
 use tandem_engine::held::HeldSyns;
 use tandem_engine::mem::OutOfMemory;
-use tandem_engine::packet::Sides;
+use tandem_engine::packet::{Desc, Sides};
+use tandem_engine::packet6::Desc6;
 use tandem_engine::program::{InterfaceId, TableSizes};
-use tandem_engine::steer::steer;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::Query;
 use tandem_wire::error::ParseError;
@@ -65,8 +70,9 @@ pub struct PacketNote {
     pub dport: u16,
     /// [`NOTE_IN`], [`NOTE_HAIRPIN`] or [`NOTE_OUT`].
     pub kind: u8,
-    /// Port to leave by, with [`NOTE_OUT`].
-    pub port: u8,
+    /// With [`NOTE_OUT`] the port to leave by; of an IPv6 packet with [`NOTE_IN`] its protocol, which a later fragment does not
+    /// know itself. One octet for both: the note's size moves the data in a buffer, and with it the cache lines of headers.
+    pub detail: u8,
 }
 
 /// For its owner: came in on an interface.
@@ -175,9 +181,14 @@ pub struct Worker {
     held: HeldSyns<Mbuf>,
     waiting: Waiting,
     answers: Budget,
+    /// IPv4 packets under way, and what is known of each.
     batch: Burst,
-    descs: Descs,
-    hairpins: Burst,
+    descs: Descs<Desc>,
+    /// IPv6 packets likewise.
+    batch6: Burst,
+    descs6: Descs<Desc6>,
+    /// What both batches send round at once.
+    hairpins: MbufBurst<{ 2 * BURST }>,
     counters: WorkerCounters,
     drops: DropCounts,
     parse_errors: [u64; ParseError::COUNT],
@@ -215,7 +226,9 @@ impl Worker {
             answers: Budget::new(),
             batch: burst(),
             descs: Descs::new(),
-            hairpins: burst(),
+            batch6: burst(),
+            descs6: Descs::new6(),
+            hairpins: MbufBurst::default(),
             punts: burst(),
             counters: WorkerCounters::default(),
             drops: DropCounts::default(),
@@ -257,7 +270,8 @@ impl Worker {
         self.process_batch(start);
     }
 
-    /// From "steer" on, for what is in the batch; hairpinned packets go round once more.
+    /// From "steer" on, for what is in the batches, which are empty afterwards; hairpinned packets go round once more, and as
+    /// IPv4 packets, whatever they came as.
     fn process_batch(&mut self, mut start: u64) {
         loop {
             if self.workers > 1 {
@@ -269,6 +283,9 @@ impl Worker {
             start = self.stage_end(start, |s| &mut s.engine);
             self.deliver_batch();
             start = self.stage_end(start, |s| &mut s.deliver);
+            if !self.batch6.is_empty() {
+                start = self.process_batch6(start);
+            }
             if self.hairpins.is_empty() {
                 return;
             }
@@ -276,61 +293,26 @@ impl Worker {
         }
     }
 
-    /// Hands over what another worker owns; the rest stays in the batch, with its descriptions.
-    fn steer_batch(&mut self) {
-        let Self {
-            batch,
-            descs,
-            handover,
-            commit,
-            claims,
-            drops,
-            counters,
-            to_workers,
-            ..
-        } = self;
-        let (id, workers, space) = (self.id, self.workers, &commit.program.public_space);
-        let mut owners = [id; BURST];
-        let mut foreign = false;
-        for ((owner, desc), mbuf) in owners.iter_mut().zip(descs.iter()).zip(batch.as_slice()) {
-            *owner = steer(desc, mbuf.data(), space, claims, workers).unwrap_or(id);
-            foreign |= *owner != id;
+    #[inline(never)]
+    fn process_batch6(&mut self, mut start: u64) -> u64 {
+        if self.workers > 1 {
+            self.steer_batch6();
+            start = self.stage_end(start, |s| &mut s.steer);
         }
-        if !foreign {
-            return;
-        }
-        let mut all = std::mem::take(batch);
-        let mut kept = 0;
-        for (at, mut mbuf) in all.drain().enumerate() {
-            let (Some(desc), Some(owner)) = (descs.get(at).copied(), owners.get(at).copied()) else {
-                drops.count(DropReason::HandoverFull);
-                continue;
-            };
-            if owner == id {
-                if let Some(slot) = descs.get_mut(kept)
-                    && batch.push(mbuf).is_ok()
-                {
-                    *slot = desc;
-                    kept += 1;
-                } else {
-                    drops.count(DropReason::HandoverFull);
-                }
-                continue;
-            }
-            let kind = if desc.hairpinned { NOTE_HAIRPIN } else { NOTE_IN };
-            let (interface, sport, dport) = (desc.interface, desc.sport, desc.dport);
-            if let Some(note) = mbuf.priv_mut::<PacketNote>() {
-                *note = PacketNote {
-                    interface,
-                    sport,
-                    dport,
-                    kind,
-                    port: 0,
-                };
-            }
-            hand_over(handover, to_workers, owner, mbuf, drops, counters);
-        }
-        descs.truncate(kept);
+        self.process_owned6(start)
+    }
+
+    /// The IPv6 batch, all of which is ours.
+    fn process_owned6(&mut self, start: u64) -> u64 {
+        self.engine.process6(
+            self.now,
+            &self.router,
+            self.batch6.as_mut_slice(),
+            &mut self.descs6,
+        );
+        let start = self.stage_end(start, |s| &mut s.engine);
+        self.deliver_batch6();
+        self.stage_end(start, |s| &mut s.deliver)
     }
 
     fn take_hairpins(&mut self) {
@@ -430,38 +412,4 @@ impl Worker {
         let tx = self.tx.get_mut(usize::from(port))?;
         matches!(tx.path, TxPath::Keep).then_some(&mut tx.burst)
     }
-}
-
-/// Puts a packet into the burst for another worker, sending the burst when it is full.
-fn hand_over(
-    bursts: &mut [Burst],
-    rings: &mut [Option<RingProducer<Single>>],
-    owner: u8,
-    mbuf: Mbuf,
-    drops: &mut DropCounts,
-    counters: &mut WorkerCounters,
-) {
-    let at = usize::from(owner);
-    let (Some(burst), Some(Some(ring))) = (bursts.get_mut(at), rings.get_mut(at)) else {
-        drops.count(DropReason::HandoverFull);
-        return;
-    };
-    if burst.is_full() {
-        send_over(burst, ring, drops, counters);
-    }
-    if burst.push(mbuf).is_err() {
-        drops.count(DropReason::HandoverFull);
-    }
-}
-
-/// Sends a burst to another worker; what its ring has no room for is dropped.
-fn send_over(
-    burst: &mut Burst,
-    ring: &mut RingProducer<Single>,
-    drops: &mut DropCounts,
-    counters: &mut WorkerCounters,
-) {
-    counters.handed_over += ring.enqueue_burst(burst) as u64;
-    drops.0[DropReason::HandoverFull as usize] += burst.len() as u64;
-    burst.clear();
 }

@@ -6,12 +6,14 @@ use rte_bindings::{Checksum, Mbuf};
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::fragments::{Meta, Offer, Released};
 use tandem_engine::packet::{Desc, Side};
+use tandem_engine::packet6::Desc6;
 use tandem_engine::program::NONE;
 use tandem_wire::error::ParseError;
 use tandem_wire::ethernet;
 use tandem_wire::l4::{Fragment, Ipv4Meta, parse_ipv4, parse_ipv4_verified, parse_plain};
 
 use super::descs::UNPARSED;
+use super::leave::is_ipv6;
 use super::{BURST, Burst, PacketNote, Worker};
 
 impl Worker {
@@ -48,23 +50,26 @@ impl Worker {
             descs.push(desc);
         }
         if others != 0 {
-            self.receive_mixed(port, others);
+            self.receive_mixed(port, &plain, others);
         }
     }
 
-    /// Takes a burst apart in which the packets of `others` need a closer look.
-    #[cold]
-    fn receive_mixed(&mut self, port: u8, others: u64) {
+    /// Takes a burst apart in which the packets of `others` are no plain IPv4 ones.
+    #[inline(never)]
+    fn receive_mixed(&mut self, port: u8, plain: &Plain, others: u64) {
         let mut batch = std::mem::take(&mut self.batch);
-        let mut plain = [None; BURST];
-        for (at, (slot, desc)) in plain.iter_mut().zip(self.descs.iter()).enumerate() {
+        let mut known = [None; BURST];
+        for (at, (slot, desc)) in known.iter_mut().zip(self.descs.iter()).enumerate() {
             *slot = (others >> at & 1 == 0).then_some(*desc);
         }
         self.descs.clear();
-        for (mbuf, desc) in batch.drain().zip(plain) {
+        for (mut mbuf, desc) in batch.drain().zip(known) {
             match desc {
                 Some(desc) => self.enter(mbuf, desc),
-                None => self.receive_frame(port, mbuf),
+                None => match plain.receive6(&mut mbuf) {
+                    Some(desc) => self.enter6(mbuf, desc),
+                    None => self.receive_frame(port, mbuf),
+                },
             }
         }
     }
@@ -119,13 +124,17 @@ impl Worker {
         if !multicast && self.interfaces.get(interface).is_none_or(|i| i.mac != dst) {
             return self.drop_packet(mbuf, DropReason::NotForUs);
         }
-        if ethertype != ethernet::IPV4 || multicast {
+        if !matches!(ethertype, ethernet::IPV4 | ethernet::IPV6) || multicast {
             return self.punt_frame(mbuf, interface);
         }
         if mbuf.adj(ethernet::HEADER_LEN as u16).is_err() {
             return self.parse_error(mbuf, ParseError::EthernetTruncated);
         }
-        self.receive_ipv4(mbuf, interface);
+        if ethertype == ethernet::IPV4 {
+            self.receive_ipv4(mbuf, interface);
+        } else {
+            self.receive_ipv6(mbuf, interface);
+        }
     }
 
     #[inline(always)]
@@ -173,10 +182,15 @@ impl Worker {
             Offer::Held => {}
             Offer::Drop((mbuf, _), reason) => self.drop_packet(mbuf, reason),
         }
+        self.enter_released();
+    }
+
+    /// Fragments that waited, of either family, go on.
+    pub(super) fn enter_released(&mut self) {
         while let Some(Released {
             packet: (mbuf, interface),
             meta,
-            transport,
+            transport: t,
         }) = self.fragments.released()
         {
             self.counters.fragments_released += 1;
@@ -184,20 +198,20 @@ impl Worker {
             match meta {
                 Meta::V4(meta) => {
                     let desc = Desc::new(meta, interface, side);
-                    self.enter(mbuf, desc.with_ports(transport.sport, transport.dport));
+                    self.enter(mbuf, desc.with_ports(t.sport, t.dport));
                 }
-                // IPv6 is the kernel's.
-                Meta::V6(_) => self.punt_packet(mbuf, interface),
+                Meta::V6(meta) => {
+                    let desc = Desc6::new(meta, interface, side);
+                    self.enter6(mbuf, desc.with_first_fragment(t.sport, t.dport, t.proto));
+                }
             }
         }
     }
 
-    /// Puts a packet into the batch. When it is full the batch is worked off first.
+    /// Puts a packet into the batch. When it is full both batches are worked off first.
     fn enter(&mut self, mbuf: Mbuf, desc: Desc) {
         if self.batch.is_full() {
             self.process_batch(0);
-            self.batch.clear();
-            self.descs.clear();
         }
         if self.batch.push(mbuf).is_ok() {
             self.descs.push(desc);
@@ -219,6 +233,9 @@ impl Worker {
 
     /// A packet from another worker, which found that it is ours.
     pub(super) fn take_over(&mut self, mbuf: Mbuf, note: PacketNote) {
+        if is_ipv6(mbuf.data()) {
+            return self.take_over6(mbuf, note);
+        }
         match parse_ipv4(mbuf.data()) {
             Ok(meta) => {
                 let side = self.sides().side(note.interface);
@@ -240,11 +257,11 @@ impl Worker {
 }
 
 /// A port's untagged interface, as a burst of its packets needs it.
-struct Plain {
-    interface: u16,
+pub(super) struct Plain {
+    pub(super) interface: u16,
     /// In the lower 48 bits.
-    mac: u64,
-    side: Side,
+    pub(super) mac: u64,
+    pub(super) side: Side,
     verify: bool,
 }
 

@@ -9,7 +9,7 @@ use tandem_engine::packet::Answer;
 use tandem_engine::ticks::Ticks;
 
 use super::{Burst, NOTE_HAIRPIN, NOTE_OUT, PacketNote, Worker};
-use crate::command::{Command, Event};
+use crate::command::{Command, EVENTS, Event};
 
 /// Sessions looked at by the timer per loop.
 const EXPIRE_PER_LOOP: usize = 32;
@@ -116,12 +116,10 @@ impl Worker {
     }
 
     fn process_handed_over(&mut self, burst: &mut Burst) {
-        self.batch.clear();
-        self.descs.clear();
         for mbuf in burst.drain() {
             let note = mbuf.priv_ref::<PacketNote>().copied().unwrap_or_default();
             match note.kind {
-                NOTE_OUT => self.transmit(mbuf, note.port),
+                NOTE_OUT => self.transmit(mbuf, note.detail),
                 NOTE_HAIRPIN => self.take_hairpin(mbuf, note),
                 _ => self.take_over(mbuf, note),
             }
@@ -134,8 +132,16 @@ impl Worker {
         let start = self.stage_start();
         self.engine
             .process(self.now, &self.router, self.batch.as_mut_slice(), &mut self.descs);
-        self.stage_end(start, |s| &mut s.engine);
+        let start = self.stage_end(start, |s| &mut s.engine);
         self.deliver_batch();
+        let start = self.stage_end(start, |s| &mut s.deliver);
+        if !self.batch6.is_empty() {
+            self.process_owned6(start);
+        }
+        self.send_hairpins_round();
+    }
+
+    fn send_hairpins_round(&mut self) {
         if !self.hairpins.is_empty() {
             self.take_hairpins();
             self.process_batch(0);
@@ -158,7 +164,12 @@ impl Worker {
                 self.counters.syn_answered_inside += 1;
                 self.drop_packet(mbuf, DropReason::TcpUnsolicitedSyn);
             } else {
-                self.refuse(mbuf, &desc, DropReason::TcpUnsolicitedSyn, Answer::Unreachable(3));
+                self.refuse(
+                    mbuf,
+                    desc.interface,
+                    DropReason::TcpUnsolicitedSyn,
+                    Answer::Unreachable(3),
+                );
             }
         }
         let Self {
@@ -172,10 +183,14 @@ impl Worker {
             counters.block_events += u64::from(sent);
             sent
         });
-        if !self.hairpins.is_empty() {
-            self.take_hairpins();
-            self.process_batch(0);
-        }
+        engine.drain_policy_events(|event| {
+            // Half of the queue is kept for what the packet way waits for and the law asks for.
+            let sent =
+                mailbox.events.len() < EVENTS / 2 && mailbox.events.push(Event::Policy(*event)).is_ok();
+            counters.policy_events += u64::from(sent);
+            sent
+        });
+        self.send_hairpins_round();
     }
 
     /// Looks at the mailbox: at most one program a loop, and the query under way or the next one.
@@ -205,6 +220,7 @@ impl Worker {
     /// Publishes the counters.
     pub fn publish(&mut self) {
         self.counters.block_events_lost = self.engine.block_events_lost();
+        self.counters.policy_events_lost = self.engine.policy_events_lost();
         self.stats.publish(
             &self.counters,
             self.engine.counters(),

@@ -7,7 +7,8 @@ use tandem_engine::packet::Answer;
 use tandem_engine::ticks::Ticks;
 
 use super::Worker;
-use crate::address::address_of;
+use super::leave::{addresses, is_ipv6};
+use crate::address::{address_of, as_ipv4};
 use crate::command::Event;
 use crate::next_hop::Exit;
 
@@ -78,7 +79,7 @@ impl Worker {
     /// error goes back through the translation. A packet from outside is not answered: it would show an inside address.
     #[cold]
     pub(super) fn answerable_translated(&self, mbuf: &Mbuf, ingress: u16) -> Option<u16> {
-        let source = mbuf.data().get(12..16)?.try_into().ok().map(u32::from_be_bytes)?;
+        let source = as_ipv4(addresses(mbuf.data()).0)?;
         self.commit
             .program
             .public_space
@@ -131,7 +132,12 @@ impl Worker {
                 continue;
             }
             if let Some(ingress) = packet.answerable {
-                self.answer(packet.mbuf.data(), ingress, Answer::Unreachable(1));
+                let answer = if is_ipv6(packet.mbuf.data()) {
+                    Answer::to_route6(DropReason::RouteUnreachable)
+                } else {
+                    Answer::to_route(DropReason::RouteUnreachable)
+                };
+                self.answer(packet.mbuf.data(), ingress, answer);
             }
             self.drop_packet(packet.mbuf, DropReason::NeighbourUnresolved);
         }

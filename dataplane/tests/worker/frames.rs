@@ -71,6 +71,11 @@ pub fn open(frame: &[u8]) -> ([u8; 6], Option<u16>, &[u8]) {
     )
 }
 
+/// The ethertype of a frame that left.
+pub fn ethertype(frame: &[u8]) -> u16 {
+    ethernet::parse(frame).expect("an Ethernet frame").ethertype
+}
+
 /// The IP packet of an untagged frame.
 pub fn packet(frame: &[u8]) -> &[u8] {
     let (_, vlan, packet) = open(frame);

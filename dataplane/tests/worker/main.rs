@@ -8,10 +8,13 @@
 mod answers;
 mod fragments;
 mod frames;
+mod frames6;
 mod garbage;
 mod handover;
 mod mailbox;
+mod nat64;
 mod plan;
+mod plan6;
 mod ports;
 #[path = "../common/program.rs"]
 mod program;

@@ -19,7 +19,7 @@ use tandem_engine::program::Program;
 use tandem_engine::ticks::Ticks;
 use tandem_wire::error::ParseError;
 
-use crate::plan;
+use crate::{plan, plan6};
 
 /// Frames in one burst of the tests: what they become never exceeds what a kept burst takes.
 const FEED: usize = 16;
@@ -149,6 +149,8 @@ impl Rig {
         let mut routes = RouteWriter::new(eal(), MaxRoutes { ipv4: 256, ipv6: 256 }, plan::mtus(&interfaces))
             .expect("a FIB");
         plan::fill(&mut routes);
+        plan6::fill(&mut routes);
+        plan6::set_addresses(&interfaces);
         let program = Arc::new(options.program);
         let claims = Arc::new(Claims::default());
         let count = usize::from(options.workers);
@@ -425,7 +427,7 @@ impl Rig {
         let errors: u64 = self.workers.iter().flat_map(|w| w.parse_errors()).sum();
         // Packets of our own come, too: errors, and more pieces than there were packets.
         let own =
-            self.count(|c| c.icmp_sent) + self.count(|c| c.fragments_made) - self.count(|c| c.fragmented);
+            self.count(|c| c.icmp_sent + c.resets_sent + c.fragments_made) - self.count(|c| c.fragmented);
         Books {
             came: self.count(|c| c.rx_packets) + self.kernel_frames + own,
             went: self.kept + self.count(|c| c.tx_packets + c.punted) + drops + errors + held as u64,

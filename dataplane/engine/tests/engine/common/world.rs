@@ -8,7 +8,7 @@ use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Sides, Verdict};
 use tandem_engine::ports::BlockEvent;
 use tandem_engine::program::{InterfaceId, Program};
-use tandem_engine::steer::steer;
+use tandem_engine::steer::Steering;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
 use tandem_wire::ParseError;
@@ -84,6 +84,7 @@ pub struct World {
     /// Drops so far.
     pub drops: DropCounts,
     sides: Sides,
+    steering: Steering,
 }
 
 impl World {
@@ -107,6 +108,7 @@ impl World {
         Self {
             engines: (0..workers).map(engine).collect(),
             sides: Sides::of(&program),
+            steering: Steering::of(&program),
             program,
             plan,
             claims,
@@ -121,6 +123,7 @@ impl World {
         change(&mut self.plan);
         self.program = self.plan.compile(Some(&self.program));
         self.sides = Sides::of(&self.program);
+        self.steering = Steering::of(&self.program);
         for engine in &mut self.engines {
             engine.apply(Arc::clone(&self.program));
         }
@@ -157,8 +160,8 @@ impl World {
             let mut round = std::mem::take(&mut work);
             for worker in 0..workers {
                 let (mine, rest): (Vec<_>, Vec<_>) = round.into_iter().partition(|(i, packet, desc)| {
-                    let space = &self.program.public_space;
-                    steer(desc, packet, space, &self.claims, workers).unwrap_or(*i as u8 % workers) == worker
+                    let owner = self.steering.worker(desc, packet, &self.claims, workers);
+                    owner.unwrap_or(*i as u8 % workers) == worker
                 });
                 round = rest;
                 let order: Vec<usize> = mine.iter().map(|(i, ..)| *i).collect();
