@@ -341,7 +341,11 @@ fn a_direction_has_a_bound_on_its_policies() {
         writeln!(text, "[[firewall-policies.many.policies]]\nname = \"p{number}\"\nfrom = {{ applications = [\"ssh\"] }}\nthen = \"permit\"")
             .expect("a string takes it");
     }
-    let text = format!("{}{text}", BASE.replace("[\"up\"]", "[\"many\"]"));
+    let text = format!(
+        "{}{text}",
+        BASE.replace("[\"up\"]", "[\"many\"]")
+            .replace("inbound = [\"down\"]\n", "")
+    );
     let found = faults(&text);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!(
@@ -352,6 +356,28 @@ fn a_direction_has_a_bound_on_its_policies() {
         found[0]
             .to_string()
             .contains("65535 policies together; use at most 65534"),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn all_directions_together_have_a_bound_on_their_policies() {
+    use std::fmt::Write;
+    let mut text = BASE
+        .replace("[\"up\"]", "[\"many\"]")
+        .replace("[\"down\"]", "[\"many\"]");
+    for number in 0..32_768 {
+        writeln!(text, "[[firewall-policies.many.policies]]\nname = \"p{number}\"\nfrom = {{ applications = [\"ssh\"] }}\nthen = \"permit\"")
+            .expect("a string takes it");
+    }
+    let found = faults(&text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].path, "firewall-policies");
+    assert!(
+        found[0]
+            .to_string()
+            .contains("65536 policies together; use at most 65535"),
         "{}",
         found[0]
     );

@@ -9,12 +9,16 @@ use super::fault::{FaultKind, suggestion};
 use super::firewall_policy::{ACTIONS, FirewallPolicies};
 use super::names;
 use super::section::{Item, Section};
+use super::service_set::ServiceSet;
 
 /// Most policies of one direction of one service set: a position is 16 bits, and one value means "none".
 pub const DIRECTION_POLICIES_MAX: usize = 65_534;
 /// Combinations of source prefix, destination prefix and application of one direction of one service set: the rules of one
 /// classifier.
 pub const DIRECTION_COMBINATIONS_MAX: u64 = 200_000;
+
+/// Policies of all directions of all service sets: each has an id.
+const POLICIES_MAX: usize = 65_535;
 
 /// A service set's firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +87,19 @@ pub(super) fn validate(raw: &Raw, lists: &[Arc<FirewallPolicies>], d: &Diagnosti
     Firewall {
         outbound: direction("outbound", &raw.outbound),
         inbound: direction("inbound", &raw.inbound),
+    }
+}
+
+/// A policy has an id for each service set and direction it is in.
+pub(super) fn ids_suffice(sets: &[ServiceSet], d: &Diagnostics) {
+    let firewalls = sets.iter().filter_map(|set| set.firewall.as_ref());
+    let policies: usize = firewalls
+        .map(|firewall| firewall.outbound.policies() + firewall.inbound.policies())
+        .sum();
+    if policies > POLICIES_MAX {
+        let problem = format!("all directions of all service sets have {policies} policies together");
+        let remedy = format!("use at most {POLICIES_MAX}; a list counts once for each direction it is in");
+        d.fault(FaultKind::BadValue, "firewall-policies", problem, remedy);
     }
 }
 

@@ -276,6 +276,7 @@ pub(super) fn validate(raws: &[Raw], parts: &Parts<'_>, d: &Diagnostics) -> Vec<
             one(raw, parts, d)
         })
         .collect();
+    firewall::ids_suffice(&sets, d);
     ipv6::prefixes_are_apart(raws.iter().map(|raw| &raw.ipv6), d);
     sets
 }
