@@ -6,6 +6,7 @@
 mod allocator;
 mod common;
 mod conformance;
+mod firewall;
 mod pcap_cases;
 mod reload;
 mod robustness;

@@ -2,6 +2,7 @@
 //! several workers under virtual time.
 
 pub mod packets;
+pub mod packets6;
 pub mod plan;
 pub mod router;
 pub mod world;
@@ -33,3 +34,13 @@ pub const OUT_SMALL_MTU: u32 = ip(198, 51, 101, 1);
 pub const NO_ROUTE: u32 = ip(198, 18, 0, 1);
 /// A destination that is routed back inside.
 pub const INSIDE_SERVER: u32 = ip(10, 255, 0, 1);
+
+/// An IPv6 address in the inside's prefix, `2001:db8::/48`: host `host` of subnet `subnet`.
+pub const fn in6(subnet: u16, host: u64) -> u128 {
+    0x2001_0db8 << 96 | (subnet as u128) << 64 | host as u128
+}
+
+/// An IPv6 address outside, in `2001:db8:1::/48`.
+pub const fn out6(host: u64) -> u128 {
+    0x2001_0db8_0001 << 80 | host as u128
+}

@@ -6,6 +6,7 @@ use tandem_engine::claims::Claims;
 use tandem_engine::drop_reason::{DropCounts, DropReason};
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Sides, Verdict};
+use tandem_engine::packet6::Desc6;
 use tandem_engine::ports::BlockEvent;
 use tandem_engine::program::{InterfaceId, Program};
 use tandem_engine::steer::Steering;
@@ -13,8 +14,10 @@ use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
 use tandem_wire::ParseError;
 use tandem_wire::l4::{parse_ipv4, parse_ipv4_verified};
+use tandem_wire::parse6::parse_ipv6;
 
 use super::packets::{End, checksums_are_right, ends};
+use super::packets6::{End6, checksums_are_right6, ends6, is_six};
 use super::plan::{INSIDE, OUTSIDE, Plan};
 use super::router::Net;
 
@@ -45,6 +48,12 @@ impl Got {
         ends(self.forwarded())
     }
 
+    /// The ends of the forwarded packet, which is IPv6.
+    #[track_caller]
+    pub fn ends6(&self) -> (End6, End6) {
+        ends6(self.forwarded())
+    }
+
     /// The source of the forwarded packet: the public end, when it came from inside.
     #[track_caller]
     pub fn public(&self) -> End {
@@ -64,6 +73,79 @@ impl Got {
             Verdict::Drop(reason, answer) => (reason, answer),
             other => panic!("not dropped but {other:?}"),
         }
+    }
+}
+
+/// A description of a packet of either family.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyDesc {
+    /// Of an IPv4 packet.
+    Four(Desc),
+    /// Of an IPv6 packet.
+    Six(Desc6),
+}
+
+impl AnyDesc {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Four(desc) => desc.verdict,
+            Self::Six(desc) => desc.verdict,
+        }
+    }
+
+    fn next_hop(&self) -> u16 {
+        match self {
+            Self::Four(desc) => desc.next_hop,
+            Self::Six(desc) => desc.next_hop,
+        }
+    }
+
+    fn ports(&self) -> (u16, u16) {
+        match self {
+            Self::Four(desc) => (desc.sport, desc.dport),
+            Self::Six(desc) => (desc.sport, desc.dport),
+        }
+    }
+
+    fn is_hairpinned(&self) -> bool {
+        matches!(self, Self::Four(desc) if desc.hairpinned)
+    }
+}
+
+/// Position in the burst, packet, description.
+type Work = (usize, Vec<u8>, AnyDesc);
+
+/// Packets of one family.
+struct Batch<D> {
+    order: Vec<usize>,
+    packets: Vec<Vec<u8>>,
+    descs: Vec<D>,
+}
+
+impl<D> Default for Batch<D> {
+    fn default() -> Self {
+        Self {
+            order: Vec::new(),
+            packets: Vec::new(),
+            descs: Vec::new(),
+        }
+    }
+}
+
+impl<D> Batch<D> {
+    fn push(&mut self, at: usize, packet: Vec<u8>, desc: D) {
+        self.order.push(at);
+        self.packets.push(packet);
+        self.descs.push(desc);
+    }
+
+    fn done(self, wrap: fn(D) -> AnyDesc) -> Vec<Work> {
+        let rest = self.packets.into_iter().zip(self.descs.into_iter().map(wrap));
+        self.order
+            .into_iter()
+            .zip(rest)
+            .map(|(i, (p, d))| (i, p, d))
+            .collect()
     }
 }
 
@@ -134,22 +216,31 @@ impl World {
         self.sides.side(interface)
     }
 
-    /// Passes packets that arrive together on one interface through their workers, as the worker crate does.
+    /// Passes packets that arrive together on one interface, of either family, through their workers, as the worker crate
+    /// does.
     pub fn burst(&mut self, interface: InterfaceId, packets: Vec<Vec<u8>>) -> Vec<Got> {
-        let descs = packets
-            .iter()
-            .map(|p| {
-                let meta = parse_ipv4_verified(p).expect("tests send well-formed packets");
-                Desc::new(meta, interface, self.sides.side(interface))
-            })
-            .collect();
-        self.run(packets, descs)
+        let side = self.sides.side(interface);
+        let describe = |p: &Vec<u8>| {
+            if is_six(p) {
+                let meta = parse_ipv6(p).expect("tests send well-formed packets");
+                return AnyDesc::Six(Desc6::new(meta, interface, side));
+            }
+            let meta = parse_ipv4_verified(p).expect("tests send well-formed packets");
+            AnyDesc::Four(Desc::new(meta, interface, side))
+        };
+        let descs = packets.iter().map(describe).collect();
+        self.run_any(packets, descs)
     }
 
-    /// The same for descriptions a test made itself.
+    /// The same for descriptions of IPv4 packets a test made itself.
     pub fn run(&mut self, packets: Vec<Vec<u8>>, descs: Vec<Desc>) -> Vec<Got> {
+        self.run_any(packets, descs.into_iter().map(AnyDesc::Four).collect())
+    }
+
+    /// The same for descriptions of either family.
+    pub fn run_any(&mut self, packets: Vec<Vec<u8>>, descs: Vec<AnyDesc>) -> Vec<Got> {
         let mut done: Vec<Option<Got>> = vec![None; packets.len()];
-        let mut work: Vec<(usize, Vec<u8>, Desc)> = packets
+        let mut work: Vec<Work> = packets
             .into_iter()
             .zip(descs)
             .enumerate()
@@ -160,19 +251,13 @@ impl World {
             let mut round = std::mem::take(&mut work);
             for worker in 0..workers {
                 let (mine, rest): (Vec<_>, Vec<_>) = round.into_iter().partition(|(i, packet, desc)| {
-                    let owner = self.steering.worker(desc, packet, &self.claims, workers);
-                    owner.unwrap_or(*i as u8 % workers) == worker
+                    self.worker(packet, desc).unwrap_or(*i as u8 % workers) == worker
                 });
                 round = rest;
-                let order: Vec<usize> = mine.iter().map(|(i, ..)| *i).collect();
-                let (mut packets, mut descs): (Vec<_>, Vec<_>) =
-                    mine.into_iter().map(|(_, p, d)| (p, d)).unzip();
-                self.engines[usize::from(worker)].process(self.now, &self.router, &mut packets, &mut descs);
-                for ((i, packet), desc) in order.into_iter().zip(packets).zip(descs) {
-                    if let Some(again) = self.settle(&packet, &desc) {
-                        work.push((i, packet, again));
-                    } else {
-                        done[i] = Some(self.got(packet, &desc));
+                for (i, packet, desc) in self.process(worker, mine) {
+                    match self.settle(&packet, &desc) {
+                        Some(again) => work.push((i, packet, again)),
+                        None => done[i] = Some(self.got(packet, &desc)),
                     }
                 }
             }
@@ -183,37 +268,63 @@ impl World {
             .collect()
     }
 
-    /// A hairpinned packet's second description. One from a mapping to itself has none: its ends are the same, and the
-    /// parser refuses it (LAND), as the worker's does.
-    fn settle(&self, packet: &[u8], desc: &Desc) -> Option<Desc> {
-        if desc.verdict != Verdict::Hairpin {
+    /// The worker of a packet.
+    fn worker(&self, packet: &[u8], desc: &AnyDesc) -> Option<u8> {
+        let workers = self.engines.len() as u8;
+        match desc {
+            AnyDesc::Four(desc) => self.steering.worker(desc, packet, &self.claims, workers),
+            AnyDesc::Six(desc) => self.steering.worker6(desc, packet, workers),
+        }
+    }
+
+    /// Passes packets through a worker: those of each family together.
+    fn process(&mut self, worker: u8, work: Vec<Work>) -> Vec<Work> {
+        let (mut four, mut six) = (Batch::default(), Batch::default());
+        for (i, packet, desc) in work {
+            match desc {
+                AnyDesc::Four(desc) => four.push(i, packet, desc),
+                AnyDesc::Six(desc) => six.push(i, packet, desc),
+            }
+        }
+        let engine = &mut self.engines[usize::from(worker)];
+        engine.process(self.now, &self.router, &mut four.packets, &mut four.descs);
+        engine.process6(self.now, &self.router, &mut six.packets, &mut six.descs);
+        let mut work = four.done(AnyDesc::Four);
+        work.extend(six.done(AnyDesc::Six));
+        work
+    }
+
+    /// A hairpinned packet's second description: it is IPv4 then. One from a mapping to itself has none: its ends are the
+    /// same, and the parser refuses it (LAND), as the worker's does.
+    fn settle(&self, packet: &[u8], desc: &AnyDesc) -> Option<AnyDesc> {
+        if desc.verdict() != Verdict::Hairpin {
             return None;
         }
-        assert!(!desc.hairpinned, "round and round");
+        assert!(!desc.is_hairpinned(), "round and round");
+        let (sport, dport) = desc.ports();
         match parse_ipv4(packet) {
-            Ok(meta) => Some(Desc::hairpin(meta, desc.sport, desc.dport)),
+            Ok(meta) => Some(AnyDesc::Four(Desc::hairpin(meta, sport, dport))),
             Err(ParseError::Land) => None,
             Err(error) => panic!("the engine leaves packets well-formed: {error:?}"),
         }
     }
 
-    fn got(&mut self, packet: Vec<u8>, desc: &Desc) -> Got {
+    fn got(&mut self, packet: Vec<u8>, desc: &AnyDesc) -> Got {
         let mut interface = None;
-        match desc.verdict {
+        match desc.verdict() {
             Verdict::Pending => panic!("no verdict"),
-            Verdict::Forward => {
-                if let RouteKind::Forward { interface: i, .. } = self.router.next_hop(desc.next_hop) {
+            Verdict::Forward | Verdict::ForwardFragmented(_) => {
+                if let RouteKind::Forward { interface: i, .. } = self.router.next_hop(desc.next_hop()) {
                     interface = Some(i);
                 }
             }
             Verdict::Drop(reason, _) => self.drops.count(reason),
-            Verdict::ForwardFragmented(_) => panic!("IPv4 became IPv6"),
             Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::Hairpin => {}
         }
         Got {
-            verdict: desc.verdict,
+            verdict: desc.verdict(),
             packet,
-            hairpinned: desc.hairpinned,
+            hairpinned: desc.is_hairpinned(),
             interface,
         }
     }
@@ -233,15 +344,17 @@ impl World {
     /// One packet on any interface.
     #[track_caller]
     pub fn one(&mut self, interface: InterfaceId, packet: Vec<u8>) -> Got {
-        let was_right = checksums_are_right(&packet);
+        let are_right = |packet: &[u8]| {
+            if is_six(packet) {
+                checksums_are_right6(packet)
+            } else {
+                checksums_are_right(packet)
+            }
+        };
+        let was_right = are_right(&packet);
         let got = self.burst(interface, vec![packet]).remove(0);
         if got.verdict == Verdict::Forward {
-            assert_eq!(
-                checksums_are_right(&got.packet),
-                was_right,
-                "checksums of {:?}",
-                got.packet
-            );
+            assert_eq!(are_right(&got.packet), was_right, "checksums of {:?}", got.packet);
         }
         got
     }
