@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod firewall;
 mod fragments;
+mod fragments6;
 mod frames;
 mod frames6;
 mod garbage;
@@ -21,6 +23,7 @@ mod program;
 mod receive;
 mod rig;
 mod routing;
+mod routing6;
 mod stopping;
 mod translation;
 mod waiting;

@@ -17,6 +17,7 @@ use tandem_engine::drop_reason::DropReason;
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::program::Program;
 use tandem_engine::ticks::Ticks;
+use tandem_engine::view::PolicyEvent;
 use tandem_wire::error::ParseError;
 
 use crate::{plan, plan6};
@@ -96,6 +97,9 @@ pub struct Rig {
     pub punted: Vec<Punted>,
     /// Interfaces and addresses, IPv4 in `::ffff:0:0/96`.
     pub asked: Vec<(u16, u128)>,
+    pub policy_events: Vec<PolicyEvent>,
+    /// Nobody reads what workers tell.
+    pub leave_mailboxes: bool,
     from_workers: Vec<RingConsumer<Single>>,
     to_worker: RingProducer<Single>,
     kept: u64,
@@ -226,6 +230,8 @@ impl Rig {
             sent: Vec::new(),
             punted: Vec::new(),
             asked: Vec::new(),
+            policy_events: Vec::new(),
+            leave_mailboxes: false,
             from_workers,
             to_worker,
             kept: 0,
@@ -385,10 +391,12 @@ impl Rig {
                 }
             }
         }
-        for mailbox in &self.mailboxes {
+        for mailbox in self.mailboxes.iter().filter(|_| !self.leave_mailboxes) {
             while let Some(event) = mailbox.events.pop() {
-                if let Event::Resolve(interface, address) = event {
-                    self.asked.push((interface, neutral_of(address)));
+                match event {
+                    Event::Resolve(interface, address) => self.asked.push((interface, neutral_of(address))),
+                    Event::Policy(event) => self.policy_events.push(event),
+                    Event::Block(_) => {}
                 }
             }
         }
