@@ -470,14 +470,21 @@ fn static_mappings_of_run_time_join_those_of_the_file() {
         (mapped("10.0.0.9"), 8080, 2)
     );
 
-    let mut refused = |one: RuntimeStatic| match with(&[one]) {
-        Err(CompileError::RuntimeStatic { fault, .. }) => (fault.key, fault.to_string()),
-        other => panic!("{other:?}"),
-    };
+    // Of a pool's address ports may be mapped, also those it would give out, but not all.
     let high = StaticText {
         public_ports: Some("2000"),
         inside_ports: None,
         ..web
+    };
+    with(&[runtime("s", "high", &high)]).expect("compiles");
+    let whole = StaticText {
+        protocol: None,
+        public_ports: None,
+        ..high
+    };
+    let mut refused = |one: RuntimeStatic| match with(&[one]) {
+        Err(CompileError::RuntimeStatic { fault, .. }) => (fault.key, fault.to_string()),
+        other => panic!("{:?}", other.map(|_| "compiles")),
     };
     let six = StaticText {
         inside: "2001:db8::1",
@@ -496,9 +503,9 @@ fn static_mappings_of_run_time_join_those_of_the_file() {
     };
     for (one, key, part) in [
         (
-            runtime("s", "web", &high),
+            runtime("s", "web", &whole),
             "public",
-            "among those that pools.a gives out",
+            "the mapping takes all of its ports",
         ),
         (runtime("t", "web", &web), "service-set", "no such service set"),
         (runtime("s", "file", &web), "name", "of this name"),

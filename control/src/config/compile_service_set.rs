@@ -15,14 +15,17 @@ pub(super) fn prefixes(
     sets: &[ServiceSet],
     registry: &mut NameRegistry,
 ) -> Result<Vec<Pref64>, CompileError> {
-    let all = sets.iter().flat_map(|set| &set.ipv6.nat64_prefixes);
-    all.map(|prefix| {
-        Ok(Pref64 {
+    let mut all: Vec<Pref64> = Vec::new();
+    for prefix in sets.iter().flat_map(|set| &set.ipv6.nat64_prefixes) {
+        if all.iter().any(|known| known.prefix == *prefix) {
+            continue;
+        }
+        all.push(Pref64 {
             id: registry.prefixes.id(&prefix.to_string())?,
             prefix: *prefix,
-        })
-    })
-    .collect()
+        });
+    }
+    Ok(all)
 }
 
 pub(super) fn service_set(

@@ -76,8 +76,11 @@ pub(super) fn check_subscriber_prefix(section: &Section<'_>, bits: u32) {
 
 /// A NAT64 prefix belongs to one service set, and none lies in another.
 pub(super) fn prefixes_are_apart<'r>(sets: impl Iterator<Item = &'r Raw>, d: &Diagnostics) {
-    let mut seen: Vec<&Item<Prefix64>> = Vec::new();
-    for item in sets.flat_map(|raw| &raw.prefixes) {
+    let mut seen: Vec<(usize, &Item<Prefix64>)> = Vec::new();
+    let of_sets = sets
+        .enumerate()
+        .flat_map(|(set, raw)| raw.prefixes.iter().map(move |item| (set, item)));
+    for (set, item) in of_sets {
         if seen.len() == PREFIXES_MAX {
             let problem = format!("there are more than {PREFIXES_MAX} NAT64 prefixes in the file");
             d.fault(
@@ -88,8 +91,12 @@ pub(super) fn prefixes_are_apart<'r>(sets: impl Iterator<Item = &'r Raw>, d: &Di
             );
             return;
         }
-        let overlaps = |other: &&&Item<Prefix64>| other.value.prefix().overlaps(&item.value.prefix());
-        if let Some(first) = seen.iter().find(overlaps) {
+        // Each service set translates for its own inside, so the same prefix may serve several.
+        let overlaps = |(of, other): &&(usize, &Item<Prefix64>)| {
+            let shared = *of != set && other.value == item.value;
+            !shared && other.value.prefix().overlaps(&item.value.prefix())
+        };
+        if let Some((_, first)) = seen.iter().find(overlaps) {
             let problem = format!(
                 "{} overlaps {} of {} (line {})",
                 item.value,
@@ -97,9 +104,10 @@ pub(super) fn prefixes_are_apart<'r>(sets: impl Iterator<Item = &'r Raw>, d: &Di
                 first.path,
                 d.line(&first.path)
             );
-            let remedy = "give each service set prefixes of its own that share no address";
+            let remedy =
+                "use prefixes that share no address; the same prefix may stand in several service sets";
             d.fault(FaultKind::Conflict, &item.path, problem, remedy);
         }
-        seen.push(item);
+        seen.push((set, item));
     }
 }

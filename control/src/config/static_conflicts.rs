@@ -190,28 +190,18 @@ impl<'c> PublicSide<'c> {
                 last: range.last.min(mapping.public.last),
             };
             let whose = join("pools", &pool.name);
-            let (shared, ports) = (show_range(shared), pool.ports);
+            let shared = show_range(shared);
             let remedy = if pool.whole_addresses {
-                "use addresses outside the pool".to_owned()
+                "use addresses outside the pool"
             } else {
-                format!(
-                    "use public-ports outside its port-range {}-{}, or addresses outside the pool",
-                    ports.first, ports.last
-                )
+                "use public-ports, or addresses outside the pool"
             };
             match mapping.ports {
                 Some(_) if pool.whole_addresses => {
                     let problem = format!("{shared} lies in {whose}, whose subscribers have whole addresses");
                     return Err(Bad::new(problem, remedy));
                 }
-                Some(own) if own.public.first <= ports.last && ports.first <= own.public.last => {
-                    let problem = format!(
-                        "ports {}-{} of {shared} are among those that {whose} gives out",
-                        own.public.first.max(ports.first),
-                        own.public.last.min(ports.last)
-                    );
-                    return Err(Bad::new(problem, remedy));
-                }
+                // The pool gives these ports to nobody.
                 Some(_) => {}
                 None => {
                     let problem = format!("{shared} lies in {whose}, and the mapping takes all of its ports");
