@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::mapping::WHOLE_ADDRESS;
 use crate::ports::PortClass;
-use crate::program::{NONE, Pool};
+use crate::program::{NONE, NatAction, Pool};
 use crate::session::{
     Cold, Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT,
     FLAG_UNANSWERED, Hot, KIND_64, NO_RECORD,
@@ -123,8 +123,11 @@ impl Engine {
         let Some(set) = self.service_set(hot.service_set) else {
             return true;
         };
-        if cold.term == NONE || set.terms.iter().any(|t| t.number == cold.term) {
-            return cold.term == NONE && set.firewall.is_none();
+        let term = set.terms.iter().find(|t| t.number == cold.term);
+        if cold.term == NONE || term.is_some() {
+            // What is not translated has a session for the firewall's sake.
+            let untranslated = term.is_none_or(|t| matches!(t.action, NatAction::NoTranslation));
+            return untranslated && set.firewall.is_none();
         }
         let back = hot.from_outside();
         let found = self.program.statics.by_public(back.dst, hot.protocol, back.dport);
