@@ -5,17 +5,17 @@ use std::sync::Arc;
 use tandem_engine::claims::Claims;
 use tandem_engine::drop_reason::{DropCounts, DropReason};
 use tandem_engine::engine::{Engine, EngineConfig};
+use tandem_engine::hash::Rng;
 use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Sides, Verdict};
-use tandem_engine::packet6::Desc6;
 use tandem_engine::ports::BlockEvent;
 use tandem_engine::program::{InterfaceId, Program};
 use tandem_engine::steer::Steering;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
 use tandem_wire::ParseError;
-use tandem_wire::l4::{parse_ipv4, parse_ipv4_verified};
-use tandem_wire::parse6::parse_ipv6;
+use tandem_wire::l4::parse_ipv4;
 
+use super::batch::{AnyDesc, Batch, Work};
 use super::packets::{End, checksums_are_right, ends};
 use super::packets6::{End6, checksums_are_right6, ends6, is_six};
 use super::plan::{INSIDE, OUTSIDE, Plan};
@@ -76,79 +76,6 @@ impl Got {
     }
 }
 
-/// A description of a packet of either family.
-#[derive(Clone, Copy, Debug)]
-pub enum AnyDesc {
-    /// Of an IPv4 packet.
-    Four(Desc),
-    /// Of an IPv6 packet.
-    Six(Desc6),
-}
-
-impl AnyDesc {
-    fn verdict(&self) -> Verdict {
-        match self {
-            Self::Four(desc) => desc.verdict,
-            Self::Six(desc) => desc.verdict,
-        }
-    }
-
-    fn next_hop(&self) -> u16 {
-        match self {
-            Self::Four(desc) => desc.next_hop,
-            Self::Six(desc) => desc.next_hop,
-        }
-    }
-
-    fn ports(&self) -> (u16, u16) {
-        match self {
-            Self::Four(desc) => (desc.sport, desc.dport),
-            Self::Six(desc) => (desc.sport, desc.dport),
-        }
-    }
-
-    fn is_hairpinned(&self) -> bool {
-        matches!(self, Self::Four(desc) if desc.hairpinned)
-    }
-}
-
-/// Position in the burst, packet, description.
-type Work = (usize, Vec<u8>, AnyDesc);
-
-/// Packets of one family.
-struct Batch<D> {
-    order: Vec<usize>,
-    packets: Vec<Vec<u8>>,
-    descs: Vec<D>,
-}
-
-impl<D> Default for Batch<D> {
-    fn default() -> Self {
-        Self {
-            order: Vec::new(),
-            packets: Vec::new(),
-            descs: Vec::new(),
-        }
-    }
-}
-
-impl<D> Batch<D> {
-    fn push(&mut self, at: usize, packet: Vec<u8>, desc: D) {
-        self.order.push(at);
-        self.packets.push(packet);
-        self.descs.push(desc);
-    }
-
-    fn done(self, wrap: fn(D) -> AnyDesc) -> Vec<Work> {
-        let rest = self.packets.into_iter().zip(self.descs.into_iter().map(wrap));
-        self.order
-            .into_iter()
-            .zip(rest)
-            .map(|(i, (p, d))| (i, p, d))
-            .collect()
-    }
-}
-
 /// Workers, a router and a clock.
 pub struct World {
     /// One engine per worker.
@@ -167,6 +94,7 @@ pub struct World {
     pub drops: DropCounts,
     sides: Sides,
     steering: Steering,
+    ways: Rng,
 }
 
 impl World {
@@ -191,6 +119,7 @@ impl World {
             engines: (0..workers).map(engine).collect(),
             sides: Sides::of(&program),
             steering: Steering::of(&program),
+            ways: Rng::new(plan.seed),
             program,
             plan,
             claims,
@@ -220,15 +149,11 @@ impl World {
     /// does.
     pub fn burst(&mut self, interface: InterfaceId, packets: Vec<Vec<u8>>) -> Vec<Got> {
         let side = self.sides.side(interface);
-        let describe = |p: &Vec<u8>| {
-            if is_six(p) {
-                let meta = parse_ipv6(p).expect("tests send well-formed packets");
-                return AnyDesc::Six(Desc6::new(meta, interface, side));
-            }
-            let meta = parse_ipv4_verified(p).expect("tests send well-formed packets");
-            AnyDesc::Four(Desc::new(meta, interface, side))
+        let mut describe = |p: &Vec<u8>| {
+            // Either way through the engine has to come to the same result; which one a packet takes is random.
+            AnyDesc::of(p, interface, side, self.ways.below(2) == 0)
         };
-        let descs = packets.iter().map(describe).collect();
+        let descs = packets.iter().map(&mut describe).collect();
         self.run_any(packets, descs)
     }
 

@@ -2,8 +2,12 @@
 //!
 //! Addresses are 128 bits here, as in policies, so that a test says once what holds for both families.
 
+mod beside;
+mod errors;
 mod policies;
+mod reevaluate;
 mod sessions;
+mod together;
 
 use tandem_engine::address;
 use tandem_engine::program::policy::{Application, PolicyMatch};
@@ -105,16 +109,6 @@ fn unreachable(from: u128, about: &[u8]) -> Vec<u8> {
         Some(from) => packets::error(from, 3, 3, about),
         None => packets6::error6(from, 1, 4, about),
     }
-}
-
-/// Ends of a packet of either family.
-#[track_caller]
-fn ends(packet: &[u8]) -> (End, End) {
-    if packets6::is_six(packet) {
-        return packets6::ends6(packet);
-    }
-    let (src, dst) = packets::ends(packet);
-    ((address::of_v4(src.0), src.1), (address::of_v4(dst.0), dst.1))
 }
 
 /// A policy.
