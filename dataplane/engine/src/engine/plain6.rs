@@ -85,11 +85,11 @@ impl Engine {
             sport: back.dport,
             dport: back.sport,
         };
-        let id = self.ip_id;
+        let id = self.ip_id.wrapping_add(1);
         if !six_to_four_plain(packet, &desc.meta, &to, pass.traffic, id) {
             return false;
         }
-        self.ip_id = id.wrapping_add(1);
+        self.ip_id = id;
         hot.last_seen = self.now.0;
         let full = hot.six_four_mut().counts[Direction::Out as usize].count(desc.meta.total_len);
         self.counters.translated_out += 1;
