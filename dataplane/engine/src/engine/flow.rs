@@ -1,7 +1,8 @@
 //! A packet without a session as the steps of a first packet see it, whatever its family; and what they need of a description.
 
-use tandem_wire::ipv4;
 use tandem_wire::l4::L4;
+use tandem_wire::xlat::XlatError;
+use tandem_wire::{ipv4, xlat};
 
 use super::Engine;
 use crate::address;
@@ -36,6 +37,8 @@ pub(super) struct Flow {
     pub l4: L4,
     pub ttl: u8,
     pub hash: u32,
+    /// Why it cannot change its family, as far as its headers say.
+    pub refused: Option<XlatError>,
 }
 
 /// What the steps of a first packet need of a description.
@@ -101,6 +104,7 @@ impl Described for Desc {
             l4: self.meta.l4,
             ttl: self.meta.ttl,
             hash: self.flow_hash(),
+            refused: None,
         }
     }
     fn find(&self, engine: &Engine) -> Option<u32> {
@@ -168,12 +172,14 @@ impl Described for Desc6 {
             l4: self.meta.l4,
             ttl: self.meta.hop_limit,
             hash: self.flow_hash(),
+            refused: None,
         };
         match self.target {
             Target::Four { prefix, address } => {
                 (flow.kind, flow.prefix) = (KIND_64, prefix);
                 flow.dst = address::of_v4(address);
                 flow.proto = outside_protocol(self.meta.proto);
+                flow.refused = xlat::check_six_to_four(&self.meta).err();
             }
             // With prefix translation the inside end is not what the packet from outside says.
             Target::Six(key) if flow.direction == Direction::In => flow.dst = key.inside,

@@ -9,6 +9,7 @@ use tandem_wire::{icmp, icmp6, ipv4, tcp};
 
 use super::first_packet::{Basis, Draft, Ends, draft};
 use super::flow::Flow;
+use super::translate6::refused;
 use super::{Engine, SetPlan};
 use crate::address;
 use crate::drop_reason::DropReason;
@@ -273,7 +274,8 @@ fn check_nat64(plan: &SetPlan, set: &ServiceSet, flow: &Flow) -> Result<(), Verd
     if !set.ipv6.well_known_for_private && prefix.is_some_and(|(_, p)| !p.may_carry(v4)) {
         return Err(drop(DropReason::Nat64NonGlobal));
     }
-    let supported = matches!(flow.proto, ipv4::TCP | ipv4::UDP | ipv4::ICMP);
+    // ICMP of IPv4 over IPv6 has the number of what ICMPv6 becomes, but is nothing that is known.
+    let supported = matches!(flow.proto, ipv4::TCP | ipv4::UDP | ipv4::ICMP) && !matches!(flow.l4, L4::Other);
     if !supported {
         return Err(Verdict::Drop(
             DropReason::NatUnsupportedProtocol,
@@ -283,5 +285,6 @@ fn check_nat64(plan: &SetPlan, set: &ServiceSet, flow: &Flow) -> Result<(), Verd
             },
         ));
     }
-    Ok(())
+    // What cannot be translated shall not take a port first.
+    flow.refused.map_or(Ok(()), |error| Err(refused(error)))
 }

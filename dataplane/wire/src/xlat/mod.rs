@@ -25,7 +25,7 @@ pub use four_to_six::four_to_six;
 pub use icmp::{icmp_error_four_to_six, icmp_error_six_to_four};
 pub use legal::{is_legal_source4, is_legal_source6};
 pub use plain::{four_to_six_plain, six_to_four_plain};
-pub use six_to_four::six_to_four;
+pub use six_to_four::{check as check_six_to_four, six_to_four};
 
 /// What a translator may choose, and the links on its two sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,12 @@ use crate::{ipv4, ipv6};
 use super::header::{Header4, Place, echo_to_four, proto_to_four, replace_front};
 use super::{Options, XlatError, upper};
 
-/// What section 5.1 asks of the headers before anything changes; the IPv4 protocol number.
-pub(super) fn check(meta: &Ipv6Meta) -> Result<u8, XlatError> {
+/// What section 5.1 asks of the headers before anything changes; the IPv4 protocol number. A caller that would have to make
+/// room for the packet's flow first asks here whether it will be translated at all.
+///
+/// # Errors
+/// [`XlatError`]: `SegmentsLeft`, `FragmentedIcmp`, `Protocol`, `ExtensionInFragment`.
+pub fn check(meta: &Ipv6Meta) -> Result<u8, XlatError> {
     if meta.segments_left_at != 0 {
         return Err(XlatError::SegmentsLeft {
             pointer: meta.segments_left_at,
