@@ -15,6 +15,10 @@ use crate::session::{Direction, KIND_64};
 /// MTU every IPv6 link has. RFC 8200 section 5.
 const LOWEST_MTU: u16 = 1280;
 
+/// IPv4 packets up to this length go without DF: what an IPv6 host cannot make smaller, routers may fragment. RFC 7915 section
+/// 5.1.
+const DF_ABOVE: u16 = LOWEST_MTU - (ipv6::HEADER_LEN - ipv4::HEADER_LEN) as u16;
+
 /// What is said about a packet that cannot be translated.
 pub(super) fn refused(error: XlatError) -> Verdict {
     let (reason, answer) = match error {
@@ -67,7 +71,7 @@ impl Engine {
         let length = ipv4::HEADER_LEN as u16 + meta.payload_len();
         let leaving = Leaving {
             length,
-            whole: meta.fragment_header == 0,
+            whole: meta.fragment_header == 0 && length > DF_ABOVE,
             grown: length as i16 - meta.total_len as i16,
             hash: desc.flow_hash(),
             hairpinned: false,
