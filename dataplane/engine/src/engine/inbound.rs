@@ -208,6 +208,11 @@ impl Engine {
             (_, false) => {
                 let of = plan.prefixes.get(prefix).or(plan.prefixes.first());
                 let (id, prefix) = of.ok_or(drop(DropReason::NoMapping))?;
+                let service_set = self.service_set(set);
+                let any = service_set.is_some_and(|s| s.ipv6.well_known_for_private);
+                if !any && !prefix.may_carry(seen as u32) {
+                    return Err(drop(DropReason::Nat64NonGlobal));
+                }
                 (KIND_64, prefix.embed(seen as u32), *id)
             }
         };
