@@ -6,6 +6,7 @@ pub mod packets;
 pub mod packets6;
 pub mod plan;
 pub mod router;
+pub mod translated;
 pub mod world;
 
 /// An IPv4 address from its four octets, as everything here writes them.
@@ -44,4 +45,26 @@ pub const fn in6(subnet: u16, host: u64) -> u128 {
 /// An IPv6 address outside, in `2001:db8:1::/48`.
 pub const fn out6(host: u64) -> u128 {
     0x2001_0db8_0001 << 80 | host as u128
+}
+
+/// A host of an IPv6 subscriber.
+pub const HOST1: u128 = in6(1, 1);
+/// Another host of the same /64.
+pub const HOST1B: u128 = in6(1, 2);
+/// A host of another /64 in the same /56.
+pub const HOST2: u128 = in6(2, 1);
+/// A host of another /56.
+pub const HOST3: u128 = in6(0x101, 1);
+/// A host behind a link with the smallest MTU of IPv6.
+pub const HOST_SMALL_MTU: u128 = in6(0xff00, 1);
+/// A router inside.
+pub const ROUTER6: u128 = in6(9, 9);
+/// The NAT64 prefix of most tests, 2001:db8:64::/96.
+pub const PREF64: u128 = 0x2001_0db8_0064 << 80;
+/// A host outside behind a link with an MTU below what IPv6 knows.
+pub const OUT_TINY_MTU: u32 = ip(198, 51, 102, 1);
+
+/// An IPv4 address in [`PREF64`].
+pub const fn in64(v4: u32) -> u128 {
+    PREF64 | v4 as u128
 }

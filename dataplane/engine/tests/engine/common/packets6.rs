@@ -47,8 +47,20 @@ pub fn raw6(proto: u8, src: u128, dst: u128) -> Vec<u8> {
 
 /// An ICMPv6 error from `src` to the source of `about`, quoting all of it.
 pub fn error6(src: u128, icmp_type: u8, code: u8, about: &[u8]) -> Vec<u8> {
-    let to = Ipv6::new_checked(about).expect("a packet").src();
-    bytes6(&PacketBuilder6::icmp(src, to, icmp_type, code, 0).data(about))
+    error6_with(src, (icmp_type, code, 0), about)
+}
+
+/// The same with the word behind its checksum: the MTU or the pointer. `about` may be cut off behind its fixed header.
+pub fn error6_with(src: u128, (icmp_type, code, word): (u8, u8, u32), about: &[u8]) -> Vec<u8> {
+    let source = about.get(8..24).and_then(|s| s.first_chunk());
+    let to = u128::from_be_bytes(*source.expect("an IPv6 header"));
+    bytes6(&PacketBuilder6::icmp(src, to, icmp_type, code, word).data(about))
+}
+
+/// The packet with another hop limit.
+pub fn with_hop_limit(mut packet: Vec<u8>, hop_limit: u8) -> Vec<u8> {
+    packet[7] = hop_limit;
+    packet
 }
 
 /// Whether a packet is IPv6.

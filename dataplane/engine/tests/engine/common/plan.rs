@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use tandem_engine::program::{
     AddressAllocation, AddressPooling, AddressRange, FilteringType, Interface, MappingType, NONE, NatAction,
-    NatTerm, Pool, PoolId, PortAllocation, PortBlocks, PortRange, Program, RefreshDirection, RefusalAnswer,
-    ServiceSet, SubscriberLimits, TableSizes, TcpOptions, TermMatch, Timeouts, UnsolicitedAnswer,
+    NatTerm, Pool, PoolId, PortAllocation, PortBlocks, PortRange, Pref64, PrefixId, Program,
+    RefreshDirection, RefusalAnswer, ServiceSet, StaticMapping, SubscriberLimits, TableSizes, TcpOptions,
+    TermMatch, Timeouts, UnsolicitedAnswer,
 };
 use tandem_engine::public_space::PublicSpace;
+use tandem_engine::statics::StaticTable;
 use tandem_engine::ticks::Ticks;
+use tandem_wire::Ipv6Prefix;
+use tandem_wire::rfc6052::Prefix64;
 
-use super::POOL;
+use super::{POOL, PREF64};
 
 /// Inside interface of service set 1.
 pub const INSIDE: u16 = 1;
@@ -108,6 +112,33 @@ impl Plan {
         });
     }
 
+    /// NAT64 in place of NAPT44: [`PREF64`] as prefix 1, endpoint-independent mapping and filtering.
+    pub fn nat64(&mut self) {
+        self.prefix64(1, PREF64, 96);
+        self.set().ipv6.nat64_prefixes = vec![1];
+        self.behaviour64(
+            MappingType::EndpointIndependent,
+            FilteringType::EndpointIndependent,
+        );
+    }
+
+    /// Mapping and filtering of the one NAT64 term.
+    pub fn behaviour64(&mut self, mapping: MappingType, filtering: FilteringType) {
+        self.set().terms = vec![nat64_term(0, 1, mapping, filtering, TermMatch::default())];
+    }
+
+    /// A NAT64 prefix, which no service set uses yet.
+    pub fn prefix64(&mut self, id: PrefixId, prefix: u128, length: u8) {
+        let prefix = Ipv6Prefix::new(prefix, length).expect("a prefix");
+        let prefix = Prefix64::new(prefix).expect("a NAT64 prefix");
+        self.program.prefixes.push(Pref64 { id, prefix });
+    }
+
+    /// These static mappings.
+    pub fn statics(&mut self, mappings: Vec<StaticMapping>) {
+        self.program.statics = Arc::new(StaticTable::new(mappings).expect("no conflict"));
+    }
+
     /// A second service set (inside on [`INSIDE2`]) and a second pool of `count` addresses at `first` for it.
     pub fn second(&mut self, first: u32, count: u32) {
         self.program.service_sets.push(service_set(2, 2));
@@ -189,6 +220,24 @@ pub fn napt_term(
             mapping,
             filtering,
         },
+    }
+}
+
+/// A `nat64` term.
+pub fn nat64_term(
+    number: u16,
+    pool: PoolId,
+    mapping: MappingType,
+    filtering: FilteringType,
+    matches: TermMatch,
+) -> NatTerm {
+    NatTerm {
+        action: NatAction::Nat64 {
+            pool,
+            mapping,
+            filtering,
+        },
+        ..napt_term(number, pool, mapping, filtering, matches)
     }
 }
 

@@ -37,6 +37,7 @@ impl Net {
                 24,
                 RouteKind::Drop(DropReason::RouteUnreachable),
             ),
+            (ip(198, 51, 102, 0), 24, via(OUTSIDE, 1000)),
         ];
         let site = 0x2001_0db8 << 96;
         let routes6 = vec![
@@ -49,6 +50,7 @@ impl Net {
                 48,
                 RouteKind::Drop(DropReason::NoRoute),
             ),
+            (site | 0xff00 << 64, 56, via(INSIDE, 1280)),
         ];
         Self { routes, routes6 }
     }

@@ -20,6 +20,7 @@ use super::packets::{End, checksums_are_right, ends};
 use super::packets6::{End6, checksums_are_right6, ends6, is_six};
 use super::plan::{INSIDE, OUTSIDE, Plan};
 use super::router::Net;
+use super::translated::assert_translated;
 
 /// What became of a packet.
 #[derive(Clone, Debug)]
@@ -38,7 +39,8 @@ impl Got {
     /// The forwarded packet.
     #[track_caller]
     pub fn forwarded(&self) -> &[u8] {
-        assert_eq!(self.verdict, Verdict::Forward, "{:?}", self.packet);
+        let head = &self.packet[..self.packet.len().min(120)];
+        assert_eq!(self.verdict, Verdict::Forward, "{head:02x?}");
         &self.packet
     }
 
@@ -127,6 +129,14 @@ impl World {
             now: Ticks(1000),
             drops: DropCounts::default(),
         }
+    }
+
+    /// A world with NAT64 in place of NAPT44; see [`Plan::nat64`].
+    pub fn nat64(workers: u8, change: impl FnOnce(&mut Plan)) -> Self {
+        Self::new(workers, |plan| {
+            plan.nat64();
+            change(plan);
+        })
     }
 
     /// A reload: the plan changes, every worker takes it up.
@@ -266,7 +276,8 @@ impl World {
         self.one(OUTSIDE, packet)
     }
 
-    /// One packet on any interface.
+    /// One packet on any interface. What it becomes keeps the checksums it has; when it changes its family, all of it is
+    /// checked, see [`assert_translated`].
     #[track_caller]
     pub fn one(&mut self, interface: InterfaceId, packet: Vec<u8>) -> Got {
         let are_right = |packet: &[u8]| {
@@ -276,10 +287,23 @@ impl World {
                 checksums_are_right(packet)
             }
         };
-        let was_right = are_right(&packet);
+        let before = packet.clone();
         let got = self.burst(interface, vec![packet]).remove(0);
-        if got.verdict == Verdict::Forward {
-            assert_eq!(are_right(&got.packet), was_right, "checksums of {:?}", got.packet);
+        match got.verdict {
+            Verdict::Forward | Verdict::ForwardFragmented(_) if changed_family(&before, &got) => {
+                let copied = self.program.service_sets[0].ipv6.copy_traffic_class;
+                assert_translated(&before, &got.packet, 1 + u8::from(got.hairpinned), copied);
+            }
+            Verdict::Forward => assert_eq!(
+                are_right(&got.packet),
+                are_right(&before),
+                "checksums of {:?}",
+                got.packet
+            ),
+            Verdict::Drop(..) if !got.hairpinned => {
+                assert_eq!(got.packet, before, "what is dropped is quoted as it came");
+            }
+            _ => {}
         }
         got
     }
@@ -363,5 +387,21 @@ impl World {
 pub fn with_workers(mut test: impl FnMut(u8)) {
     for workers in [1, 2, 4] {
         test(workers);
+    }
+}
+
+/// Whether a packet left as another family, or was one on its way round.
+fn changed_family(before: &[u8], got: &Got) -> bool {
+    is_six(before) != is_six(&got.packet) || is_six(before) && got.hairpinned
+}
+
+/// Runs a test of NAT64 with one worker and several, and with different draws of the ways packets take.
+pub fn with_nat64(change: impl Fn(&mut Plan), mut test: impl FnMut(&mut World)) {
+    for (workers, seed) in [(1, 1), (1, 2), (2, 3), (4, 4)] {
+        let mut world = World::nat64(workers, |plan| {
+            plan.seed = seed;
+            change(plan);
+        });
+        test(&mut world);
     }
 }

@@ -4,6 +4,10 @@
 
 mod cgn;
 mod icmp;
+mod nat64_addresses;
+mod nat64_fragments;
+mod nat64_headers;
+mod nat64_icmp;
 mod table;
 mod tcp;
 mod udp;
