@@ -1,5 +1,5 @@
-//! Garbage: mutated and random frames, a million of them (`TANDEM_GARBAGE_FRAMES` for another number). Nothing panics, every
-//! frame has one counted end, every buffer comes back.
+//! Garbage: mutated and random frames of both families, a million of them (`TANDEM_GARBAGE_FRAMES` for another number).
+//! Nothing panics, every frame has one counted end, every buffer comes back.
 //!
 //! Not covered: what a translation makes of a mutated packet. The engine's own tests look at that.
 
@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use tandem_engine::hash::Rng;
 use tandem_engine::ticks::Ticks;
-use tandem_wire::build::{PacketBuilder, Payload};
+use tandem_wire::build::{PacketBuilder, PacketBuilder6, Payload};
 use tandem_wire::checksum::checksum;
 use tandem_wire::{ethernet, tcp};
 
 use crate::frames::{ETHERNET, ends, ethernet_frame, frame, syn, tagged, udp};
+use crate::frames6::{frame6, syn6, tagged6, udp6};
 use crate::plan::*;
+use crate::plan6::*;
 use crate::rig::{Options, Rig};
 
 const FRAMES: u64 = 1_000_000;
@@ -159,6 +161,123 @@ fn seeds(rig: &mut Rig) -> Vec<(u8, Vec<u8>)> {
     all
 }
 
+/// The same over IPv6, for the program with NAT64 and a firewall.
+fn seeds6(rig: &mut Rig) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut publics = Vec::new();
+    for packet in [
+        udp6((IN6, 5000), (in64(OUT1), 53)),
+        syn6((IN6, 5000), (in64(OUT1), 80)),
+        PacketBuilder6::echo(IN6, in64(OUT1), 5000, 1).data(b"ping"),
+        udp6((IN6B, 5000), (in64(OUT1), 53)),
+    ] {
+        let frame = frame6(P_IN, packet);
+        publics.push(ends(&rig.pass_one(P_IN, &frame, P_OUT)).0);
+        all.push((P_IN, frame));
+    }
+    let (public, other) = (publics[0], publics[3]);
+    let quoted = frame(P_OUT, udp(public, (OUT1, 53)));
+    let quoted64 = frame6(P_IN, udp6((in64(OUT1), 53), (IN6, 5000)));
+    let quoted6 = frame6(P_OUT, udp6((IN6, 5000), (OUT6, 53)));
+    let large = [3; 1400];
+    let raw = |src, dst, proto| PacketBuilder6::new(src, dst, Payload::Raw { proto });
+    let alert: [(u8, &[u8]); 1] = [(0, &[5, 2, 0, 0, 1, 0])];
+    let routing: [(u8, &[u8]); 2] = [(0, &[1, 4, 0, 0, 0, 0]), (43, &[0, 1, 0, 0, 0, 0])];
+    let mss = [2, 4, 5, 0xb4, 1, 3, 3, 7];
+    for (port, packet) in [
+        (P_IN, udp6((IN6, 5000), (OUT6, 53))),
+        (P_IN, syn6((IN6, 5000), (OUT6, 80)).tcp_options(&mss)),
+        (P_IN, syn6((IN6, 5000), (OUT6, DENIED))),
+        (P_IN, syn6((IN6, 5000), (OUT6, REJECTED))),
+        (P_IN, syn6((IN6, 5000), (in64(OUT1), REJECTED))),
+        (P_IN, udp6((IN6, 5000), (in64(OUT1), REJECTED))),
+        (P_IN, udp6((IN6, 5000), (in64(other.0), other.1))),
+        (P_IN, udp6((IN6, 5000), (OWN6_IN, 53))),
+        (P_IN, udp6((IN6, 5000), (ROUTER6, 53))),
+        (P_IN, udp6((IN6, 5000), (PROHIBITED6, 53))),
+        (P_IN, udp6((IN6, 5000), (OUT6, 53)).hop_limit(1)),
+        (P_IN, udp6((IN6, 5000), (in64(OUT1), 53)).hop_limit(1)),
+        (P_IN, udp6((IN6, 5000), (in64(OUT_VLAN), 53)).data(&large)),
+        (P_IN, udp6((IN6, 5000), (in64(BEHIND_SILENT), 53))),
+        (P_IN, udp6((IN6, 5000), (OUT6, 53)).extensions(&alert)),
+        (P_IN, udp6((IN6, 5000), (in64(OUT1), 53)).extensions(&routing)),
+        (P_IN, raw(IN6, OUT6, 17).data(&large[..800]).fragment(true, 0, 3)),
+        (
+            P_IN,
+            raw(IN6, OUT6, 17).data(&large[..800]).fragment(false, 800, 3),
+        ),
+        (
+            P_IN,
+            raw(IN6, in64(OUT1), 17).data(&large[..800]).fragment(true, 0, 4),
+        ),
+        (
+            P_IN,
+            raw(IN6, in64(OUT1), 17)
+                .data(&large[..800])
+                .fragment(true, 800, 4),
+        ),
+        (
+            P_IN,
+            raw(IN6, in64(OUT1), 58)
+                .data(&large[..80])
+                .fragment(false, 1600, 5),
+        ),
+        (P_IN, raw(IN6, in64(OUT1), 50).data(b"esp")),
+        (P_IN, raw(IN6, OUT6, 50).data(b"esp")),
+        (
+            P_IN,
+            PacketBuilder6::icmp(IN6, in64(OUT1), 1, 4, 0).data(&quoted64[ETHERNET..]),
+        ),
+        (
+            P_IN,
+            PacketBuilder6::icmp(IN6, in64(OUT1), 2, 0, 1280).data(&quoted64[ETHERNET..]),
+        ),
+        (
+            P_IN,
+            PacketBuilder6::icmp(IN6, OWN6_IN, 135, 0, 0)
+                .hop_limit(255)
+                .data(&[0; 16]),
+        ),
+        (P_OUT, udp6((OUT6, 53), (IN6, 5000))),
+        (P_OUT, syn6((OUT6, 999), (IN6, LET_IN))),
+        (P_OUT, syn6((OUT6, 999), (IN6, REJECTED))),
+        (P_OUT, udp6((OUT6, 53), (IN6_SILENT, LET_IN))),
+        (
+            P_OUT,
+            PacketBuilder6::icmp(OUT6 + 9, IN6, 1, 0, 0).data(&quoted6[ETHERNET..]),
+        ),
+        (
+            P_OUT,
+            PacketBuilder6::icmp(OUT6 + 9, IN6, 2, 0, 1280).data(&quoted6[ETHERNET..]),
+        ),
+        (P_OUT, raw(OUT6, IN6, 17).data(&large[..800]).fragment(true, 0, 6)),
+        (
+            P_OUT,
+            raw(OUT6, IN6, 17).data(&large[..80]).fragment(false, 800, 6),
+        ),
+        (P_TRUNK, udp6((OTHER6, 1), (OTHER6_VLAN, 2)).data(&large)),
+        (P_TRUNK, udp6((OTHER6, 1), (OUT6, 2))),
+        (P_TRUNK, udp6((OTHER6, 1), (IN6, 2))),
+    ] {
+        all.push((port, frame6(port, packet)));
+    }
+    all.push((
+        P_TRUNK,
+        tagged6(P_TRUNK, 300, udp6((OTHER6_VLAN, 1), (OTHER6, 2))),
+    ));
+    for packet in [
+        udp((OUT1, 53), public),
+        udp((OUT1, 53), public).data(&large).dont_fragment(false),
+        udp((OUT1, 53), public).ttl(1),
+        PacketBuilder::icmp(ROUTER, public.0, 3, 4, 1280).data(&quoted[ETHERNET..]),
+        PacketBuilder::icmp(ROUTER, public.0, 11, 0, 0).data(&quoted[ETHERNET..]),
+    ] {
+        all.push((P_OUT, frame(P_OUT, packet)));
+    }
+    all.push((P_IN, frame(P_IN, udp((IN1, 5000), public))));
+    all
+}
+
 /// Changes a frame a little or a lot.
 fn mutate(frame: &mut Vec<u8>, rng: &mut Rng) {
     const TELLING: [u8; 8] = [0, 1, 4, 0x7f, 0x80, 0xfe, 0xff, 0x45];
@@ -195,7 +314,18 @@ fn mutate(frame: &mut Vec<u8>, rng: &mut Rng) {
         } else {
             ETHERNET
         };
-        fix_header(frame, start);
+        if frame.get(start).is_some_and(|b| b >> 4 == 6) {
+            fix_length6(frame, start);
+        } else {
+            fix_header(frame, start);
+        }
+    }
+}
+
+/// A wrong payload length would.
+fn fix_length6(frame: &mut [u8], start: usize) {
+    if let Some(length) = frame.len().checked_sub(start + 40) {
+        frame[start + 4..start + 6].copy_from_slice(&(length as u16).to_be_bytes());
     }
 }
 
@@ -225,6 +355,11 @@ fn random(rng: &mut Rng) -> Vec<u8> {
         let total = (frame.len() - ETHERNET) as u16;
         frame[16..18].copy_from_slice(&total.to_be_bytes());
         fix_header(&mut frame, ETHERNET);
+        if kind > 2 {
+            frame[12..14].copy_from_slice(&ethernet::IPV6.to_be_bytes());
+            frame[14] = 0x60;
+            fix_length6(&mut frame, ETHERNET);
+        }
     }
     frame
 }
@@ -233,11 +368,24 @@ fn random(rng: &mut Rng) -> Vec<u8> {
 fn a_million_broken_frames() {
     let frames: u64 = std::env::var("TANDEM_GARBAGE_FRAMES")
         .map_or(FRAMES, |n| n.parse().expect("TANDEM_GARBAGE_FRAMES is a number"));
-    let mut rig = Rig::with(Options {
-        workers: 2,
-        ..Options::default()
-    });
-    let seeds = seeds(&mut rig);
+    let rig = |program| {
+        Rig::with(Options {
+            workers: 2,
+            program,
+            ..Options::default()
+        })
+    };
+    let mut plain = rig(program());
+    let seeds4 = seeds(&mut plain);
+    pound(plain, &seeds4, frames / 2);
+    let mut both = rig(firewall());
+    let mut all = seeds(&mut both);
+    all.extend(seeds6(&mut both));
+    pound(both, &all, frames / 2);
+}
+
+/// So many frames made from seeds, through two workers.
+fn pound(mut rig: Rig, seeds: &[(u8, Vec<u8>)], frames: u64) {
     let mut rng = Rng::new(0x5eed);
     let (start, mut fed) = (Instant::now(), rig.count(|c| c.rx_packets));
     let before = fed;
@@ -277,6 +425,7 @@ fn a_million_broken_frames() {
         rig.sent.clear();
         rig.punted.clear();
         rig.asked.clear();
+        rig.policy_events.clear();
     }
     assert_eq!(rig.count(|c| c.rx_packets), fed, "every frame was counted");
     let ends = (
