@@ -13,6 +13,7 @@ mod frames;
 mod frames6;
 mod garbage;
 mod handover;
+mod handover6;
 mod mailbox;
 mod nat64;
 mod plan;
