@@ -370,7 +370,8 @@ fn run(workers: u8) -> (Vec<Vec<String>>, Vec<(&'static str, u64)>) {
             let dying = udp6((host, 5000), (to, 53)).hop_limit(1);
             run.feed(P_IN, &frame6(P_IN, dying));
             let about = frame6(P_IN, udp6((to, 53), (host, 5000)));
-            let icmp = PacketBuilder6::icmp(host + 1, to, 1, 4, 0).data(&about[14..]);
+            // From a router of the subscriber's, which has an address of another prefix.
+            let icmp = PacketBuilder6::icmp(subscriber6(200 + i), to, 1, 4, 0).data(&about[14..]);
             run.feed(P_IN, &frame6(P_IN, icmp));
             let whole = frame6(P_IN, udp6((host, 5000), (to, 53)).data(&[2; 1000]));
             let raw = PacketBuilder6::new(host, to, Payload::Raw { proto: ipv4::UDP });
