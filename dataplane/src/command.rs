@@ -28,6 +28,8 @@ pub struct Commit {
     pub sides: Sides,
     /// Whose packets are whose.
     pub steering: Steering,
+    /// Packets may change their family: there is NAT64, or translation without sessions.
+    pub changes_family: bool,
 }
 
 /// To a worker, in turn.

@@ -483,6 +483,8 @@ pub fn commit(program: &Arc<Program>) -> Box<Commit> {
     Box::new(Commit {
         sides: Sides::of(program),
         steering: Steering::of(program),
+        changes_family: !program.prefixes.is_empty()
+            || program.service_sets.iter().any(|s| !s.stateless.is_empty()),
         program: Arc::clone(program),
     })
 }
@@ -515,7 +517,7 @@ fn open_port(eal: &Eal, spec: &PortSpec, workers: u16, pool: &Mempool) -> Result
             mtu: Some(spec.mtu),
             promiscuous: spec.promiscuous,
             allmulticast: true,
-            rss: (rx_queues > 1).then_some(RssFields::IPV4),
+            rss: (rx_queues > 1).then_some(RssFields::IPV4 | RssFields::IPV6),
             rx_offloads: RxOffloads::IPV4_CHECKSUM,
             tx_offloads: TxOffloads::empty(),
         },

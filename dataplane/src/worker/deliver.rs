@@ -25,7 +25,17 @@ struct Origin {
 }
 
 impl Worker {
+    /// The IPv4 batch. Where no packet can have become IPv6, none is asked: the look at the version costs a cycle and more.
     pub(super) fn deliver_batch(&mut self) {
+        if self.commit.changes_family {
+            self.deliver_batch4::<true>();
+        } else {
+            self.deliver_batch4::<false>();
+        }
+    }
+
+    #[inline(always)]
+    fn deliver_batch4<const MAY_BE_SIX: bool>(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         let mut known = KnownExit::default();
         for (at, mbuf) in batch.drain().enumerate() {
@@ -41,7 +51,7 @@ impl Worker {
                         known = self.known_exit(next_hop);
                     }
                     if mbuf.data_len() <= known.mtu {
-                        self.send_known(mbuf, &known);
+                        self.send_known::<MAY_BE_SIX>(mbuf, &known);
                     } else {
                         let (ingress, ends) = (desc.interface, (desc.meta.src, desc.meta.dst));
                         self.leave_by(mbuf, next_hop, ingress, (neutral(ends.0), neutral(ends.1)));
@@ -76,7 +86,7 @@ impl Worker {
                         known = self.known_exit(next_hop);
                     }
                     if mbuf.data_len() <= known.mtu {
-                        self.send_known(mbuf, &known);
+                        self.send_known::<true>(mbuf, &known);
                     } else {
                         let (ingress, ends) = (desc.interface, (desc.meta.src, desc.meta.dst));
                         self.leave_by(mbuf, next_hop, ingress, ends);
@@ -128,8 +138,8 @@ impl Worker {
 
     /// Sends a packet by an exit that needs no closer look.
     #[inline(always)]
-    fn send_known(&mut self, mut mbuf: Mbuf, exit: &KnownExit) {
-        let header = if is_ipv6(mbuf.data()) {
+    fn send_known<const MAY_BE_SIX: bool>(&mut self, mut mbuf: Mbuf, exit: &KnownExit) {
+        let header = if MAY_BE_SIX && is_ipv6(mbuf.data()) {
             &exit.header6
         } else {
             &exit.header
