@@ -25,6 +25,7 @@ mod receive;
 mod rig;
 mod routing;
 mod routing6;
+mod stateless;
 mod stopping;
 mod translation;
 mod waiting;
