@@ -131,6 +131,8 @@ impl Engine {
         if meta.hop_limit <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
+        let segment = whole_segment(packet.l3(), meta.fragment, meta.l4_offset, meta.total_len);
+        self.check_window(number, direction, segment)?;
         let to = self
             .other_prefix(number, desc)
             .ok_or(Verdict::Drop(DropReason::StatelessNoMapping, Answer::None))?;

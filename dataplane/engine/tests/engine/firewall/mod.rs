@@ -8,6 +8,7 @@ mod policies;
 mod reevaluate;
 mod sessions;
 mod together;
+mod windows;
 
 use tandem_engine::address;
 use tandem_engine::program::policy::{Application, PolicyMatch};
