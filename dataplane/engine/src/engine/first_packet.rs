@@ -143,31 +143,46 @@ impl Engine {
             self.classify(&mut drafts, descs);
         }
         for (ahead, draft) in drafts.iter_mut().enumerate() {
-            let Some(desc) = descs.get_mut(usize::from(draft.packet)).filter(|_| !draft.dead) else {
+            if draft.dead {
                 continue;
-            };
+            }
             self.sessions.prefetch_free(ahead as u32);
             match self.claim(draft) {
+                // Whether the next one may share its port, the session table says: it has to be there by then.
+                Ok(()) if draft.basis == Basis::SharedPort => self.begin(draft, packets, descs, router),
                 Ok(()) => self.prefetch_writing(draft),
                 Err(reason) => {
                     draft.dead = true;
-                    desc.set_verdict(Verdict::Drop(reason, self.refusal(reason, draft)));
+                    if let Some(desc) = descs.get_mut(usize::from(draft.packet)) {
+                        desc.set_verdict(Verdict::Drop(reason, self.refusal(reason, draft)));
+                    }
                     refused.claims |= 1 << (draft.packet % 64);
                 }
             }
         }
-        for draft in drafts.iter().filter(|d| !d.dead) {
-            let at = usize::from(draft.packet);
-            let (Some(desc), Some(packet)) = (descs.get_mut(at), packets.get_mut(at)) else {
-                continue;
-            };
-            match self.write(draft, desc.flow().l4) {
-                Ok(number) => desc.translate(self, number, packet, router),
-                Err(reason) => desc.set_verdict(Verdict::Drop(reason, self.refusal(reason, draft))),
-            }
+        for draft in drafts.iter().filter(|d| !d.dead && d.basis != Basis::SharedPort) {
+            self.begin(draft, packets, descs, router);
         }
         if refused != Refusals::default() {
             self.look_again(refused, &drafts, packets, descs, router);
+        }
+    }
+
+    /// Writes the session of a draft whose basis is claimed, and passes its packet.
+    fn begin<D: Described, P: Packet, R: Router>(
+        &mut self,
+        draft: &Draft,
+        packets: &mut [P],
+        descs: &mut [D],
+        router: &R,
+    ) {
+        let at = usize::from(draft.packet);
+        let (Some(desc), Some(packet)) = (descs.get_mut(at), packets.get_mut(at)) else {
+            return;
+        };
+        match self.write(draft, desc.flow().l4) {
+            Ok(number) => desc.translate(self, number, packet, router),
+            Err(reason) => desc.set_verdict(Verdict::Drop(reason, self.refusal(reason, draft))),
         }
     }
 
