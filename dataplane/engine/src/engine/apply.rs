@@ -9,7 +9,9 @@ use tandem_wire::xlat;
 
 use super::Engine;
 use super::sort::is_for;
-use crate::program::{NONE, PrefixId, Program, RefreshDirection, ServiceSet, Stateless, UnsolicitedAnswer};
+use crate::program::{
+    NONE, NatAction, PrefixId, Program, RefreshDirection, ServiceSet, Stateless, UnsolicitedAnswer,
+};
 use crate::session::{KIND_44, KIND_64};
 use crate::tcp_state::TimerClass;
 
@@ -36,6 +38,8 @@ pub(super) struct SetPlan {
     pub xlat: xlat::Options,
     /// IPv4 packets without DF that would be longer are cut on their way to IPv6.
     pub lowest_mtu: u16,
+    /// Some of its terms translate destinations.
+    pub maps_destinations: bool,
     /// Whether an interface is its outside, by interface id.
     pub outside: Vec<bool>,
     translates: [bool; 2],
@@ -70,6 +74,11 @@ impl Engine {
             .iter()
             .any(|s| s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable);
         self.has_firewall = program.service_sets.iter().any(|s| s.firewall.is_some());
+        self.has_untranslated = self.has_firewall
+            || program
+                .service_sets
+                .iter()
+                .any(|s| s.terms.iter().any(|t| t.action == NatAction::DestinationOnly));
         self.has_stateless = self.sets.iter().flatten().any(|p| p.stateless);
         self.six_outside = self.has_firewall || program.service_sets.iter().any(|s| !s.stateless.is_empty());
         self.inside_of.clear();
@@ -158,6 +167,7 @@ fn plan(position: usize, set: &ServiceSet, program: &Program) -> SetPlan {
             ..xlat::Options::default()
         },
         lowest_mtu: set.ipv6.lowest_mtu,
+        maps_destinations: set.terms.iter().any(|t| t.destination.is_some()),
         outside,
         translates: [
             has_term(KIND_44) || has_static(true),

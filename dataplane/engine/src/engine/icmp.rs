@@ -77,7 +77,7 @@ impl Engine {
         router: &R,
     ) -> Result<(), Verdict> {
         let public = self.program.public_space.find(desc.meta.dst).is_some();
-        if desc.side == Side::Neither || desc.side == Side::Outside && !public && !self.has_firewall {
+        if desc.side == Side::Neither || desc.side == Side::Outside && !public && !self.has_untranslated {
             return Err(Verdict::Route);
         }
         let range = usize::from(desc.meta.l4_offset)..usize::from(desc.meta.total_len);

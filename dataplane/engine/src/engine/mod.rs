@@ -170,6 +170,8 @@ pub struct Engine {
     /// What of the program is the same for all service sets, laid out for the packet way.
     hold_syns: bool,
     has_firewall: bool,
+    /// There may be sessions that outside look as they do inside.
+    has_untranslated: bool,
     has_stateless: bool,
     /// IPv6 packets from outside may be some service set's.
     six_outside: bool,
@@ -218,6 +220,7 @@ impl Engine {
             rearm: false,
             hold_syns: false,
             has_firewall: false,
+            has_untranslated: false,
             has_stateless: false,
             six_outside: false,
             inside_of: Vec::new(),

@@ -60,14 +60,25 @@ impl Engine {
     /// burst already wrote it, that one serves.
     pub(super) fn write(&mut self, draft: &Draft, l4: L4) -> Result<u32, DropReason> {
         let (out_place, known) = self.find_written(draft);
+        let back = draft.back();
         if let Some(number) = known {
             self.give_back(draft);
-            return Ok(number);
+            // From outside to another public end of the same inside end: its answers would leave from the first one.
+            let other = draft.direction == Direction::In
+                && draft.kind != KIND_66
+                && self
+                    .sessions
+                    .hot(number)
+                    .is_some_and(|h| h.from_outside() != back);
+            return if other {
+                Err(DropReason::SessionConflict)
+            } else {
+                Ok(number)
+            };
         }
-        let back = draft.back();
         let back_place =
             (draft.kind != KIND_66).then(|| self.sessions.place(&back, draft.proto, Direction::In, 0));
-        if draft.flags & FLAG_FREE_STANDING != 0 && self.is_taken(draft, out_place, back_place) {
+        if self.may_look_alike(draft) && self.is_taken(draft, out_place, back_place) {
             self.give_back(draft);
             return Err(DropReason::SessionConflict);
         }
@@ -128,7 +139,15 @@ impl Engine {
         }
     }
 
-    /// Whether another session already looks like this one from outside. (Those with a port of their own cannot.)
+    /// Whether another session may look like this one from outside: not when it has a public end of its own, but when it has
+    /// none, or when one mapping serves two destinations that are the same outside (twice NAT, two NAT64 prefixes).
+    fn may_look_alike(&self, draft: &Draft) -> bool {
+        let plan = self.set_plan(draft.service_set);
+        draft.flags & FLAG_FREE_STANDING != 0
+            || plan.is_some_and(|p| p.maps_destinations || draft.kind == KIND_64 && p.prefixes.len() > 1)
+    }
+
+    /// Whether another session already looks like this one from outside.
     fn is_taken(&self, draft: &Draft, out_place: Place, back_place: Option<Place>) -> bool {
         match back_place {
             Some(place) => self
