@@ -176,7 +176,7 @@ impl Engine {
     pub(super) fn stateless6<P: Packet, R: Router>(&mut self, desc: &mut Desc6, packet: &mut P, router: &R) {
         self.ip_id = self.ip_id.wrapping_add(1);
         let result = match self.other_prefix_of(desc) {
-            Some(to) => to.and_then(|to| Self::replace_prefix(desc, packet, router, &to)),
+            Some(to) => to.and_then(|to| self.replace_prefix(desc, packet, router, &to)),
             None => self.siit_six_to_four(desc, packet, router),
         };
         match result {
@@ -229,6 +229,7 @@ impl Engine {
     }
 
     fn replace_prefix<P: Packet, R: Router>(
+        &self,
         desc: &mut Desc6,
         packet: &mut P,
         router: &R,
@@ -252,10 +253,17 @@ impl Engine {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         if let L4::IcmpError { .. } = meta.l4 {
-            // What is quoted went the other way: its destination is the source's prefix, its source the destination's.
+            // What is quoted went the other way: its source is the error's destination; its destination is, from inside,
+            // some inside host, which need not be the one that sends the error.
             let (message, ends) = quoted(packet.l3_mut(), desc)?;
             let new_src = (ends.1 == meta.dst).then_some((to.dst, ends.3));
-            let new_dst = (ends.0 == meta.src).then_some((to.src, ends.2));
+            let set = match desc.side {
+                Side::Inside(id) => self.service_set(id),
+                _ => None,
+            };
+            let new_dst = set
+                .and_then(|set| pairs(set).find_map(|p| p.to_outside(ends.0)))
+                .map(|dst| (dst, ends.2));
             icmp6_error::rewrite_embedded(message, new_src, new_dst)
                 .ok_or(drop(DropReason::IcmpErrorBadEmbedded))?;
         }
