@@ -146,6 +146,7 @@ impl Engine {
             Ok(number) => {
                 (draft.anchor, draft.mapping_is_new) = (number, true);
                 self.counters.mappings_created += 1;
+                self.show_at_once(draft)?;
             }
             Err(_full) => {
                 self.release_port(taken.address_index, protocol, taken.port, draft.subscriber);
@@ -153,6 +154,25 @@ impl Engine {
             }
         }
         self.note_filtering(draft);
+        Ok(())
+    }
+
+    /// Makes a new mapping of a deterministic pool reachable from outside before the next one is claimed: it is there that
+    /// the next one sees that its port is in use.
+    fn show_at_once(&mut self, draft: &mut Draft) -> Result<(), DropReason> {
+        let is_by_formula = self
+            .pool(draft.pool)
+            .is_some_and(|p| matches!(p.mode, PoolMode::Deterministic(_)));
+        if !is_by_formula {
+            return Ok(());
+        }
+        let public = draft.ends.public;
+        let place = self.mappings.public_place(public.0 as u32, public.1, draft.proto);
+        if self.mappings.enter_public(place, draft.anchor).is_err() {
+            self.leave_mapping(draft.anchor, draft.flags);
+            return Err(DropReason::MappingTableFull);
+        }
+        draft.mapping_is_new = false;
         Ok(())
     }
 
@@ -192,31 +212,35 @@ impl Engine {
         };
         let (statics, proto) = (&self.program.statics, draft.proto);
         let is_fixed = |address: u32, port: u16| statics.by_public(address, proto, port).is_some();
+        let (sessions, outside) = (&self.sessions, draft.ends.outside);
+        // Whether no session to this outside end has a port.
+        let is_unused = |address: u32, port: u16| {
+            let back = Tuple4 {
+                src: outside.0 as u32,
+                dst: address,
+                sport: outside.1,
+                dport: port,
+            };
+            let place = sessions.place(&back, proto, Direction::In, 0);
+            !is_fixed(address, port) && sessions.find(place, &back, proto, Direction::In, 0).is_none()
+        };
         match (draft.basis, &pool.mode) {
-            (Basis::SharedPort, _) => {
-                let (sessions, outside) = (&self.sessions, draft.ends.outside);
-                let is_free = |address: u32, port: u16| {
-                    let back = Tuple4 {
-                        src: outside.0 as u32,
-                        dst: address,
-                        sport: outside.1,
-                        dport: port,
-                    };
-                    let place = sessions.place(&back, proto, Direction::In, 0);
-                    !is_fixed(address, port) && sessions.find(place, &back, proto, Direction::In, 0).is_none()
-                };
-                self.ports.take_shared(&request, &mut self.subscribers, is_free)
-            }
-            // Which ports of the subscriber's block are in use, the mappings say. RFC 7422.
-            (_, PoolMode::Deterministic(_)) => {
+            // Which ports of the subscriber's block are in use, the mappings say, and the sessions that share ports. RFC 7422.
+            (basis, PoolMode::Deterministic(_)) => {
                 let mappings = &self.mappings;
                 let is_free = |address: u32, port: u16| {
-                    !is_fixed(address, port) && mappings.find_public(address, port, proto).is_none()
+                    mappings.find_public(address, port, proto).is_none()
+                        && if basis == Basis::SharedPort {
+                            is_unused(address, port)
+                        } else {
+                            !is_fixed(address, port)
+                        }
                 };
                 let inside = draft.owner;
                 self.ports
                     .take_deterministic(&request, inside, &mut self.subscribers, is_free)
             }
+            (Basis::SharedPort, _) => self.ports.take_shared(&request, &mut self.subscribers, is_unused),
             _ if statics.is_empty() => self.ports.take(&request, &mut self.subscribers),
             _ => self.ports.take_unless(&request, &mut self.subscribers, is_fixed),
         }

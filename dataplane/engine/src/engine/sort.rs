@@ -189,9 +189,11 @@ impl Engine {
                 mapping,
                 filtering,
             } => {
+                // Sessions of a subscriber share the ports of its block, too: which of them one has alone, nothing tells.
                 let shared = || {
-                    self.pool(pool)
-                        .is_some_and(|p| p.mode == PoolMode::OverloadedPorts)
+                    self.pool(pool).is_some_and(|p| {
+                        matches!(p.mode, PoolMode::OverloadedPorts | PoolMode::Deterministic(_))
+                    })
                 };
                 let basis = match mapping {
                     MappingType::EndpointIndependent => Basis::Mapping,
