@@ -11,4 +11,5 @@ mod pcap_cases;
 mod reload;
 mod robustness;
 mod simulator;
+mod types;
 mod workers;
