@@ -8,8 +8,8 @@ use tandem_dataplane::routes::{Action, Way};
 use tandem_engine::address::of_v4;
 use tandem_engine::ports::deterministic::Deterministic;
 use tandem_engine::program::{
-    AddressRange, AddressRange6, FilteringType, MappingType, NONE, NatAction, NatTerm, Pool, PoolMode,
-    Program, Stateless, StaticMapping, TermMatch,
+    AddressRange, AddressRange6, DestinationMap, FilteringType, MappingType, NONE, NatAction, NatTerm, Pool,
+    PoolMode, Program, Stateless, StaticMapping, TermMatch,
 };
 use tandem_engine::public_space::PublicSpace;
 use tandem_engine::statics::StaticTable;
@@ -448,5 +448,49 @@ fn any_number_of_workers_sends_the_same() {
             );
         }
         assert_eq!(one.1, several.1, "drops with {workers} workers");
+    }
+}
+
+/// Without a firewall, too, an inside address may be seen outside: when only destinations are translated.
+#[test]
+fn answers_to_untranslated_sources_reach_their_session() {
+    const SERVICE: u32 = ip(198, 51, 99, 1);
+    for workers in [2u8, 4] {
+        let mut program = program();
+        let destination = DestinationMap {
+            from: range(SERVICE, 1),
+            to_first: OUT1,
+        };
+        let term = NatTerm {
+            name: "service".into(),
+            number: 5,
+            matches: TermMatch {
+                destinations: vec![destination.from],
+                ..TermMatch::default()
+            },
+            action: NatAction::DestinationOnly,
+            destination: Some(destination),
+        };
+        program.service_sets[0].terms.insert(0, term);
+        let mut run = Run {
+            rig: Rig::with(Options {
+                workers,
+                program,
+                ..Options::default()
+            }),
+            workers: usize::from(workers),
+            next: 0,
+        };
+        for i in 16..48 {
+            let (inside, outside) = ((sub4(i), 5000), (OUT1, 53));
+            let sent = run.pass(P_IN, &frame(P_IN, udp(inside, (SERVICE, 53))));
+            assert_eq!(ends(&sent), (inside, outside));
+            let sent = run.pass(P_OUT, &frame(P_OUT, udp(outside, inside)));
+            assert_eq!(ends(&sent), ((SERVICE, 53), inside));
+            let sent = run.pass(P_OUT, &frame(P_OUT, udp(outside, inside)));
+            assert_eq!(ends(&sent), ((SERVICE, 53), inside));
+        }
+        assert!(run.rig.count(|c| c.handed_over) > 10);
+        run.rig.finish();
     }
 }
