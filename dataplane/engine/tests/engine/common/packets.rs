@@ -47,8 +47,13 @@ pub fn raw(proto: u8, src: u32, dst: u32) -> Vec<u8> {
 
 /// An ICMP error from `src` to the source of `about`, quoting all of it.
 pub fn error(src: u32, icmp_type: u8, code: u8, about: &[u8]) -> Vec<u8> {
+    error_with(src, (icmp_type, code, 0), about)
+}
+
+/// The same with the word behind its checksum: the MTU, the pointer, lengths of RFC 4884.
+pub fn error_with(src: u32, (icmp_type, code, word): (u8, u8, u32), about: &[u8]) -> Vec<u8> {
     let to = Ipv4::new_checked(about).expect("a packet").src();
-    bytes(&PacketBuilder::icmp(src, to, icmp_type, code, 0).data(about))
+    bytes(&PacketBuilder::icmp(src, to, icmp_type, code, word).data(about))
 }
 
 /// The packet with another TTL.

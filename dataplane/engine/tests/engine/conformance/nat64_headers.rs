@@ -358,22 +358,6 @@ fn x10_answers_in_the_senders_family_and_never_about_an_error() {
 }
 
 #[test]
-fn x1_mss_is_clamped_both_ways() {
-    // RFC 7915 says nothing of it, but IPv6 hosts behind a NAT64 have 20 octets less.
-    let mut world = World::nat64(1, |plan| plan.set().tcp.mss_clamp = 1440);
-    let options = [2, 4, 5, 0xb4];
-    let syn = PacketBuilder6::tcp(FROM.0, FROM.1, TO.0, TO.1, tcp::SYN).tcp_options(&options);
-    let got = world.burst(1, vec![bytes6(&syn)]).remove(0);
-    let public = got.public();
-    assert_eq!(got.packet[40..44], [2, 4, 5, 0xa0]);
-    assert!(crate::common::translated::is_right(&got.packet));
-    let answer = PacketBuilder::tcp(OUT1, 80, public.0, public.1, tcp::SYN | tcp::ACK).tcp_options(&options);
-    let got = world.burst(2, vec![bytes(&answer)]).remove(0);
-    assert_eq!(got.forwarded()[60..64], [2, 4, 5, 0xa0]);
-    assert!(crate::common::translated::is_right(&got.packet));
-}
-
-#[test]
 fn x1_every_protocol_and_both_ways_in_one_burst() {
     for seed in 0..4 {
         let mut world = World::nat64(2, |plan| plan.seed = seed);

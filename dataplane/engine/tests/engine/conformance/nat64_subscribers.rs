@@ -6,15 +6,13 @@ use std::net::IpAddr;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Answer, Verdict};
 use tandem_engine::ports::deterministic::Deterministic;
-use tandem_engine::program::{
-    AddressRange6, FilteringType, MappingType, NatAction, PoolMode, PortRange, SubscriberLimits, TermMatch,
-};
+use tandem_engine::program::{PoolMode, SubscriberLimits};
 
 use crate::common::packets::{syn, udp};
 use crate::common::packets6::{echo6, syn6, udp6};
-use crate::common::plan::{INSIDE2, Plan, nat64_term, pool};
+use crate::common::plan::Plan;
 use crate::common::world::{World, with_nat64};
-use crate::common::{HOST1, HOST1B, HOST2, HOST3, IN1, OUT1, OUT2, POOL, POOL2, in6, in64};
+use crate::common::{HOST1, HOST1B, HOST2, HOST3, IN1, OUT1, OUT2, POOL, in6, in64};
 
 const TO: (u128, u16) = (in64(OUT1), 80);
 
@@ -325,126 +323,4 @@ fn n2_deterministic_ports_run_out_alone() {
     // What ended is free again.
     world.pass_seconds(302);
     world.inside(udp6((HOST1B, 1), TO)).forwarded();
-}
-
-/// A second service set of NAT64 with its own pool; `prefix` is its prefix's id.
-fn second(plan: &mut Plan, prefix: u16) {
-    plan.second(POOL2, 4);
-    let set = &mut plan.program.service_sets[1];
-    set.ipv6.nat64_prefixes = vec![prefix];
-    let any = TermMatch::default();
-    let independent = (
-        MappingType::EndpointIndependent,
-        FilteringType::EndpointIndependent,
-    );
-    set.terms = vec![nat64_term(0, 2, independent.0, independent.1, any)];
-}
-
-#[test]
-fn n2_two_service_sets_keep_apart() {
-    let other = 0x2001_0db8_0065 << 80 | u128::from(OUT1);
-    for (prefix, to2) in [(1, TO.0), (2, other)] {
-        for workers in [1, 2] {
-            let mut world = World::nat64(workers, |plan| {
-                plan.prefix64(2, 0x2001_0db8_0065 << 80, 96);
-                second(plan, prefix);
-                plan.program.service_sets[1].limits.max_sessions = 1;
-            });
-            // The same inside end in both: two hosts.
-            let one = world.inside(udp6((HOST1, 5000), TO)).public();
-            let two = world.one(INSIDE2, udp6((HOST1, 5000), (to2, 80))).public();
-            assert!(one.0 < POOL2 && two.0 >= POOL2);
-            assert_eq!(world.outside(udp((OUT1, 80), one)).ends6(), (TO, (HOST1, 5000)));
-            assert_eq!(
-                world.outside(udp((OUT1, 80), two)).ends6(),
-                ((to2, 80), (HOST1, 5000))
-            );
-            // Limits are each set's own.
-            let got = world.one(INSIDE2, udp6((HOST1, 5001), (to2, 80)));
-            assert_eq!(got.dropped(), DropReason::SubscriberSessionLimit);
-            world.inside(udp6((HOST1, 5001), TO)).forwarded();
-            // A prefix is only its own set's.
-            if prefix == 2 {
-                let got = world.one(INSIDE2, udp6((HOST1, 5000), TO));
-                assert_eq!(got.verdict, Verdict::Route);
-                let got = world.inside(udp6((HOST1, 5000), (to2, 80)));
-                assert_eq!(got.verdict, Verdict::Route);
-            }
-            let sets: HashSet<_> = world.sessions().iter().map(|s| s.service_set).collect();
-            assert_eq!(sets, HashSet::from([1, 2]));
-            // From one to the other by their public ends.
-            let got = world.inside(udp6((HOST2, 1), (in64(two.0), two.1)));
-            assert!(got.hairpinned);
-            assert_eq!(got.dropped(), DropReason::SubscriberSessionLimit);
-        }
-    }
-}
-
-#[test]
-fn n2_terms_choose_the_pool_by_source_destination_and_protocol() {
-    let mut world = World::nat64(1, |plan| {
-        plan.program.pools.push(pool(2, POOL2, 4));
-        let independent = (
-            MappingType::EndpointIndependent,
-            FilteringType::EndpointIndependent,
-        );
-        let term = |number, pool, matches| nat64_term(number, pool, independent.0, independent.1, matches);
-        let subnet2 = TermMatch {
-            sources6: vec![AddressRange6 {
-                first: in6(2, 0),
-                last: in6(2, u64::MAX),
-            }],
-            ..TermMatch::default()
-        };
-        let dns = TermMatch {
-            destination_ports: vec![PortRange { first: 53, last: 53 }],
-            protocols: vec![17],
-            ..TermMatch::default()
-        };
-        let mut direct = term(0, 1, TermMatch::default());
-        direct.action = NatAction::NoTranslation;
-        direct.matches.destinations = vec![tandem_engine::program::AddressRange {
-            first: OUT2,
-            last: OUT2,
-        }];
-        let rest = TermMatch {
-            protocols: vec![6, 17],
-            ..TermMatch::default()
-        };
-        plan.set().terms = vec![direct, term(1, 2, subnet2), term(2, 2, dns), term(3, 1, rest)];
-    });
-    assert!(world.inside(udp6((HOST1, 1), TO)).public().0 < POOL2);
-    assert!(world.inside(udp6((HOST2, 1), TO)).public().0 >= POOL2);
-    assert!(world.inside(udp6((HOST3, 1), (in64(OUT1), 53))).public().0 >= POOL2);
-    assert!(world.inside(syn6((HOST3, 1), (in64(OUT1), 53))).public().0 < POOL2);
-    // No rule for echoes of subnet 1: dropped. A term that says no translation: routed as IPv6.
-    let got = world.inside(echo6((HOST1, 7), TO.0));
-    assert_eq!(got.drop_answer(), (DropReason::NatNoRuleMatch, Answer::None));
-    let got = world.inside(udp6((HOST1, 1), (in64(OUT2), 80)));
-    assert_eq!(got.verdict, Verdict::Route);
-}
-
-#[test]
-fn n1_a_prefix_that_a_reload_takes_away_ends_its_sessions() {
-    let mut world = World::nat64(2, |_| {});
-    let public = world.inside(udp6((HOST1, 5000), TO)).public();
-    world.reload(|plan| {
-        plan.prefix64(2, 0x2001_0db8_0065 << 80, 96);
-        plan.set().ipv6.nat64_prefixes = vec![1, 2];
-    });
-    assert_eq!(
-        world.outside(udp((OUT1, 80), public)).ends6(),
-        (TO, (HOST1, 5000))
-    );
-    world.reload(|plan| {
-        plan.program.prefixes.remove(0);
-        plan.set().ipv6.nat64_prefixes = vec![2];
-    });
-    assert!(matches!(
-        world.outside(udp((OUT1, 80), public)).verdict,
-        Verdict::Drop(_, Answer::None)
-    ));
-    world.settle_time();
-    assert!(world.sessions().is_empty() && world.subscribers().is_empty());
-    assert_eq!(world.inside(udp6((HOST1, 5000), TO)).verdict, Verdict::Route);
 }
