@@ -81,18 +81,21 @@ fn a1_prefixes_of_several_lengths_in_one_service_set() {
         six("2001:db8:122:c000:2:2100::"),
         six("2001:db8:133:44:c0:2:2100::"),
     ];
-    let mut publics = Vec::new();
-    for address in in_each {
-        let got = world.inside(udp6((HOST1, 5000), (address, 53)));
-        assert_eq!(got.ends().1, (V4, 53));
-        publics.push(got.public());
-    }
     // One inside end has one public end, whatever prefix it uses.
-    assert!(publics.iter().all(|p| *p == publics[0]));
+    let public = world.inside(udp6((HOST1, 5000), (in_each[0], 53))).public();
+    for (n, address) in in_each.into_iter().enumerate() {
+        let port = 100 + n as u16;
+        let got = world.inside(udp6((HOST1, 5000), (address, port)));
+        assert_eq!(got.ends(), (public, (V4, port)));
+        assert_eq!(world.outside(udp((V4, port), public)).ends6().0, (address, port));
+    }
     assert_eq!(world.mappings().len(), 1);
-    // The prefixes are different peers to the host, but one to the outside: one answers, by the prefix that asked first.
-    let got = world.outside(udp((V4, 53), publics[0]));
-    assert_eq!(got.ends6().0, (in64(V4), 53));
+    // But to the same peer by two prefixes it has not: who answers could not be told apart.
+    for address in in_each.into_iter().skip(1) {
+        let got = world.inside(udp6((HOST1, 5000), (address, 53)));
+        assert_eq!(got.drop_answer(), (DropReason::SessionConflict, Answer::None));
+    }
+    assert_eq!(world.outside(udp((V4, 53), public)).ends6().0, (in_each[0], 53));
     // A host that only uses another prefix is answered in that.
     for (n, address) in in_each.into_iter().enumerate() {
         let host = (HOST2, 6000 + n as u16);
