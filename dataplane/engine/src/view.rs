@@ -211,8 +211,10 @@ pub struct Filter {
     pub service_set: Option<ServiceSetId>,
     /// IP protocol number.
     pub protocol: Option<u8>,
-    /// Inside address.
+    /// Inside address; of an IPv6 subscriber any of its prefix.
     pub inside: Option<IpAddr>,
+    /// How many first bits of `inside` count, of IPv4 0..=32, of IPv6 0..=128; `None` is all.
+    pub inside_bits: Option<u8>,
     /// Inside port.
     pub inside_port: Option<u16>,
     /// Public address.
@@ -244,6 +246,8 @@ pub enum Ask {
     CountSessions,
     /// End the sessions that match and that the policies in force now would not let begin; counts them.
     Reevaluate,
+    /// Policies that decided about a first packet, by id; the filter is ignored.
+    Policies,
 }
 
 /// Rows of an answer: the one vector that belongs to [`Ask`] is filled, up to the capacity it came with.
@@ -257,6 +261,8 @@ pub struct Rows {
     pub blocks: Vec<BlockView>,
     /// Subscribers.
     pub subscribers: Vec<SubscriberView>,
+    /// Policies and the first packets each decided about.
+    pub policies: Vec<(PolicyId, u64)>,
 }
 
 /// A question and its answer.
@@ -289,6 +295,7 @@ impl Query {
             Ask::Mappings => rows.mappings.reserve_exact(limit),
             Ask::Blocks => rows.blocks.reserve_exact(limit),
             Ask::Subscribers => rows.subscribers.reserve_exact(limit),
+            Ask::Policies => rows.policies.reserve_exact(limit),
             Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => {}
         }
         Self {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::first_packet::Ends;
 use super::{EndReason, Engine};
 use crate::address;
-use crate::program::NONE;
+use crate::program::{NONE, PolicyId, ServiceSetId};
 use crate::session::{Direction, FLAG_INITIATED_OUTSIDE, Hot, KIND_64, KIND_66, NO_RECORD};
 use crate::tcp_state::State;
 use crate::ticks::Ticks;
@@ -20,6 +20,21 @@ fn want<T: PartialEq>(wanted: Option<T>, value: T) -> bool {
     wanted.is_none_or(|w| w == value)
 }
 
+/// Whether an address is the wanted one inside, if any is wanted; of IPv6 as far as the first `bits` go.
+fn want_inside(filter: &Filter, address: u128, bits: u8) -> bool {
+    let Some(wanted) = filter.inside else { return true };
+    let bits = match (wanted, filter.inside_bits) {
+        (IpAddr::V4(_), None) => 128,
+        (IpAddr::V4(_), Some(wanted)) => wanted.saturating_add(96),
+        (IpAddr::V6(_), None) => bits,
+        (IpAddr::V6(_), Some(wanted)) => bits.min(wanted),
+    };
+    let other_bits = 128u32.saturating_sub(u32::from(bits));
+    let wanted = address::from_ip(wanted);
+    let differ = (wanted ^ address).checked_shr(other_bits).unwrap_or(0);
+    differ == 0 && address::is_v4(wanted) == address::is_v4(address)
+}
+
 impl Engine {
     /// Works on a query for at most `slots` table slots. `query.done` says when it is answered.
     pub fn answer(&mut self, query: &mut Query, slots: u32) {
@@ -30,6 +45,7 @@ impl Engine {
             Ask::Mappings => self.mappings.high_water(),
             Ask::Blocks => self.ports.blocks().high_water(),
             Ask::Subscribers => self.subscribers.high_water(),
+            Ask::Policies => self.policy_hits.len() as u32,
         };
         let until = end.min(query.cursor.saturating_add(slots));
         while query.cursor < until {
@@ -53,6 +69,7 @@ impl Engine {
             Ask::Mappings => rows.mappings.len() < rows.mappings.capacity(),
             Ask::Blocks => rows.blocks.len() < rows.blocks.capacity(),
             Ask::Subscribers => rows.subscribers.len() < rows.subscribers.capacity(),
+            Ask::Policies => rows.policies.len() < rows.policies.capacity(),
             Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => true,
         };
         let found = match query.ask {
@@ -68,6 +85,10 @@ impl Engine {
             Ask::Subscribers => self
                 .subscriber_view(number, &filter)
                 .map(|v| has_room.then(|| rows.subscribers.push(v))),
+            Ask::Policies => {
+                let hits = self.policy_hits(number as PolicyId);
+                (hits != 0).then(|| has_room.then(|| rows.policies.push((number as PolicyId, hits))))
+            }
             Ask::Reevaluate => self.session_view(number, &filter).and_then(|_| {
                 let refused = self.is_refused_by_policies(number);
                 if refused {
@@ -130,13 +151,19 @@ impl Engine {
         }
     }
 
+    /// Bits of an inside address that make a subscriber of this service set; of IPv4 it is always all of them.
+    fn subscriber_bits(&self, set: ServiceSetId) -> u8 {
+        self.service_set(set)
+            .map_or(128, |set| set.ipv6.subscriber_prefix)
+    }
+
     fn session_view(&self, number: u32, filter: &Filter) -> Option<SessionView> {
         let hot = self.sessions.hot(number).filter(|h| h.is_session())?;
         let cold = self.sessions.cold(number)?;
         let ends = self.ends_of(hot);
         let wanted = want(filter.service_set, hot.service_set)
             && want(filter.protocol, hot.protocol)
-            && want(filter.inside, address::show(ends.inside.0))
+            && want_inside(filter, ends.inside.0, 128)
             && want(filter.inside_port, ends.inside.1)
             && want(filter.public, address::show(ends.public.0))
             && want(filter.public_port, ends.public.1)
@@ -190,7 +217,7 @@ impl Engine {
     fn mapping_view(&self, number: u32, filter: &Filter) -> Option<MappingView> {
         let m = self.mappings.get(number)?;
         let subscriber = self.subscribers.get(m.subscriber)?;
-        let (service_set, inside) = (subscriber.service_set, address::show(m.inside(subscriber)));
+        let (service_set, inside) = (subscriber.service_set, m.inside(subscriber));
         let pool = self
             .program
             .public_space
@@ -198,7 +225,7 @@ impl Engine {
             .map_or(NONE, |found| found.pool);
         let wanted = want(filter.service_set, service_set)
             && want(filter.protocol, m.protocol)
-            && want(filter.inside, inside)
+            && want_inside(filter, inside, 128)
             && want(filter.inside_port, m.inside_port)
             && want(filter.public, v4(m.public))
             && want(filter.public_port, m.public_port)
@@ -207,7 +234,7 @@ impl Engine {
             worker: self.config.worker,
             service_set,
             protocol: m.protocol,
-            inside,
+            inside: address::show(inside),
             inside_port: m.inside_port,
             public: v4(m.public),
             public_port: m.public_port,
@@ -221,7 +248,11 @@ impl Engine {
         let subscriber = self.subscribers.get(b.subscriber)?;
         let public = self.program.public_space.address(b.address_index)?.0;
         let wanted = want(filter.service_set, subscriber.service_set)
-            && want(filter.inside, address::show(subscriber.address()))
+            && want_inside(
+                filter,
+                subscriber.address(),
+                self.subscriber_bits(subscriber.service_set),
+            )
             && want(filter.public, v4(public))
             && filter
                 .public_port
@@ -247,7 +278,7 @@ impl Engine {
             .then(|| self.program.public_space.address(s.paired))
             .flatten();
         let wanted = want(filter.service_set, s.service_set)
-            && want(filter.inside, address::show(s.address()))
+            && want_inside(filter, s.address(), self.subscriber_bits(s.service_set))
             && filter
                 .public
                 .is_none_or(|p| paired.is_some_and(|(address, _)| v4(address) == p))
@@ -265,5 +296,44 @@ impl Engine {
             blocks: u32::from(s.block_count),
             refused: u64::from(s.refused),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_is_wanted_whole_by_its_first_bits_or_as_a_subscriber() {
+        let wants = |inside: &str, inside_bits, address: &str, bits| {
+            let filter = Filter {
+                inside: Some(inside.parse().expect("an address")),
+                inside_bits,
+                ..Filter::default()
+            };
+            want_inside(
+                &filter,
+                address::from_ip(address.parse().expect("an address")),
+                bits,
+            )
+        };
+        assert!(want_inside(&Filter::default(), 7, 128));
+        assert!(wants("10.0.0.1", None, "10.0.0.1", 56));
+        assert!(
+            !wants("10.0.0.1", None, "10.0.0.2", 56),
+            "IPv4 subscribers are addresses"
+        );
+        assert!(wants("10.0.0.1", Some(24), "10.0.0.2", 128));
+        assert!(!wants("10.0.0.1", Some(24), "10.0.1.2", 128));
+        assert!(!wants("10.0.0.1", Some(0), "2001:db8::1", 128));
+        assert!(!wants("::", Some(0), "10.0.0.1", 128));
+        assert!(wants("::", Some(0), "2001:db8::1", 128));
+        assert!(!wants("2001:db8::1", None, "2001:db8::2", 128));
+        assert!(
+            wants("2001:db8:0:1::1", None, "2001:db8::", 56),
+            "an IPv6 subscriber is a prefix"
+        );
+        assert!(!wants("2001:db8:0:100::1", None, "2001:db8::", 56));
+        assert!(wants("2001:db8::", Some(48), "2001:db8:0:ff00::", 56));
     }
 }
