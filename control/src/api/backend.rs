@@ -4,13 +4,16 @@
 //! rows of the tables are asked of one worker at a time, because a worker alone may touch its tables and answers
 //! between two bursts. The API walks the workers itself, so the daemon only has to carry a question there and back.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use tandem_engine::program::{ServiceSetId, SubscriberLimits};
+use tandem_engine::program::{Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::Query;
 
 use super::model::{
-    ConfigSummary, Counter, Health, Interface, Names, Neighbour, Pool, ReloadReport, RouteQuery, RouteRows,
-    Version, Worker,
+    Committed, ConfigSummary, Counter, Health, Interface, Names, Neighbour, NewStaticMapping, Pool,
+    ReloadReport, RouteQuery, RouteRows, Version, Worker,
 };
 
 /// Why the daemon could not answer.
@@ -25,6 +28,17 @@ pub enum BackendError {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
+    /// A change contradicts the running configuration, and nothing was changed.
+    #[error("{key}: {why}")]
+    Contradicts {
+        /// The key it is about.
+        key: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// What should be changed is not there.
+    #[error("{0}")]
+    Unknown(String),
     /// Something else went wrong.
     #[error("{0}")]
     Failed(String),
@@ -33,8 +47,8 @@ pub enum BackendError {
 /// What the daemon offers to the API.
 ///
 /// Every method may be called at any time from any task, several at once. A future may be dropped before it is ready
-/// (the client went away, or the request's time is over), except those of [`Backend::reload`] and of a
-/// [`Backend::query`] that clears: these are always driven to their end.
+/// (the client went away, or the request's time is over), except those of [`Backend::reload`], of the changes of static
+/// mappings, and of a [`Backend::query`] that ends sessions: these are always driven to their end.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Versions; constant.
@@ -43,8 +57,25 @@ pub trait Backend: Send + Sync + 'static {
     /// Workers there are; their ids are `0..worker_count()`. Constant after start.
     fn worker_count(&self) -> u8;
 
-    /// Names of service sets and pools. Names of removed ones stay while rows may refer to them.
-    fn names(&self) -> Names;
+    /// Names of service sets and pools (those of removed ones stay while rows may refer to them), and what the running
+    /// program says beside.
+    fn names(&self) -> Arc<Names>;
+
+    /// The running program.
+    fn program(&self) -> Arc<Program>;
+
+    /// Service set and name of each static mapping that was set at run time.
+    fn runtime_statics(&self) -> BTreeSet<(String, String)>;
+
+    /// Sets a static mapping at run time and applies it as a commit.
+    ///
+    /// [`BackendError::Contradicts`] when it is wrong by itself or does not fit the running configuration.
+    async fn add_static_mapping(&self, new: NewStaticMapping) -> Result<Committed, BackendError>;
+
+    /// Takes a static mapping away that was set at run time, and applies that as a commit.
+    ///
+    /// [`BackendError::Unknown`] when there is none of this name.
+    async fn remove_static_mapping(&self, service_set: &str, name: &str) -> Result<Committed, BackendError>;
 
     /// Limits of a subscriber of this service set; `None` when the running program has no such service set.
     fn subscriber_limits(&self, service_set: ServiceSetId) -> Option<SubscriberLimits>;

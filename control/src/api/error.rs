@@ -43,6 +43,14 @@ macro_rules! error_codes {
     };
 }
 
+impl ErrorCode {
+    /// Whether any request may be answered by it; the others belong to some paths, which say so.
+    #[must_use]
+    pub const fn is_general(self) -> bool {
+        !matches!(self, Self::ConfigRefused | Self::Conflict)
+    }
+}
+
 error_codes! {
     /// A parameter is unknown, given twice, missing, or has a value it cannot have.
     BadParameter = "bad-parameter", BAD_REQUEST;
@@ -58,6 +66,8 @@ error_codes! {
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE;
     /// The config file has faults; nothing was changed.
     ConfigRefused = "config-refused", UNPROCESSABLE_ENTITY;
+    /// The change contradicts the running configuration; nothing was changed.
+    Conflict = "conflict", CONFLICT;
     /// More requests are under way than the listener takes.
     Busy = "busy", SERVICE_UNAVAILABLE;
     /// The dataplane did not answer in time, or is stopping.
@@ -137,6 +147,13 @@ impl ApiError {
 impl From<BackendError> for ApiError {
     fn from(error: BackendError) -> Self {
         let code = match error {
+            BackendError::Contradicts { key, why } => {
+                return Self {
+                    field: Some(key),
+                    ..Self::new(ErrorCode::Conflict, why)
+                };
+            }
+            BackendError::Unknown(_) => ErrorCode::NotFound,
             BackendError::NoAnswer { .. } | BackendError::Stopping => ErrorCode::NoAnswer,
             BackendError::Failed(_) => ErrorCode::Internal,
         };
@@ -177,7 +194,7 @@ pub struct Refusals;
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         let mut by_status: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for code in ErrorCode::ALL.iter().filter(|c| **c != ErrorCode::ConfigRefused) {
+        for code in ErrorCode::ALL.iter().filter(|c| c.is_general()) {
             let line = format!("`{}`: {}", code.as_str(), code.help());
             by_status
                 .entry(code.status().as_u16().to_string())

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tandem_engine::view::Filter;
@@ -100,11 +101,26 @@ pub fn address(field: &str, text: Option<&str>) -> Result<Option<IpAddr>, ApiErr
     parse(field, text, "an IPv4 or IPv6 address", |t| t.parse().ok())
 }
 
-fn port(field: &str, text: Option<&str>) -> Result<Option<u16>, ApiError> {
+/// An inside address, or a prefix of such: the address, and how many of its first bits count.
+fn inside(text: Option<&str>) -> Result<(Option<IpAddr>, Option<u8>), ApiError> {
+    let right = "an IPv4 or IPv6 address, or a prefix without host bits";
+    let found = parse("inside-address", text, right, |t| match t.split_once('/') {
+        None => t.parse().ok().map(|address| (address, None)),
+        Some(_) => {
+            let net: IpNet = t.parse().ok()?;
+            (net.trunc() == net).then(|| (net.addr(), Some(net.prefix_len())))
+        }
+    })?;
+    Ok(found.map_or((None, None), |(address, bits)| (Some(address), bits)))
+}
+
+/// A port or ICMP id.
+pub fn port(field: &str, text: Option<&str>) -> Result<Option<u16>, ApiError> {
     parse(field, text, "a port or ICMP id, 0..=65535", |t| t.parse().ok())
 }
 
-fn protocol(text: Option<&str>) -> Result<Option<u8>, ApiError> {
+/// An IP protocol, by name or number.
+pub fn protocol(text: Option<&str>) -> Result<Option<u8>, ApiError> {
     parse(
         "protocol",
         text,
@@ -119,7 +135,7 @@ pub fn flag(field: &str, text: Option<&str>) -> Result<bool, ApiError> {
 }
 
 /// An id by its name, or by `#7` as rows show an id that has no name.
-fn id(
+pub fn id(
     field: &str,
     text: Option<&str>,
     names: &std::collections::BTreeMap<u16, String>,
@@ -149,8 +165,7 @@ pub trait FilterParams: IntoParams + DeserializeOwned {
 pub struct SessionParams {
     /// IP protocol: a name (tcp, udp, icmp, ...) or a number.
     pub protocol: Option<String>,
-    /// Inside address.
-    #[param(format = "ip")]
+    /// Inside address, or a prefix of such.
     pub inside_address: Option<String>,
     /// Inside port or ICMP id.
     #[param(value_type = Option<u16>)]
@@ -175,10 +190,12 @@ pub struct SessionParams {
 
 impl FilterParams for SessionParams {
     fn filter(&self, names: &Names) -> Result<Filter, ApiError> {
+        let (inside, inside_bits) = inside(self.inside_address.as_deref())?;
         Ok(Filter {
             service_set: id("service-set", self.service_set.as_deref(), &names.service_sets)?,
             protocol: protocol(self.protocol.as_deref())?,
-            inside: address("inside-address", self.inside_address.as_deref())?,
+            inside,
+            inside_bits,
             inside_port: port("inside-port", self.inside_port.as_deref())?,
             public: address("public-address", self.public_address.as_deref())?,
             public_port: port("public-port", self.public_port.as_deref())?,
@@ -196,8 +213,7 @@ impl FilterParams for SessionParams {
 pub struct MappingParams {
     /// IP protocol: a name (tcp, udp, icmp, ...) or a number.
     pub protocol: Option<String>,
-    /// Inside address.
-    #[param(format = "ip")]
+    /// Inside address, or a prefix of such.
     pub inside_address: Option<String>,
     /// Inside port or ICMP id.
     #[param(value_type = Option<u16>)]
@@ -216,10 +232,12 @@ pub struct MappingParams {
 
 impl FilterParams for MappingParams {
     fn filter(&self, names: &Names) -> Result<Filter, ApiError> {
+        let (inside, inside_bits) = inside(self.inside_address.as_deref())?;
         Ok(Filter {
             service_set: id("service-set", self.service_set.as_deref(), &names.service_sets)?,
             protocol: protocol(self.protocol.as_deref())?,
-            inside: address("inside-address", self.inside_address.as_deref())?,
+            inside,
+            inside_bits,
             inside_port: port("inside-port", self.inside_port.as_deref())?,
             public: address("public-address", self.public_address.as_deref())?,
             public_port: port("public-port", self.public_port.as_deref())?,
@@ -234,8 +252,7 @@ impl FilterParams for MappingParams {
 #[serde(rename_all = "kebab-case")]
 #[into_params(parameter_in = Query)]
 pub struct BlockParams {
-    /// The subscriber.
-    #[param(format = "ip")]
+    /// An address of the subscriber, or a prefix of subscribers.
     pub inside_address: Option<String>,
     /// Public address.
     #[param(format = "ip")]
@@ -251,9 +268,11 @@ pub struct BlockParams {
 
 impl FilterParams for BlockParams {
     fn filter(&self, names: &Names) -> Result<Filter, ApiError> {
+        let (inside, inside_bits) = inside(self.inside_address.as_deref())?;
         Ok(Filter {
             service_set: id("service-set", self.service_set.as_deref(), &names.service_sets)?,
-            inside: address("inside-address", self.inside_address.as_deref())?,
+            inside,
+            inside_bits,
             public: address("public-address", self.public_address.as_deref())?,
             public_port: port("public-port", self.public_port.as_deref())?,
             pool: id("pool", self.pool.as_deref(), &names.pools)?,
@@ -267,8 +286,7 @@ impl FilterParams for BlockParams {
 #[serde(rename_all = "kebab-case")]
 #[into_params(parameter_in = Query)]
 pub struct SubscriberParams {
-    /// Its inside address.
-    #[param(format = "ip")]
+    /// An inside address of it, or a prefix of subscribers.
     pub inside_address: Option<String>,
     /// Its paired public address.
     #[param(format = "ip")]
@@ -281,9 +299,11 @@ pub struct SubscriberParams {
 
 impl FilterParams for SubscriberParams {
     fn filter(&self, names: &Names) -> Result<Filter, ApiError> {
+        let (inside, inside_bits) = inside(self.inside_address.as_deref())?;
         Ok(Filter {
             service_set: id("service-set", self.service_set.as_deref(), &names.service_sets)?,
-            inside: address("inside-address", self.inside_address.as_deref())?,
+            inside,
+            inside_bits,
             public: address("public-address", self.public_address.as_deref())?,
             pool: id("pool", self.pool.as_deref(), &names.pools)?,
             ..Filter::default()

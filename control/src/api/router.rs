@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::{ApiError, ErrorCode, Problem};
-use super::handlers::{dataplane, system, tables};
+use super::handlers::{dataplane, firewall, lookup, statics, system, tables};
 use super::{App, guard};
 
 #[derive(OpenApi)]
@@ -21,7 +21,9 @@ use super::{App, guard};
         (name = "system", description = "Health, version, counters, metrics"),
         (name = "config", description = "The running configuration"),
         (name = "dataplane", description = "Interfaces, workers, routes, neighbours, pools"),
-        (name = "tables", description = "Sessions, mappings, blocks, subscribers"),
+        (name = "tables", description = "Sessions, mappings, blocks, subscribers; who has an address"),
+        (name = "firewall", description = "Policies and what they decided"),
+        (name = "static-mappings", description = "Static mappings, of the file and set at run time"),
     ),
     components(schemas(Problem))
 )]
@@ -47,6 +49,13 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tables::blocks))
         .routes(routes!(tables::subscribers))
         .routes(routes!(tables::subscriber))
+        .routes(routes!(lookup::lookup))
+        .routes(routes!(firewall::policies))
+        .routes(routes!(
+            statics::static_mappings,
+            statics::add_static_mapping,
+            statics::remove_static_mapping
+        ))
 }
 
 /// The OpenAPI document of the API.

@@ -14,6 +14,9 @@ use tandem_engine::view::{Ask, Filter, Query, Rows};
 use super::backend::{Backend, BackendError};
 use super::error::ApiError;
 
+/// Rows one question has room for, at most.
+const ROWS_MAX: usize = super::params::LIMIT_MAX;
+
 /// Where a page starts: a worker and a slot of its table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -54,11 +57,13 @@ fn filter_key(ask: Ask, filter: &Filter) -> u32 {
         Ask::Mappings => "mappings",
         Ask::Blocks => "blocks",
         Ask::Subscribers => "subscribers",
+        Ask::Policies => "policies",
     };
     let Filter {
         service_set,
         protocol,
         inside,
+        inside_bits,
         inside_port,
         public,
         public_port,
@@ -72,6 +77,7 @@ fn filter_key(ask: Ask, filter: &Filter) -> u32 {
             service_set,
             protocol,
             inside,
+            inside_bits,
             inside_port,
             public,
             public_port,
@@ -124,7 +130,11 @@ pub fn place(ask: Ask, filter: &Filter, workers: u8, token: Option<&str>) -> Res
 }
 
 fn filled(rows: &Rows) -> usize {
-    rows.sessions.len() + rows.mappings.len() + rows.blocks.len() + rows.subscribers.len()
+    rows.sessions.len()
+        + rows.mappings.len()
+        + rows.blocks.len()
+        + rows.subscribers.len()
+        + rows.policies.len()
 }
 
 /// Asks `worker` once and checks that the answer moves on.
@@ -155,11 +165,13 @@ pub async fn rows(
         if room == 0 {
             return Ok((all, Some(token(ask, &filter, at))));
         }
+        let room = room.min(ROWS_MAX);
         let answer = ask_once(backend, at.worker, Query::new(ask, filter, at.slot, room)).await?;
         all.sessions.extend(answer.rows.sessions);
         all.mappings.extend(answer.rows.mappings);
         all.blocks.extend(answer.rows.blocks);
         all.subscribers.extend(answer.rows.subscribers);
+        all.policies.extend(answer.rows.policies);
         at = if answer.end {
             Place {
                 worker: at.worker + 1,
@@ -175,7 +187,13 @@ pub async fn rows(
     Ok((all, None))
 }
 
-/// Counts (or, with [`Ask::ClearSessions`], ends) the sessions that match, on every worker.
+/// All rows, on every worker. For lists that a commit bounds.
+pub async fn all(backend: &dyn Backend, ask: Ask) -> Result<Rows, ApiError> {
+    let filter = Filter::default();
+    Ok(rows(backend, ask, filter, Place::default(), usize::MAX).await?.0)
+}
+
+/// Counts (or, with [`Ask::ClearSessions`] and [`Ask::Reevaluate`], ends) the sessions that match, on every worker.
 pub async fn count(backend: &dyn Backend, ask: Ask, filter: Filter) -> Result<u64, ApiError> {
     let mut total = 0;
     for worker in 0..backend.worker_count() {
@@ -186,6 +204,7 @@ pub async fn count(backend: &dyn Backend, ask: Ask, filter: Filter) -> Result<u6
                 .map_err(|error| {
                     let so_far = match ask {
                         Ask::ClearSessions => format!("{total} sessions were cleared before"),
+                        Ask::Reevaluate => format!("{total} sessions were ended before"),
                         _ => format!("{total} sessions were counted before"),
                     };
                     ApiError::from(error).after(&so_far)

@@ -33,8 +33,17 @@ pub enum Command {
     /// End something.
     #[command(subcommand)]
     Clear(Clear),
+    /// Who has a public address and port now, or what an inside address has; exit code 1 when nobody, or nothing.
+    Lookup(Lookup),
+    /// Static mappings: all there are, and those set at run time.
+    #[command(subcommand)]
+    StaticMapping(StaticMapping),
     /// Let the daemon read its config file again. A file with faults changes nothing.
-    Reload,
+    Reload {
+        /// End the sessions that the new policies would not let begin.
+        #[arg(long)]
+        reevaluate: bool,
+    },
     /// Check a config file without a daemon: all faults to standard error.
     Check {
         /// The file.
@@ -53,6 +62,82 @@ pub enum Clear {
         /// Every session.
         #[arg(long)]
         all: bool,
+    },
+}
+
+/// What to look up.
+#[derive(Clone, Debug, Args)]
+pub struct Lookup {
+    /// The public end, ADDRESS:PORT or [ADDRESS]:PORT; the port of ICMP is its id.
+    #[arg(
+        value_name = "ADDRESS:PORT",
+        required_unless_present = "inside",
+        conflicts_with = "inside"
+    )]
+    pub public: Option<String>,
+    /// The inside address instead.
+    #[arg(long, value_name = "ADDRESS")]
+    pub inside: Option<String>,
+    /// A port or ICMP id of the inside address.
+    #[arg(long, requires = "inside")]
+    pub port: Option<String>,
+    /// Protocol: a name or a number; any when not given.
+    #[arg(long)]
+    pub protocol: Option<String>,
+    /// Print JSON as the API gives it instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with static mappings.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StaticMapping {
+    /// All static mappings, of the file and set at run time.
+    List {
+        /// Service set.
+        #[arg(long, value_name = "NAME")]
+        service_set: Option<String>,
+        /// Only those of the file (config) or set at run time (api).
+        #[arg(long)]
+        origin: Option<String>,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+        /// Print JSON as the API gives it instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set one, beside those of the file. One that contradicts the running configuration changes nothing.
+    Add {
+        /// Service set.
+        service_set: String,
+        /// Its name.
+        name: String,
+        /// Inside address, prefix or range.
+        #[arg(long, value_name = "ADDRESS")]
+        inside: String,
+        /// Public address, prefix or range.
+        #[arg(long, value_name = "ADDRESS")]
+        public: String,
+        /// Protocol: a name or a number; with ports.
+        #[arg(long)]
+        protocol: Option<String>,
+        /// Port or ports outside, 80 or 8000-8009; the whole address when not given.
+        #[arg(long, value_name = "PORTS")]
+        public_ports: Option<String>,
+        /// Port or ports inside; the public ones when not given.
+        #[arg(long, value_name = "PORTS")]
+        inside_ports: Option<String>,
+        /// Sessions from inside do not use it.
+        #[arg(long)]
+        inbound_only: bool,
+    },
+    /// Take one away that was set at run time; its sessions end.
+    Remove {
+        /// Service set.
+        service_set: String,
+        /// Its name.
+        name: String,
     },
 }
 
@@ -109,7 +194,7 @@ pub enum What {
     },
     /// Subscribers.
     Subscribers {
-        /// Inside address.
+        /// Inside address or prefix.
         #[arg(long, value_name = "ADDRESS")]
         inside_address: Option<String>,
         /// Paired public address.
@@ -136,7 +221,7 @@ pub enum What {
         /// Only count them.
         #[arg(long, conflicts_with = "limit")]
         count: bool,
-        /// Also timeout, age, bytes, worker, term, service set and pool.
+        /// Also real outside address, translation type, policy, timeout, age, bytes, worker, term, service set and pool.
         #[arg(long)]
         wide: bool,
     },
@@ -160,6 +245,18 @@ pub enum What {
         /// Which.
         #[command(flatten)]
         filter: BlockFilter,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Firewall policies in order, and how many first packets each decided about.
+    Policies {
+        /// Service set.
+        #[arg(long, value_name = "NAME")]
+        service_set: Option<String>,
+        /// outbound or inbound.
+        #[arg(long)]
+        direction: Option<String>,
         /// How many.
         #[command(flatten)]
         limit: Limit,
@@ -192,7 +289,7 @@ pub struct SessionFilter {
     /// Protocol: a name or a number.
     #[arg(long)]
     pub protocol: Option<String>,
-    /// Inside address.
+    /// Inside address or prefix.
     #[arg(long, value_name = "ADDRESS")]
     pub inside_address: Option<String>,
     /// Inside port or ICMP id.
@@ -221,7 +318,7 @@ pub struct SessionFilter {
 /// Which blocks, and most of which mappings.
 #[derive(Clone, Debug, Args)]
 pub struct BlockFilter {
-    /// Inside address.
+    /// Inside address or prefix.
     #[arg(long, value_name = "ADDRESS")]
     pub inside_address: Option<String>,
     /// Public address.

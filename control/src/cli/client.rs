@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
@@ -120,11 +121,18 @@ impl Client {
     }
 
     /// POST without a body.
-    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+    pub fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, CallError> {
         self.read(
-            self.prepared(self.agent.post(self.url(path)), &[]).send_empty(),
+            self.prepared(self.agent.post(self.url(path)), query).send_empty(),
             false,
         )
+    }
+
+    /// POST of a body.
+    pub fn post_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
+        let body = serde_json::to_vec(body).map_err(|e| CallError::Usage(e.to_string()))?;
+        let request = self.prepared(self.agent.post(self.url(path)), &[]);
+        self.read(request.content_type("application/json").send(body), false)
     }
 
     fn url(&self, path: &str) -> String {

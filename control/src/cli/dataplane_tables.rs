@@ -152,6 +152,7 @@ pub fn neighbours(rows: &[Neighbour]) -> Table {
 pub fn pools(rows: &[Pool]) -> Vec<Table> {
     let mut what = Table::new(&[
         "POOL",
+        "MODE",
         "STATE",
         ">ADDRESSES",
         "PORTS",
@@ -174,8 +175,12 @@ pub fn pools(rows: &[Pool]) -> Vec<Table> {
     for pool in rows {
         what.row(vec![
             pool.name.clone(),
+            pool.mode.clone(),
             if pool.drain { "draining" } else { "active" }.to_owned(),
-            pool.addresses.to_string(),
+            match pool.mode.as_str() {
+                "addresses" => format!("{}/{}", pool.addresses_used, pool.addresses),
+                _ => pool.addresses.to_string(),
+            },
             format!("{}-{}", pool.first_port, pool.last_port),
             or_dash(&pool.block_size),
             pool.subscribers.to_string(),

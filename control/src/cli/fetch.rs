@@ -10,21 +10,25 @@ use super::client::{CallError, Client};
 use super::table::Table;
 use super::{Exit, Failure, dataplane_tables, row_tables, system_tables};
 use crate::api::model::{
-    Block, ConfigSummary, Counter, Health, HealthStatus, Interface, List, Mapping, Neighbour, Page, Pool,
-    Route, Session, Subscriber, SubscriberDetail, Version, Worker,
+    Block, ConfigSummary, Counter, Health, HealthStatus, Interface, List, Mapping, Neighbour, Page, Policy,
+    Pool, Route, Session, Subscriber, SubscriberDetail, Version, Worker,
 };
 use crate::api::params::LIMIT_MAX;
 
 /// Where an answer goes, and as what.
-struct Printer<'a> {
-    json: bool,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
+pub(super) struct Printer<'a> {
+    pub json: bool,
+    pub out: &'a mut dyn Write,
+    pub err: &'a mut dyn Write,
 }
 
 impl Printer<'_> {
     /// Prints `answer` as JSON, or the tables made of it with a blank line between them.
-    fn print<T: Serialize>(&mut self, answer: &T, tables: impl FnOnce(&T) -> Vec<Table>) -> io::Result<()> {
+    pub fn print<T: Serialize>(
+        &mut self,
+        answer: &T,
+        tables: impl FnOnce(&T) -> Vec<Table>,
+    ) -> io::Result<()> {
         if self.json {
             serde_json::to_writer_pretty(&mut *self.out, answer)?;
             return writeln!(self.out);
@@ -39,7 +43,11 @@ impl Printer<'_> {
     }
 
     /// Prints a page; says on standard error that there would be more.
-    fn page<T: Serialize>(&mut self, page: &Page<T>, table: impl FnOnce(&[T]) -> Table) -> io::Result<()> {
+    pub fn page<T: Serialize>(
+        &mut self,
+        page: &Page<T>,
+        table: impl FnOnce(&[T]) -> Table,
+    ) -> io::Result<()> {
         self.print(page, |page| vec![table(&page.rows)])?;
         if page.next.is_some() && !self.json {
             writeln!(
@@ -52,7 +60,7 @@ impl Printer<'_> {
 }
 
 /// Pages until `limit` rows are there or no page follows.
-fn pages<T: DeserializeOwned>(
+pub(super) fn pages<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     filter: Pairs,
@@ -191,6 +199,17 @@ fn rows(client: &Client, what: &What, to: &mut Printer<'_>) -> Result<(), Failur
             to.page(
                 &pages::<Block>(client, "/v1/blocks", filter.pairs(), *limit)?,
                 row_tables::blocks,
+            )?;
+        }
+        What::Policies {
+            service_set,
+            direction,
+            limit,
+        } => {
+            let query = given(&[("service-set", service_set), ("direction", direction)]);
+            to.page(
+                &pages::<Policy>(client, "/v1/firewall/policies", query, *limit)?,
+                row_tables::policies,
             )?;
         }
         What::Subscribers {

@@ -4,6 +4,7 @@
 //! its interface: scripts that track a chassis branch on them.
 
 mod args;
+mod changes;
 mod check;
 mod client;
 mod dataplane_tables;
@@ -93,9 +94,17 @@ fn execute(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Exit, 
             writeln!(out, "{} sessions cleared", cleared.cleared)?;
             Ok(Exit::Ok)
         }
-        Command::Reload => {
-            let report: crate::api::model::ReloadReport = client()?.post("/v1/config/reload")?;
-            writeln!(out, "applied, generation {}", report.generation)?;
+        Command::Lookup(wanted) => changes::lookup(&client()?, wanted, out, err),
+        Command::StaticMapping(what) => changes::static_mapping(&client()?, what, out, err),
+        Command::Reload { reevaluate } => {
+            let query = reevaluate.then(|| ("reevaluate", "true".to_owned()));
+            let report: crate::api::model::ReloadReport =
+                client()?.post("/v1/config/reload", query.as_slice())?;
+            write!(out, "applied, generation {}", report.generation)?;
+            if let Some(ended) = report.sessions_ended {
+                write!(out, ", {ended} sessions ended")?;
+            }
+            writeln!(out)?;
             Ok(Exit::Ok)
         }
         Command::Check { file } => Ok(check::check(file, out, err)?),

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::{Table, or_dash};
-use crate::api::model::{Block, Mapping, Session, Subscriber, SubscriberDetail};
+use crate::api::model::{
+    Block, Holder, Mapping, Policy, Session, StaticMapping, Subscriber, SubscriberDetail,
+};
 
 fn endpoint(address: IpAddr, port: u16) -> String {
     SocketAddr::new(address, port).to_string()
@@ -22,6 +24,9 @@ pub fn sessions(rows: &[Session], wide: bool) -> Table {
     ];
     if wide {
         heads.extend([
+            "REMOTE",
+            "TYPE",
+            "POLICY",
             ">TIMEOUT s",
             ">AGE s",
             ">OUT/IN bytes",
@@ -44,6 +49,9 @@ pub fn sessions(rows: &[Session], wide: bool) -> Table {
         ];
         if wide {
             cells.extend([
+                s.remote_address.to_string(),
+                s.translation_type.clone(),
+                or_dash(&s.policy),
                 s.timeout_s.to_string(),
                 s.age_s.to_string(),
                 format!("{}/{}", s.bytes_out, s.bytes_in),
@@ -99,7 +107,7 @@ pub fn blocks(rows: &[Block]) -> Table {
     let mut table = Table::new(&heads);
     for b in rows {
         table.row(vec![
-            b.inside_address.to_string(),
+            b.inside_address.clone(),
             b.public_address.to_string(),
             format!("{}-{}", b.first_port, b.last_port),
             b.used_ports.to_string(),
@@ -128,7 +136,7 @@ pub fn subscribers(rows: &[Subscriber]) -> Table {
     let mut table = Table::new(&heads);
     for s in rows {
         table.row(vec![
-            s.inside_address.to_string(),
+            s.inside_address.clone(),
             or_dash(&s.public_address),
             s.sessions.to_string(),
             format!("{}/{}/{}", s.tcp_ports, s.udp_ports, s.icmp_ids),
@@ -136,6 +144,104 @@ pub fn subscribers(rows: &[Subscriber]) -> Table {
             s.refused.to_string(),
             or_dash(&s.service_set),
             or_dash(&s.pool),
+        ]);
+    }
+    table
+}
+
+/// Firewall policies; the default of a direction stands where no policy is named.
+pub fn policies(rows: &[Policy]) -> Table {
+    let heads = [
+        "SERVICE SET",
+        "DIRECTION",
+        ">NO",
+        "ACTION",
+        "LOG",
+        ">HITS",
+        "POLICY",
+    ];
+    let mut table = Table::new(&heads);
+    for p in rows {
+        table.row(vec![
+            p.service_set.clone(),
+            p.direction.clone(),
+            p.position.to_string(),
+            p.action.clone(),
+            if p.log { "yes" } else { "no" }.to_owned(),
+            or_dash(&p.hits),
+            p.policy.clone().unwrap_or_else(|| "(default)".to_owned()),
+        ]);
+    }
+    table
+}
+
+/// Addresses and, where a mapping has them, ports.
+fn side(addresses: &str, ports: &Option<String>) -> String {
+    match ports {
+        Some(ports) if addresses.contains(':') => format!("[{addresses}]:{ports}"),
+        Some(ports) => format!("{addresses}:{ports}"),
+        None => addresses.to_owned(),
+    }
+}
+
+/// Static mappings.
+pub fn static_mappings(rows: &[StaticMapping]) -> Table {
+    let heads = [
+        "NAME",
+        "INSIDE",
+        "PUBLIC",
+        "PROTO",
+        "ORIGIN",
+        "TYPE",
+        "SERVICE SET",
+    ];
+    let mut table = Table::new(&heads);
+    for m in rows {
+        table.row(vec![
+            m.name.clone(),
+            side(&m.inside, &m.inside_ports),
+            side(&m.public, &m.public_ports),
+            or_dash(&m.protocol),
+            m.origin.clone(),
+            m.translation_type.clone(),
+            or_dash(&m.service_set),
+        ]);
+    }
+    table
+}
+
+/// Who has an address.
+pub fn holders(rows: &[Holder]) -> Table {
+    let heads = [
+        "SOURCE",
+        "PROTO",
+        "INSIDE",
+        "PUBLIC",
+        "PORTS",
+        "SERVICE SET",
+        "POOL",
+        "NAME",
+    ];
+    let mut table = Table::new(&heads);
+    for h in rows {
+        let ports = match (h.first_port, h.last_port) {
+            (0, u16::MAX) => "all".to_owned(),
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        let inside = match (h.inside_port, h.inside.parse()) {
+            (Some(port), Ok(address)) => endpoint(address, port),
+            _ => h.inside.clone(),
+        };
+        table.row(vec![
+            h.source.as_str().to_owned(),
+            or_dash(&h.protocol),
+            inside,
+            h.public_address.to_string(),
+            ports,
+            or_dash(&h.service_set),
+            or_dash(&h.pool),
+            or_dash(&h.name),
         ]);
     }
     table

@@ -1,5 +1,6 @@
 //! What the API asks, answered from the running dataplane.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use super::sink::Routing;
 use super::taps::Taps;
 use super::{counters, views};
 use crate::api::model::{
-    Check, ConfigSummary, Counter, Health, HealthStatus, Interface, Names, Neighbour, Pool, ReloadReport,
-    RouteQuery, RouteRows, Version, Worker,
+    Check, Committed, ConfigSummary, Counter, Health, HealthStatus, Interface, Names, Neighbour,
+    NewStaticMapping, Pool, ReloadReport, RouteQuery, RouteRows, Version, Worker,
 };
 use crate::api::{Backend, BackendError};
 use crate::config::{Config, Placement};
@@ -187,6 +188,15 @@ impl Daemon {
             refused.is_empty(),
             &format!("the kernel refused {refused}; a reload tries again"),
         ));
+        let left_out = self.running.left_out();
+        checks.push(check(
+            "static-mappings".into(),
+            left_out.is_empty(),
+            &format!(
+                "kept static mappings did not fit the configuration at start, and are not in force: {}",
+                left_out.join("; ")
+            ),
+        ));
         let (free, all) = (self.buffers.available(), self.buffers.capacity());
         checks.push(check(
             "packet-buffers".into(),
@@ -305,8 +315,27 @@ impl Backend for Api {
         self.0.stats.len() as u8
     }
 
-    fn names(&self) -> Names {
-        views::names(&self.0.running.in_force().registry)
+    fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.0.running.in_force().names)
+    }
+
+    fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.0.running.in_force().program)
+    }
+
+    fn runtime_statics(&self) -> BTreeSet<(String, String)> {
+        self.0.running.in_force().statics.names()
+    }
+
+    async fn add_static_mapping(&self, new: NewStaticMapping) -> Result<Committed, BackendError> {
+        let done = blocking(&self.0, move |daemon| daemon.running.add_static(daemon, &new)).await?;
+        Ok(done?)
+    }
+
+    async fn remove_static_mapping(&self, service_set: &str, name: &str) -> Result<Committed, BackendError> {
+        let (set, name) = (service_set.to_owned(), name.to_owned());
+        let work = move |daemon: &Daemon| daemon.running.remove_static(daemon, &set, &name);
+        Ok(blocking(&self.0, work).await??)
     }
 
     fn subscriber_limits(&self, service_set: ServiceSetId) -> Option<SubscriberLimits> {
@@ -368,7 +397,7 @@ impl Backend for Api {
 
     async fn pools(&self) -> Result<Vec<Pool>, BackendError> {
         let program = Arc::clone(&self.0.running.in_force().program);
-        let row = |pool| Pool::from_use(pool, &program.service_sets, &self.0.pool_use(pool.id));
+        let row = |pool| Pool::from_use(pool, &program, &self.0.pool_use(pool.id));
         Ok(program.pools.iter().map(row).collect())
     }
 

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tandem_dataplane::command::{Event, Mailbox};
 use tandem_dataplane::stats::{PublishedStats, WorkerCounters};
 use tandem_engine::ports::{BlockEvent, BlockEventKind};
-use tandem_engine::program::PolicyAction;
 use tandem_engine::program::policy::PolicyKey;
 use tandem_engine::session::Direction;
 use tandem_engine::view::PolicyEvent;
@@ -21,6 +20,7 @@ use super::clock::Clock;
 use super::questions::Questions;
 use super::running::Running;
 use super::sink::Routing;
+use crate::api::model::{action_name, protocol_name};
 use crate::kernel::WatcherHandle;
 
 /// Sleep between two looks at the mailboxes.
@@ -195,13 +195,9 @@ impl Events {
             protocol,
         } = event.key;
         info!(
-            action = match event.action {
-                PolicyAction::Permit => "permit",
-                PolicyAction::Deny => "deny",
-                PolicyAction::Reject => "reject",
-            },
+            action = action_name(event.action),
             service_set = %self.running.service_set_name(event.service_set),
-            policy = event.policy,
+            policy = %self.running.policy_name(event.policy),
             direction = match event.direction {
                 Direction::Out => "outbound",
                 Direction::In => "inbound",
@@ -210,7 +206,7 @@ impl Events {
             source_port = sport,
             destination = %tandem_engine::address::show(dst),
             destination_port = dport,
-            protocol,
+            protocol = %protocol_name(protocol),
             worker,
             "policy"
         );

@@ -25,6 +25,7 @@ mod run;
 mod running;
 mod sink;
 mod spec;
+mod statics;
 mod taps;
 mod views;
 
@@ -69,7 +70,7 @@ pub fn main() -> ExitCode {
     for warning in config.warnings.iter().chain(&of_machine) {
         warn!("{warning}");
     }
-    match run::run(options.config, config, lost) {
+    match run::run(options.config, options.state_directory.as_deref(), config, lost) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!("{problem:#}");

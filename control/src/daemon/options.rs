@@ -14,6 +14,9 @@ pub(super) struct Options {
     /// The configuration file; `tandem check FILE` says whether it is right.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Where static mappings that were set at run time are kept; without one they end with the process.
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    pub state_directory: Option<PathBuf>,
     /// How log lines look, on standard error.
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,

@@ -17,7 +17,7 @@ use crate::api::BackendError;
 const UNDER_WAY_MAX: usize = 32;
 /// How long a worker may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same for a clear, which is driven to its end.
+/// The same for what ends sessions, which is driven to its end.
 const PATIENCE_CLEAR: Duration = Duration::from_secs(15);
 
 type Asker = oneshot::Sender<Query>;
@@ -71,10 +71,9 @@ impl Questions {
 
     /// Asks a worker and waits for its answer, in bounded time.
     pub(super) async fn ask(&self, worker: u8, query: Query) -> Result<Query, BackendError> {
-        let patience = if query.ask == Ask::ClearSessions {
-            PATIENCE_CLEAR
-        } else {
-            PATIENCE
+        let patience = match query.ask {
+            Ask::ClearSessions | Ask::Reevaluate => PATIENCE_CLEAR,
+            _ => PATIENCE,
         };
         let silent = || BackendError::NoAnswer {
             who: format!("worker {worker}"),

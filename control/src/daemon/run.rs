@@ -5,7 +5,7 @@
 //!   API, workers, threads, ports, taps, DPDK ............................................. gone
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -26,12 +26,13 @@ use super::events::{Events, Heartbeat, WorkerWatch};
 use super::life::{self, Life};
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::questions::Questions;
-use super::running::Running;
+use super::running::{Running, compile_first};
 use super::sink::{Routing, Sink};
 use super::spec::{self, Memory};
+use super::statics::{StateError, StateFile};
 use super::taps::Taps;
 use crate::api::{Listener, ServeError, Server, SharedToken};
-use crate::config::{self, CompileError, Config, NameRegistry};
+use crate::config::{CompileError, Config, NameRegistry};
 use crate::kernel::{Binding, KernelError, Rtnl, TapError, Watcher, WatcherConfig};
 
 /// The stop is over after this long, whatever hangs.
@@ -46,6 +47,9 @@ pub(super) enum RunError {
     /// The configuration cannot become a program.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// The static mappings of run time cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Nor a dataplane.
     #[error(transparent)]
     Spec(#[from] spec::SpecError),
@@ -169,7 +173,12 @@ impl Drop for Threads {
 }
 
 /// Runs the daemon until a signal, or the end of one of its threads, ends it.
-pub(super) fn run(file: PathBuf, config: Config, log_lost: ErrorCounter) -> Result<(), RunError> {
+pub(super) fn run(
+    file: PathBuf,
+    state_directory: Option<&Path>,
+    config: Config,
+    log_lost: ErrorCounter,
+) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("api")
@@ -182,7 +191,8 @@ pub(super) fn run(file: PathBuf, config: Config, log_lost: ErrorCounter) -> Resu
         Signals::new().map_err(system("cannot wait for signals"))?
     };
     let listener = Listener::new(config.api.listen, config.api.token_file.as_deref())?;
-    let (daemon, threads, eal) = start(file, config, listener.token.clone(), log_lost)?;
+    let state = StateFile::new(state_directory);
+    let (daemon, threads, eal) = start(file, state, config, listener.token.clone(), log_lost)?;
     let result = serve(&runtime, &daemon, listener, signals);
     stop(runtime, daemon, threads, eal);
     result
@@ -191,12 +201,14 @@ pub(super) fn run(file: PathBuf, config: Config, log_lost: ErrorCounter) -> Resu
 /// Everything but the API.
 fn start(
     file: PathBuf,
+    state: StateFile,
     config: Config,
     token: SharedToken,
     log_lost: ErrorCounter,
 ) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
-    let plain = config::compile(&config, &mut registry, None, &config::Extras::default())?;
+    let kept = state.read()?;
+    let (plain, restored) = compile_first(&config, &mut registry, state, kept)?;
     let mut rtnl = Rtnl::open()?;
     let mut prepared = prepare(&config, &Arc::new(plain.clone()), &mut rtnl)?;
     let classifiers = AclBuilder::new(&prepared.eal);
@@ -231,6 +243,7 @@ fn start(
         registry,
         Box::new(classifiers),
         token,
+        restored,
     ));
     let mut threads = Threads {
         stop: Arc::new(AtomicBool::new(false)),

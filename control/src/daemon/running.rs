@@ -5,18 +5,23 @@
 //!              \-> faults: logged, reported, nothing changed
 //! ```
 
+mod changes;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use tandem_engine::program::policy::ClassifierBuilder;
-use tandem_engine::program::{PoolId, Program, ServiceSetId};
+use tandem_engine::program::{PolicyId, PoolId, Program, ServiceSetId};
 use tracing::{error, info, warn};
 
 use super::clock::unix_seconds;
-use crate::api::model::{Fault, ReloadReport};
+use super::statics::{RuntimeStatics, StateFile};
+use super::views;
+use crate::api::model::{Fault, Names, ReloadReport};
 use crate::api::{ServeError, SharedToken, Token, read_secret};
-use crate::config::{self, Config, NameRegistry};
+use crate::config::{self, CompileError, Config, NameRegistry};
+pub(super) use changes::{Restored, compile_first};
 
 /// How long workers may take to pick a program up.
 const PICK_UP_MAX: Duration = Duration::from_secs(5);
@@ -38,6 +43,10 @@ pub(super) struct InForce {
     pub config: Config,
     pub program: Arc<Program>,
     pub registry: NameRegistry,
+    /// What the API calls things, of registry and program.
+    pub names: Arc<Names>,
+    /// Static mappings that were set at run time.
+    pub statics: RuntimeStatics,
     pub loaded_at: SystemTime,
     pub last_reload: Option<ReloadReport>,
     /// Reloads that were applied.
@@ -56,14 +65,17 @@ pub(super) struct Running {
     classifiers: Box<dyn ClassifierBuilder + Send + Sync>,
     /// The API's token in force.
     token: SharedToken,
+    /// Where static mappings of run time are kept.
+    state: StateFile,
+    /// Kept static mappings that did not fit the configuration at start, and why.
+    left_out: Vec<String>,
 }
 
-/// What a reload puts in force.
+/// What a reload, or another commit, puts in force.
 struct Next {
     config: Config,
     program: Arc<Program>,
     registry: NameRegistry,
-    token: Option<Token>,
 }
 
 /// A reload that could not be tried, or whose end was not seen.
@@ -85,11 +97,14 @@ impl Running {
         registry: NameRegistry,
         classifiers: Box<dyn ClassifierBuilder + Send + Sync>,
         token: SharedToken,
+        restored: Restored,
     ) -> Self {
         let in_force = InForce {
+            names: Arc::new(views::names(&registry, &program)),
             config,
             program,
             registry,
+            statics: restored.statics,
             loaded_at: SystemTime::now(),
             last_reload: None,
             applied: 0,
@@ -101,7 +116,22 @@ impl Running {
             in_force: RwLock::new(in_force),
             classifiers,
             token,
+            state: restored.state,
+            left_out: restored.left_out,
         }
+    }
+
+    /// Kept static mappings that did not fit the configuration at start, and why.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.reloading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_force_mut(&self) -> RwLockWriteGuard<'_, InForce> {
+        self.in_force.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is in force. Held for a short time only.
@@ -121,12 +151,18 @@ impl Running {
         name.unwrap_or_else(|| format!("#{id}"))
     }
 
+    /// The name of a policy, `list/policy`, likewise.
+    pub(super) fn policy_name(&self, id: PolicyId) -> String {
+        let name = self.in_force().names.policy(id);
+        name.unwrap_or_else(|| "default".into())
+    }
+
     /// Reads the file again and puts it in force when it is right. Blocks for some seconds at most.
     pub(super) fn reload(&self, target: &dyn Target) -> Result<ReloadReport, ReloadError> {
-        let _one: MutexGuard<'_, ()> = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.one_at_a_time();
         let at = SystemTime::now();
         let faults = match self.next() {
-            Ok(next) => return self.take(target, at, next),
+            Ok((next, token)) => return self.take(target, at, next, token),
             Err(faults) => faults,
         };
         error!(
@@ -137,7 +173,7 @@ impl Running {
         for fault in &faults {
             error!("{fault}");
         }
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let mut in_force = self.in_force_mut();
         in_force.refused += 1;
         let report = ReloadReport {
             applied: false,
@@ -145,13 +181,14 @@ impl Running {
             at_unix_s: unix_seconds(at),
             faults,
             warnings: Vec::new(),
+            sessions_ended: None,
         };
         in_force.last_reload = Some(report.clone());
         Ok(report)
     }
 
     /// The next configuration, if the file has one that may follow the one in force.
-    fn next(&self) -> Result<Next, Vec<Fault>> {
+    fn next(&self) -> Result<(Next, Option<Token>), Vec<Fault>> {
         let shown = |faults: Vec<config::Fault>| faults.iter().map(Fault::from).collect::<Vec<_>>();
         let next = config::load(&self.file).map_err(shown)?;
         let now = self.in_force();
@@ -161,21 +198,9 @@ impl Running {
             &next,
             &mut registry,
             Some(&now.program),
-            &config::Extras {
-                classifiers: &*self.classifiers,
-                ..config::Extras::default()
-            },
+            &self.extras(&now.statics),
         )
-        .map_err(|error| {
-            vec![Fault {
-                file: next.file.clone(),
-                line: None,
-                column: None,
-                path: String::new(),
-                problem: error.to_string(),
-                remedy: "restart tandemd".into(),
-            }]
-        })?;
+        .map_err(|error| vec![compile_fault(&next, &error)])?;
         drop(now);
         // At each reload: the file may have another token while its name stays.
         let token = next.api.token_file.as_deref().map(read_secret).transpose();
@@ -191,33 +216,46 @@ impl Running {
             );
             info!(key = %change.path, %from, %to, "configuration changes");
         }
-        Ok(Next {
+        let next = Next {
             config: next,
             program: Arc::new(program),
             registry,
-            token,
-        })
+        };
+        Ok((next, token))
     }
 
-    fn take(&self, target: &dyn Target, at: SystemTime, next: Next) -> Result<ReloadReport, ReloadError> {
-        let Next {
-            config,
-            program,
-            registry,
-            token,
-        } = next;
+    fn extras<'e>(&'e self, statics: &'e RuntimeStatics) -> config::Extras<'e> {
+        config::Extras {
+            classifiers: &*self.classifiers,
+            runtime_statics: statics.mappings(),
+        }
+    }
+
+    /// Hands the program to the workers.
+    fn hand_over(&self, target: &dyn Target, next: &Next) -> Result<(), ReloadError> {
         // Names before the program: its first port blocks are logged while workers still pick it up. Ids are never given
         // twice, so names of a program that no worker takes do no harm.
-        self.in_force
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .registry = registry.clone();
-        target.apply(&program).map_err(ReloadError::Standstill)?;
-        let generation = program.generation;
+        let names = Arc::new(views::names(&next.registry, &next.program));
+        let mut in_force = self.in_force_mut();
+        in_force.registry = next.registry.clone();
+        in_force.names = names;
+        drop(in_force);
+        target.apply(&next.program).map_err(ReloadError::Standstill)
+    }
+
+    fn take(
+        &self,
+        target: &dyn Target,
+        at: SystemTime,
+        next: Next,
+        token: Option<Token>,
+    ) -> Result<ReloadReport, ReloadError> {
+        self.hand_over(target, &next)?;
+        let generation = next.program.generation;
         // From here on the program runs, or will: that is what is in force, whatever else happens.
         self.token.set(token);
         let lagging = wait(|| target.lags(generation));
-        let warnings = target.set_addresses(&config);
+        let warnings = target.set_addresses(&next.config);
         for refusal in &warnings {
             warn!("{refusal}");
         }
@@ -227,17 +265,14 @@ impl Running {
             at_unix_s: unix_seconds(at),
             faults: Vec::new(),
             warnings,
+            sessions_ended: None,
         };
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        *in_force = InForce {
-            config,
-            program,
-            registry,
-            loaded_at: at,
-            last_reload: Some(report.clone()),
-            applied: in_force.applied + 1,
-            refused: in_force.refused,
-        };
+        let mut in_force = self.in_force_mut();
+        in_force.config = next.config;
+        in_force.program = next.program;
+        in_force.loaded_at = at;
+        in_force.last_reload = Some(report.clone());
+        in_force.applied += 1;
         drop(in_force);
         if let Some(worker) = lagging {
             let error = ReloadError::Lagging(worker);
@@ -246,6 +281,35 @@ impl Running {
         }
         info!(generation, "reload applied");
         Ok(report)
+    }
+}
+
+/// Why a file does not become a program, as a fault of it.
+fn compile_fault(config: &Config, error: &CompileError) -> Fault {
+    let CompileError::RuntimeStatic {
+        service_set, name, ..
+    } = error
+    else {
+        return Fault {
+            file: config.file.clone(),
+            line: None,
+            column: None,
+            path: String::new(),
+            problem: error.to_string(),
+            remedy: "restart tandemd".into(),
+        };
+    };
+    let path = format!("service-sets.{service_set}");
+    let (line, column) = config.position(&path);
+    Fault {
+        file: config.file.clone(),
+        line: (line > 0).then_some(line),
+        column: (column > 0).then_some(column),
+        path,
+        problem: format!("a mapping that was set at run time does not fit the file: {error}"),
+        remedy: format!(
+            "change the file, or take the mapping away: tandem static-mapping remove {service_set} {name}"
+        ),
     }
 }
 
@@ -274,232 +338,4 @@ fn wait(lags: impl Fn() -> Option<String>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    const GOOD: &str = r#"
-[interfaces.in0]
-device = "net_ring0"
-[interfaces.out0]
-device = "net_ring1"
-[pools.p]
-prefixes = ["203.0.113.0/28"]
-[nat-rules.r]
-[[nat-rules.r.terms]]
-name = "t"
-then = { translation-type = "napt-44", pool = "p" }
-[service-sets.s]
-inside-interfaces = ["in0"]
-outside-interfaces = ["out0"]
-nat-rules = ["r"]
-"#;
-
-    /// Stands for the dataplane: runs what it is given, when it may.
-    #[derive(Default)]
-    struct Fake {
-        runs: AtomicU32,
-        stands_still: bool,
-        refuses_addresses: bool,
-        addresses_set: AtomicU32,
-    }
-
-    impl Target for Fake {
-        fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
-            if self.stands_still {
-                return Err("worker 1".into());
-            }
-            self.runs.store(program.generation, Ordering::Relaxed);
-            Ok(())
-        }
-
-        fn lags(&self, generation: u32) -> Option<String> {
-            (self.runs.load(Ordering::Relaxed) != generation).then(|| "worker 0".into())
-        }
-
-        fn set_addresses(&self, _: &Config) -> Vec<String> {
-            self.addresses_set.fetch_add(1, Ordering::Relaxed);
-            self.refuses_addresses
-                .then(|| "addresses of in0: refused".to_owned())
-                .into_iter()
-                .collect()
-        }
-    }
-
-    struct File(PathBuf);
-
-    impl File {
-        fn new(name: &str) -> Self {
-            let file = Self(std::env::temp_dir().join(format!("tandem-{name}-{}.toml", std::process::id())));
-            file.write(GOOD);
-            file
-        }
-
-        fn write(&self, text: &str) {
-            std::fs::write(&self.0, text).expect("the file is written");
-        }
-
-        fn running(&self) -> Running {
-            let config = config::load(&self.0).expect("a right configuration");
-            let mut registry = NameRegistry::new();
-            let program =
-                config::compile(&config, &mut registry, None, &config::Extras::default()).expect("a program");
-            Running::new(
-                self.0.clone(),
-                config,
-                Arc::new(program),
-                registry,
-                Box::new(tandem_engine::program::policy::ReferenceBuilder),
-                SharedToken::default(),
-            )
-        }
-    }
-
-    impl Drop for File {
-        fn drop(&mut self) {
-            let _gone = std::fs::remove_file(&self.0);
-        }
-    }
-
-    #[test]
-    fn a_good_file_takes_effect_and_keeps_ids() {
-        let file = File::new("good");
-        let (running, target) = (file.running(), Fake::default());
-        let pool = running.in_force().program.pools[0].id;
-        file.write(&GOOD.replace("203.0.113.0/28", "203.0.113.64/27"));
-        let report = running.reload(&target).expect("tried");
-        assert!(report.applied && report.faults.is_empty());
-        assert_eq!((report.generation, target.runs.load(Ordering::Relaxed)), (2, 2));
-        assert_eq!(target.addresses_set.load(Ordering::Relaxed), 1);
-        let in_force = running.in_force();
-        assert_eq!((in_force.program.pools[0].id, in_force.applied), (pool, 1));
-        assert_eq!(in_force.last_reload.as_ref(), Some(&report));
-    }
-
-    #[test]
-    fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
-        let file = File::new("bad");
-        let (running, target) = (file.running(), Fake::default());
-        for (text, named) in [
-            (GOOD.replace("prefixes", "prefixess"), "pools.p.prefixess"),
-            (GOOD.to_owned() + "[[[", ""),
-            (GOOD.replace("net_ring1", "net_ring2"), "interfaces.out0.device"),
-        ] {
-            file.write(&text);
-            let report = running.reload(&target).expect("tried");
-            assert!(!report.applied && report.generation == 1);
-            assert!(
-                report.faults.iter().any(|f| f.path == named),
-                "{:?}",
-                report.faults
-            );
-        }
-        assert_eq!(
-            (target.runs.load(Ordering::Relaxed), running.in_force().refused),
-            (0, 3)
-        );
-        file.write(GOOD);
-        assert!(
-            running.reload(&target).expect("tried").applied,
-            "and the next good one is taken"
-        );
-    }
-
-    #[test]
-    fn an_address_that_is_refused_stands_in_the_report() {
-        let file = File::new("addresses");
-        let running = file.running();
-        let target = Fake {
-            refuses_addresses: true,
-            ..Fake::default()
-        };
-        let report = running.reload(&target).expect("tried");
-        assert!(report.applied && report.faults.is_empty());
-        assert_eq!(report.warnings, ["addresses of in0: refused"]);
-        assert_eq!(running.in_force().last_reload.as_ref(), Some(&report));
-        let report = running.reload(&Fake::default()).expect("tried");
-        assert_eq!(report.warnings, Vec::<String>::new(), "each reload says its own");
-    }
-
-    #[test]
-    fn the_token_is_read_again_at_each_good_reload() {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = |file: &File, mode| {
-            let mode = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(&file.0, mode).expect("the mode is set");
-        };
-        let (file, secret) = (File::new("token-user"), File::new("token-secret"));
-        let (running, target) = (file.running(), Fake::default());
-        let bearer = || running.token.get().map(|token| token.bearer());
-        let with_token = format!("[api]\ntoken-file = \"{}\"\n{GOOD}", secret.0.display());
-        assert_eq!(bearer(), None);
-        file.write(&with_token);
-        mode(&secret, 0o600);
-        for text in ["first-token-of-all", "the-second-token!"] {
-            // The second time nothing but the secret is another.
-            secret.write(text);
-            assert!(running.reload(&target).expect("tried").applied);
-            assert_eq!(bearer(), Some(format!("Bearer {text}")));
-        }
-        for (text, bits) in [("short", 0o600), ("everybody-may-read-it", 0o604)] {
-            secret.write(text);
-            mode(&secret, bits);
-            let report = running.reload(&target).expect("tried");
-            assert!(!report.applied && report.generation == 3);
-            let [fault] = &report.faults[..] else {
-                panic!("{:?}", report.faults)
-            };
-            assert_eq!((fault.path.as_str(), fault.line), ("api.token-file", Some(2)));
-            assert_eq!(
-                bearer(),
-                Some("Bearer the-second-token!".into()),
-                "the old one stays"
-            );
-        }
-        file.write(GOOD);
-        assert!(running.reload(&target).expect("tried").applied);
-        assert_eq!(bearer(), None);
-    }
-
-    #[test]
-    fn names_are_known_before_workers_use_them() {
-        struct Asks(Running);
-        impl Target for Asks {
-            fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
-                assert_eq!(self.0.pool_name(program.pools[0].id), "fresh");
-                Ok(())
-            }
-
-            fn lags(&self, _: u32) -> Option<String> {
-                None
-            }
-
-            fn set_addresses(&self, _: &Config) -> Vec<String> {
-                Vec::new()
-            }
-        }
-        let file = File::new("names");
-        let asks = Asks(file.running());
-        file.write(
-            &GOOD
-                .replace("[pools.p]", "[pools.fresh]")
-                .replace("\"p\"", "\"fresh\""),
-        );
-        assert!(asks.0.reload(&asks).expect("tried").applied);
-    }
-
-    #[test]
-    fn a_worker_that_stands_still_is_named_and_nothing_changes() {
-        let file = File::new("still");
-        let running = file.running();
-        let target = Fake {
-            stands_still: true,
-            ..Fake::default()
-        };
-        assert_eq!(
-            running.reload(&target),
-            Err(ReloadError::Standstill("worker 1".into()))
-        );
-        assert_eq!(running.in_force().program.generation, 1);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use tandem_dataplane::interfaces::{InterfaceState, Interfaces};
 use tandem_dataplane::routes::{Action, RouteRow, RouteWriter};
 use tandem_dataplane::stats::{PublishedStats, WorkerCounters};
 use tandem_engine::engine::Counters as EngineCounters;
-use tandem_engine::program::InterfaceId;
+use tandem_engine::program::{InterfaceId, Program};
 
 use super::events::WorkerWatch;
 use super::ports::InterfaceRecord;
@@ -21,14 +21,16 @@ use crate::api::model::{
 use crate::config::NameRegistry;
 use crate::kernel;
 
-/// All names the process has given ids to.
-pub(super) fn names(registry: &NameRegistry) -> Names {
+/// All names the process has given ids to, and what the program says beside.
+pub(super) fn names(registry: &NameRegistry, program: &Program) -> Names {
     let sets = (0..).map_while(|id| Some((id, registry.service_set_name(id)?.to_owned())));
     let pools = (0..).map_while(|id| Some((id, registry.pool_name(id)?.to_owned())));
     Names {
         service_sets: sets.collect(),
         pools: pools.collect(),
+        ..Names::default()
     }
+    .with_program(program)
 }
 
 pub(super) fn worker(

@@ -37,7 +37,7 @@ fn ask(daemon: &Daemon, words: &str) -> Said {
     said(tandem(&daemon.url(), words))
 }
 
-const EVERY: [&str; 14] = [
+const EVERY: [&str; 15] = [
     "health",
     "version",
     "config",
@@ -51,6 +51,7 @@ const EVERY: [&str; 14] = [
     "sessions",
     "mappings",
     "blocks",
+    "policies",
     "counters",
 ];
 
@@ -85,6 +86,7 @@ fn json_is_what_the_api_says() {
         let json: Value =
             serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{what}: {e}: {}", said.out));
         let path = format!("/v1/{}", what.replace("subscriber ", "subscribers/"));
+        let path = path.replace("/policies", "/firewall/policies");
         if *what != "counters" {
             assert_eq!(json, super::http::get_json(&daemon, &path), "{what}");
         }
@@ -151,12 +153,153 @@ fn clear_and_reload_do_what_they_say() {
         format!("{} sessions cleared\n", SESSIONS - 5)
     );
     assert_eq!(ask(&daemon, "reload").out, "applied, generation 5\n");
+    assert_eq!(
+        ask(&daemon, "reload --reevaluate").out,
+        "applied, generation 5, 0 sessions ended\n"
+    );
     daemon.mock.config_is_bad.store(true, Ordering::SeqCst);
     let refused = ask(&daemon, "reload");
     assert_eq!(refused.code, Some(1));
     let fault =
         "/etc/tandem/tandem.toml:12:3: pools.cgn.port-range: the range is inverted; use \"1024-65535\"";
     assert!(refused.err.contains(fault), "{}", refused.err);
+}
+
+/// Every line fits and ends where its text does.
+fn fits(said: &Said) {
+    for line in said.out.lines() {
+        assert!(line.chars().count() <= 100 && line == line.trim_end(), "{line:?}");
+    }
+}
+
+#[test]
+fn policies_are_a_table_that_ends_with_the_default() {
+    let daemon = Daemon::start();
+    let said = ask(
+        &daemon,
+        "show policies --service-set subscribers-a --direction outbound",
+    );
+    let lines: Vec<Vec<&str>> = said.out.lines().map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(
+        lines[1..],
+        [
+            vec![
+                "subscribers-a",
+                "outbound",
+                "1",
+                "reject",
+                "yes",
+                "12",
+                "to-internet/no-mail"
+            ],
+            vec![
+                "subscribers-a",
+                "outbound",
+                "2",
+                "permit",
+                "no",
+                "2",
+                "to-internet/web"
+            ],
+            vec!["subscribers-a", "outbound", "3", "deny", "no", "-", "(default)"],
+        ]
+    );
+    assert_eq!(ask(&daemon, "show policies --direction up").code, Some(2));
+}
+
+#[test]
+fn a_reload_that_reevaluates_says_how_many_it_ended() {
+    let daemon = Daemon::start();
+    assert_eq!(
+        ask(&daemon, "reload --reevaluate").out,
+        "applied, generation 5, 5 sessions ended\n"
+    );
+}
+
+#[test]
+fn look_ups_say_the_source_and_nobody_is_exit_1() {
+    let daemon = Daemon::start();
+    let said = ask(&daemon, "lookup 203.0.113.65:2048");
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("deterministic formula"), "{}", said.out);
+    assert!(
+        said.out.contains("100.64.0.64") && said.out.contains("2048-3071"),
+        "{}",
+        said.out
+    );
+    fits(&said);
+    let back = ask(&daemon, "lookup --inside 100.64.0.64");
+    assert_eq!(back.out, said.out);
+    let web = ask(&daemon, "lookup 198.51.100.80:80 --protocol tcp");
+    assert!(
+        web.out.contains("10.0.9.80:8080") && web.out.contains("static"),
+        "{}",
+        web.out
+    );
+    fits(&web);
+    fits(&ask(&daemon, "lookup 203.0.113.7:2001"));
+    let nobody = ask(&daemon, "lookup 192.0.2.77:9");
+    assert_eq!((nobody.code, nobody.out.as_str()), (Some(1), "nobody\n"));
+    let json = ask(&daemon, "lookup [2001:db8::7]:9 --json");
+    let answer: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((json.code, answer["source"].as_str()), (Some(1), Some("nobody")));
+    for wrong in [
+        "lookup",
+        "lookup 203.0.113.7",
+        "lookup 203.0.113.7:1 --inside 10.0.0.1",
+        "lookup --inside x",
+    ] {
+        assert_eq!(ask(&daemon, wrong).code, Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn static_mappings_are_listed_set_and_taken_away() {
+    let daemon = Daemon::start();
+    let add = "static-mapping add subscribers-a camera --inside 10.0.5.1 --public 198.51.100.90 --protocol udp \
+               --public-ports 5000-5009 --inbound-only";
+    let said = ask(&daemon, add);
+    assert_eq!(
+        said.out, "set, generation 5; not kept: it ends with the daemon\n",
+        "{}",
+        said.err
+    );
+    let list = ask(&daemon, "static-mapping list");
+    fits(&list);
+    assert_eq!(list.out.lines().count(), 4, "{}", list.out);
+    let camera: Vec<&str> = list
+        .out
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        camera,
+        [
+            "camera",
+            "10.0.5.1:5000-5009",
+            "198.51.100.90:5000-5009",
+            "udp",
+            "api",
+            "dnat-44",
+            "subscribers-a"
+        ]
+    );
+    let json = ask(&daemon, "static-mapping list --json --origin api --limit 1");
+    let json: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(json["rows"][0]["name"], "camera");
+    let again = ask(&daemon, add);
+    assert_eq!(again.code, Some(1));
+    assert!(again.err.contains("conflict: name: "), "{}", again.err);
+    let wrong = ask(
+        &daemon,
+        "static-mapping add subscribers-a x --inside here --public 198.51.100.91",
+    );
+    assert_eq!(wrong.code, Some(2), "{}", wrong.err);
+    let remove = "static-mapping remove subscribers-a camera";
+    assert_eq!(ask(&daemon, remove).out, "removed, generation 6\n");
+    assert_eq!(ask(&daemon, remove).code, Some(1));
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn a_session_shows_its_whole_tuple_with_names() {
         "worker": 1, "service-set": "subscribers-a", "protocol": "tcp", "state": "established",
         "initiated-outside": false, "inside-address": "10.0.0.2", "inside-port": 40001,
         "public-address": "203.0.113.7", "public-port": 1025,
-        "outside-address": "198.51.100.1", "outside-port": 443, "pool": "residential", "term": 0,
+        "outside-address": "198.51.100.1", "outside-port": 443, "remote-address": "198.51.100.1",
+        "translation-type": "napt-44", "pool": "residential", "term": 1, "policy": "to-internet/web",
         "packets-out": 11, "bytes-out": 1000, "packets-in": 20, "bytes-in": 2000,
         "age-s": 60, "idle-s": 5, "timeout-s": 7440
     }]);
@@ -232,6 +233,7 @@ fn reload_applies_or_names_every_fault() {
     let answer = post(&daemon, "/v1/config/reload", b"");
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json()["generation"], 5);
+    assert!(answer.json().get("sessions-ended").is_none());
     daemon.mock.config_is_bad.store(true, Ordering::SeqCst);
     let answer = post(&daemon, "/v1/config/reload", b"");
     assert_eq!(answer.status, 422);

@@ -1,21 +1,25 @@
 //! A backend whose two workers have sparse tables, and which can be told to be slow, silent or to refuse.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use tandem_control::api::model::{
-    Check, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus, Interface, Mac,
-    Names, Neighbour, NeighbourState, Pool, ReloadReport, Route, RouteQuery, RouteRows, Use, Version, Worker,
+    Check, Committed, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus,
+    Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, Pool, ReloadReport, Route,
+    RouteQuery, RouteRows, Use, Version, Worker,
 };
 use tandem_control::api::{Backend, BackendError};
+use tandem_control::config;
 use tandem_engine::drop_reason::{DropCounts, DropReason};
-use tandem_engine::program::{ServiceSetId, SubscriberLimits};
+use tandem_engine::program::{Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::{Ask, Filter, Query, SessionView};
 use tokio::sync::Notify;
 
-use super::samples::{inside, interface, ip, push, route, session, worker};
+use super::samples::{CONFIG, SIX, inside, interface, ip, push, route, session, session_six, worker};
 
 pub const SESSIONS: usize = 25;
 const NOBODY: u8 = u8::MAX;
@@ -35,6 +39,20 @@ pub struct Mock {
     pub waiting: AtomicU32,
     pub config_is_bad: AtomicBool,
     pub down: AtomicBool,
+    /// There is an IPv6 subscriber.
+    six: AtomicBool,
+    /// Static mappings set at run time, and the program with them.
+    runtime: Mutex<(Vec<NewStaticMapping>, Arc<Program>)>,
+}
+
+fn compiled(runtime: &[NewStaticMapping]) -> Result<Program, config::CompileError> {
+    let config = config::parse(CONFIG, "mock.toml").expect("a right configuration");
+    let runtime: Vec<_> = runtime.iter().map(|m| m.read().expect("it was read")).collect();
+    let extras = config::Extras {
+        runtime_statics: &runtime,
+        ..config::Extras::default()
+    };
+    config::compile(&config, &mut config::NameRegistry::new(), None, &extras)
 }
 
 impl Default for Mock {
@@ -52,6 +70,8 @@ impl Default for Mock {
             waiting: AtomicU32::new(0),
             config_is_bad: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            six: AtomicBool::new(false),
+            runtime: Mutex::new((Vec::new(), Arc::new(compiled(&[]).expect("a program")))),
         }
     }
 }
@@ -60,10 +80,23 @@ fn wants<T: PartialEq>(wanted: Option<T>, is: T) -> bool {
     wanted.is_none_or(|wanted| wanted == is)
 }
 
+fn wants_inside(f: &Filter, is: IpAddr) -> bool {
+    f.inside.is_none_or(|wanted| match f.inside_bits {
+        None => wanted == is,
+        Some(bits) => IpNet::new(wanted, bits).expect("a length").contains(&is),
+    })
+}
+
+/// As the engine: of a subscriber any address of its prefix is one.
+fn wants_subscriber(f: &Filter, is: IpAddr) -> bool {
+    let of_prefix = |wanted: IpAddr| is.is_ipv6() && IpNet::new(is, 56).expect("a length").contains(&wanted);
+    wants_inside(f, is) || f.inside.is_some_and(of_prefix)
+}
+
 fn matches(f: &Filter, s: &SessionView) -> bool {
     wants(f.service_set, s.service_set)
         && wants(f.protocol, s.protocol)
-        && wants(f.inside, s.inside)
+        && wants_inside(f, s.inside)
         && wants(f.inside_port, s.inside_port)
         && wants(f.public, s.public)
         && wants(f.public_port, s.public_port)
@@ -73,6 +106,28 @@ fn matches(f: &Filter, s: &SessionView) -> bool {
 }
 
 impl Mock {
+    /// Adds an IPv6 subscriber with a session to worker 0.
+    pub fn add_six(&self) {
+        self.six.store(true, Ordering::SeqCst);
+        let mut slots = self.slots.lock().expect("no test panics with it");
+        slots[0].push(Some(session_six()));
+    }
+
+    /// What the policies of the configuration decided: the first about 5 and 7 packets, the second about 2.
+    fn policies(worker: u8, mut query: Query) -> Query {
+        let hits: &[(u16, u64)] = if worker == 0 { &[(0, 5), (1, 2)] } else { &[(0, 7)] };
+        while let Some(row) = hits.get(query.cursor as usize) {
+            if query.rows.policies.len() == query.rows.policies.capacity() {
+                query.done = true;
+                return query;
+            }
+            query.rows.policies.push(*row);
+            query.cursor += 1;
+        }
+        (query.done, query.end) = (true, true);
+        query
+    }
+
     /// Walks slots as a worker does: from the cursor until the answer is full or the table ends.
     fn sessions(&self, worker: u8, mut query: Query) -> Query {
         let slots = &mut self.slots.lock().expect("no test panics with it")[usize::from(worker)];
@@ -85,7 +140,13 @@ impl Mock {
                 }
                 match query.ask {
                     Ask::Sessions => query.rows.sessions.push(found),
-                    Ask::ClearSessions | Ask::Reevaluate => *slot = None,
+                    Ask::ClearSessions => *slot = None,
+                    // The policies in force now refuse UDP.
+                    Ask::Reevaluate if found.protocol != 17 => {
+                        query.cursor += 1;
+                        continue;
+                    }
+                    Ask::Reevaluate => *slot = None,
                     _ => {}
                 }
                 query.matched += 1;
@@ -97,15 +158,30 @@ impl Mock {
     }
 
     /// The other tables hold one row per subscriber, two on each worker.
-    fn per_subscriber(worker: u8, mut query: Query) -> Query {
-        let subscribers = [usize::from(worker), usize::from(worker) + 2];
+    fn per_subscriber(&self, worker: u8, mut query: Query) -> Query {
+        let mut subscribers = vec![usize::from(worker), usize::from(worker) + 2];
+        if worker == 0 && self.six.load(Ordering::SeqCst) {
+            subscribers.push(SIX);
+        }
         let f = query.filter;
         while let Some(n) = subscribers.get(query.cursor as usize) {
             let (address, public) = (inside(*n), ip("203.0.113.7"));
             let room = query.rows.mappings.capacity()
                 + query.rows.blocks.capacity()
                 + query.rows.subscribers.capacity();
-            if wants(f.inside, address)
+            let (inside_port, public_port) = (5000 + *n as u16, 2000 + *n as u16);
+            let block = 1024 + 512 * (*n as u16)..=1535 + 512 * (*n as u16);
+            let by_ports = match query.ask {
+                Ask::Mappings => {
+                    wants(f.protocol, 17)
+                        && wants(f.inside_port, inside_port)
+                        && wants(f.public_port, public_port)
+                }
+                Ask::Blocks => f.public_port.is_none_or(|port| block.contains(&port)),
+                _ => true,
+            };
+            if wants_subscriber(&f, address)
+                && by_ports
                 && wants(f.public, public)
                 && wants(f.pool, 3)
                 && wants(f.service_set, 1)
@@ -137,11 +213,54 @@ impl Backend for Mock {
         2
     }
 
-    fn names(&self) -> Names {
-        Names {
+    fn names(&self) -> Arc<Names> {
+        let program = self.program();
+        let names = Names {
             service_sets: BTreeMap::from([(1, "subscribers-a".to_owned())]),
-            pools: BTreeMap::from([(3, "residential".to_owned())]),
-        }
+            pools: BTreeMap::from([(1, "formula".to_owned()), (3, "residential".to_owned())]),
+            ..Names::default()
+        };
+        Arc::new(names.with_program(&program))
+    }
+
+    fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.runtime.lock().expect("no test panics with it").1)
+    }
+
+    fn runtime_statics(&self) -> BTreeSet<(String, String)> {
+        let runtime = self.runtime.lock().expect("no test panics with it");
+        let name = |m: &NewStaticMapping| (m.service_set.clone(), m.name.clone());
+        runtime.0.iter().map(name).collect()
+    }
+
+    async fn add_static_mapping(&self, new: NewStaticMapping) -> Result<Committed, BackendError> {
+        let mut runtime = self.runtime.lock().expect("no test panics with it");
+        let list = [runtime.0.clone(), vec![new]].concat();
+        let program = compiled(&list).map_err(|error| BackendError::Contradicts {
+            key: match &error {
+                config::CompileError::RuntimeStatic { fault, .. } => fault.key.to_owned(),
+                _ => String::new(),
+            },
+            why: error.to_string(),
+        })?;
+        *runtime = (list, Arc::new(program));
+        Ok(Committed {
+            generation: 5,
+            kept: false,
+        })
+    }
+
+    async fn remove_static_mapping(&self, service_set: &str, name: &str) -> Result<Committed, BackendError> {
+        let mut runtime = self.runtime.lock().expect("no test panics with it");
+        let is = |m: &NewStaticMapping| m.service_set == service_set && m.name == name;
+        let at = runtime.0.iter().position(is);
+        let at = at.ok_or_else(|| BackendError::Unknown(format!("no static mapping {name:?}")))?;
+        runtime.0.remove(at);
+        runtime.1 = Arc::new(compiled(&runtime.0).expect("fewer fit too"));
+        Ok(Committed {
+            generation: 6,
+            kept: true,
+        })
     }
 
     fn subscriber_limits(&self, service_set: ServiceSetId) -> Option<SubscriberLimits> {
@@ -220,8 +339,10 @@ impl Backend for Mock {
         let ports = |used| Use { used, total: 64_512 };
         Ok(vec![Pool {
             name: "residential".to_owned(),
+            mode: "ports".to_owned(),
             service_sets: vec!["subscribers-a".to_owned()],
             addresses: 1,
+            addresses_used: 0,
             first_port: 1024,
             last_port: 65_535,
             drain: false,
@@ -279,7 +400,8 @@ impl Backend for Mock {
             Ask::Sessions | Ask::ClearSessions | Ask::CountSessions | Ask::Reevaluate => {
                 self.sessions(worker, query)
             }
-            Ask::Mappings | Ask::Blocks | Ask::Subscribers => Self::per_subscriber(worker, query),
+            Ask::Mappings | Ask::Blocks | Ask::Subscribers => self.per_subscriber(worker, query),
+            Ask::Policies => Self::policies(worker, query),
         })
     }
 
@@ -300,6 +422,7 @@ impl Backend for Mock {
             at_unix_s: 1_790_000_100,
             faults,
             warnings: Vec::new(),
+            sessions_ended: None,
         })
     }
 }

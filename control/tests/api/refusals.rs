@@ -84,6 +84,32 @@ fn bad_values_are_named_with_what_would_be_right() {
         ("/v1/sessions?protocol=tcp&protocol=udp", "protocol", "twice"),
         ("/v1/routes?prefix=192.0.2.1/24", "prefix", "192.0.2.0/24"),
         ("/v1/routes?covers=here", "covers", "IPv4 or IPv6"),
+        (
+            "/v1/sessions?inside-address=10.0.0.1/24",
+            "inside-address",
+            "host bits",
+        ),
+        (
+            "/v1/firewall/policies?direction=in",
+            "direction",
+            "outbound or inbound",
+        ),
+        (
+            "/v1/firewall/policies?service-set=nobody",
+            "service-set",
+            "subscribers-a",
+        ),
+        ("/v1/firewall/policies?page=0", "page", "running configuration"),
+        ("/v1/static-mappings?origin=file", "origin", "config or api"),
+        ("/v1/static-mappings?page=1-2-3-x", "page", "unchanged"),
+        ("/v1/lookup", "address", "missing"),
+        ("/v1/lookup?address=203.0.113.7", "port", "missing"),
+        (
+            "/v1/lookup?address=203.0.113.7&port=1&inside=10.0.0.1",
+            "inside",
+            "not both",
+        ),
+        ("/v1/lookup?inside=10.0.0.0/8", "inside", "IPv4 or IPv6"),
         ("/v1/subscribers/nobody", "address", "IPv4 or IPv6"),
         ("/v1/subscribers/%ff", "address", "UTF-8"),
     ] {

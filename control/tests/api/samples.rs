@@ -11,9 +11,102 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
+/// The number of the one IPv6 subscriber, which only some tests have.
+pub const SIX: usize = 100;
+
+/// What the mock runs: ids of service sets and pools are their places, and those the rows below have.
+pub const CONFIG: &str = r#"
+[interfaces.lan]
+device = "net_ring0"
+[interfaces.wan]
+device = "net_ring1"
+addresses = ["192.0.2.2/24"]
+[interfaces.lan2]
+device = "net_ring2"
+[pools.hotel]
+prefixes = ["203.0.113.32/30"]
+[pools.formula]
+prefixes = ["203.0.113.64/28"]
+deterministic = { subscribers = ["100.64.0.0/24"], ports-per-subscriber = 1024 }
+[pools.games]
+prefixes = ["203.0.113.96/28"]
+[pools.residential]
+prefixes = ["203.0.113.7/32"]
+[nat-rules.guests]
+[[nat-rules.guests.terms]]
+name = "formula"
+from = { source-addresses = ["100.64.0.0/24"] }
+then = { translation-type = "deterministic-napt44", pool = "formula" }
+[nat-rules.all]
+[[nat-rules.all.terms]]
+name = "games"
+from = { source-addresses = ["10.0.3.0/24"] }
+then = { translation-type = "dynamic-nat44", pool = "games" }
+[[nat-rules.all.terms]]
+name = "all"
+from = { source-addresses = ["10.0.0.0/16"] }
+then = { translation-type = "napt-44", pool = "residential" }
+[[nat-rules.all.terms]]
+name = "six"
+then = { translation-type = "stateful-nat64", pool = "residential" }
+[firewall-policies.to-internet]
+[[firewall-policies.to-internet.policies]]
+name = "no-mail"
+from = { applications = ["smtp"] }
+then = "reject"
+log = true
+[[firewall-policies.to-internet.policies]]
+name = "web"
+from = { applications = ["https"] }
+then = "permit"
+[service-sets.hotel]
+inside-interfaces = ["lan2"]
+outside-interfaces = ["wan"]
+nat-rules = ["guests"]
+[service-sets.subscribers-a]
+inside-interfaces = ["lan"]
+outside-interfaces = ["wan"]
+nat-rules = ["all"]
+[service-sets.subscribers-a.ipv6]
+nat64-prefixes = ["64:ff9b::/96"]
+subscriber-prefix-length = 56
+[service-sets.subscribers-a.firewall]
+outbound = ["to-internet"]
+outbound-default = "deny"
+[[service-sets.subscribers-a.static-mappings]]
+name = "mail"
+inside = "10.0.9.25"
+public = "198.51.100.25"
+[[service-sets.subscribers-a.static-mappings]]
+name = "web"
+inside = "10.0.9.80"
+public = "198.51.100.80"
+protocol = "tcp"
+public-ports = "80"
+inside-ports = "8080"
+inbound-only = true
+"#;
+
 /// The subscriber that session `n` belongs to; even ones live on worker 0, odd ones on worker 1.
 pub fn inside(n: usize) -> IpAddr {
+    if n == SIX {
+        return ip("2001:db8:1::");
+    }
     ip(&format!("10.0.0.{}", n % 4 + 1))
+}
+
+/// A NAT64 session of the IPv6 subscriber.
+pub fn session_six() -> SessionView {
+    SessionView {
+        worker: 0,
+        protocol: 6,
+        inside: ip("2001:db8:1:2::9"),
+        inside_port: 50_000,
+        public_port: 3000,
+        outside: ip("64:ff9b::198.51.100.1"),
+        remote: ip("198.51.100.1"),
+        ..session(2)
+    }
 }
 
 pub fn session(n: usize) -> SessionView {
@@ -33,10 +126,11 @@ pub fn session(n: usize) -> SessionView {
         public_port: 1024 + n as u16,
         outside: ip("198.51.100.1"),
         outside_port: 443,
-        remote: "198.51.100.7".parse().unwrap(),
-        policy: tandem_engine::program::NONE,
+        remote: ip("198.51.100.1"),
+        // Its place in the configuration: to-internet/web.
+        policy: 1,
         pool: 3,
-        term: 0,
+        term: 1,
         packets_out: 10 + n as u64,
         bytes_out: 1000,
         packets_in: 20,

@@ -1,6 +1,9 @@
 //! Handlers: one function per path and method, its parameters and answers declared beside it.
 
 pub(super) mod dataplane;
+pub(super) mod firewall;
+pub(super) mod lookup;
+pub(super) mod statics;
 pub(super) mod system;
 pub(super) mod tables;
 

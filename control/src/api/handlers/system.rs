@@ -6,12 +6,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tandem_engine::view::{Ask, Filter};
+use utoipa::IntoParams;
 
-use super::{Answer, Shared};
+use super::{Answer, Shared, firewall};
 use crate::api::error::{ApiError, ErrorCode, Problem, Refusals};
-use crate::api::model::{ConfigSummary, Counter, Health, HealthStatus, List, ReloadReport, Version};
-use crate::api::params::{NoParams, Strict};
-use crate::api::{App, metrics, router};
+use crate::api::model::{
+    ConfigSummary, Counter, Health, HealthStatus, List, Policy, ReloadReport, Version, Worker,
+};
+use crate::api::params::{self, NoParams, Strict};
+use crate::api::{App, metrics, router, walk};
 
 /// Health of the daemon.
 ///
@@ -62,17 +67,40 @@ pub(in crate::api) async fn config(State(app): Shared, _: Strict<NoParams>) -> A
     Ok(Json(app.backend.config()))
 }
 
+/// What else a reload does.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "kebab-case")]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ReloadParams {
+    /// `true`: end the sessions that the new policies would not let begin.
+    #[param(value_type = Option<bool>)]
+    reevaluate: Option<String>,
+}
+
 /// Reads the config file again and applies it.
 ///
-/// A file with faults changes nothing: the answer is 422 and names every fault.
-#[utoipa::path(post, path = "/v1/config/reload", tag = "config",
+/// A file with faults changes nothing: the answer is 422 and names every fault. With `reevaluate=true`, sessions there are
+/// are put to the new policies once all workers have them, and those refused are ended.
+#[utoipa::path(post, path = "/v1/config/reload", tag = "config", params(ReloadParams),
     responses((status = 200, body = ReloadReport), (status = 422, body = Problem), Refusals))]
-pub(in crate::api) async fn reload(State(app): Shared, _: Strict<NoParams>) -> Answer<ReloadReport> {
+pub(in crate::api) async fn reload(
+    State(app): Shared,
+    Strict(how, _): Strict<ReloadParams, NoParams>,
+) -> Answer<ReloadReport> {
+    let reevaluate = params::flag("reevaluate", how.reevaluate.as_deref())?;
     let backend = Arc::clone(&app.backend);
     // A task of its own: a client that hangs up must not leave a reload half done.
-    let report = tokio::spawn(async move { backend.reload().await })
-        .await
-        .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))??;
+    let report = tokio::spawn(async move {
+        let mut report = backend.reload().await?;
+        if report.applied && reevaluate {
+            let ended = walk::count(&*backend, Ask::Reevaluate, Filter::default()).await;
+            let applied = format!("applied, generation {}", report.generation);
+            report.sessions_ended = Some(ended.map_err(|error| error.after(&applied))?);
+        }
+        Ok::<_, ApiError>(report)
+    })
+    .await
+    .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))??;
     if report.applied {
         Ok(Json(report))
     } else {
@@ -80,15 +108,32 @@ pub(in crate::api) async fn reload(State(app): Shared, _: Strict<NoParams>) -> A
     }
 }
 
+/// Policies for the metrics, at most [`metrics::POLICIES_MAX`]. A scrape does not fail, and does not wait, for a worker that
+/// stands still: then they are left out.
+async fn policies(app: &App, workers: &[Worker]) -> Vec<Policy> {
+    let program = app.backend.program();
+    let has_any = program.service_sets.iter().any(|s| s.firewall.is_some());
+    if !has_any || workers.iter().any(|w| w.stalled) {
+        return Vec::new();
+    }
+    let Ok(hits) = firewall::hits(app).await else {
+        return Vec::new();
+    };
+    let counted = Policy::all(&program, &hits).filter(|policy| policy.hits.is_some());
+    counted.take(metrics::POLICIES_MAX).collect()
+}
+
 /// Metrics in the OpenMetrics text format, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"), Refusals))]
 pub(in crate::api) async fn metrics(State(app): Shared, _: Strict<NoParams>) -> Result<Response, ApiError> {
+    let workers = app.backend.workers().await?;
     let snapshot = metrics::Snapshot {
+        policies: policies(&app, &workers).await,
         version: app.backend.version(),
         config: app.backend.config(),
         health: app.backend.health().await?,
-        workers: app.backend.workers().await?,
+        workers,
         interfaces: app.backend.interfaces().await?,
         pools: app.backend.pools().await?,
         counters: all_counters(&app).await?,

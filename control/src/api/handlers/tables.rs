@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use ipnet::IpNet;
 use serde::Deserialize;
 use tandem_engine::view::{Ask, Filter, Rows};
 use utoipa::IntoParams;
@@ -196,7 +197,7 @@ pub(in crate::api) struct DetailParams {
 
 /// One subscriber: its addresses, limits, blocks and sessions.
 #[utoipa::path(get, path = "/v1/subscribers/{address}", tag = "tables",
-    params(("address" = String, Path, description = "Its inside address"), DetailParams),
+    params(("address" = String, Path, description = "Its inside address, of IPv6 any of its prefix"), DetailParams),
     responses((status = 200, body = SubscriberDetail), Refusals))]
 pub(in crate::api) async fn subscriber(
     State(app): Shared,
@@ -206,7 +207,7 @@ pub(in crate::api) async fn subscriber(
     let Path(address) = address.map_err(|e| ApiError::parameter("address", e.body_text()))?;
     let limit = params::limit(how.limit.as_deref())?;
     let inside: Option<IpAddr> = params::address("address", Some(&address))?;
-    let filter = Filter {
+    let mut filter = Filter {
         inside,
         ..Filter::default()
     };
@@ -226,6 +227,17 @@ pub(in crate::api) async fn subscriber(
             ErrorCode::NotFound,
             format!("no subscriber has the inside address {address}"),
         ));
+    }
+    // What belongs to an IPv6 subscriber is under its prefix; where service sets differ, under the shortest.
+    let prefixes = found.subscribers.iter().filter_map(|row| {
+        let bits = names.subscriber_prefixes.get(&row.service_set).copied()?;
+        IpNet::new(row.address, bits)
+            .ok()
+            .filter(|_| row.address.is_ipv6())
+    });
+    if let Some(prefix) = prefixes.min_by_key(IpNet::prefix_len) {
+        filter.inside = Some(prefix.network());
+        filter.inside_bits = Some(prefix.prefix_len());
     }
     let subscribers = found.subscribers.iter().map(|row| Subscriber {
         limits: backend

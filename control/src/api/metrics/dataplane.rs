@@ -6,7 +6,7 @@ use prometheus_client::registry::Unit;
 
 use super::Snapshot;
 use super::families::{Families, packets, ratio};
-use crate::api::model::{Interface, LinkState, Pool, Use, Worker};
+use crate::api::model::{Interface, LinkState, Policy, Pool, Use, Worker};
 
 impl Snapshot {
     pub(super) fn workers(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -128,7 +128,7 @@ impl Snapshot {
         out.gauges(
             "pool_utilisation",
             Some(&ratio()),
-            "Used share of the ports, 0 to 1.",
+            "Used share of the ports, 0 to 1; more where sessions share ports.",
             share,
         )?;
         out.gauges(
@@ -136,6 +136,12 @@ impl Snapshot {
             None,
             "Public addresses.",
             by(|p| p.addresses as f64),
+        )?;
+        out.gauges(
+            "pool_addresses_used",
+            None,
+            "Public addresses held as a whole.",
+            by(|p| p.addresses_used as f64),
         )?;
         out.gauges(
             "pool_blocks_used",
@@ -167,6 +173,25 @@ impl Snapshot {
             None,
             "Allocations refused because nothing was free.",
             refused,
+        )
+    }
+
+    pub(super) fn policies(&self, out: &mut Families<'_>) -> fmt::Result {
+        let row = |policy: &Policy| {
+            let labels = [
+                ("service_set", policy.service_set.clone()),
+                ("direction", policy.direction.clone()),
+                ("policy", policy.policy.clone().unwrap_or_default()),
+                ("action", policy.action.clone()),
+            ];
+            Some((labels, policy.hits?))
+        };
+        let help = "First packets that a firewall policy decided about.";
+        out.counters(
+            "firewall_policy_hits",
+            None,
+            help,
+            self.policies.iter().filter_map(row),
         )
     }
 

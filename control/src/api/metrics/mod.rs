@@ -13,7 +13,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::model::{ConfigSummary, Counter, Health, Interface, Pool, Version, Worker};
+use super::model::{ConfigSummary, Counter, Health, Interface, Policy, Pool, Version, Worker};
 
 /// What the text is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,7 +28,11 @@ pub(super) struct Snapshot {
     pub interfaces: Vec<Interface>,
     pub pools: Vec<Pool>,
     pub counters: Vec<Counter>,
+    pub policies: Vec<Policy>,
 }
+
+/// Policies whose hits are shown, at most: each is a time series of its own. The API shows all.
+pub(super) const POLICIES_MAX: usize = 1024;
 
 /// Writes the snapshot.
 pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
@@ -145,6 +149,7 @@ impl Collector for Snapshot {
         self.workers(&mut out)?;
         self.interfaces(&mut out)?;
         self.pools(&mut out)?;
+        self.policies(&mut out)?;
         self.counters(&mut out)
     }
 }

@@ -5,21 +5,30 @@
 //! a name (`-ms`, `-s`, `-bytes`).
 
 mod counter;
+mod firewall;
 mod interface;
+mod lookup;
+mod names;
 mod page;
 mod pool;
 mod routing;
 mod rows;
+mod static_mapping;
 mod system;
 mod worker;
 
 pub use counter::{Counter, CounterGroup};
+pub use firewall::{DIRECTIONS, Policy, action_name};
 pub use interface::{DownReason, Interface, LinkState, Mac, PortCounters};
+pub use lookup::{Holder, Lookup, Source};
+pub use names::Names;
 pub use page::{Cleared, List, Page};
 pub use pool::{Pool, Use};
 pub use routing::{Neighbour, NeighbourState, NextHop, Route, RouteAction, RouteQuery, RouteRows};
 pub use rows::{
-    Block, Limits, Mapping, Names, Session, Subscriber, SubscriberDetail, protocol_name, protocol_number,
+    ANY_PROTOCOL, Block, Limits, Mapping, Session, Subscriber, SubscriberDetail, protocol_name,
+    protocol_number,
 };
+pub use static_mapping::{Committed, NewStaticMapping, StaticMapping, inside_range};
 pub use system::{Check, ConfigSummary, Fault, Health, HealthStatus, ReloadReport, Version};
 pub use worker::Worker;

@@ -1,40 +1,16 @@
 //! Rows of the workers' tables: the engine's views with names in place of ids.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use tandem_engine::program::{NONE, PoolId, ServiceSetId, SubscriberLimits};
+use tandem_engine::program::SubscriberLimits;
 use tandem_engine::view::{BlockView, MappingView, SessionView, SubscriberView};
 use utoipa::ToSchema;
 
-use super::Page;
+use super::{Names, Page};
 
-/// Names of service sets and pools by id: those of the running program, and those earlier ones left sessions of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// Service sets.
-    pub service_sets: BTreeMap<ServiceSetId, String>,
-    /// Pools.
-    pub pools: BTreeMap<PoolId, String>,
-}
-
-impl Names {
-    /// Name of a service set; `#7` when id 7 has none; `None` when the row has no service set.
-    fn service_set(&self, id: ServiceSetId) -> Option<String> {
-        (id != NONE).then(|| {
-            self.service_sets
-                .get(&id)
-                .cloned()
-                .unwrap_or_else(|| format!("#{id}"))
-        })
-    }
-
-    /// Name of a pool, likewise.
-    fn pool(&self, id: PoolId) -> Option<String> {
-        (id != NONE).then(|| self.pools.get(&id).cloned().unwrap_or_else(|| format!("#{id}")))
-    }
-}
+/// The protocol of a mapping that is a whole public address (dynamic-nat44).
+pub const ANY_PROTOCOL: u8 = 255;
 
 /// Protocols with a name. The others are shown and asked for by number.
 const PROTOCOLS: &[(u8, &str)] = &[
@@ -47,6 +23,8 @@ const PROTOCOLS: &[(u8, &str)] = &[
     (58, "icmpv6"),
     (132, "sctp"),
     (136, "udplite"),
+    // What the mapping of a whole address says: all that the address is used for.
+    (ANY_PROTOCOL, "any"),
 ];
 
 /// `tcp` for 6, `"99"` for 99.
@@ -99,10 +77,18 @@ pub struct Session {
     pub outside_address: IpAddr,
     /// Outside port.
     pub outside_port: u16,
+    /// Outside address, as it is: of NAT64 the IPv4 one, of twice NAT the translated one.
+    #[schema(value_type = String)]
+    pub remote_address: IpAddr,
+    /// What is translated, in the words of the configuration; `none` when nothing is.
+    #[schema(example = "napt-44")]
+    pub translation_type: String,
     /// Pool of the public address.
     pub pool: Option<String>,
-    /// Number of the NAT term that made it.
+    /// Number of the NAT term or static mapping that made it; 65535 when none did.
     pub term: u16,
+    /// Policy that let it begin, `list/policy`; none when no policy matched or there is no firewall.
+    pub policy: Option<String>,
     /// Packets from inside.
     pub packets_out: u64,
     /// Bytes from inside, IP header included.
@@ -135,8 +121,11 @@ impl Session {
             public_port: row.public_port,
             outside_address: row.outside,
             outside_port: row.outside_port,
+            remote_address: row.remote,
+            translation_type: names.translation(row).to_owned(),
             pool: names.pool(row.pool),
             term: row.term,
+            policy: names.policy(row.policy),
             packets_out: row.packets_out,
             bytes_out: row.bytes_out,
             packets_in: row.packets_in,
@@ -156,7 +145,7 @@ pub struct Mapping {
     pub worker: u8,
     /// Service set.
     pub service_set: Option<String>,
-    /// IP protocol.
+    /// IP protocol; `any` when the subscriber has the whole public address, and then the ports are 0.
     pub protocol: String,
     /// Inside address.
     #[schema(value_type = String)]
@@ -202,9 +191,9 @@ pub struct Block {
     pub pool: Option<String>,
     /// Service set of the subscriber.
     pub service_set: Option<String>,
-    /// The subscriber.
-    #[schema(value_type = String)]
-    pub inside_address: IpAddr,
+    /// The subscriber: an address, of IPv6 a prefix.
+    #[schema(example = "2001:db8:1000::/56")]
+    pub inside_address: String,
     /// Public address.
     #[schema(value_type = String)]
     pub public_address: IpAddr,
@@ -228,7 +217,7 @@ impl Block {
             worker: row.worker,
             pool: names.pool(row.pool),
             service_set: names.service_set(row.service_set),
-            inside_address: row.subscriber,
+            inside_address: names.subscriber(row.service_set, row.subscriber),
             public_address: row.public,
             first_port: row.first_port,
             last_port: row.last_port,
@@ -247,9 +236,9 @@ pub struct Subscriber {
     pub worker: u8,
     /// Service set.
     pub service_set: Option<String>,
-    /// Its inside address (an IPv6 prefix's first address).
-    #[schema(value_type = String)]
-    pub inside_address: IpAddr,
+    /// Its inside address, of IPv6 its prefix.
+    #[schema(example = "2001:db8:1000::/56")]
+    pub inside_address: String,
     /// Its paired public address, if any.
     #[schema(value_type = Option<String>)]
     pub public_address: Option<IpAddr>,
@@ -279,7 +268,7 @@ impl Subscriber {
         Self {
             worker: row.worker,
             service_set: names.service_set(row.service_set),
-            inside_address: row.address,
+            inside_address: names.subscriber(row.service_set, row.address),
             public_address: row.public,
             pool: names.pool(row.pool),
             sessions: row.sessions,
@@ -350,13 +339,5 @@ mod tests {
         assert_eq!(protocol_number("17"), Some(17));
         assert_eq!(protocol_number("256"), None);
         assert_eq!(protocol_number("TCP?"), None);
-    }
-
-    #[test]
-    fn a_row_of_a_removed_pool_still_says_which() {
-        let names = Names::default();
-        assert_eq!(names.pool(7).as_deref(), Some("#7"));
-        assert_eq!(names.pool(NONE), None);
-        assert_eq!(names.service_set(NONE), None);
     }
 }

@@ -127,6 +127,9 @@ pub struct ReloadReport {
     /// What of an applied file could not be carried out, for example an address that the kernel refused.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Sessions that were ended because the policies refuse them; only when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sessions_ended: Option<u64>,
 }
 
 /// The running configuration in short.
