@@ -15,6 +15,7 @@
 //! not nine times.
 
 use arrayvec::ArrayVec;
+use tandem_wire::l4::L4;
 
 use super::flow::Described;
 use super::{Engine, MAX_BURST};
@@ -127,11 +128,14 @@ impl Engine {
             };
             if let Some(draft) = self.sort(*i, desc, packet, router) {
                 let _room_for_each_packet = drafts.try_push(draft);
-            } else if matches!(
-                (desc.side(), desc.verdict(), desc.place().is_known()),
-                (Side::Inside(_), Verdict::Drop(..), true)
-            ) {
-                refused.early |= 1 << (i % 64);
+            } else if matches!(desc.verdict(), Verdict::Drop(..)) && desc.place().is_known() {
+                // From outside only what begins nothing by itself is worth a second look: a scan shall not cost two.
+                let again = match desc.side() {
+                    Side::Inside(_) => true,
+                    Side::Outside => desc.flow().l4 == L4::LaterFragment,
+                    Side::Neither => false,
+                };
+                refused.early |= u64::from(again) << (i % 64);
             }
         }
         for draft in &drafts {

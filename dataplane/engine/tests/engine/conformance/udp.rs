@@ -390,7 +390,7 @@ fn fragments(src: (u32, u16), dst: (u32, u16)) -> Vec<Vec<u8>> {
 fn u17_fragments_follow_their_first_one() {
     let mut world = World::new(1, |_| {});
     // Virtual reassembly gives later fragments the ports of the first; their translation is the engine's.
-    let mut send = |side, interface, src: (u32, u16), dst: (u32, u16)| {
+    let send = |world: &mut World, side, interface, src: (u32, u16), dst: (u32, u16)| {
         let packets = fragments(src, dst);
         let descs = packets
             .iter()
@@ -404,19 +404,22 @@ fn u17_fragments_follow_their_first_one() {
         assert!(got.len() == 3 && got.iter().all(|g| g.verdict == Verdict::Forward));
         got
     };
-    let out = send(Side::Inside(1), INSIDE, (IN1, 5000), (OUT1, 80));
+    let out = send(&mut world, Side::Inside(1), INSIDE, (IN1, 5000), (OUT1, 80));
     let public = out[0].public();
     assert!(
         out.iter()
             .all(|g| (g.ends().0.0, g.ends().1.0) == (public.0, OUT1))
     );
-    let back = send(Side::Outside, 2, (OUT1, 80), public);
+    let back = send(&mut world, Side::Outside, 2, (OUT1, 80), public);
     assert!(back.iter().all(|g| (g.ends().0.0, g.ends().1.0) == (OUT1, IN1)));
     assert_eq!(world.sessions()[0].packets_in, 3);
+    // Also where the first one, from outside, begins the session in the same burst.
+    let other = send(&mut world, Side::Outside, 2, (OUT2, 99), public);
+    assert!(other.iter().all(|g| (g.ends().0.0, g.ends().1.0) == (OUT2, IN1)));
     // One that has no first fragment begins nothing.
     let later = fragments((IN1, 5001), (OUT1, 80)).remove(1);
     assert_eq!(world.inside(later).dropped(), DropReason::NoMapping);
-    assert_eq!(world.sessions().len(), 1);
+    assert_eq!(world.sessions().len(), 2);
 }
 
 #[test]
