@@ -63,6 +63,14 @@ fn changed(new: (u128, u16), old: (u128, u16)) -> Option<(u32, u16)> {
     (new != old).then_some((new.0 as u32, new.1))
 }
 
+/// The MTU of the link a quoted packet was to take: RFC 7915 counts it in, whatever the error says.
+pub(super) const fn link_mtu(route: RouteKind) -> u16 {
+    match route {
+        RouteKind::Forward { mtu, .. } => mtu,
+        RouteKind::Kernel | RouteKind::Drop(_) => u16::MAX,
+    }
+}
+
 impl Engine {
     pub(super) fn icmp_error<P: Packet, R: Router>(&mut self, desc: &mut Desc, packet: &mut P, router: &R) {
         if let Err(verdict) = self.try_icmp_error(desc, packet, router) {
@@ -92,6 +100,10 @@ impl Engine {
         } else {
             let about = self.about_from_outside(desc, &error, router)?;
             check(&error)?;
+            // An error goes to who sent what it quotes. One that quotes another's packet is made up.
+            if desc.meta.dst != error.embedded.src {
+                return Err(bad);
+            }
             if !address::is_v4(about.ends.inside.0) {
                 return self.error_to_six(desc, packet, router, &about);
             }
@@ -223,6 +235,9 @@ impl Engine {
             return Err(drop(DropReason::IcmpErrorNoSession));
         };
         check(error)?;
+        if desc.meta.dst != embedded.src {
+            return Err(drop(DropReason::IcmpErrorBadEmbedded));
+        }
         let ends = self.ends_of(hot);
         // The source of an untranslated session's error is who it is; else the inside must not be seen.
         let src = if ends.public == ends.inside {
@@ -230,13 +245,8 @@ impl Engine {
         } else {
             ends.public.0 as u32
         };
-        let dst = if address::of_v4(desc.meta.dst) == ends.seen.0 {
-            ends.outside.0 as u32
-        } else {
-            desc.meta.dst
-        };
         Ok(Translation {
-            outer: (src, dst),
+            outer: (src, ends.outside.0 as u32),
             new_src: changed(ends.outside, ends.seen),
             new_dst: Some((ends.public.0 as u32, ends.public.1)),
         })
@@ -298,6 +308,7 @@ impl Engine {
             RouteKind::Kernel => {}
             RouteKind::Drop(reason) => return Err(drop(reason)),
         }
+        options.mtu4 = link_mtu(router.route(ends.outside.0 as u32, 0).kind);
         let embedded = Endpoints6 {
             src: ends.inside.0,
             dst: ends.seen.0,

@@ -9,7 +9,7 @@ use tandem_wire::{ipv4, xlat};
 
 use super::Engine;
 use super::flow::outside_protocol;
-use super::icmp::drop;
+use super::icmp::{drop, link_mtu};
 use super::translate6::refused;
 use crate::drop_reason::DropReason;
 use crate::packet::{Packet, RouteKind, Router, Side, Verdict};
@@ -74,6 +74,10 @@ impl Engine {
             .ok_or(nobody)?
             .from_outside();
         check(&error)?;
+        // An error goes to who sent what it quotes. One that quotes another's packet is made up.
+        if desc.meta.dst != about.src {
+            return Err(drop(DropReason::IcmpErrorBadEmbedded));
+        }
         if desc.meta.hop_limit <= 1 {
             return Err(drop(DropReason::TtlExpired));
         }
@@ -82,6 +86,7 @@ impl Engine {
         if let RouteKind::Forward { mtu, .. } = router.route(address, 0).kind {
             options.mtu4 = mtu;
         }
+        options.mtu6 = link_mtu(router.route6(about.dst, 0).kind);
         let embedded = Endpoints {
             src: back.src,
             dst: back.dst,
@@ -146,6 +151,10 @@ impl Engine {
             return Err(self.about_no_session6(desc, router));
         };
         check(&error)?;
+        // An error goes to who sent what it quotes. One that quotes another's packet is made up.
+        if desc.meta.dst != about.src {
+            return Err(drop(DropReason::IcmpErrorBadEmbedded));
+        }
         if desc.meta.hop_limit <= 1 {
             return Err(drop(DropReason::TtlExpired));
         }

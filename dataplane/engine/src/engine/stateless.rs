@@ -12,6 +12,7 @@ use tandem_wire::siit::Siit;
 use tandem_wire::{Fragment, icmp_error, ipv4, ipv6, xlat};
 
 use super::Engine;
+use super::icmp::link_mtu;
 use super::translate6::refused;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Side, Verdict};
@@ -153,6 +154,7 @@ impl Engine {
             let (Some(src6), Some(dst6)) = (siit.to_v6(about.src), siit.to_v6(about.dst)) else {
                 return Err(drop(DropReason::StatelessNoMapping));
             };
+            options.mtu4 = link_mtu(router.route(about.dst, 0).kind);
             let embedded = Endpoints6 {
                 src: src6,
                 dst: dst6,
@@ -321,6 +323,7 @@ impl Engine {
             let (Some(src4), Some(dst4)) = (siit.to_v4(about.src), siit.to_v4(about.dst)) else {
                 return Err(drop(DropReason::StatelessNoMapping));
             };
+            options.mtu6 = link_mtu(router.route6(about.dst, 0).kind);
             let embedded = Endpoints {
                 src: src4,
                 dst: dst4,

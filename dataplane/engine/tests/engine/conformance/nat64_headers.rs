@@ -387,3 +387,29 @@ fn x1_every_protocol_and_both_ways_in_one_burst() {
         }
     }
 }
+
+#[test]
+fn x8_what_is_told_of_a_path_fits_the_links_at_hand() {
+    use crate::common::packets::error;
+    use crate::common::packets6::error6_with;
+    // RFC 7915 section 5.2: not more than our own link to the IPv6 host takes, less the difference of the headers.
+    let mut world = World::nat64(1, |_| {});
+    for (host, told, mtu) in [
+        (HOST1, 1400, 1380),
+        (HOST1, 9000, 1480),
+        (HOST_SMALL_MTU, 9000, 1260),
+    ] {
+        let sent = world.inside(udp6((host, 5000), TO));
+        let inbound = world.outside(udp((OUT1, 80), sent.public()));
+        let got = world.inside(error6_with(host, (2, 0, told), inbound.forwarded()));
+        assert_eq!(got.forwarded()[20..28][6..], u16::to_be_bytes(mtu));
+    }
+    // Section 4.2: the IPv4 link's MTU and that difference, but the IPv6 link's if that is less.
+    let to = (in64(OUT_SMALL_MTU), 80);
+    let sent = world.inside(udp6(FROM, to));
+    let mut needed = error(OUT1, 3, 4, sent.forwarded());
+    needed[26..28].copy_from_slice(&9000_u16.to_be_bytes());
+    crate::common::packets::fix_icmp_checksum(&mut needed);
+    let got = world.outside(needed);
+    assert_eq!(got.forwarded()[44..48], 1300_u32.to_be_bytes());
+}

@@ -99,6 +99,54 @@ fn errors_about_nothing_known_do_not_pass() {
 }
 
 #[test]
+fn an_error_goes_to_who_sent_what_it_quotes() {
+    for_both(|h| {
+        let mut world = world(vec![], vec![]);
+        let (out, back) = exchanges(h).swap_remove(0);
+        world.inside(out.clone()).forwarded();
+        world.outside(back.clone()).forwarded();
+        let mut elsewhere = |error: Vec<u8>, to: u128, from_inside: bool| {
+            let mut error = error;
+            if h.is_six() {
+                error[24..40].copy_from_slice(&to.to_be_bytes());
+                let range = 40..error.len();
+                error[42..44].fill(0);
+                let sum = icmp6_checksum(&error[8..40], &error[range]);
+                error[42..44].copy_from_slice(&sum.to_be_bytes());
+            } else {
+                error[16..20].copy_from_slice(&(to as u32).to_be_bytes());
+                packets::fix_header_checksum(&mut error);
+            }
+            let got = if from_inside {
+                world.inside(error)
+            } else {
+                world.outside(error)
+            };
+            assert_eq!(got.dropped(), DropReason::IcmpErrorBadEmbedded);
+        };
+        elsewhere(unreachable(routers(h).0, &out), h.in2, false);
+        elsewhere(unreachable(routers(h).1, &back), h.out2, true);
+    });
+}
+
+/// The checksum of an ICMPv6 message between the addresses of a header.
+fn icmp6_checksum(addresses: &[u8], message: &[u8]) -> u16 {
+    let mut over = addresses.to_vec();
+    over.extend((message.len() as u32).to_be_bytes());
+    over.extend([0, 0, 0, 58]);
+    over.extend(message);
+    over.resize(over.len().next_multiple_of(2), 0);
+    let mut sum: u32 = over
+        .chunks(2)
+        .map(|c| u32::from(u16::from_be_bytes([c[0], c[1]])))
+        .sum();
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[test]
 fn an_error_keeps_nothing_alive_and_ends_nothing() {
     for_both(|h| {
         let mut world = world(vec![], vec![]);
