@@ -264,6 +264,7 @@ impl Engine {
         }
     }
 
+    #[inline(never)]
     fn process_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc]) {
         // All lines are asked for before the first is touched. Asking for one while another packet is translated was tried:
         // it costs a fifth more per packet.
@@ -304,16 +305,14 @@ impl Engine {
                 desc.verdict = Verdict::Route;
                 return;
             }
-            Side::Inside(set) => {
-                desc.stateless = self.is_stateless_inside(set);
-                set
-            }
-            Side::Outside => {
-                desc.stateless = self.is_stateless_public(desc.meta.dst);
-                0
-            }
+            Side::Inside(set) => set,
+            Side::Outside => 0,
         };
-        if desc.stateless || matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
+        if self.has_stateless && self.is_stateless(desc) {
+            desc.stateless = true;
+            return;
+        }
+        if matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
             return;
         }
         let place = self

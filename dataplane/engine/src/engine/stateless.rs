@@ -17,7 +17,7 @@ use super::translate6::refused;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Side, Verdict};
 use crate::packet6::Desc6;
-use crate::program::{ServiceSet, ServiceSetId, Stateless};
+use crate::program::{ServiceSet, Stateless};
 
 fn drop(reason: DropReason) -> Verdict {
     Verdict::Drop(reason, Answer::None)
@@ -38,25 +38,24 @@ fn pairs(set: &ServiceSet) -> impl Iterator<Item = &Nptv6> {
 }
 
 impl Engine {
-    /// Whether a service set translates IPv4 from its inside without sessions.
-    #[inline(always)]
-    pub(super) fn is_stateless_inside(&self, set: ServiceSetId) -> bool {
-        self.has_stateless && self.set_plan(set).is_some_and(|p| p.stateless)
+    /// Whether an IPv4 packet is translated without a session: from inside by its service set, from outside by its destination,
+    /// which stands for an IPv6 address.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn is_stateless(&self, desc: &Desc) -> bool {
+        match desc.side {
+            Side::Inside(set) => self.set_plan(set).is_some_and(|p| p.stateless),
+            Side::Outside => self
+                .stateless_sets()
+                .any(|s| siits(s).any(|t| t.maps_v4(desc.meta.dst))),
+            Side::Neither => false,
+        }
     }
 
     /// Service sets with stateless translation.
     fn stateless_sets(&self) -> impl Iterator<Item = &ServiceSet> {
         let plans = self.sets.iter().flatten().filter(|p| p.stateless);
         plans.filter_map(|p| self.program.service_sets.get(p.position))
-    }
-
-    /// Whether an IPv4 packet from outside is for an address that stands for an IPv6 one without sessions.
-    #[inline(always)]
-    pub(super) fn is_stateless_public(&self, destination: u32) -> bool {
-        self.has_stateless
-            && self
-                .stateless_sets()
-                .any(|s| siits(s).any(|t| t.maps_v4(destination)))
     }
 
     /// Whether an IPv6 packet from outside is translated without a session.
