@@ -28,7 +28,7 @@ pub(super) const UNPARSED: Ipv4Meta = Ipv4Meta {
 };
 
 /// The same of IPv6.
-const UNPARSED6: Ipv6Meta = Ipv6Meta {
+pub(super) const UNPARSED6: Ipv6Meta = Ipv6Meta {
     src: 0,
     dst: 0,
     l4: L4::Other,

@@ -14,6 +14,7 @@ use tandem_wire::l4::{Fragment, Ipv4Meta, parse_ipv4, parse_ipv4_verified, parse
 
 use super::descs::UNPARSED;
 use super::leave::is_ipv6;
+use super::receive6::is_ipv6_frame;
 use super::{BURST, Burst, PacketNote, Worker};
 
 impl Worker {
@@ -35,6 +36,10 @@ impl Worker {
             }
             return;
         };
+        // Most bursts are of one family.
+        if burst.as_slice().first().is_some_and(is_ipv6_frame) {
+            return self.receive_burst6(port, &plain, burst);
+        }
         std::mem::swap(&mut self.batch, burst);
         let Self {
             batch, descs, engine, ..
@@ -63,14 +68,22 @@ impl Worker {
             *slot = (others >> at & 1 == 0).then_some(*desc);
         }
         self.descs.clear();
-        for (mut mbuf, desc) in batch.drain().zip(known) {
+        for (mbuf, desc) in batch.drain().zip(known) {
             match desc {
                 Some(desc) => self.enter(mbuf, desc),
-                None => match plain.receive6(&mut mbuf) {
-                    Some(desc) => self.enter6(mbuf, desc),
-                    None => self.receive_frame(port, mbuf),
-                },
+                None => self.receive_any(port, plain, mbuf),
             }
+        }
+    }
+
+    /// A frame of a burst of both families.
+    pub(super) fn receive_any(&mut self, port: u8, plain: &Plain, mut mbuf: Mbuf) {
+        if let Some(desc) = plain.receive6(&mut mbuf) {
+            self.enter6(mbuf, desc);
+        } else if let Some(desc) = plain.receive(&mut mbuf) {
+            self.enter(mbuf, desc);
+        } else {
+            self.receive_frame(port, mbuf);
         }
     }
 
@@ -269,7 +282,7 @@ impl Plain {
     /// A whole, untagged TCP or UDP packet for us, of which the Ethernet header is then taken off; `None`, and the frame as it was,
     /// for everything else.
     #[inline(always)]
-    fn receive(&self, mbuf: &mut Mbuf) -> Option<Desc> {
+    pub(super) fn receive(&self, mbuf: &mut Mbuf) -> Option<Desc> {
         let data = mbuf.data();
         let (header, l3) = data.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
         let (front, _) = header.split_first_chunk::<8>()?;

@@ -11,10 +11,62 @@ use tandem_wire::l4::Fragment;
 use tandem_wire::meta6::Ipv6Meta;
 use tandem_wire::parse6::{parse_ipv6, parse_plain_ipv6};
 
+use super::descs::UNPARSED6;
 use super::receive::Plain;
-use super::{PacketNote, Worker};
+use super::{BURST, Burst, PacketNote, Worker};
+
+/// Whether a frame says that it is an untagged IPv6 packet.
+#[inline(always)]
+pub(super) fn is_ipv6_frame(mbuf: &Mbuf) -> bool {
+    mbuf.data().get(12..14) == Some(&ethernet::IPV6.to_be_bytes())
+}
 
 impl Worker {
+    /// Sorts a burst that begins with IPv6, as [`Worker::receive`] does with others: one of nothing but plain packets stays where it
+    /// is.
+    #[inline(never)]
+    pub(super) fn receive_burst6(&mut self, port: u8, plain: &Plain, burst: &mut Burst) {
+        self.batch6.clear();
+        self.descs6.clear();
+        std::mem::swap(&mut self.batch6, burst);
+        let Self {
+            batch6,
+            descs6,
+            engine,
+            ..
+        } = self;
+        let mut others = 0u64;
+        for (at, mbuf) in batch6.as_mut_slice().iter_mut().enumerate() {
+            let Some(mut desc) = plain.receive6(mbuf) else {
+                others |= 1 << at;
+                descs6.push(Desc6::new(UNPARSED6, plain.interface, Side::Neither));
+                continue;
+            };
+            engine.look_ahead6(&mut desc);
+            descs6.push(desc);
+        }
+        if others != 0 {
+            self.receive_mixed6(port, plain, others);
+        }
+    }
+
+    /// Takes a burst apart in which the packets of `others` are no plain IPv6 ones.
+    #[inline(never)]
+    fn receive_mixed6(&mut self, port: u8, plain: &Plain, others: u64) {
+        let mut batch = std::mem::take(&mut self.batch6);
+        let mut known = [None; BURST];
+        for (at, (slot, desc)) in known.iter_mut().zip(self.descs6.iter()).enumerate() {
+            *slot = (others >> at & 1 == 0).then_some(*desc);
+        }
+        self.descs6.clear();
+        for (mbuf, desc) in batch.drain().zip(known) {
+            match desc {
+                Some(desc) => self.enter6(mbuf, desc),
+                None => self.receive_any(port, plain, mbuf),
+            }
+        }
+    }
+
     /// A packet from its IPv6 header on, the Ethernet header before it.
     pub(super) fn receive_ipv6(&mut self, mut mbuf: Mbuf, interface: u16) {
         let meta = match parse_ipv6(mbuf.data()) {
