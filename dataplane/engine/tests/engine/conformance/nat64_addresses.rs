@@ -99,7 +99,11 @@ fn a1_prefixes_of_several_lengths_in_one_service_set() {
     // A host that only uses another prefix is answered in that.
     for (n, address) in in_each.into_iter().enumerate() {
         let host = (HOST2, 6000 + n as u16);
-        let public = world.inside(udp6(host, (address, 53))).public();
+        let sent = world.inside(udp6(host, (address, 53)));
+        let public = sent.public();
+        let got = world.outside(error(V4, 11, 0, sent.forwarded()));
+        assert_eq!(got.ends6().0.0, address);
+        assert_eq!(quoted_ends6(&got.packet), (host, (address, 53)));
         assert_eq!(
             world.outside(udp((V4, 53), public)).ends6(),
             ((address, 53), host)

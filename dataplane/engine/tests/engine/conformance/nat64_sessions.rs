@@ -63,7 +63,10 @@ fn n1_timeout_and_refresh() {
                 world.pass_seconds(299);
                 world.inside(udp6(FROM, TO)).forwarded();
                 world.pass_seconds(299);
-                world.outside(udp((OUT1, 80), public)).forwarded();
+                // Several, so that some of them take the plain way through the engine.
+                for _ in 0..10 {
+                    world.outside(udp((OUT1, 80), public)).forwarded();
+                }
                 world.pass_seconds(3);
                 let lives = refresh == RefreshDirection::Both;
                 assert_eq!(world.sessions().len(), usize::from(lives));
