@@ -346,8 +346,11 @@ impl Engine {
     }
 }
 
-/// An ICMPv6 error's message, checked, and the destination, source, destination port and source port of what it quotes.
-fn quoted<'a>(l3: &'a mut [u8], desc: &Desc6) -> Result<(&'a mut [u8], (u128, u128, u16, u16)), Verdict> {
+/// Destination, source, destination port and source port of a quoted packet.
+type Quoted = (u128, u128, u16, u16);
+
+/// An ICMPv6 error's message, checked, and the ends of what it quotes.
+fn quoted<'a>(l3: &'a mut [u8], desc: &Desc6) -> Result<(&'a mut [u8], Quoted), Verdict> {
     let meta = &desc.meta;
     let range = usize::from(meta.l4_offset)..usize::from(meta.total_len);
     let message = l3.get_mut(range).ok_or(drop(DropReason::FrameNotContiguous))?;

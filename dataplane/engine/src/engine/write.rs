@@ -8,8 +8,8 @@ use super::first_packet::{Basis, Draft};
 use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::session::{
-    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, FLAG_TRACKED, Hot, KIND_44,
-    KIND_64, KIND_66, Key66, Tuple4, new_cold, new_hot,
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, FLAG_TRACKED, Hot, KIND_64,
+    KIND_66, Key66, Tuple4, new_cold, new_hot,
 };
 use crate::tcp_state::{State, TimerClass};
 
@@ -140,11 +140,12 @@ impl Engine {
     }
 
     /// Whether another session may look like this one from outside: not when it has a public end of its own, but when it has
-    /// none, or when one mapping serves two destinations that are the same outside (twice NAT, two NAT64 prefixes).
+    /// none, when one mapping serves two destinations that are the same outside (twice NAT, two NAT64 prefixes), or when
+    /// sessions share ports of a block that mappings have, too.
     fn may_look_alike(&self, draft: &Draft) -> bool {
         let plan = self.set_plan(draft.service_set);
         draft.flags & FLAG_FREE_STANDING != 0
-            || plan.is_some_and(|p| p.maps_destinations || draft.kind == KIND_64 && p.prefixes.len() > 1)
+            || plan.is_some_and(|p| p.lookalikes || draft.kind == KIND_64 && p.prefixes.len() > 1)
     }
 
     /// Whether another session already looks like this one from outside.
@@ -172,7 +173,7 @@ impl Engine {
                     .set(draft.ends.inside.0, ports, draft.prefix, back);
             }
             KIND_66 => hot.six_six_mut().set(&key66(draft)),
-            KIND_44 | _ => {}
+            _ => {}
         }
         hot.flags = draft.flags;
         let tracks = self.set_plan(draft.service_set).is_some_and(|p| p.track_window);
