@@ -10,8 +10,7 @@ use tandem_wire::xlat;
 use super::Engine;
 use super::sort::is_for;
 use crate::program::{
-    MappingType, NONE, NatAction, NatTerm, Pool, PoolMode, PrefixId, Program, RefreshDirection, ServiceSet,
-    Stateless, UnsolicitedAnswer,
+    NONE, NatAction, PrefixId, Program, RefreshDirection, ServiceSet, Stateless, UnsolicitedAnswer,
 };
 use crate::session::{KIND_44, KIND_64};
 use crate::tcp_state::TimerClass;
@@ -39,8 +38,6 @@ pub(super) struct SetPlan {
     pub xlat: xlat::Options,
     /// IPv4 packets without DF that would be longer are cut on their way to IPv6.
     pub lowest_mtu: u16,
-    /// Two of its sessions with mappings or ports of a pool may look the same from outside.
-    pub lookalikes: bool,
     /// Whether an interface is its outside, by interface id.
     pub outside: Vec<bool>,
     translates: [bool; 2],
@@ -168,26 +165,12 @@ fn plan(position: usize, set: &ServiceSet, program: &Program) -> SetPlan {
             ..xlat::Options::default()
         },
         lowest_mtu: set.ipv6.lowest_mtu,
-        lookalikes: set
-            .terms
-            .iter()
-            .any(|t| t.destination.is_some() || shares_by_formula(t, program)),
         outside,
         translates: [
             has_term(KIND_44) || has_static(true),
             has_term(KIND_64) || has_static(false) || !set.ipv6.nat64_prefixes.is_empty(),
         ],
     }
-}
-
-/// Whether sessions of a term share ports that mappings of another term of the same pool may have as well.
-fn shares_by_formula(term: &NatTerm, program: &Program) -> bool {
-    let (NatAction::Napt44 { pool, mapping, .. } | NatAction::Nat64 { pool, mapping, .. }) = term.action
-    else {
-        return false;
-    };
-    let by_formula = |p: &Pool| p.id == pool && matches!(p.mode, PoolMode::Deterministic(_));
-    mapping == MappingType::AddressAndPortDependent && program.pools.iter().any(by_formula)
 }
 
 fn timeouts(set: &ServiceSet) -> [u32; TimerClass::COUNT] {

@@ -8,8 +8,8 @@ use super::first_packet::{Basis, Draft};
 use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::session::{
-    Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, FLAG_TRACKED, Hot, KIND_64,
-    KIND_66, Key66, Tuple4, new_cold, new_hot,
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE,
+    FLAG_OWNS_PORT, FLAG_TRACKED, Hot, KIND_64, KIND_66, Key66, Tuple4, new_cold, new_hot,
 };
 use crate::tcp_state::{State, TimerClass};
 
@@ -78,7 +78,7 @@ impl Engine {
         }
         let back_place =
             (draft.kind != KIND_66).then(|| self.sessions.place(&back, draft.proto, Direction::In, 0));
-        if self.may_look_alike(draft) && self.is_taken(draft, out_place, back_place) {
+        if Self::may_look_alike(draft) && self.is_taken(draft, out_place, back_place) {
             self.give_back(draft);
             return Err(DropReason::SessionConflict);
         }
@@ -139,13 +139,12 @@ impl Engine {
         }
     }
 
-    /// Whether another session may look like this one from outside: not when it has a public end of its own, but when it has
-    /// none, when one mapping serves two destinations that are the same outside (twice NAT, two NAT64 prefixes), or when
-    /// sessions share ports of a block that mappings have, too.
-    fn may_look_alike(&self, draft: &Draft) -> bool {
-        let plan = self.set_plan(draft.service_set);
+    /// Whether another session may look like this one from outside: not when its public end is its own or new; but when it has
+    /// none, and when its mapping serves other sessions, since two destinations may be the same outside (twice NAT, several
+    /// NAT64 prefixes, now or before a reload).
+    const fn may_look_alike(draft: &Draft) -> bool {
         draft.flags & FLAG_FREE_STANDING != 0
-            || plan.is_some_and(|p| p.lookalikes || draft.kind == KIND_64 && p.prefixes.len() > 1)
+            || draft.flags & (FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY) == 0 && !draft.mapping_is_new
     }
 
     /// Whether another session already looks like this one from outside.
