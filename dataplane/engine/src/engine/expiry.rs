@@ -93,7 +93,8 @@ impl Engine {
         };
     }
 
-    /// Whether a session's service set is gone, or its public address is in another pool than it was taken from.
+    /// Whether a session's service set is gone, or its public address is in another pool than it was taken from, or a static
+    /// mapping has its public end.
     fn has_lost_ground(&self, number: u32) -> bool {
         let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
             return false;
@@ -110,12 +111,15 @@ impl Engine {
         if hot.flags & FLAG_FREE_STANDING != 0 {
             return self.has_lost_rule(hot, cold);
         }
-        let now_in = self
+        let back = hot.from_outside();
+        let now_in = self.program.public_space.find(back.dst).map(|f| f.pool);
+        // Packets from outside to a static mapping's public end are its subscriber's, and perhaps another worker's.
+        let is_static = self
             .program
-            .public_space
-            .find(hot.from_outside().dst)
-            .map(|f| f.pool);
-        now_in != Some(cold.pool)
+            .statics
+            .by_public(back.dst, hot.protocol, back.dport)
+            .is_some();
+        is_static || now_in != Some(cold.pool)
     }
 
     /// Whether what a session without a mapping or port stands on is gone: its static mapping, or its firewall.
