@@ -1,6 +1,7 @@
 //! What all tests of the engine stand on: programs from a small set of words, a toy router, packets, and a world of one or
 //! several workers under virtual time.
 
+pub mod any;
 pub mod batch;
 pub mod packets;
 pub mod packets6;

@@ -14,12 +14,10 @@ use tandem_engine::address;
 use tandem_engine::program::policy::{Application, PolicyMatch};
 use tandem_engine::program::{Firewall, Policy, PolicyAction, PolicyList};
 
+use crate::common::any::*;
 use crate::common::plan::Plan;
 use crate::common::world::{Got, World};
 use crate::common::{IN1, IN2, OUT1, OUT2, in6, out6, packets, packets6};
-
-/// An address and a port.
-type End = (u128, u16);
 
 /// Hosts of one family.
 #[derive(Clone, Copy, Debug)]
@@ -59,57 +57,6 @@ const SIX: Hosts = Hosts {
 fn for_both(test: impl Fn(Hosts)) {
     test(FOUR);
     test(SIX);
-}
-
-fn of4(address: u128) -> Option<u32> {
-    address::v4(address)
-}
-
-fn udp(src: End, dst: End) -> Vec<u8> {
-    match (of4(src.0), of4(dst.0)) {
-        (Some(s), Some(d)) => packets::udp((s, src.1), (d, dst.1)),
-        _ => packets6::udp6(src, dst),
-    }
-}
-
-fn tcp(src: End, dst: End, flags: u8) -> Vec<u8> {
-    match (of4(src.0), of4(dst.0)) {
-        (Some(s), Some(d)) => packets::tcp((s, src.1), (d, dst.1), flags),
-        _ => packets6::tcp6(src, dst, flags),
-    }
-}
-
-fn syn(src: End, dst: End) -> Vec<u8> {
-    tcp(src, dst, tandem_wire::tcp::SYN)
-}
-
-fn echo(src: End, dst: u128) -> Vec<u8> {
-    match (of4(src.0), of4(dst)) {
-        (Some(s), Some(d)) => packets::echo((s, src.1), d),
-        _ => packets6::echo6(src, dst),
-    }
-}
-
-fn echo_reply(src: u128, dst: End) -> Vec<u8> {
-    match (of4(src), of4(dst.0)) {
-        (Some(s), Some(d)) => packets::echo_reply(s, (d, dst.1)),
-        _ => packets6::echo_reply6(src, dst),
-    }
-}
-
-fn raw(proto: u8, src: u128, dst: u128) -> Vec<u8> {
-    match (of4(src), of4(dst)) {
-        (Some(s), Some(d)) => packets::raw(proto, s, d),
-        _ => packets6::raw6(proto, src, dst),
-    }
-}
-
-/// Port unreachable, about a packet.
-fn unreachable(from: u128, about: &[u8]) -> Vec<u8> {
-    match of4(from) {
-        Some(from) => packets::error(from, 3, 3, about),
-        None => packets6::error6(from, 1, 4, about),
-    }
 }
 
 /// A policy.

@@ -2,22 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tandem_engine::address::{of_v4, v4};
+use tandem_engine::address::of_v4;
 use tandem_engine::engine::Tables;
-use tandem_engine::mapping::Mapping;
+use tandem_engine::mapping::{Mapping, WHOLE_ADDRESS};
 use tandem_engine::ports::PortClass;
 use tandem_engine::session::{
-    Cold, Direction, FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_UNANSWERED, Hot, NO_RECORD,
+    Cold, Direction, FLAG_ADDRESS_ONLY, FLAG_EXTENDED, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT,
+    FLAG_UNANSWERED, Hot, KIND_64, KIND_66, KIND_EXTENSION, NO_RECORD,
 };
 use tandem_engine::subscriber::Subscriber;
 use tandem_engine::ticks::Ticks;
 
+use super::ledger::{self, Public, Taken};
 use crate::common::world::World;
-
-/// A public end: address, port, protocol.
-type Public = (u32, u16, u8);
-/// An inside end: service set, address, port.
-type Inside = (u16, u32, u16);
 
 /// What is remembered from step to step.
 pub struct Books {
@@ -29,15 +26,21 @@ pub struct Books {
     settled: bool,
 }
 
-fn sessions<'a>(tables: &Tables<'a>) -> impl Iterator<Item = (&'a Hot, &'a Cold)> + use<'a> {
+/// Sessions with their numbers.
+fn sessions<'a>(tables: &Tables<'a>) -> impl Iterator<Item = (u32, &'a Hot, &'a Cold)> + use<'a> {
     let table = tables.sessions;
     (0..table.high_water())
-        .filter_map(|n| Some((table.hot(n)?, table.cold(n)?)))
-        .filter(|(hot, _)| hot.is_session())
+        .filter_map(|n| Some((n, table.hot(n)?, table.cold(n)?)))
+        .filter(|(_, hot, _)| hot.is_session())
 }
 
-fn class(protocol: u8) -> PortClass {
-    PortClass::of_protocol(protocol).expect("only protocols with ports own ports")
+/// The inside end of a session.
+fn inside_end(hot: &Hot) -> (u128, u16) {
+    match hot.kind {
+        KIND_66 => (hot.six_six().key().inside, hot.six_six().key().inside_port),
+        KIND_64 => (hot.six_four().inside(), hot.six_four().inside_port),
+        _ => (of_v4(hot.tuples[0].src), hot.tuples[0].sport),
+    }
 }
 
 impl Books {
@@ -70,20 +73,34 @@ impl Books {
 
     /// Checks everything.
     pub fn check(&mut self, world: &mut World) {
-        let mut owners: BTreeMap<Public, Inside> = BTreeMap::new();
+        let mut owners: BTreeMap<Public, u32> = BTreeMap::new();
+        let mut resting: HashSet<Public> = HashSet::new();
+        let mut looks = HashSet::new();
         let mut block_ranges: Vec<(u32, u16, u16)> = Vec::new();
+        // A reload may move a static mapping from one worker's subscriber to another's: until the purge has come by, both have
+        // sessions of it.
+        let purging = world
+            .engines
+            .iter()
+            .any(tandem_engine::engine::Engine::is_purging);
         for (worker, engine) in world.engines.iter().enumerate() {
             let tables = engine.tables();
             assert_eq!(engine.counters().port_release_mismatch, 0);
-            let ports = port_owners(&tables);
-            for (public, inside) in &ports {
-                let other = owners.insert(*public, *inside);
-                assert_eq!(other, None, "{public:?} also belongs to {inside:?}");
+            let taken = taken(&tables);
+            for t in taken.iter().filter(|t| !t.shared) {
+                let other = owners.insert(t.public, t.subscriber);
+                assert_eq!(other, None, "{t:?} has another owner, too");
             }
-            ports_are_used(world, worker, &tables, &ports);
+            resting.extend(ledger::check(world, worker, &tables, &taken));
+            sessions_are_found(&tables);
+            look_different(&tables, &mut looks);
+            if purging {
+                looks.clear();
+            }
+            extensions_agree(&tables);
             mappings_agree(&tables);
-            subscribers_agree(world, &tables, &ports);
-            blocks_agree(world, &tables, &ports, &mut block_ranges);
+            subscribers_agree(world, &tables, &taken);
+            blocks_agree(world, &tables, &taken, &mut block_ranges);
             claims_are_held(world, worker as u8, &tables);
         }
         block_ranges.sort_unstable();
@@ -93,7 +110,7 @@ impl Books {
                 "blocks overlap: {pair:?}"
             );
         }
-        self.quarantine_is_kept(world.now, owners.keys().copied().collect());
+        self.quarantine_is_kept(world.now, resting);
         if std::mem::take(&mut self.settled) {
             for s in world.sessions() {
                 assert!(s.idle_s <= s.timeout_s + 2, "overdue: {s:?}");
@@ -124,94 +141,115 @@ fn owner<'a>(tables: &'a Tables<'_>, mapping: &Mapping) -> &'a Subscriber {
     subscriber.expect("a mapping's subscriber lives")
 }
 
-/// Public ports and who has them: by mapping, or by a session of its own.
-fn port_owners(tables: &Tables<'_>) -> Vec<(Public, Inside)> {
-    let mut owners = Vec::new();
+/// Public ports and addresses that are taken, and by whom: by mapping, or by a session of its own.
+fn taken(tables: &Tables<'_>) -> Vec<Taken> {
+    let mut taken = Vec::new();
     for m in (0..tables.mappings.high_water()).filter_map(|n| tables.mappings.get(n)) {
-        let of = owner(tables, m);
-        owners.push((
-            (m.public, m.public_port, m.protocol),
-            (
-                of.service_set,
-                v4(m.inside(of)).expect("an IPv4 inside"),
-                m.inside_port,
-            ),
-        ));
+        taken.push(Taken {
+            public: (m.public, m.public_port, m.protocol),
+            subscriber: m.subscriber,
+            shared: false,
+        });
     }
-    for (hot, _) in sessions(tables).filter(|(hot, _)| hot.flags & FLAG_OWNS_PORT != 0) {
-        let [out, back] = hot.tuples;
-        owners.push((
-            (back.dst, back.dport, hot.protocol),
-            (hot.service_set, out.src, out.sport),
-        ));
+    for (_, hot, cold) in sessions(tables).filter(|(_, hot, _)| hot.flags & FLAG_OWNS_PORT != 0) {
+        let back = hot.from_outside();
+        taken.push(Taken {
+            public: (back.dst, back.dport, hot.protocol),
+            subscriber: cold.subscriber,
+            shared: hot.flags & FLAG_SHARED_PORT != 0,
+        });
     }
-    owners
+    taken
 }
 
-/// Every port that has an owner is used in the allocator, and no other is.
-fn ports_are_used(world: &World, worker: usize, tables: &Tables<'_>, ports: &[(Public, Inside)]) {
-    let space = &world.program.public_space;
-    for ((address, port, protocol), _) in ports {
-        let index = space
-            .index_of(*address)
-            .expect("a public address keeps its index");
+/// Every session is found by what its packets look like, from either side.
+fn sessions_are_found(tables: &Tables<'_>) {
+    let table = tables.sessions;
+    for (n, hot, _) in sessions(tables) {
+        let (out, back) = table.places(hot);
+        let (inside, outside) = match hot.kind {
+            KIND_66 => {
+                let found = table.find_66(out, &hot.six_six().key(), hot.protocol);
+                (found, found)
+            }
+            KIND_64 => {
+                let (wide, (inside, port)) = (hot.six_four(), inside_end(hot));
+                let of = (hot.service_set, wide.prefix);
+                let ports = (port, wide.outside_port());
+                let found = table.find_64(out, inside, wide.back.src, ports, hot.protocol, of);
+                let from = hot.from_outside();
+                (
+                    found,
+                    table.find(back.unwrap(), &from, hot.protocol, Direction::In, 0),
+                )
+            }
+            _ => {
+                let [from_inside, from_outside] = hot.tuples;
+                (
+                    table.find(out, &from_inside, hot.protocol, Direction::Out, hot.service_set),
+                    table.find(back.unwrap(), &from_outside, hot.protocol, Direction::In, 0),
+                )
+            }
+        };
+        assert_eq!((inside, outside), (Some(n), Some(n)), "{hot:?}");
+    }
+}
+
+/// No two sessions look the same from outside.
+fn look_different(tables: &Tables<'_>, looks: &mut HashSet<(u128, u128, u16, u16, u8)>) {
+    for (_, hot, _) in sessions(tables) {
+        let back = hot.from_outside();
+        let look = match hot.kind {
+            KIND_66 => {
+                let key = hot.six_six().key();
+                (
+                    key.outside,
+                    key.inside,
+                    key.outside_port,
+                    key.inside_port,
+                    hot.protocol,
+                )
+            }
+            _ => (
+                of_v4(back.src),
+                of_v4(back.dst),
+                back.sport,
+                back.dport,
+                hot.protocol,
+            ),
+        };
         assert!(
-            tables.ports.is_used(index, class(*protocol), *port),
-            "{address:x}:{port} is not used"
+            looks.insert(look),
+            "two sessions look like {look:x?} from outside: {hot:?}"
         );
-        assert_ne!(*port, 0);
     }
-    let mut counted = [0u32; 3];
-    let mut paired = HashMap::<u32, u32>::new();
-    for s in (0..tables.subscribers.high_water()).filter_map(|n| tables.subscribers.get(n)) {
-        if s.paired != NO_RECORD {
-            *paired.entry(s.paired).or_default() += 1;
+}
+
+/// Records that are no sessions extend one each; none is left over.
+fn extensions_agree(tables: &Tables<'_>) {
+    let table = tables.sessions;
+    let (mut extended, mut count) = (HashSet::new(), 0);
+    for (_, hot, cold) in sessions(tables) {
+        count += 1;
+        if hot.flags & FLAG_EXTENDED != 0 {
+            assert!(
+                extended.insert(cold.slot),
+                "two sessions have extension {}",
+                cold.slot
+            );
+            assert_eq!(table.hot(cold.slot).map(|h| h.kind), Some(KIND_EXTENSION));
         }
     }
-    let mut extents = 0;
-    for index in 0..space.index_end() {
-        let mut here = 0;
-        for e in 0..16 {
-            let owned = usize::from(space.owner(index, e)) == worker;
-            let extent = tables.ports.extent(index, e);
-            assert_eq!(extent.is_some(), owned, "extent {e} of address {index}");
-            let used = extent.map_or([0; 3], |x| x.used);
-            extents += u64::from(owned);
-            here += used.iter().sum::<u32>();
-            counted.iter_mut().zip(used).for_each(|(c, u)| *c += u);
-        }
-        let pairs = paired.get(&index).copied().unwrap_or(0);
-        assert_eq!(tables.ports.address_use(index), (here, pairs), "address {index}");
-    }
-    let owned = |c: PortClass| ports.iter().filter(|((_, _, p), _)| class(*p) == c).count() as u32;
-    assert_eq!(
-        counted,
-        [PortClass::Tcp, PortClass::Udp, PortClass::Icmp].map(owned)
-    );
-    let use_of =
-        |f: fn(&tandem_engine::view::PoolUse) -> u64| tables.ports.pool_use().map(|u| f(&u)).sum::<u64>();
-    assert_eq!(
-        [
-            use_of(|u| u.tcp_ports),
-            use_of(|u| u.udp_ports),
-            use_of(|u| u.icmp_ids)
-        ],
-        counted.map(u64::from),
-        "use of pools"
-    );
-    assert_eq!(use_of(|u| u.extents), extents);
-    assert_eq!(
-        use_of(|u| u.subscribers),
-        paired.values().map(|n| u64::from(*n)).sum::<u64>()
-    );
-    assert_eq!(use_of(|u| u.blocks), u64::from(tables.ports.blocks().live()));
+    let records = (0..table.high_water()).filter(|n| table.hot(*n).is_some_and(|h| h.kind == KIND_EXTENSION));
+    assert_eq!(records.count(), extended.len(), "extensions without a session");
+    assert_eq!(table.live() as usize, count + extended.len());
 }
 
 /// A mapping has the sessions that name it, is found from both sides, and there is one per inside end.
 fn mappings_agree(tables: &Tables<'_>) {
     let mut users = HashMap::<u32, (u32, u32)>::new();
-    for (hot, cold) in sessions(tables) {
-        if hot.flags & (FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY) != 0 {
+    for (_, hot, cold) in sessions(tables) {
+        if hot.flags & (FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY | FLAG_FREE_STANDING) != 0 {
             continue;
         }
         let entry = users.entry(cold.anchor).or_default();
@@ -221,28 +259,20 @@ fn mappings_agree(tables: &Tables<'_>) {
             .mappings
             .get(cold.anchor)
             .expect("a session's mapping lives");
-        let [out, back] = hot.tuples;
         let of = owner(tables, m);
+        let ((inside, port), back) = (inside_end(hot), hot.from_outside());
         assert_eq!(
-            (
-                m.inside(of),
-                m.inside_port,
-                m.public,
-                m.public_port,
-                m.protocol,
-                of.service_set,
-                m.subscriber
-            ),
-            (
-                of_v4(out.src),
-                out.sport,
-                back.dst,
-                back.dport,
-                hot.protocol,
-                hot.service_set,
-                cold.subscriber
-            )
+            (m.inside(of), m.public, of.service_set, m.subscriber),
+            (inside, back.dst, hot.service_set, cold.subscriber)
         );
+        if m.protocol == WHOLE_ADDRESS {
+            assert_eq!(port, back.dport, "of a whole address ports stay: {hot:?}");
+        } else {
+            assert_eq!(
+                (m.inside_port, m.public_port, m.protocol),
+                (port, back.dport, hot.protocol)
+            );
+        }
     }
     let mut live = 0;
     for n in 0..tables.mappings.high_water() {
@@ -266,28 +296,37 @@ fn mappings_agree(tables: &Tables<'_>) {
 }
 
 /// A subscriber has the sessions, ports and blocks that name it, and something at all.
-fn subscribers_agree(world: &World, tables: &Tables<'_>, ports: &[(Public, Inside)]) {
-    let mut counted = HashMap::<(u16, u32), (u32, [u32; 3])>::new();
-    for (hot, cold) in sessions(tables) {
-        let key = (hot.service_set, hot.tuples[Direction::Out as usize].src);
-        counted.entry(key).or_default().0 += 1;
+fn subscribers_agree(world: &World, tables: &Tables<'_>, taken: &[Taken]) {
+    let mut counted = HashMap::<u32, (u32, [u32; 3])>::new();
+    for (_, hot, cold) in sessions(tables) {
+        counted.entry(cold.subscriber).or_default().0 += 1;
         let s = tables
             .subscribers
             .get(cold.subscriber)
             .expect("a session's subscriber lives");
-        assert_eq!((s.service_set, s.address()), (key.0, of_v4(key.1)));
+        let inside = inside_end(hot).0;
+        let bits = if tandem_engine::address::is_v4(inside) {
+            128
+        } else {
+            64
+        };
+        let prefix = inside >> (128 - bits) << (128 - bits);
+        assert_eq!((s.service_set, s.address()), (hot.service_set, prefix));
     }
-    for ((_, _, protocol), (set, inside, _)) in ports {
-        counted.entry((*set, *inside)).or_default().1[class(*protocol) as usize] += 1;
+    for t in taken {
+        if let Some(class) = PortClass::of_protocol(t.public.2) {
+            counted.entry(t.subscriber).or_default().1[class as usize] += 1;
+        }
     }
     let mut live = 0;
+    let mut keys = HashSet::new();
     for n in 0..tables.subscribers.high_water() {
         let Some(s) = tables.subscribers.get(n) else {
             continue;
         };
         live += 1;
-        let key = (s.service_set, v4(s.address()).expect("an IPv4 subscriber"));
-        let (sessions, ports) = counted.remove(&key).unwrap_or_default();
+        assert!(keys.insert((s.service_set, s.address())), "twice: {s:?}");
+        let (sessions, ports) = counted.remove(&n).unwrap_or_default();
         assert_eq!(
             (s.sessions, s.ports),
             (sessions, ports),
@@ -315,12 +354,7 @@ fn subscribers_agree(world: &World, tables: &Tables<'_>, ports: &[(Public, Insid
 
 /// Blocks lie in extents of this worker, units and blocks name each other, and all ports in use in a block are its
 /// subscriber's.
-fn blocks_agree(
-    world: &World,
-    tables: &Tables<'_>,
-    ports: &[(Public, Inside)],
-    ranges: &mut Vec<(u32, u16, u16)>,
-) {
+fn blocks_agree(world: &World, tables: &Tables<'_>, taken: &[Taken], ranges: &mut Vec<(u32, u16, u16)>) {
     let blocks = tables.ports.blocks();
     let mut live = 0;
     let mut units = 0;
@@ -337,30 +371,24 @@ fn blocks_agree(
             assert!(extent.units_taken >> unit & 1 == 1 && extent.unit_block[unit] == n);
             units += 1;
         }
-        let owner = tables
-            .subscribers
-            .get(b.subscriber)
-            .expect("a block's subscriber lives");
+        assert!(
+            tables.subscribers.get(b.subscriber).is_some(),
+            "a block's subscriber lives"
+        );
         let address = world
             .program
             .public_space
             .address(b.address_index)
             .expect("its address")
             .0;
-        let inside: Vec<_> = ports
+        let inside: Vec<_> = taken
             .iter()
-            .filter(|((a, p, _), _)| *a == address && (b.first_port..=b.last_port()).contains(p))
+            .filter(|t| t.public.0 == address && (b.first_port..=b.last_port()).contains(&t.public.1))
+            .filter(|t| t.public.2 != WHOLE_ADDRESS)
             .collect();
         assert_eq!(usize::from(b.used), inside.len(), "{b:?}");
-        for (_, (set, host, _)) in inside {
-            assert_eq!(
-                (*set, *host),
-                (
-                    owner.service_set,
-                    v4(owner.address()).expect("an IPv4 subscriber")
-                ),
-                "a stranger in {b:?}"
-            );
+        for t in inside {
+            assert_eq!(t.subscriber, b.subscriber, "a stranger in {b:?}");
         }
     }
     assert_eq!(blocks.live(), live);
@@ -373,8 +401,8 @@ fn blocks_agree(
 
 /// Sessions without ports hold their claims.
 fn claims_are_held(world: &World, worker: u8, tables: &Tables<'_>) {
-    for (hot, _) in sessions(tables).filter(|(hot, _)| hot.flags & FLAG_ADDRESS_ONLY != 0) {
-        let back = hot.tuples[Direction::In as usize];
+    for (_, hot, _) in sessions(tables).filter(|(_, hot, _)| hot.flags & FLAG_ADDRESS_ONLY != 0) {
+        let back = hot.from_outside();
         assert_eq!(world.claims.owner(back.dst, back.src, hot.protocol), Some(worker));
     }
 }

@@ -4,8 +4,10 @@
 //! (by default enough for a few seconds). A failure prints its seed.
 
 mod books;
+mod ledger;
 mod operations;
 mod plans;
+mod rules;
 
 use tandem_engine::hash::Rng;
 
@@ -19,8 +21,10 @@ const STEPS: u32 = 80;
 fn run(seed: u64, loud: bool) {
     let mut rng = Rng::new(seed);
     let workers = [1, 2, 4][rng.below(3) as usize];
-    let mut world = World::new(workers, |plan| plans::first(plan, &mut rng));
-    world.plan.seed = seed;
+    let mut world = World::new(workers, |plan| {
+        plan.seed = seed;
+        plans::first(plan, &mut rng);
+    });
     let mut books = Books::new(&world);
     let mut operations = Operations::default();
     for step in 0..STEPS {

@@ -2,22 +2,25 @@
 
 use tandem_engine::hash::Rng;
 use tandem_engine::program::{
-    AddressAllocation, AddressPooling, AddressRange, FilteringType, MappingType, PortAllocation, PortBlocks,
-    PortRange, RefreshDirection, SubscriberLimits, TermMatch,
+    AddressAllocation, AddressPooling, AddressRange, PoolMode, PortAllocation, PortBlocks, PortRange,
+    RefreshDirection, SubscriberLimits,
 };
 use tandem_engine::ticks::Ticks;
 
-use crate::common::plan::{INSIDE2, Plan, napt_term, pool, service_set};
+use super::rules;
+use crate::common::plan::{INSIDE2, Plan, pool, service_set};
 use crate::common::{POOL, POOL2};
 
 /// All public addresses there are; a reload deals them out anew.
 pub const PUBLIC: [u32; 6] = [POOL, POOL + 1, POOL + 2, POOL2, POOL2 + 1, POOL2 + 9];
 
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+/// One of some.
+pub fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u32) as usize]
 }
 
-fn chance(rng: &mut Rng, percent: u32) -> bool {
+/// So many times in a hundred.
+pub fn chance(rng: &mut Rng, percent: u32) -> bool {
     rng.below(100) < percent
 }
 
@@ -28,7 +31,6 @@ pub fn first(plan: &mut Plan, rng: &mut Rng) {
     plan.sizes.max_subscribers = pick(rng, &[4, 8, 64]);
     plan.sizes.max_blocks = pick(rng, &[2, 16, 64]);
     plan.max_extents = pick(rng, &[2, 16, 256]);
-    plan.seed = rng.draw();
     plan.second(POOL2, 1);
     change(plan, rng, true);
 }
@@ -55,32 +57,12 @@ pub fn change(plan: &mut Plan, rng: &mut Rng, all: bool) {
             }
         }
     }
-    let ids: Vec<u16> = plan.program.pools.iter().map(|p| p.id).collect();
+    rules::prefixes(plan, rng, all);
+    let pools = plan.program.pools.clone();
+    let ids: Vec<u16> = plan.program.service_sets.iter().map(|s| s.id).collect();
     for set in &mut plan.program.service_sets {
-        let mut matches = TermMatch::default();
-        if chance(rng, 20) {
-            matches.protocols = vec![17];
-        }
-        let mut term = |number, matches| {
-            let mapping = pick(
-                rng,
-                &[
-                    MappingType::EndpointIndependent,
-                    MappingType::EndpointIndependent,
-                    MappingType::AddressAndPortDependent,
-                ],
-            );
-            let filtering = pick(
-                rng,
-                &[
-                    FilteringType::EndpointIndependent,
-                    FilteringType::AddressDependent,
-                    FilteringType::AddressAndPortDependent,
-                ],
-            );
-            napt_term(number, pick(rng, &ids), mapping, filtering, matches)
-        };
-        set.terms = vec![term(0, matches), term(1, TermMatch::default())];
+        rules::terms(set, &pools, rng);
+        rules::firewall(set, rng);
         if chance(rng, 50) {
             let limit = |rng: &mut Rng| pick(rng, &[0, 0, 1, 3, 10]);
             set.limits = SubscriberLimits {
@@ -106,19 +88,32 @@ pub fn change(plan: &mut Plan, rng: &mut Rng, all: bool) {
         }
         set.refresh = pick(rng, &[RefreshDirection::Outbound, RefreshDirection::Both]);
         set.tcp.accept_non_syn = chance(rng, 30);
+        set.tcp.track_window = chance(rng, 15);
+    }
+    if all || chance(rng, 50) {
+        rules::statics(plan, &ids, rng);
     }
 }
 
-/// Deals the addresses out to one to three pools, with any options.
+/// Deals the addresses out to one to three pools, with any options. What is taken from an address never changes in a run: a
+/// configuration that changed that would be refused. Of a formula nothing changes at all.
 fn pools(plan: &mut Plan, rng: &mut Rng) {
-    let count = 1 + rng.below(3) as u16;
+    let modes = rules::modes(plan.seed);
     let mut owner = [0u16; PUBLIC.len()];
-    for o in &mut owner {
-        *o = rng.below(u32::from(count) + 1) as u16;
+    for (at, o) in owner.iter_mut().enumerate() {
+        let base = at % modes.len();
+        let ids: Vec<u16> = (1..=3)
+            .filter(|id| modes[usize::from(*id) - 1] == modes[base])
+            .collect();
+        let fixed = matches!(modes[base], PoolMode::Deterministic(_));
+        *o = match rng.below(4) {
+            _ if fixed => base as u16 + 1,
+            0 if at > 0 => 0,
+            _ => pick(rng, &ids),
+        };
     }
-    owner[rng.below(6) as usize] = 1;
-    plan.program.pools.clear();
-    for id in 1..=count {
+    let before = std::mem::take(&mut plan.program.pools);
+    for id in 1..=3 {
         let mut p = pool(id, POOL, 1);
         p.addresses = PUBLIC
             .iter()
@@ -127,6 +122,12 @@ fn pools(plan: &mut Plan, rng: &mut Rng) {
             .map(|(a, _)| AddressRange { first: *a, last: *a })
             .collect();
         if p.addresses.is_empty() {
+            continue;
+        }
+        p.mode = modes[usize::from(id) - 1].clone();
+        let formula = matches!(p.mode, PoolMode::Deterministic(_));
+        if let Some(as_before) = before.iter().find(|b| formula && b.id == id && b.mode == p.mode) {
+            plan.program.pools.push(as_before.clone());
             continue;
         }
         let first = pick(rng, &[1, 1000, 1024, 4000, 8191]);
@@ -153,7 +154,7 @@ fn pools(plan: &mut Plan, rng: &mut Rng) {
         p.quarantine = Ticks::from_seconds(pick(rng, &[0, 1, 20, 120]));
         p.drain = chance(rng, 10);
         p.interface_address = chance(rng, 10);
-        if chance(rng, 40) {
+        if p.mode == PoolMode::Ports && chance(rng, 40) {
             p.port_blocks = Some(PortBlocks {
                 block_size: pick(rng, &[64, 128, 1024]),
                 max_blocks_per_subscriber: pick(rng, &[1, 2, 8]),

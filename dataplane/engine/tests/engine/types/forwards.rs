@@ -99,6 +99,42 @@ fn a_forwarded_port_works_in_both_directions() {
     });
 }
 
+#[test]
+fn a_forward_of_a_port_in_use_takes_it() {
+    for overloaded in [false, true] {
+        with_workers(|workers| {
+            let mut world = World::new(workers, |plan| {
+                if overloaded {
+                    plan.pool().mode = PoolMode::OverloadedPorts;
+                    let mapping = tandem_engine::program::MappingType::AddressAndPortDependent;
+                    plan.behaviour(mapping, tandem_engine::program::FilteringType::AddressDependent);
+                }
+            });
+            let public = world.inside(syn((IN1, 1000), (OUT1, 80))).public();
+            world.reload(|plan| {
+                let forward = StaticMapping {
+                    public_port: public.1,
+                    ports: 1,
+                    ..one_to_one(50, SERVER, public.0)
+                };
+                set_statics(
+                    plan,
+                    vec![StaticMapping {
+                        protocol: 6,
+                        inside_port: 80,
+                        ..forward
+                    }],
+                );
+            });
+            world.settle_time();
+            assert_eq!(world.sessions().len(), 0, "two would have one public end");
+            let got = world.outside(syn((OUT1, 80), public));
+            assert_eq!(got.ends().1, (SERVER, 80));
+            assert_ne!(world.inside(syn((IN1, 1000), (OUT1, 80))).public(), public);
+        });
+    }
+}
+
 fn dnat(number: u16, public: (u32, u32), inside: u32) -> StaticMapping {
     StaticMapping {
         public: AddressRange {

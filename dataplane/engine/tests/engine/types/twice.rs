@@ -161,6 +161,41 @@ fn two_aliases_of_one_host_do_not_mix() {
 }
 
 #[test]
+fn two_nat64_prefixes_of_one_host_do_not_mix() {
+    use crate::common::packets6::udp6;
+    use tandem_engine::program::Pref64;
+    let prefix = |n: u128| {
+        let first = (0x2001_0db8_0640 | n) << 80;
+        Prefix64::new(Ipv6Prefix::new(first, 96).expect("a prefix")).expect("of a length for NAT64")
+    };
+    let mut world = World::new(1, |plan| {
+        nat64(
+            plan,
+            MappingType::EndpointIndependent,
+            FilteringType::EndpointIndependent,
+        );
+        plan.program.prefixes = [1, 2]
+            .map(|id| Pref64 {
+                id,
+                prefix: prefix(id.into()),
+            })
+            .to_vec();
+        plan.set().ipv6.nat64_prefixes = vec![1, 2];
+    });
+    let inside = (crate::common::in6(1, 1), 1000);
+    let public = world.inside(udp6(inside, (prefix(1).embed(OUT1), 53))).public();
+    let second = world.inside(udp6(inside, (prefix(2).embed(OUT1), 53)));
+    assert_eq!(second.dropped(), DropReason::SessionConflict);
+    let got = world.outside(udp((OUT1, 53), public));
+    assert_eq!(got.ends6(), ((prefix(1).embed(OUT1), 53), inside));
+    // To another host by the other prefix: the same mapping.
+    let got = world.inside(udp6(inside, (prefix(2).embed(OUT2), 53)));
+    assert_eq!(got.public(), public);
+    let got = world.outside(udp((OUT2, 53), public));
+    assert_eq!(got.ends6(), ((prefix(2).embed(OUT2), 53), inside));
+}
+
+#[test]
 fn only_the_destination_is_translated() {
     with_workers(|workers| {
         let mut world = World::new(workers, |plan| {

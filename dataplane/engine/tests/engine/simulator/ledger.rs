@@ -1,0 +1,114 @@
+//! The allocator's side of the books: what sessions and mappings hold is what it counts as taken, by port, extent, address, class
+//! and pool, and nothing else is.
+
+use std::collections::HashMap;
+
+use tandem_engine::engine::Tables;
+use tandem_engine::mapping::WHOLE_ADDRESS;
+use tandem_engine::ports::PortClass;
+use tandem_engine::session::NO_RECORD;
+use tandem_engine::view::PoolUse;
+
+use crate::common::world::World;
+
+/// A public end: address, port, protocol; of a whole address port 0 and [`WHOLE_ADDRESS`].
+pub type Public = (u32, u16, u8);
+
+/// Something that is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// What.
+    pub public: Public,
+    /// By whom.
+    pub subscriber: u32,
+    /// Other sessions may have it as well.
+    pub shared: bool,
+}
+
+/// Checks one worker; says which of what is taken will rest when it is freed.
+pub fn check(world: &World, worker: usize, tables: &Tables<'_>, taken: &[Taken]) -> Vec<Public> {
+    let space = &world.program.public_space;
+    let mut by_address = HashMap::<u32, u32>::new();
+    let mut by_class = [0u64; 3];
+    let mut will_rest = Vec::new();
+    for t in taken {
+        let (address, port, protocol) = t.public;
+        let index = space.index_of(address).expect("a public address keeps its index");
+        *by_address.entry(index).or_default() += 1;
+        let Some(class) = PortClass::of_protocol(protocol) else {
+            assert_eq!((protocol, port), (WHOLE_ADDRESS, 0));
+            will_rest.push(t.public);
+            continue;
+        };
+        by_class[class as usize] += 1;
+        assert_ne!(port, 0);
+        // Ports by a formula are counted, not kept; an address has only one kind at a time.
+        let by_formula = (0..16)
+            .filter_map(|e| tables.ports.extent(index, e))
+            .all(|x| x.used == [0; 3]);
+        if !by_formula {
+            assert!(
+                tables.ports.is_used(index, class, port),
+                "{address:x}:{port} is not used"
+            );
+            if !t.shared {
+                will_rest.push(t.public);
+            }
+        }
+    }
+    let mut paired = HashMap::<u32, u32>::new();
+    for s in (0..tables.subscribers.high_water()).filter_map(|n| tables.subscribers.get(n)) {
+        if s.paired != NO_RECORD {
+            *paired.entry(s.paired).or_default() += 1;
+        }
+    }
+    let mut extents = 0;
+    for index in 0..space.index_end() {
+        let owned = |e| usize::from(space.owner(index, e)) == worker;
+        let kept = |e| tables.ports.extent(index, e);
+        let whole = (0..16).all(|e| owned(e) && kept(e).is_none());
+        let mut in_extents = 0;
+        for e in 0..16 {
+            assert_eq!(
+                kept(e).is_some(),
+                owned(e) && !whole,
+                "extent {e} of address {index}"
+            );
+            extents += u64::from(owned(e));
+            in_extents += kept(e).map_or(0, |x| x.used.iter().sum::<u32>());
+        }
+        let here = by_address.get(&index).copied().unwrap_or(0);
+        let pairs = paired.get(&index).copied().unwrap_or(0);
+        let of = |t: &&Taken| space.index_of(t.public.0) == Some(index);
+        assert_eq!(
+            tables.ports.address_use(index),
+            (here, pairs),
+            "address {index}: {:?}",
+            taken.iter().filter(of).collect::<Vec<_>>()
+        );
+        assert!(
+            in_extents == 0 || in_extents == here,
+            "{in_extents} of {here} on address {index}"
+        );
+        if whole {
+            assert!(here <= 1, "{here} have address {index}");
+        }
+    }
+    let use_of = |f: fn(&PoolUse) -> u64| tables.ports.pool_use().map(|u| f(&u)).sum::<u64>();
+    assert_eq!(
+        [
+            use_of(|u| u.tcp_ports),
+            use_of(|u| u.udp_ports),
+            use_of(|u| u.icmp_ids)
+        ],
+        by_class,
+        "use of pools"
+    );
+    assert_eq!(use_of(|u| u.extents), extents);
+    assert_eq!(
+        use_of(|u| u.subscribers),
+        paired.values().map(|n| u64::from(*n)).sum::<u64>()
+    );
+    assert_eq!(use_of(|u| u.blocks), u64::from(tables.ports.blocks().live()));
+    will_rest
+}
