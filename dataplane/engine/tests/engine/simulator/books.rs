@@ -1,14 +1,14 @@
 //! The books: everything the tables say about each other, counted anew from the records.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tandem_engine::address::of_v4;
 use tandem_engine::engine::Tables;
 use tandem_engine::mapping::{Mapping, WHOLE_ADDRESS};
 use tandem_engine::ports::PortClass;
 use tandem_engine::session::{
-    Cold, Direction, FLAG_ADDRESS_ONLY, FLAG_EXTENDED, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT,
-    FLAG_UNANSWERED, Hot, KIND_64, KIND_66, KIND_EXTENSION, NO_RECORD,
+    Cold, Direction, FLAG_ADDRESS_ONLY, FLAG_EXTENDED, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE,
+    FLAG_OWNS_PORT, FLAG_SHARED_PORT, FLAG_UNANSWERED, Hot, KIND_64, KIND_66, KIND_EXTENSION, NO_RECORD,
 };
 use tandem_engine::subscriber::Subscriber;
 use tandem_engine::ticks::Ticks;
@@ -24,6 +24,8 @@ pub struct Books {
     freed: HashMap<Public, (Ticks, u32)>,
     shortest_quarantine: u32,
     settled: bool,
+    /// Sorts of sessions there were so far.
+    pub seen: Seen,
 }
 
 /// Sessions with their numbers.
@@ -32,6 +34,32 @@ fn sessions<'a>(tables: &Tables<'a>) -> impl Iterator<Item = (u32, &'a Hot, &'a 
     (0..table.high_water())
         .filter_map(|n| Some((n, table.hot(n)?, table.cold(n)?)))
         .filter(|(_, hot, _)| hot.is_session())
+}
+
+/// Sorts of sessions: what it stands on, its families, and what is special about it.
+pub type Seen = BTreeSet<(&'static str, &'static str, &'static str)>;
+
+fn sort_of(hot: &Hot, cold: &Cold) -> (&'static str, &'static str, &'static str) {
+    let families = match hot.kind {
+        KIND_64 => "NAT64",
+        KIND_66 => "IPv6",
+        _ => "IPv4",
+    };
+    let basis = match hot.flags {
+        f if f & FLAG_FREE_STANDING != 0 && cold.term == tandem_engine::program::NONE => "nothing",
+        f if f & FLAG_FREE_STANDING != 0 => "a rule",
+        f if f & FLAG_SHARED_PORT != 0 => "a shared port",
+        f if f & FLAG_OWNS_PORT != 0 => "a port",
+        f if f & FLAG_ADDRESS_ONLY != 0 => "a claim",
+        _ => "a mapping",
+    };
+    let special = match hot.flags {
+        f if f & FLAG_EXTENDED != 0 => "extended",
+        f if f & FLAG_UNANSWERED != 0 => "not answered",
+        f if f & FLAG_INITIATED_OUTSIDE != 0 => "from outside",
+        _ => "",
+    };
+    (basis, families, special)
 }
 
 /// The inside end of a session.
@@ -51,6 +79,7 @@ impl Books {
             freed: HashMap::new(),
             shortest_quarantine: 0,
             settled: false,
+            seen: Seen::new(),
         };
         books.reloaded(world);
         books
@@ -98,9 +127,11 @@ impl Books {
                 looks.clear();
             }
             extensions_agree(&tables);
+            self.seen
+                .extend(sessions(&tables).map(|(_, hot, cold)| sort_of(hot, cold)));
             mappings_agree(&tables);
             subscribers_agree(world, &tables, &taken);
-            blocks_agree(world, &tables, &taken, &mut block_ranges);
+            ledger::blocks_agree(world, &tables, &taken, &mut block_ranges);
             claims_are_held(world, worker as u8, &tables);
         }
         block_ranges.sort_unstable();
@@ -350,53 +381,6 @@ fn subscribers_agree(world: &World, tables: &Tables<'_>, taken: &[Taken]) {
     }
     assert_eq!(tables.subscribers.live(), live);
     assert!(counted.is_empty(), "of no subscriber: {counted:?}");
-}
-
-/// Blocks lie in extents of this worker, units and blocks name each other, and all ports in use in a block are its
-/// subscriber's.
-fn blocks_agree(world: &World, tables: &Tables<'_>, taken: &[Taken], ranges: &mut Vec<(u32, u16, u16)>) {
-    let blocks = tables.ports.blocks();
-    let mut live = 0;
-    let mut units = 0;
-    for n in 0..blocks.high_water() {
-        let Some(b) = blocks.get(n) else { continue };
-        live += 1;
-        ranges.push((b.address_index, b.first_port, b.last_port()));
-        let extent = tables
-            .ports
-            .extent(b.address_index, usize::from(b.first_port >> 12))
-            .expect("its extent");
-        let first = usize::from(b.first_port % 4096 / 64);
-        for unit in first..first + usize::from(b.size / 64) {
-            assert!(extent.units_taken >> unit & 1 == 1 && extent.unit_block[unit] == n);
-            units += 1;
-        }
-        assert!(
-            tables.subscribers.get(b.subscriber).is_some(),
-            "a block's subscriber lives"
-        );
-        let address = world
-            .program
-            .public_space
-            .address(b.address_index)
-            .expect("its address")
-            .0;
-        let inside: Vec<_> = taken
-            .iter()
-            .filter(|t| t.public.0 == address && (b.first_port..=b.last_port()).contains(&t.public.1))
-            .filter(|t| t.public.2 != WHOLE_ADDRESS)
-            .collect();
-        assert_eq!(usize::from(b.used), inside.len(), "{b:?}");
-        for t in inside {
-            assert_eq!(t.subscriber, b.subscriber, "a stranger in {b:?}");
-        }
-    }
-    assert_eq!(blocks.live(), live);
-    let taken: u32 = (0..world.program.public_space.index_end())
-        .flat_map(|i| (0..16).filter_map(move |e| tables.ports.extent(i, e)))
-        .map(|e| e.units_taken.count_ones())
-        .sum();
-    assert_eq!(taken, units);
 }
 
 /// Sessions without ports hold their claims.

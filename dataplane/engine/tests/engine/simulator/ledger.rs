@@ -112,3 +112,50 @@ pub fn check(world: &World, worker: usize, tables: &Tables<'_>, taken: &[Taken])
     assert_eq!(use_of(|u| u.blocks), u64::from(tables.ports.blocks().live()));
     will_rest
 }
+
+/// Blocks lie in extents of this worker, units and blocks name each other, and all ports in use in a block are its
+/// subscriber's.
+pub fn blocks_agree(world: &World, tables: &Tables<'_>, taken: &[Taken], ranges: &mut Vec<(u32, u16, u16)>) {
+    let blocks = tables.ports.blocks();
+    let mut live = 0;
+    let mut units = 0;
+    for n in 0..blocks.high_water() {
+        let Some(b) = blocks.get(n) else { continue };
+        live += 1;
+        ranges.push((b.address_index, b.first_port, b.last_port()));
+        let extent = tables
+            .ports
+            .extent(b.address_index, usize::from(b.first_port >> 12))
+            .expect("its extent");
+        let first = usize::from(b.first_port % 4096 / 64);
+        for unit in first..first + usize::from(b.size / 64) {
+            assert!(extent.units_taken >> unit & 1 == 1 && extent.unit_block[unit] == n);
+            units += 1;
+        }
+        assert!(
+            tables.subscribers.get(b.subscriber).is_some(),
+            "a block's subscriber lives"
+        );
+        let address = world
+            .program
+            .public_space
+            .address(b.address_index)
+            .expect("its address")
+            .0;
+        let inside: Vec<_> = taken
+            .iter()
+            .filter(|t| t.public.0 == address && (b.first_port..=b.last_port()).contains(&t.public.1))
+            .filter(|t| t.public.2 != WHOLE_ADDRESS)
+            .collect();
+        assert_eq!(usize::from(b.used), inside.len(), "{b:?}");
+        for t in inside {
+            assert_eq!(t.subscriber, b.subscriber, "a stranger in {b:?}");
+        }
+    }
+    assert_eq!(blocks.live(), live);
+    let taken: u32 = (0..world.program.public_space.index_end())
+        .flat_map(|i| (0..16).filter_map(move |e| tables.ports.extent(i, e)))
+        .map(|e| e.units_taken.count_ones())
+        .sum();
+    assert_eq!(taken, units);
+}

@@ -12,13 +12,13 @@ mod rules;
 use tandem_engine::hash::Rng;
 
 use crate::common::world::World;
-use books::Books;
+use books::{Books, Seen};
 use operations::Operations;
 
 /// Operations of one run.
 const STEPS: u32 = 80;
 
-fn run(seed: u64, loud: bool) {
+fn run(seed: u64, loud: bool) -> Seen {
     let mut rng = Rng::new(seed);
     let workers = [1, 2, 4][rng.below(3) as usize];
     let mut world = World::new(workers, |plan| {
@@ -35,6 +35,7 @@ fn run(seed: u64, loud: bool) {
         books.check(&mut world);
     }
     finish(&mut world, &mut books);
+    books.seen
 }
 
 /// Everything ends: tables empty, and when the pools are gone, every extent free.
@@ -88,12 +89,44 @@ fn random_operations_keep_the_books() {
             .and_then(|v: String| v.parse::<u64>().ok())
     };
     if let Some(seed) = number("SIMULATOR_SEED") {
-        return run(seed, true);
+        run(seed, true);
+        return;
     }
-    for seed in 0..number("SIMULATOR_SEEDS").unwrap_or(60) {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed, false)) {
-            eprintln!("seed {seed} fails; SIMULATOR_SEED={seed} repeats it");
-            std::panic::resume_unwind(panic);
+    let seeds = number("SIMULATOR_SEEDS").unwrap_or(60);
+    let mut seen = Seen::new();
+    for seed in 0..seeds {
+        match std::panic::catch_unwind(|| run(seed, false)) {
+            Ok(more) => seen.extend(more),
+            Err(panic) => {
+                eprintln!("seed {seed} fails; SIMULATOR_SEED={seed} repeats it");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    if seeds >= 60 {
+        everything_was_reached(&seen);
+    }
+}
+
+/// Random runs that no longer reach something say nothing about it.
+fn everything_was_reached(seen: &Seen) {
+    for families in ["IPv4", "NAT64"] {
+        for basis in ["a rule", "a shared port", "a port", "a mapping"] {
+            assert!(
+                seen.iter().any(|s| (s.0, s.1) == (basis, families)),
+                "no {families} session on {basis}: {seen:?}"
+            );
+        }
+        assert!(
+            seen.contains(&("a mapping", families, "not answered")),
+            "{seen:?}"
+        );
+        assert!(seen.contains(&("a rule", families, "from outside")), "{seen:?}");
+    }
+    assert!(seen.contains(&("a claim", "IPv4", "")), "{seen:?}");
+    for families in ["IPv4", "IPv6"] {
+        for special in ["", "from outside", "extended"] {
+            assert!(seen.contains(&("nothing", families, special)), "{seen:?}");
         }
     }
 }

@@ -48,7 +48,7 @@ fn inside_host(six: bool, rng: &mut Rng) -> u128 {
 fn destination(six: bool, rng: &mut Rng) -> u128 {
     let four = match rng.below(8) {
         0 => PUBLIC[rng.below(6) as usize],
-        1 => ALIAS | (OUT1 & 255) + rng.below(4),
+        1 => ALIAS | ((OUT1 & 255) + rng.below(4)),
         _ => OUT1 + rng.below(4),
     };
     match (six, rng.below(3)) {
