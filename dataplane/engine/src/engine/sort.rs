@@ -97,7 +97,8 @@ impl Engine {
         if let Some(Err(untranslated)) = &draft
             && set.firewall.is_some()
         {
-            draft = Some(Ok(*untranslated));
+            // What is for an IPv4 host cannot pass as it is.
+            draft = (flow.kind != KIND_64).then_some(Ok(*untranslated));
         }
         let mut draft = match draft {
             Some(Ok(draft)) => draft,

@@ -290,6 +290,31 @@ fn what_a_term_leaves_untranslated_has_a_session_behind_a_firewall() {
 }
 
 #[test]
+fn a_packet_for_nat64_that_a_term_leaves_untranslated_has_nowhere_to_go() {
+    use tandem_engine::program::Pref64;
+    use tandem_wire::{prefix::Ipv6Prefix, rfc6052::Prefix64};
+    let prefix = Ipv6Prefix::new(0x2001_0db8_0064 << 80, 96).expect("a prefix");
+    let prefix = Prefix64::new(prefix).expect("of a length for NAT64");
+    let mut world = nat_and(FilteringType::EndpointIndependent, vec![], vec![]);
+    world.reload(|plan| {
+        plan.program.prefixes = vec![Pref64 { id: 1, prefix }];
+        plan.set().ipv6.nat64_prefixes = vec![1];
+        plan.set().terms = vec![NatTerm {
+            name: "plain".into(),
+            number: 0,
+            matches: TermMatch::default(),
+            action: NatAction::NoTranslation,
+            destination: None,
+        }];
+    });
+    let packet = udp((SIX.in1, 1000), (prefix.embed(OUT1), 53));
+    assert_eq!(world.inside(packet.clone()).dropped(), DropReason::NatNoRuleMatch);
+    assert_eq!(world.sessions().len(), 0);
+    world.reload(|plan| plan.set().firewall = None);
+    assert_eq!(world.inside(packet).verdict, Verdict::Route);
+}
+
+#[test]
 fn ipv6_passes_the_firewall_of_a_set_that_translates_ipv4() {
     let mut world = nat_and(FilteringType::EndpointIndependent, vec![], vec![]);
     let packet = udp((SIX.in1, 1000), (SIX.out1, 53));
