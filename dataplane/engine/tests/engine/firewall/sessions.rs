@@ -260,3 +260,45 @@ fn a_link_too_small_is_told() {
         Verdict::Drop(DropReason::MtuExceeded, Answer::FragmentationNeeded(1280))
     );
 }
+
+#[test]
+fn sessions_are_found_whatever_the_number_of_workers() {
+    crate::common::world::with_workers(|workers| {
+        let mut world = World::new(workers, |plan| {
+            no_translation(plan);
+            plan.set().firewall = Some(firewall(
+                vec![],
+                vec![policy(
+                    1,
+                    PolicyAction::Permit,
+                    vec![only(application(6, (22, 22)))],
+                )],
+            ));
+        });
+        for i in 0..40u64 {
+            for (inside, outside) in [
+                (FOUR.in1 + u128::from(i), FOUR.out1),
+                (crate::common::in6(i as u16, 9), SIX.out1),
+            ] {
+                let (a, b) = ((inside, 1000), (outside, 53));
+                let packet = udp(a, b);
+                world.inside(packet.clone()).forwarded();
+                let answer = udp(b, a);
+                assert_untouched(&world.outside(answer.clone()), &answer);
+                let error = unreachable(outside + 9, &packet);
+                assert_untouched(&world.outside(error.clone()), &error);
+                let error = unreachable(inside, &answer);
+                assert_untouched(&world.inside(error.clone()), &error);
+                world.outside(syn((outside, 4000), (inside, 22))).forwarded();
+                world
+                    .inside(tcp((inside, 22), (outside, 4000), SYN | ACK))
+                    .forwarded();
+                world.inside(raw(50, inside, outside)).forwarded();
+                world.outside(raw(50, outside, inside)).forwarded();
+            }
+        }
+        assert_eq!(world.sessions().len(), 240);
+        let busy = world.engines.iter().filter(|e| e.table_use()[0].0 > 0).count();
+        assert_eq!(busy, usize::from(workers), "all workers have some");
+    });
+}

@@ -341,3 +341,71 @@ fn a_term_that_does_not_match_is_still_no_rule() {
     );
     assert_eq!(world.engines[0].policy_hits(1), 0);
 }
+
+#[test]
+fn nat64_is_seen_as_the_inside_sees_it() {
+    use tandem_engine::program::Pref64;
+    use tandem_wire::{prefix::Ipv6Prefix, rfc6052::Prefix64};
+    let prefix = Ipv6Prefix::new(0x2001_0db8_0064 << 80, 96).expect("a prefix");
+    let prefix = Prefix64::new(prefix).expect("of a length for NAT64");
+    let (seen1, seen2) = (prefix.embed(OUT1), prefix.embed(OUT2));
+    let mut world = World::new(1, |plan| {
+        plan.program.prefixes = vec![Pref64 { id: 1, prefix }];
+        plan.set().ipv6.nat64_prefixes = vec![1];
+        plan.set().terms[0].action = NatAction::Nat64 {
+            pool: 1,
+            mapping: MappingType::EndpointIndependent,
+            filtering: FilteringType::EndpointIndependent,
+        };
+        let ping = only(application(58, (128 << 8, 128 << 8 | 255)));
+        let outbound = vec![
+            policy(
+                1,
+                PolicyAction::Deny,
+                vec![PolicyMatch {
+                    applications: vec![application(17, (99, 99))],
+                    ..to(seen1)
+                }],
+            ),
+            policy(2, PolicyAction::Deny, vec![to(FOUR.out1)]),
+            policy(3, PolicyAction::Reject, vec![ping]),
+        ];
+        let inbound = vec![
+            policy(4, PolicyAction::Deny, vec![from(FOUR.out2)]),
+            policy(
+                5,
+                PolicyAction::Deny,
+                vec![PolicyMatch {
+                    destinations: vec![(SIX.in1, SIX.in1)],
+                    ..from(seen2)
+                }],
+            ),
+        ];
+        plan.set().firewall = Some(firewall(outbound, inbound));
+    });
+    assert_eq!(
+        world.inside(udp((SIX.in1, 1000), (seen1, 99))).dropped(),
+        DropReason::FirewallDenied
+    );
+    assert_eq!(
+        world.inside(echo((SIX.in1, 5), seen1)).drop_answer(),
+        (DropReason::FirewallRejected, Answer::Reset)
+    );
+    let public = world.inside(udp((SIX.in1, 1000), (seen1, 53))).public();
+    world.outside(four::udp((OUT1, 53), public)).forwarded();
+    let other = ip(198, 51, 100, 9);
+    assert_eq!(
+        world.outside(four::udp((other, 7), public)).ends6(),
+        ((prefix.embed(other), 7), (SIX.in1, 1000))
+    );
+    assert_eq!(
+        world.outside(four::udp((OUT2, 7), public)).dropped(),
+        DropReason::FirewallDenied
+    );
+    let hits: Vec<u64> = (1..=5).map(|id| world.engines[0].policy_hits(id)).collect();
+    assert_eq!(
+        hits,
+        [1, 0, 1, 0, 1],
+        "an IPv4 address is nobody an IPv6 inside knows"
+    );
+}
