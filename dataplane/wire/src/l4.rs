@@ -320,8 +320,8 @@ fn icmp_l4(payload: &[u8]) -> Result<L4, ParseError> {
 /// A fragment's place and, of a first one, its L4 header, which must be whole but for TCP options.
 ///
 /// Refused: an end beyond 65535 octets ("ping of death"), an empty fragment, a length that is not a multiple of
-/// 8 though more follow (RFC 791), a first fragment too short for its L4 header, and one at offset 8 that could
-/// overwrite TCP flags (RFC 1858, RFC 3128).
+/// 8 though more follow (RFC 791), a first fragment too short for its L4 header, and one that starts inside a TCP header,
+/// which it could only overwrite (RFC 1858, RFC 3128).
 #[cold]
 fn fragment(ip: &Ipv4<'_>, payload: &[u8]) -> Result<(Fragment, L4), ParseError> {
     const BAD: ParseError = ParseError::Ipv4BadFragment;
@@ -331,7 +331,7 @@ fn fragment(ip: &Ipv4<'_>, payload: &[u8]) -> Result<(Fragment, L4), ParseError>
         return Err(BAD);
     }
     if offset != 0 {
-        if offset == 8 && ip.protocol() == ipv4::TCP {
+        if ip.protocol() == ipv4::TCP && usize::from(offset) < tcp::HEADER_LEN {
             return Err(BAD);
         }
         return Ok((Fragment::Later, L4::LaterFragment));

@@ -35,6 +35,7 @@ pub(super) fn refused(error: XlatError) -> Verdict {
         XlatError::FragmentedIcmp
         | XlatError::IcmpType
         | XlatError::ExtensionInFragment
+        | XlatError::FragmentEnd
         | XlatError::Malformed => (DropReason::Untranslatable, Answer::None),
     };
     Verdict::Drop(reason, answer)

@@ -4,6 +4,7 @@
 //! One binary, so that the harness is compiled once and nothing in it goes unused.
 
 mod allocator;
+mod bursts;
 mod common;
 mod conformance;
 mod firewall;

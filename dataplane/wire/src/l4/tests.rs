@@ -83,6 +83,10 @@ fn table_of_refusals() {
             raw(ipv4::TCP, &TCP[..8]).fragment(false, 8),
             ParseError::Ipv4BadFragment,
         ),
+        (
+            raw(ipv4::TCP, &TCP[..8]).fragment(false, 16),
+            ParseError::Ipv4BadFragment,
+        ),
         (raw(ipv4::UDP, &[]).fragment(true, 0), ParseError::Ipv4BadFragment),
         (
             raw(ipv4::UDP, &[]).fragment(false, 16),
@@ -138,6 +142,8 @@ fn fragments_that_pass() {
         (first.fragment, first.l4),
         (Fragment::First, L4::Udp { sport: 7, dport: 9 })
     );
+    let behind = parse(raw(ipv4::TCP, &TCP[..8]).fragment(false, 24));
+    assert_eq!(behind.fragment, Fragment::Later);
     let last = parse(raw(ipv4::UDP, &UDP[..3]).fragment(false, 16));
     assert_eq!(
         (last.fragment, last.fragment_offset, last.l4),

@@ -73,6 +73,8 @@ pub enum XlatError {
     Protocol,
     /// A first fragment with extension headers behind its fragment header: without them, the later ones would not fit.
     ExtensionInFragment,
+    /// A fragment whose end an IPv4 datagram cannot have: its header counts among the 65535 octets, an IPv6 one does not.
+    FragmentEnd,
     /// The packet inside an ICMP error is cut off too early or malformed.
     Embedded,
     /// The packet inside an ICMP error is an ICMP error. RFC 7915 sections 4.3 and 5.3.
@@ -95,6 +97,7 @@ impl core::fmt::Display for XlatError {
             Self::IcmpType => "ICMP message without counterpart",
             Self::Protocol => "protocol without counterpart",
             Self::ExtensionInFragment => "extension header inside a fragment",
+            Self::FragmentEnd => "fragment beyond the end of a datagram",
             Self::Embedded => "malformed packet in an ICMP error",
             Self::DoublyEmbedded => "ICMP error about an ICMP error",
             Self::IcmpChecksum => "wrong checksum of an ICMP error",

@@ -34,6 +34,10 @@ pub fn check(meta: &Ipv6Meta) -> Result<u8, XlatError> {
     if meta.fragment == Fragment::First && meta.l4_offset != behind {
         return Err(XlatError::ExtensionInFragment);
     }
+    let end = u32::from(meta.fragment_offset) + u32::from(meta.payload_len()) + ipv4::HEADER_LEN as u32;
+    if end > u32::from(u16::MAX) {
+        return Err(XlatError::FragmentEnd);
+    }
     Ok(proto)
 }
 
@@ -45,7 +49,7 @@ pub fn check(meta: &Ipv6Meta) -> Result<u8, XlatError> {
 ///
 /// # Errors
 /// [`XlatError`]: `SegmentsLeft`, `FragmentedIcmp`, `IcmpType` (ICMP errors among them: see [`super::icmp`]), `Protocol`,
-/// `ExtensionInFragment`, `NoRoom`, `Malformed`.
+/// `ExtensionInFragment`, `FragmentEnd`, `NoRoom`, `Malformed`.
 pub fn six_to_four<P: Packet>(
     packet: &mut P,
     meta: &Ipv6Meta,

@@ -152,6 +152,12 @@ fn fragments_keep_place_and_the_low_half_of_the_identification() {
     assert_eq!(to_four(&packet), Err(XlatError::ExtensionInFragment));
     let packet = fragment(ipv6::DESTINATION, 64, &data);
     assert_eq!(to_four(&packet), Err(XlatError::Protocol));
+
+    // The last octet an IPv4 datagram can have is 65514 behind its header.
+    let packet = fragment(ipv4::UDP, 65504 | 1, &[7; 8]);
+    assert!(to_four(&packet).is_ok());
+    let packet = fragment(ipv4::UDP, 65504 | 1, &[7; 16]);
+    assert_eq!(to_four(&packet), Err(XlatError::FragmentEnd));
 }
 
 #[test]

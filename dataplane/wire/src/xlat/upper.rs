@@ -54,6 +54,35 @@ pub(super) fn set_echo(message: &mut [u8], new_type: u8, id: u16, pseudo: Delta)
     put_u16(message, 0, new)?;
     let sum = u16_at(message, 2)?;
     put_u16(message, 2, pseudo.replace_u16(old, new).apply(sum))?;
-    // It knows the two forms of zero over an ICMPv4 message, which has no pseudo header.
-    icmp::set_query_id(message, id)
+    if message.len() >= icmp::HEADER_LEN {
+        // It knows the two forms of zero over an ICMPv4 message, which has no pseudo header.
+        return icmp::set_query_id(message, id);
+    }
+    // In an ICMP error it may be cut off behind its identifier.
+    let (old, sum) = (u16_at(message, 4)?, u16_at(message, 2)?);
+    put_u16(message, 4, id)?;
+    put_u16(message, 2, Delta::new().replace_u16(old, id).apply(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{checksum, icmp6};
+
+    #[test]
+    fn an_echo_cut_off_behind_its_identifier_is_translated() {
+        let echo = |icmp_type, id: u16| {
+            let mut message = [icmp_type, 0, 0, 0, (id >> 8) as u8, id as u8, 0, 0];
+            let sum = checksum::checksum(&message);
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+            message
+        };
+        for quoted in [6, 7, 8] {
+            let (mut message, expected) = (echo(icmp6::ECHO, 7), echo(icmp::ECHO, 0x1234));
+            set_echo(&mut message[..quoted], icmp::ECHO, 0x1234, Delta::new()).unwrap();
+            assert_eq!(message, expected);
+        }
+        let mut message = echo(icmp6::ECHO, 7);
+        assert_eq!(set_echo(&mut message[..5], icmp::ECHO, 9, Delta::new()), None);
+    }
 }
