@@ -105,6 +105,32 @@ icmp6_error = {
     + error6(Raw(raw(syn6).ljust(128, b"\0") + bytes.fromhex("2000dfff0008010100010101")), 999, ICMPv6TimeExceeded(length=16)),
 }
 
+# Options, ports, MTUs, identification, IPv4 and IPv6 addresses, room: see the target. Bit 2: right checksums.
+CHOICE_XLAT = (
+    bytes([0x47]) + b"\x9c\x40\x00\x35" + b"\x05\xdc\x05\xdc" + b"\x12\x34" + bytes([198, 51, 100, 1, 203, 0, 113, 5])
+    + bytes.fromhex("20010db8" + "00" * 11 + "01" + "0064ff9b" + "00" * 8 + "cb007105") + bytes([60, 80])
+)
+xlat = {f"four_{name}": CHOICE_XLAT + raw(packet) for name, packet in ipv4.items()}
+xlat |= {f"six_{name}": CHOICE_XLAT + raw(packet) for name, packet in ipv6.items()}
+xlat |= {
+    f"four_error_{name}": CHOICE_XLAT + raw(IP(src=A, dst=B, proto=1) / Raw(message[13:])) for name, message in icmp_error.items()
+}
+xlat |= {
+    f"six_error_{name}": CHOICE_XLAT + raw(v6 / Raw(message[37:])).replace(b"\x3b\x40", b"\x3a\x40", 1)
+    for name, message in icmp6_error.items()
+}
+xlat |= {
+    "four_no_checksum": CHOICE_XLAT + raw(IP(src=A, dst=B) / UDP(sport=1, dport=2, chksum=0) / Raw(b"x" * 9)),
+    "chained": bytes([CHOICE_XLAT[0] | 16]) + CHOICE_XLAT[1:] + raw(dns6 / Raw(b"x" * 90)),
+    "no_room": bytes([CHOICE_XLAT[0] | 8]) + CHOICE_XLAT[1:-2] + b"\x08\x00" + raw(ipv4["udp"]),
+}
+# Parts chosen by their first octet: a prefix with an IPv4 address, a pair of prefixes, explicit mappings (see the target).
+xlat_maps = {
+    "embed": bytes([0, 96, 0, 0, 0, 33, 0, 7, 0, 64, 0, 1, 0, 33, 2, 9, 200]),
+    "pairs": bytes([1, 48, 1, 0, 0, 1, 0, 2, 1, 77, 1, 64, 1, 0, 0, 1, 0, 2, 2, 140, 9]),
+    "explicit": bytes([2, 96, 0, 0, 0, 33, 0, 7, 3, 24, 1, 0, 2, 0, 9, 32, 1, 0, 4, 0, 9, 16, 1, 0, 5, 0, 7]) + bytes(range(40)),
+}
+
 # A program in 8 octets (see the target), then operations of 3: code, a, b; code 8 is followed by a program, 10 by a packet.
 PLAIN = bytes([0, 64, 0, 0, 0, 10, 0, 0xF0])
 BLOCKS = bytes([0, 64, 2, 1, 20, 5, 1, 0xF0])
@@ -119,12 +145,50 @@ engine_napt44 = {
     "packet": PLAIN + bytes([10, len(raw(dns)), 0]) + raw(dns) + TIME,
 }
 
+# How it ends, the first program, then operations of four octets (see the target).
+TALK = bytes([0, 0x10, 0, 0, 2, 0x20, 1, 0, 5, 0x34, 2, 0, 14, 0, 0, 0, 14, 1, 0, 0])
+WIDE = bytes([1, 0x10, 0x20, 0, 1, 0x33, 0x31, 0, 3, 0x23, 0x41, 2, 5, 0x10, 6, 0, 14, 0, 2, 0, 20, 0, 0x20, 0])
+OTHERS = bytes([0, 1, 1, 0, 0, 0x31, 2, 0, 0, 0x71, 3, 0, 7, 0x91, 0, 0, 10, 0x10, 9, 0, 11, 0x20, 0xA8, 0x60, 0, 2, 0, 0, 1, 2, 10, 0])
+LATER = bytes([24, 255, 2, 9, 26, 7, 0, 0, 24, 60, 1, 39])
+engine_all = {
+    f"{name}_{program}": bytes([end, program]) + operations
+    for program, (name, operations) in enumerate([
+        ("talk", TALK + LATER + TALK), ("wide", WIDE + LATER + WIDE), ("others", OTHERS + LATER + OTHERS),
+        ("errors", TALK + bytes([20, 0, 0x20, 0, 20, 1, 0x60, 1, 20, 2, 0x81, 12]) + WIDE + bytes([21, 1, 0x41, 4, 21, 0, 0x80, 9])),
+        ("fragments", bytes([0, 0x10, 0, 5, 22, 0, 9, 0, 22, 0, 3, 1, 1, 0x10, 0x20, 6, 22, 0, 20, 0, 22, 0, 7, 1])),
+        ("burst", bytes(octet | 0x80 if at % 4 == 0 else octet for at, octet in enumerate(TALK + WIDE + OTHERS))),
+        ("questions", TALK + WIDE + bytes([28, 0, 0, 0, 28, 1, 0, 0, 28, 3, 0, 0, 29, 2, 1, 1, 30, 0, 0, 0, 31, 0, 1, 0])),
+        ("hairpin", bytes([0, 0x10, 0x14, 0, 0, 0x20, 0x34, 0, 3, 0x20, 0x35, 0, 10, 0, 1, 0, 1, 0x10, 0x14, 0, 14, 0, 0, 0]) + TALK),
+        ("own", bytes([23, 60, 0, 1]) + raw(syn)[:60] + bytes([23, 61, 0, 1]) + raw(dns6) + bytes([14, 0, 0, 0])),
+    ])
+    for end in [program & 1]
+}
+
+# Room for datagrams and fragments, then operations of four octets (see the target): pieces in order, backwards, of both
+# families, too long, given up.
+ROOM = bytes([23, 47])
+pieces = {
+    family: [bytes([0, first, 0, at]) for at in range(8)] for family, first in (("four", 0), ("six", 0x80))
+}
+fragments = {
+    **{f"{family}_in_order": ROOM + b"".join(all) for family, all in pieces.items()},
+    **{f"{family}_backwards": ROOM + b"".join(all[::-1]) + bytes([11, 7, 0, 0]) for family, all in pieces.items()},
+    **{f"{family}_given_up": ROOM + b"".join(all[3:]) + bytes([14, 25, 0, 0, 13, 0, 0, 0]) for family, all in pieces.items()},
+    **{f"{family}_overlap": ROOM + b"".join(all[:3]) + bytes([0, all[0][1], 0, 0xE9, 13, 0, 0, 0]) for family, all in pieces.items()},
+    "full": bytes([3, 7]) + b"".join(bytes([0, a, 0, c]) for a in range(0, 256, 9) for c in (3, 4)),
+    "icmp": ROOM + bytes([0, 0, 4, 1, 0, 0, 4, 0, 0, 0x80, 4, 0, 0, 8, 5, 0, 0, 0x88, 5, 0, 0, 0x90, 0x47, 2, 0, 0x90, 0x47, 0]),
+}
+
 for target, seeds in (
+    ("engine_all", engine_all),
+    ("fragments", fragments),
     ("wire_ipv4", ipv4),
     ("wire_icmp_error", icmp_error),
     ("wire_ipv6", ipv6),
     ("wire_icmp6_error", icmp6_error),
     ("wire_ethernet", ethernet),
+    ("xlat", xlat),
+    ("xlat_maps", xlat_maps),
     ("engine_napt44", engine_napt44),
 ):
     folder = HERE / target

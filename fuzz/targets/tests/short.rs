@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use tandem_fuzz_targets::{
-    engine_napt44, wire_ethernet, wire_icmp_error, wire_icmp6_error, wire_ipv4, wire_ipv6,
+    engine_all, engine_napt44, fragments, wire_ethernet, wire_icmp_error, wire_icmp6_error, wire_ipv4,
+    wire_ipv6, xlat, xlat_maps,
 };
 
 /// As `-max_len` in README.md.
@@ -81,7 +82,17 @@ fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     data
 }
 
+/// A number from the environment: a longer run, or another one.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|error| panic!("{name}={text}: {error}")),
+    )
+}
+
 fn short(target: &str, run: fn(&[u8]), mutations: u64) {
+    let mutations = number("FUZZ_MUTATIONS").unwrap_or(mutations);
     let guarded = |what: &str, data: &[u8]| {
         if catch_unwind(AssertUnwindSafe(|| run(data))).is_err() {
             let hex: String = data.iter().map(|b| format!("{b:02x}")).collect();
@@ -93,11 +104,16 @@ fn short(target: &str, run: fn(&[u8]), mutations: u64) {
     for (number, seed) in seeds.iter().enumerate() {
         guarded(&format!("seed {number}"), seed);
     }
-    let mut random = Random(1);
+    let mut random = Random(number("FUZZ_SEED").unwrap_or(1));
     for number in 0..mutations {
         guarded(&format!("mutation {number}"), &mutated(&mut random, &seeds));
     }
     println!("{target}: {} seeds and {mutations} mutations ran", seeds.len());
+}
+
+#[test]
+fn fragments_short() {
+    short("fragments", fragments::run, 20_000);
 }
 
 #[test]
@@ -126,6 +142,21 @@ fn wire_icmp6_error_short() {
 }
 
 #[test]
+fn xlat_short() {
+    short("xlat", xlat::run, 100_000);
+}
+
+#[test]
+fn xlat_maps_short() {
+    short("xlat_maps", xlat_maps::run, 100_000);
+}
+
+#[test]
+fn engine_all_short() {
+    short("engine_all", engine_all::run, 6_000);
+}
+
+#[test]
 fn engine_napt44_short() {
     short("engine_napt44", engine_napt44::run, 20_000);
 }
@@ -141,12 +172,16 @@ fn every_corpus_has_its_test() {
     assert_eq!(
         names,
         [
+            "engine_all",
             "engine_napt44",
+            "fragments",
             "wire_ethernet",
             "wire_icmp6_error",
             "wire_icmp_error",
             "wire_ipv4",
-            "wire_ipv6"
+            "wire_ipv6",
+            "xlat",
+            "xlat_maps"
         ]
     );
 }

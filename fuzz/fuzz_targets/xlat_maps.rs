@@ -1,0 +1,4 @@
+//! libFuzzer's entry to `tandem_fuzz_targets::xlat_maps`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tandem_fuzz_targets::xlat_maps::run(data));
