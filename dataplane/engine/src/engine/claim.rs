@@ -50,6 +50,7 @@ impl Engine {
         result
     }
 
+    #[inline(always)]
     fn claim_basis(&mut self, draft: &mut Draft, limits: &SubscriberLimits) -> Result<(), DropReason> {
         let class = PortClass::of_protocol(draft.proto);
         match (draft.basis, class) {

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use tandem_wire::ipv4;
 use tandem_wire::l4::L4;
 
-use super::first_packet::{Basis, Draft, Drafts, draft};
+use super::first_packet::{Basis, Draft, draft};
 use super::flow::Described;
 use super::{Engine, MAX_BURST};
 use crate::drop_reason::DropReason;
@@ -69,7 +69,7 @@ fn as_seen_inside(draft: &Draft, icmp_type: u8) -> u8 {
 
 impl Engine {
     /// Looks up the policies of all drafts; those refused are dead, and their packets have a verdict.
-    pub(super) fn classify<D: Described>(&mut self, drafts: &mut Drafts, descs: &mut [D]) {
+    pub(super) fn classify<D: Described>(&mut self, drafts: &mut [Draft], descs: &mut [D]) {
         let mut from = 0;
         while let Some(first) = drafts.get(from) {
             let of = (first.service_set, first.direction);

@@ -14,7 +14,6 @@
 //! Each step goes over all of the burst's packets before the next, so that a new session, too, waits for memory once and
 //! not nine times.
 
-use arrayvec::ArrayVec;
 use tandem_wire::l4::L4;
 
 use super::flow::Described;
@@ -23,7 +22,7 @@ use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::packet::{Answer, Packet, Router, Side, Verdict};
 use crate::program::{FilteringType, NONE, PoolId, PrefixId, ServiceSetId};
-use crate::session::{Direction, Tuple4};
+use crate::session::{Direction, KIND_FREE, Tuple4};
 
 /// What a session stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +96,11 @@ impl Draft {
     }
 }
 
-/// Drafts of a burst.
-pub(super) type Drafts = ArrayVec<Draft, MAX_BURST>;
+/// Room for the drafts of a burst.
+pub(super) fn drafts() -> Box<[Draft]> {
+    let blank = draft(KIND_FREE, 0, Direction::Out, NONE, Ends::default());
+    Box::new([blank; MAX_BURST])
+}
 
 /// Packets of a burst, by position, that were refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,15 +121,35 @@ impl Engine {
         descs: &mut [D],
         misses: &[u8],
     ) {
-        let mut drafts = Drafts::new();
+        // Drafts are written where they stay: to copy one costs as much as to look its packet up.
+        let mut all = std::mem::take(&mut self.drafts);
+        let (count, refused) = self.sort_all(router, packets, descs, misses, &mut all);
+        let drafts = all.get_mut(..count).unwrap_or(&mut []);
+        self.carry_out(router, packets, descs, drafts, refused);
+        self.drafts = all;
+    }
+
+    /// Sorts the packets; how many drafts there are, and who was refused.
+    fn sort_all<D: Described, P: Packet, R: Router>(
+        &mut self,
+        router: &R,
+        packets: &mut [P],
+        descs: &mut [D],
+        misses: &[u8],
+        drafts: &mut [Draft],
+    ) -> (usize, Refusals) {
         let mut refused = Refusals::default();
+        let mut count = 0;
         for i in misses {
             let at = usize::from(*i);
             let (Some(desc), Some(packet)) = (descs.get_mut(at), packets.get_mut(at)) else {
                 continue;
             };
-            if let Some(draft) = self.sort(*i, desc, packet, router) {
-                let _room_for_each_packet = drafts.try_push(draft);
+            let Some(draft) = drafts.get_mut(count) else {
+                break;
+            };
+            if self.sort(*i, desc, packet, router, draft) {
+                count += 1;
             } else if matches!(desc.verdict(), Verdict::Drop(..)) && desc.place().is_known() {
                 // From outside only what begins nothing by itself is worth a second look: a scan shall not cost two.
                 let again = match desc.side() {
@@ -138,13 +160,25 @@ impl Engine {
                 refused.early |= u64::from(again) << (i % 64);
             }
         }
-        for draft in &drafts {
+        (count, refused)
+    }
+
+    /// From the drafts to the sessions.
+    fn carry_out<D: Described, P: Packet, R: Router>(
+        &mut self,
+        router: &R,
+        packets: &mut [P],
+        descs: &mut [D],
+        drafts: &mut [Draft],
+        mut refused: Refusals,
+    ) {
+        for draft in drafts.iter() {
             self.mappings.prefetch_candidate(draft.mapping_place);
             self.subscribers
                 .prefetch_candidate(self.subscribers.place(draft.service_set, draft.owner));
         }
         if self.has_firewall {
-            self.classify(&mut drafts, descs);
+            self.classify(drafts, descs);
         }
         for (ahead, draft) in drafts.iter_mut().enumerate() {
             if draft.dead {
@@ -168,7 +202,7 @@ impl Engine {
             self.begin(draft, packets, descs, router);
         }
         if refused != Refusals::default() {
-            self.look_again(refused, &drafts, packets, descs, router);
+            self.look_again(refused, drafts, packets, descs, router);
         }
     }
 
@@ -196,7 +230,7 @@ impl Engine {
     fn look_again<D: Described, P: Packet, R: Router>(
         &mut self,
         refused: Refusals,
-        drafts: &Drafts,
+        drafts: &[Draft],
         packets: &mut [P],
         descs: &mut [D],
         router: &R,
@@ -227,39 +261,39 @@ impl Engine {
         }
     }
 
-    /// Decides what kind of first packet this is; a draft when it may begin a session.
+    /// Decides what kind of first packet this is; whether it may begin a session, which `draft` then says.
     fn sort<D: Described, P: Packet, R: Router>(
         &mut self,
         at: u8,
         desc: &mut D,
         packet: &mut P,
         router: &R,
-    ) -> Option<Draft> {
+        draft: &mut Draft,
+    ) -> bool {
         if desc.is_stateless() {
             desc.stateless(self, packet, router);
-            return None;
+            return false;
         }
         if desc.is_icmp_error() {
             desc.icmp_error(self, packet, router);
-            return None;
+            return false;
         }
         if let Some(number) = desc.find(self) {
             desc.translate(self, number, packet, router);
-            return None;
+            return false;
         }
         let flow = desc.flow();
         let sorted = match desc.side() {
-            Side::Inside(set) => self.sort_inside(set, &flow, router, D::answer_to_route),
-            Side::Outside => self.sort_outside(&flow, router),
+            Side::Inside(set) => self.sort_inside(set, &flow, router, D::answer_to_route, draft),
+            Side::Outside => self.sort_outside(&flow, router).map(|outside| *draft = outside),
             Side::Neither => Err(Verdict::Route),
         };
-        match sorted {
-            Ok(draft) => Some(Draft { packet: at, ..draft }),
-            Err(verdict) => {
-                desc.set_verdict(verdict);
-                None
-            }
+        draft.packet = at;
+        if let Err(verdict) = sorted {
+            desc.set_verdict(verdict);
+            return false;
         }
+        true
     }
 
     /// What the sender of a refused first packet is told. RFC 6888 REQ-11, RFC 5508 REQ-8; RFC 6146 section 3.5.1.1.
@@ -288,6 +322,7 @@ impl Engine {
 }
 
 /// A draft before anything but its ends is known.
+#[inline(always)]
 pub(super) fn draft(
     kind: u8,
     proto: u8,

@@ -88,6 +88,7 @@ impl Described for Desc {
     fn is_stateless(&self) -> bool {
         self.stateless
     }
+    #[inline(always)]
     fn flow(&self) -> Flow {
         let tuple = self.tuple();
         Flow {
@@ -107,6 +108,7 @@ impl Described for Desc {
             refused: None,
         }
     }
+    #[inline(always)]
     fn find(&self, engine: &Engine) -> Option<u32> {
         let set = if let Side::Inside(set) = self.side {
             set

@@ -37,6 +37,7 @@ use tandem_wire::rfc6052::Prefix64;
 pub use expiry::EndReason;
 
 use self::apply::SetPlan;
+use self::first_packet::Draft;
 use self::plain::Pass;
 use crate::claims::Claims;
 use crate::event_ring::EventRing;
@@ -184,6 +185,8 @@ pub struct Engine {
     /// First packets each policy decided about, by policy id.
     policy_hits: Vec<u64>,
     policy_events: EventRing<PolicyEvent>,
+    /// Room for the drafts of a burst.
+    drafts: Box<[Draft]>,
     /// IPv4 identification of the next packet that needs one. RFC 7915 section 5.1.
     ip_id: u16,
 }
@@ -228,6 +231,7 @@ impl Engine {
             prefix_pairs: Vec::new(),
             policy_hits: Vec::new(),
             policy_events: EventRing::new(POLICY_EVENTS),
+            drafts: first_packet::drafts(),
             ip_id: rng.draw() as u16,
             program: Arc::clone(&program),
             config,

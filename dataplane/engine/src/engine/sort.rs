@@ -72,6 +72,32 @@ pub(super) fn may_begin(flow: &Flow, accept_non_syn: bool) -> Result<(), DropRea
     }
 }
 
+/// What a packet from inside asks for.
+enum Choice {
+    /// To be translated, as its draft now says.
+    Translate,
+    /// To be passed as it is by a firewall, or routed.
+    Pass,
+    /// To be refused: the service set translates its kind, but has no rule for it.
+    NoRule,
+}
+
+/// The draft of a packet from inside before a rule was found.
+#[inline(always)]
+fn untranslated(id: ServiceSetId, flow: &Flow) -> Draft {
+    let ends = Ends {
+        inside: (flow.src, flow.sport),
+        seen: (flow.written, flow.dport),
+        outside: (flow.dst, flow.dport),
+        public: (flow.src, flow.sport),
+    };
+    Draft {
+        prefix: flow.prefix,
+        flags: FLAG_FREE_STANDING,
+        ..draft(flow.kind, flow.proto, Direction::Out, id, ends)
+    }
+}
+
 impl Engine {
     pub(super) fn sort_inside<R: Router>(
         &self,
@@ -79,7 +105,8 @@ impl Engine {
         flow: &Flow,
         router: &R,
         answer_to_route: fn(DropReason) -> Answer,
-    ) -> Result<Draft, Verdict> {
+        draft: &mut Draft,
+    ) -> Result<(), Verdict> {
         let plan = self.set_plan(id).ok_or(Verdict::Route)?;
         let set = self
             .program
@@ -89,23 +116,20 @@ impl Engine {
         if flow.kind == KIND_64 {
             check_nat64(plan, set, flow)?;
         }
-        let mut draft = self.choose(id, set, flow);
-        let real = draft
-            .as_ref()
-            .map_or(flow.dst, |d| d.as_ref().map_or(flow.dst, |d| d.ends.outside.0));
-        self.leaves_by_outside(plan, id, flow, real, router, answer_to_route)?;
-        if let Some(Err(untranslated)) = &draft
-            && set.firewall.is_some()
-        {
+        *draft = untranslated(id, flow);
+        let choice = self.choose(plan, set, flow, draft);
+        self.leaves_by_outside(plan, id, flow, draft.ends.outside.0, router, answer_to_route)?;
+        match choice {
+            Choice::Translate => {}
             // What is for an IPv4 host cannot pass as it is.
-            draft = (flow.kind != KIND_64).then_some(Ok(*untranslated));
-        }
-        let mut draft = match draft {
-            Some(Ok(draft)) => draft,
+            Choice::Pass if set.firewall.is_some() && flow.kind == KIND_64 => {
+                return Err(drop(DropReason::NatNoRuleMatch));
+            }
+            Choice::Pass if set.firewall.is_some() => {}
             // A term says so, or the service set has nothing to do with such packets.
-            Some(Err(_)) => return Err(Verdict::Route),
-            None => return Err(drop(DropReason::NatNoRuleMatch)),
-        };
+            Choice::Pass => return Err(Verdict::Route),
+            Choice::NoRule => return Err(drop(DropReason::NatNoRuleMatch)),
+        }
         may_begin(flow, set.tcp.accept_non_syn).map_err(drop)?;
         if flow.ttl <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
@@ -121,60 +145,51 @@ impl Engine {
         self.mappings.prefetch_place(draft.mapping_place);
         self.subscribers
             .prefetch_place(self.subscribers.place(id, draft.owner));
-        Ok(draft)
+        Ok(())
     }
 
-    /// The translation a packet asks for; an error is a packet that is not translated: passed as it is by a firewall, or routed.
-    /// `None` when there is no rule for it.
-    fn choose(&self, id: ServiceSetId, set: &ServiceSet, flow: &Flow) -> Option<Result<Draft, Draft>> {
-        let ends = Ends {
-            inside: (flow.src, flow.sport),
-            seen: (flow.written, flow.dport),
-            outside: (flow.dst, flow.dport),
-            public: (flow.src, flow.sport),
-        };
-        let plain = Draft {
-            prefix: flow.prefix,
-            flags: FLAG_FREE_STANDING,
-            ..draft(flow.kind, flow.proto, Direction::Out, id, ends)
-        };
+    /// The translation a packet asks for, into its draft.
+    #[inline]
+    fn choose(&self, plan: &SetPlan, set: &ServiceSet, flow: &Flow, draft: &mut Draft) -> Choice {
         if flow.kind == KIND_66 {
-            return Some(Err(plain));
+            return Choice::Pass;
         }
         let statics = &self.program.statics;
         if !statics.is_empty()
-            && let Some(found) = statics.by_inside(id, flow.src, flow.proto, flow.sport)
+            && let Some(found) = statics.by_inside(set.id, flow.src, flow.proto, flow.sport)
         {
-            let mut draft = plain;
             draft.term = found.mapping.number;
             draft.ends.public = (address::of_v4(found.address), found.port);
             let map = found.mapping.destination.as_ref();
             if let Some(real) = map.and_then(|m| m.map(flow.dst as u32)) {
                 draft.ends.outside.0 = address::of_v4(real);
             }
-            return Some(Ok(draft));
+            return Choice::Translate;
         }
         let term = set
             .terms
             .iter()
             .find(|t| is_for(&t.action, flow.kind) && term_matches(&t.matches, flow));
         let Some(term) = term else {
-            let translates = self.set_plan(id).is_some_and(|p| p.translates(flow.kind));
-            return (!translates).then_some(Err(plain));
+            return if plan.translates(flow.kind) {
+                Choice::NoRule
+            } else {
+                Choice::Pass
+            };
         };
-        let mut draft = plain;
         draft.term = term.number;
         if let Some(real) = term.destination.as_ref().and_then(|m| m.map(flow.dst as u32)) {
             draft.ends.outside.0 = address::of_v4(real);
         }
-        let (pool, basis, filtering) = match self.basis(term) {
-            None if matches!(term.action, NatAction::NoTranslation) => return Some(Err(draft)),
-            None => return Some(Ok(draft)),
-            Some(claim) => claim,
-        };
-        (draft.pool, draft.basis, draft.filtering) = (pool, basis, filtering);
-        draft.flags = 0;
-        Some(Ok(draft))
+        match self.basis(term) {
+            None if matches!(term.action, NatAction::NoTranslation) => return Choice::Pass,
+            None => {}
+            Some((pool, basis, filtering)) => {
+                (draft.pool, draft.basis, draft.filtering) = (pool, basis, filtering);
+                draft.flags = 0;
+            }
+        }
+        Choice::Translate
     }
 
     /// What a session of a term stands on; `None` when on nothing.

@@ -193,7 +193,7 @@ impl Engine {
     }
 
     /// Counts a packet of a session that will be forwarded, moves the state of its connection and its timer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(
         &mut self,
         number: u32,

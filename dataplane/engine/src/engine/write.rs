@@ -34,6 +34,7 @@ fn key66(draft: &Draft) -> Key66 {
 
 impl Engine {
     /// Asks for the lines the session will be entered in.
+    #[inline(always)]
     pub(super) fn prefetch_writing(&self, draft: &Draft) {
         if draft.kind == KIND_66 {
             return;
@@ -114,6 +115,7 @@ impl Engine {
     }
 
     /// The place of a draft's session as it looks from inside, and the session if it is there.
+    #[inline(always)]
     fn find_written(&self, draft: &Draft) -> (Place, Option<u32>) {
         let (sessions, set, proto) = (&self.sessions, draft.service_set, draft.proto);
         match draft.kind {
@@ -161,6 +163,7 @@ impl Engine {
         }
     }
 
+    #[inline(always)]
     fn record(&self, draft: &Draft, l4: L4) -> Hot {
         let back = draft.back();
         let tuples = [out_tuple(draft), back];
