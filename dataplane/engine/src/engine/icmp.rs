@@ -10,11 +10,12 @@ use tandem_wire::{ipv4, xlat};
 
 use super::Engine;
 use super::first_packet::Ends;
+use super::leaving::{drop, link_mtu};
 use super::translate::NEXT_HOP_HAIRPIN;
 use super::translate6::refused;
 use crate::address;
 use crate::drop_reason::DropReason;
-use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Side, Verdict};
+use crate::packet::{Desc, Packet, RouteKind, Router, Side, Verdict};
 use crate::program::{NONE, ServiceSetId};
 use crate::session::{Direction, Tuple4};
 
@@ -29,10 +30,6 @@ struct Translation {
 struct About {
     ends: Ends,
     service_set: ServiceSetId,
-}
-
-pub(super) fn drop(reason: DropReason) -> Verdict {
-    Verdict::Drop(reason, Answer::None)
 }
 
 /// The tuple of the packet that the quoted one answers: what a session is found by.
@@ -61,14 +58,6 @@ fn tuple_of(embedded: &Embedded, direction: Direction) -> Option<Tuple4> {
 /// An end for a quoted packet, if it is another than the one there.
 fn changed(new: (u128, u16), old: (u128, u16)) -> Option<(u32, u16)> {
     (new != old).then_some((new.0 as u32, new.1))
-}
-
-/// The MTU of the link a quoted packet was to take: RFC 7915 counts it in, whatever the error says.
-pub(super) const fn link_mtu(route: RouteKind) -> u16 {
-    match route {
-        RouteKind::Forward { mtu, .. } => mtu,
-        RouteKind::Kernel | RouteKind::Drop(_) => u16::MAX,
-    }
 }
 
 impl Engine {

@@ -9,7 +9,7 @@ use tandem_wire::{ipv4, xlat};
 
 use super::Engine;
 use super::flow::outside_protocol;
-use super::icmp::{drop, link_mtu};
+use super::leaving::{drop, link_mtu};
 use super::translate6::refused;
 use crate::drop_reason::DropReason;
 use crate::packet::{Packet, RouteKind, Router, Side, Verdict};

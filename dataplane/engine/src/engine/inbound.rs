@@ -11,6 +11,7 @@ use tandem_wire::{icmp, ipv4, tcp};
 use super::Engine;
 use super::first_packet::{Basis, Draft, Ends, draft};
 use super::flow::Flow;
+use super::leaving::drop;
 use super::sort::may_begin;
 use crate::address;
 use crate::drop_reason::DropReason;
@@ -22,10 +23,6 @@ use crate::session::{
     Direction, FLAG_ADDRESS_ENTRY, FLAG_FREE_STANDING, FLAG_INITIATED_OUTSIDE, FLAG_UNANSWERED, KIND_44,
     KIND_64, KIND_66,
 };
-
-fn drop(reason: DropReason) -> Verdict {
-    Verdict::Drop(reason, Answer::None)
-}
 
 impl Engine {
     /// The draft of a session from outside.

@@ -18,6 +18,7 @@ mod flow;
 mod icmp;
 mod icmp6;
 mod inbound;
+mod leaving;
 mod plain;
 mod plain6;
 mod query;

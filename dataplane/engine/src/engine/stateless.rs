@@ -9,19 +9,15 @@ use tandem_wire::npt::Nptv6;
 use tandem_wire::rewrite::Endpoints;
 use tandem_wire::rewrite6::{Endpoints6, forward_ipv6};
 use tandem_wire::siit::Siit;
-use tandem_wire::{Fragment, icmp_error, ipv4, ipv6, xlat};
+use tandem_wire::{icmp_error, xlat};
 
 use super::Engine;
-use super::icmp::link_mtu;
+use super::leaving::{LOWEST_MTU, Leaving, drop, link_mtu};
 use super::translate6::refused;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Side, Verdict};
 use crate::packet6::Desc6;
 use crate::program::{ServiceSet, Stateless};
-
-fn drop(reason: DropReason) -> Verdict {
-    Verdict::Drop(reason, Answer::None)
-}
 
 fn siits(set: &ServiceSet) -> impl Iterator<Item = &Siit> {
     set.stateless.iter().filter_map(|s| match s {
@@ -82,7 +78,7 @@ impl Engine {
 
     fn options_of(&self, set: &ServiceSet) -> (xlat::Options, u16) {
         self.set_plan(set.id)
-            .map_or((xlat::Options::default(), 1280), |p| (p.xlat, p.lowest_mtu))
+            .map_or((xlat::Options::default(), LOWEST_MTU), |p| (p.xlat, p.lowest_mtu))
     }
 
     /// An IPv4 packet without a session.
@@ -113,37 +109,20 @@ impl Engine {
         let src = siit.to_v6(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
         let (mut options, lowest_mtu) = self.options_of(set);
         let route = router.route6(dst, desc.flow_hash());
-        let whole = ipv6::HEADER_LEN as u16 + meta.payload_len();
-        let room = if meta.fragment == Fragment::None {
-            0
-        } else {
-            ipv6::FRAGMENT_LEN as u16
-        };
-        let length = whole.saturating_add(room);
-        let mtu = match route.kind {
-            RouteKind::Forward { mtu, .. } => mtu,
-            RouteKind::Kernel => u16::MAX,
-            RouteKind::Drop(reason) => return Err(Verdict::Drop(reason, Answer::to_route(reason))),
-        };
-        if meta.dont_fragment && length > mtu {
-            let to_sender = mtu - (length - meta.total_len).min(mtu);
-            return Err(Verdict::Drop(
-                DropReason::MtuExceeded,
-                Answer::FragmentationNeeded(to_sender),
-            ));
-        }
+        let is_error = matches!(meta.l4, L4::IcmpError { .. });
+        let leaving = Leaving::four_to_six(desc);
+        let mtu = fits(&leaving, route.kind, is_error)?;
         if meta.ttl <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         options.mtu6 = mtu;
-        let limit = mtu.min(lowest_mtu);
         let to = Endpoints6 {
             src,
             dst,
             sport: meta.sport(),
             dport: meta.dport(),
         };
-        if let L4::IcmpError { .. } = meta.l4 {
+        if is_error {
             let message = packet
                 .l3()
                 .get(usize::from(meta.l4_offset)..usize::from(meta.total_len))
@@ -165,11 +144,9 @@ impl Engine {
             xlat::four_to_six(packet, meta, &to, &options).map_err(refused)?;
         }
         desc.next_hop = route.next_hop;
-        desc.verdict = if !meta.dont_fragment && length > limit {
-            Verdict::ForwardFragmented(limit)
-        } else {
-            Verdict::Forward
-        };
+        // Errors are short by now. RFC 4443 section 2.4.
+        let cut = leaving.cut(route.kind, lowest_mtu).filter(|_| !is_error);
+        desc.verdict = cut.map_or(Verdict::Forward, Verdict::ForwardFragmented);
         Ok(())
     }
 
@@ -238,18 +215,10 @@ impl Engine {
     ) -> Result<(), Verdict> {
         let meta = &desc.meta;
         let route = router.route6(to.dst, desc.flow_hash());
-        match route.kind {
-            RouteKind::Forward { mtu, .. } if meta.total_len > mtu => {
-                return Err(Verdict::Drop(
-                    DropReason::MtuExceeded,
-                    Answer::FragmentationNeeded(mtu),
-                ));
-            }
-            RouteKind::Forward { .. } => {}
-            RouteKind::Kernel if meta.dst == to.dst => return Err(Verdict::Kernel),
-            RouteKind::Kernel => {}
-            RouteKind::Drop(reason) => return Err(Verdict::Drop(reason, Answer::to_route6(reason))),
+        if route.kind == RouteKind::Kernel && meta.dst == to.dst {
+            return Err(Verdict::Kernel);
         }
+        fits(&Leaving::six(desc), route.kind, false)?;
         if meta.hop_limit <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
@@ -292,26 +261,13 @@ impl Engine {
         let src = siit.to_v4(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
         let (mut options, _) = self.options_of(set);
         let route = router.route(dst, desc.flow_hash());
-        let length = ipv4::HEADER_LEN as u16 + meta.payload_len();
-        let mtu = match route.kind {
-            RouteKind::Forward { mtu, .. } => mtu,
-            RouteKind::Kernel => u16::MAX,
-            RouteKind::Drop(reason) => return Err(Verdict::Drop(reason, Answer::to_route6(reason))),
-        };
-        if meta.fragment_header == 0 && length > mtu {
-            let to_sender = mtu
-                .saturating_add(meta.total_len.saturating_sub(length))
-                .max(1280);
-            return Err(Verdict::Drop(
-                DropReason::MtuExceeded,
-                Answer::FragmentationNeeded(to_sender),
-            ));
-        }
+        let is_error = matches!(meta.l4, L4::IcmpError { .. });
+        let mtu = fits(&Leaving::six_to_four(desc), route.kind, is_error)?;
         if meta.hop_limit <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         options.mtu4 = mtu;
-        if let L4::IcmpError { .. } = meta.l4 {
+        if is_error {
             let message = packet
                 .l3()
                 .get(usize::from(meta.l4_offset)..usize::from(meta.total_len))
@@ -343,6 +299,15 @@ impl Engine {
         desc.next_hop = route.next_hop;
         desc.verdict = Verdict::Forward;
         Ok(())
+    }
+}
+
+/// The MTU of the link a packet leaves by, if its route says yes and it is not too long. An error is cut on its way.
+fn fits(leaving: &Leaving, route: RouteKind, is_error: bool) -> Result<u16, Verdict> {
+    match route {
+        RouteKind::Forward { mtu, .. } if !is_error => leaving.fits(mtu).map(|()| mtu),
+        RouteKind::Drop(reason) => Err(Verdict::Drop(reason, leaving.answer_to_route(reason))),
+        _ => Ok(link_mtu(route)),
     }
 }
 

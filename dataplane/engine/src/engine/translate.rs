@@ -7,6 +7,7 @@ use tandem_wire::rewrite::{Endpoints, forward_ipv4};
 use tandem_wire::{Fragment, ipv4, tcp};
 
 use super::Engine;
+use super::leaving::Leaving;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
 use crate::session::{
@@ -17,32 +18,6 @@ use crate::tcp_state::{State, TimerClass};
 
 /// Next-hop number of a destination that is one of our own public addresses.
 pub(super) const NEXT_HOP_HAIRPIN: u16 = NO_NEXT_HOP - 1;
-
-/// What a route has to know of a packet that leaves.
-pub(super) struct Leaving {
-    /// Octets it will have.
-    pub length: u16,
-    /// Whether it must not be fragmented.
-    pub whole: bool,
-    /// How much shorter than that it was when it came: what its sender may send is the next hop's MTU less this.
-    pub grown: i16,
-    /// What picks among equal routes.
-    pub hash: u32,
-    /// It went round already.
-    pub hairpinned: bool,
-    /// Its sender speaks IPv6.
-    pub from_six: bool,
-}
-
-impl Leaving {
-    fn answer_to_route(&self, reason: DropReason) -> Answer {
-        if self.from_six {
-            Answer::to_route6(reason)
-        } else {
-            Answer::to_route(reason)
-        }
-    }
-}
 
 /// What happened to a session when a packet passed.
 pub(super) struct Passed {
@@ -64,14 +39,7 @@ impl Engine {
             return self.translate_to_six(number, desc, packet, router);
         }
         let direction = desc.direction();
-        let leaving = Leaving {
-            length: desc.meta.total_len,
-            whole: desc.meta.dont_fragment,
-            grown: 0,
-            hash: desc.flow_hash(),
-            hairpinned: desc.hairpinned,
-            from_six: false,
-        };
+        let leaving = Leaving::four(desc);
         let next_hop = match self.session_next_hop(number, direction, &leaving, router) {
             Ok(next_hop) => next_hop,
             Err(verdict) => {
@@ -270,12 +238,7 @@ impl Engine {
             return Ok(next_hop);
         }
         match router.next_hop(next_hop) {
-            RouteKind::Forward { mtu, .. } if leaving.length <= mtu || !leaving.whole => Ok(next_hop),
-            RouteKind::Forward { mtu, .. } => {
-                let mtu = mtu.saturating_add_signed(-leaving.grown);
-                let answer = Answer::FragmentationNeeded(if leaving.from_six { mtu.max(1280) } else { mtu });
-                Err(Verdict::Drop(DropReason::MtuExceeded, answer))
-            }
+            RouteKind::Forward { mtu, .. } => leaving.fits(mtu).map(|()| next_hop),
             // To an inside host behind the kernel: translated, then the kernel's. From inside to this box: as it is.
             RouteKind::Kernel if direction == Direction::In => Ok(next_hop),
             RouteKind::Kernel if leaving.grown != 0 => Err(Verdict::Drop(

@@ -6,18 +6,12 @@ use tandem_wire::xlat::{self, XlatError};
 use tandem_wire::{Fragment, ipv4, ipv6};
 
 use super::Engine;
-use super::translate::{Leaving, NEXT_HOP_HAIRPIN, whole_segment};
+use super::leaving::{LOWEST_MTU, Leaving, drop};
+use super::translate::{NEXT_HOP_HAIRPIN, whole_segment};
 use crate::drop_reason::DropReason;
-use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
+use crate::packet::{Answer, Desc, Packet, Router, Verdict};
 use crate::packet6::Desc6;
 use crate::session::{Direction, KIND_64};
-
-/// MTU every IPv6 link has. RFC 8200 section 5.
-const LOWEST_MTU: u16 = 1280;
-
-/// IPv4 packets up to this length go without DF: what an IPv6 host cannot make smaller, routers may fragment. RFC 7915 section
-/// 5.1.
-const DF_ABOVE: u16 = LOWEST_MTU - (ipv6::HEADER_LEN - ipv4::HEADER_LEN) as u16;
 
 /// What is said about a packet that cannot be translated.
 pub(super) fn refused(error: XlatError) -> Verdict {
@@ -69,22 +63,14 @@ impl Engine {
         router: &R,
     ) -> Result<(), Verdict> {
         let meta = &desc.meta;
-        let length = ipv4::HEADER_LEN as u16 + meta.payload_len();
-        let leaving = Leaving {
-            length,
-            whole: meta.fragment_header == 0 && length > DF_ABOVE,
-            grown: length as i16 - meta.total_len as i16,
-            hash: desc.flow_hash(),
-            hairpinned: false,
-            from_six: true,
-        };
+        let leaving = Leaving::six_to_four(desc);
         let next_hop = self.session_next_hop(number, Direction::Out, &leaving, router)?;
         if meta.hop_limit <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         let segment = whole_segment(packet.l3(), meta.fragment, meta.l4_offset, meta.total_len);
         self.check_window(number, Direction::Out, segment)?;
-        let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
+        let nobody = drop(DropReason::NoMapping);
         let back = self.sessions.hot(number).ok_or(nobody)?.six_four().back;
         let to = Endpoints {
             src: back.dst,
@@ -97,15 +83,19 @@ impl Engine {
         xlat::six_to_four(packet, meta, &to, &options, self.ip_id).map_err(refused)?;
         let passed = self
             .pass(number, Direction::Out, meta.l4, meta.total_len)
-            .map_err(|r| Verdict::Drop(r, Answer::None))?;
+            .map_err(drop)?;
         self.clamp_mss(
             &passed,
-            packet.l3_mut().get_mut(ipv4::HEADER_LEN..usize::from(length)),
+            packet.l3_mut().get_mut(ipv4::HEADER_LEN..leaving.length as usize),
         );
         if next_hop == NEXT_HOP_HAIRPIN {
             // What it is looked up by on its way back in.
             desc.sport = to.sport;
-            desc.dport = if back.sport == 0 { to.sport } else { to.dport };
+            desc.dport = if meta.proto == ipv4::ICMPV6 {
+                to.sport
+            } else {
+                to.dport
+            };
         }
         desc.next_hop = next_hop;
         desc.verdict = self.forwarded(Direction::Out, next_hop);
@@ -120,14 +110,7 @@ impl Engine {
         router: &R,
     ) -> Result<(), Verdict> {
         let (meta, direction) = (&desc.meta, desc.direction());
-        let leaving = Leaving {
-            length: meta.total_len,
-            whole: true,
-            grown: 0,
-            hash: desc.flow_hash(),
-            hairpinned: false,
-            from_six: true,
-        };
+        let leaving = Leaving::six(desc);
         let next_hop = self.session_next_hop(number, direction, &leaving, router)?;
         if meta.hop_limit <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
@@ -136,12 +119,12 @@ impl Engine {
         self.check_window(number, direction, segment)?;
         let to = self
             .other_prefix(number, desc)
-            .ok_or(Verdict::Drop(DropReason::StatelessNoMapping, Answer::None))?;
+            .ok_or(drop(DropReason::StatelessNoMapping))?;
         let passed = self
             .pass(number, direction, meta.l4, meta.total_len)
-            .map_err(|r| Verdict::Drop(r, Answer::None))?;
+            .map_err(drop)?;
         if !forward_ipv6(packet.l3_mut(), meta, &to) {
-            return Err(Verdict::Drop(DropReason::FrameNotContiguous, Answer::None));
+            return Err(drop(DropReason::FrameNotContiguous));
         }
         let segment = usize::from(meta.l4_offset)..usize::from(meta.total_len);
         self.clamp_mss(&passed, packet.l3_mut().get_mut(segment));
@@ -196,33 +179,17 @@ impl Engine {
         router: &R,
     ) -> Result<(), Verdict> {
         let meta = &desc.meta;
-        let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
+        let nobody = drop(DropReason::NoMapping);
         let wide = *self.sessions.hot(number).ok_or(nobody)?.six_four();
         let (options, lowest_mtu) = self.xlat_options(number);
-        let whole = ipv6::HEADER_LEN as u16 + meta.payload_len();
-        let is_fragment = meta.fragment != Fragment::None;
-        let room = if is_fragment { ipv6::FRAGMENT_LEN as u16 } else { 0 };
-        let length = whole.saturating_add(room);
-        let leaving = Leaving {
-            length,
-            whole: meta.dont_fragment,
-            grown: length as i16 - meta.total_len as i16,
-            hash: desc.flow_hash(),
-            hairpinned: desc.hairpinned,
-            from_six: false,
-        };
+        let leaving = Leaving::four_to_six(desc);
         let next_hop = self.session_next_hop(number, Direction::In, &leaving, router)?;
         if meta.ttl <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         let segment = whole_segment(packet.l3(), meta.fragment, meta.l4_offset, meta.total_len);
         self.check_window(number, Direction::In, segment)?;
-        // Without DF its sender knows of no path MTU: it is cut to what IPv6 passes everywhere. RFC 7915 section 4.1.
-        let limit = match router.next_hop(next_hop) {
-            RouteKind::Forward { mtu, .. } => mtu.min(lowest_mtu),
-            _ => lowest_mtu,
-        };
-        let cut = !meta.dont_fragment && length > limit;
+        let cut = leaving.cut(router.next_hop(next_hop), lowest_mtu);
         let prefix = self
             .prefixes
             .get(usize::from(wide.prefix))
@@ -241,17 +208,15 @@ impl Engine {
         xlat::four_to_six(packet, meta, &to, &options).map_err(refused)?;
         let passed = self
             .pass(number, Direction::In, meta.l4, meta.total_len)
-            .map_err(|r| Verdict::Drop(r, Answer::None))?;
-        if !is_fragment && !cut {
-            self.clamp_mss(
-                &passed,
-                packet.l3_mut().get_mut(ipv6::HEADER_LEN..usize::from(whole)),
-            );
+            .map_err(drop)?;
+        if meta.fragment == Fragment::None && cut.is_none() {
+            let segment = ipv6::HEADER_LEN..leaving.length as usize;
+            self.clamp_mss(&passed, packet.l3_mut().get_mut(segment));
         }
         desc.next_hop = next_hop;
-        desc.verdict = match self.forwarded(Direction::In, next_hop) {
-            Verdict::Forward if cut => Verdict::ForwardFragmented(limit),
-            other => other,
+        desc.verdict = match (self.forwarded(Direction::In, next_hop), cut) {
+            (Verdict::Forward, Some(limit)) => Verdict::ForwardFragmented(limit),
+            (verdict, _) => verdict,
         };
         Ok(())
     }

@@ -177,3 +177,20 @@ fn n12_between_ipv4_and_ipv6_hosts_of_one_service_set() {
         },
     );
 }
+
+#[test]
+fn port_0_is_a_port_and_no_identifier() {
+    // Every port of the server's address is in use, so whatever port the client is given, the server's address has it, too.
+    let mut world = World::nat64(1, |plan| {
+        plan.addresses(2);
+        plan.ports(2000, 2007);
+    });
+    let mut server = 0;
+    for i in 0..8 {
+        server = world.inside(udp6((HOST2, 6000 + i), TO)).public().0;
+    }
+    assert_ne!(world.inside(udp6(FROM, TO)).public().0, server);
+    let got = world.inside(udp6(FROM, (in64(server), 0)));
+    assert!(got.hairpinned);
+    assert_eq!(got.dropped(), DropReason::NoMapping);
+}

@@ -2,13 +2,14 @@
 //! (`common/translated.rs`); here are the packets that show it.
 
 use tandem_engine::drop_reason::DropReason;
-use tandem_engine::packet::Answer;
+use tandem_engine::packet::{Answer, Verdict};
 use tandem_wire::build::{PacketBuilder, PacketBuilder6, Payload};
 use tandem_wire::l4::parse_ipv4;
 use tandem_wire::{Ipv6, ipv4, ipv6, parse_ipv6, tcp};
 
 use crate::common::packets::{bytes, echo_reply, tcp as tcp4, udp, with_ttl};
 use crate::common::packets6::{bytes6, echo6, tcp6, udp6, with_hop_limit};
+use crate::common::plan::OUTSIDE;
 use crate::common::world::{World, with_nat64};
 use crate::common::{HOST_SMALL_MTU, HOST1, OUT_SMALL_MTU, OUT_TINY_MTU, OUT1, in64};
 
@@ -412,4 +413,38 @@ fn x8_what_is_told_of_a_path_fits_the_links_at_hand() {
     crate::common::packets::fix_icmp_checksum(&mut needed);
     let got = world.outside(needed);
     assert_eq!(got.forwarded()[44..48], 1300_u32.to_be_bytes());
+}
+
+#[test]
+fn packets_of_every_length() {
+    with_nat64(
+        |_| {},
+        |world| {
+            let public = world.inside(udp6((HOST1, 5000), (in64(OUT1), 80))).public();
+            for length in [32_000, 32_700, 32_748, 32_768, 65_000, 65_487, 65_507] {
+                let data = vec![7; length];
+                for (dont_fragment, verdict) in [
+                    (
+                        true,
+                        Verdict::Drop(DropReason::MtuExceeded, Answer::FragmentationNeeded(1480)),
+                    ),
+                    (false, Verdict::ForwardFragmented(1280)),
+                ] {
+                    let builder = PacketBuilder::udp(OUT1, 80, public.0, public.1)
+                        .data(&data)
+                        .dont_fragment(dont_fragment);
+                    // As IPv6 the longest have no parse any more.
+                    let got = world.burst(OUTSIDE, vec![bytes(&builder)]).remove(0);
+                    assert_eq!(got.verdict, verdict);
+                }
+                if length <= 65_487 {
+                    let builder = PacketBuilder6::udp(HOST1, 5000, in64(OUT1), 80).data(&data);
+                    assert_eq!(
+                        world.inside(bytes6(&builder)).drop_answer(),
+                        (DropReason::MtuExceeded, Answer::FragmentationNeeded(1520))
+                    );
+                }
+            }
+        },
+    );
 }

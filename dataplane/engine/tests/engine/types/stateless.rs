@@ -10,6 +10,7 @@ use tandem_wire::siit::{Eam, Siit};
 use super::*;
 use crate::common::packets::{self, echo_reply, error, quoted_ends, raw, tcp, udp};
 use crate::common::packets6::*;
+use crate::common::plan::OUTSIDE;
 use crate::common::{IN1, OUT_ROUTER, OUT1, in6, ip};
 
 /// 192.0.2.64/28 stands for 2001:db8:0:40::/124, an IPv6-only network inside.
@@ -150,6 +151,76 @@ fn too_long_for_the_other_side() {
         world.inside(bytes6(&builder)).drop_answer(),
         (DropReason::MtuExceeded, Answer::FragmentationNeeded(1300))
     );
+}
+
+#[test]
+fn what_an_ipv6_host_cannot_make_smaller_is_fragmented_behind() {
+    // RFC 7915 section 5.1: up to 1260 octets in IPv4 there is no DF, so a link of 1000 octets is no reason to answer: the host
+    // would be told 1280, send the same again, and never get through.
+    let mut world = world();
+    let tiny = pref64().embed(crate::common::OUT_TINY_MTU);
+    let packet = |length: usize| {
+        let data = vec![7; length - 48];
+        bytes6(&PacketBuilder6::udp(in6(0x40, 1), 1, tiny, 53).data(&data))
+    };
+    for length in [1000, 1021, 1228, 1280] {
+        let got = world.inside(packet(length));
+        assert_eq!(got.forwarded().len(), length - 20);
+        assert_eq!(got.packet[6] & 0x40, 0, "no DF");
+    }
+    for length in [1281, 1400] {
+        assert_eq!(
+            world.inside(packet(length)).drop_answer(),
+            (DropReason::MtuExceeded, Answer::FragmentationNeeded(1280))
+        );
+    }
+}
+
+#[test]
+fn errors_are_cut_and_never_fragmented() {
+    let mut world = world();
+    for length in [1200, 1300, 1400] {
+        let data = vec![7; length];
+        let about = packets::bytes(&PacketBuilder::udp(V4 + 1, 1000, OUT1, 53).data(&data));
+        for dont_fragment in [false, true] {
+            let builder = PacketBuilder::icmp(OUT_ROUTER, V4 + 1, 11, 0, 0)
+                .data(&about)
+                .dont_fragment(dont_fragment);
+            let got = world.outside(packets::bytes(&builder));
+            assert_eq!(got.ends6().1.0, in6(0x40, 1));
+            assert_eq!(got.packet.len(), 1280);
+        }
+    }
+}
+
+#[test]
+fn packets_of_every_length() {
+    let mut world = world();
+    let (inside, outside) = (in6(0x40, 1), pref64().embed(OUT1));
+    for length in [32_000, 32_700, 32_748, 32_768, 65_000, 65_488, 65_507] {
+        let data = vec![7; length];
+        for (dont_fragment, verdict) in [
+            (
+                true,
+                Verdict::Drop(DropReason::MtuExceeded, Answer::FragmentationNeeded(1480)),
+            ),
+            (false, Verdict::ForwardFragmented(1280)),
+        ] {
+            let builder = PacketBuilder::udp(OUT1, 53, V4 + 1, 1)
+                .data(&data)
+                .dont_fragment(dont_fragment);
+            // As IPv6 the longest have no parse any more.
+            let got = world.burst(OUTSIDE, vec![packets::bytes(&builder)]).remove(0);
+            assert_eq!(got.verdict, verdict);
+        }
+        if length <= 65_487 {
+            let builder = PacketBuilder6::udp(inside, 1, outside, 53).data(&data);
+            assert_eq!(
+                world.inside(bytes6(&builder)).drop_answer(),
+                (DropReason::MtuExceeded, Answer::FragmentationNeeded(1520))
+            );
+        }
+    }
 }
 
 /// The other way round: IPv4 inside, IPv6 outside, a client that speaks IPv4 to servers that do not (the client side of
