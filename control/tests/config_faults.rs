@@ -373,6 +373,13 @@ fn each_contradiction_is_told_where_it_stands() {
         ),
         (
             "nat-rules = [\"r\"]",
+            "nat-rules = [\"r\"]\n[interfaces.wan]\ndevice = \"net_ring2\"\n[service-sets.x]\ninside-interfaces = [\"out\"]\noutside-interfaces = [\"wan\"]\nnat-rules = [\"r\"]",
+            15,
+            "service-sets.s.outside-interfaces[0]",
+            "service-sets.x.inside-interfaces[0] (line 20); what comes in by it would not find this set's sessions",
+        ),
+        (
+            "nat-rules = [\"r\"]",
             "nat-rules = [\"r\"]\n[interfaces.v1]\nparent = \"in\"\nvlan = 9\n[interfaces.v2]\nparent = \"in\"\nvlan = 9",
             22,
             "interfaces.v2.vlan",

@@ -296,6 +296,21 @@ const CASES: &[(&str, &str, u32, &str, &str)] = &[
         "service-sets.s.tcp.window-tracking",
         "true or false",
     ),
+    // What comes in from "out" would be the other set's inside, and nothing to this firewall.
+    (
+        "inbound = [\"down\"]\n",
+        "inbound = [\"down\"]\n[interfaces.wan]\ndevice = \"net_ring2\"\n[service-sets.x]\ninside-interfaces = [\"out\"]\noutside-interfaces = [\"wan\"]\nfirewall = {}\n",
+        29,
+        "service-sets.s.outside-interfaces[0]",
+        "service-sets.x.inside-interfaces[0] (line 36); what comes in by it would bypass this set's firewall",
+    ),
+    (
+        "[service-sets.s]\n",
+        "[interfaces.wan]\ndevice = \"net_ring2\"\n[service-sets.a]\ninside-interfaces = [\"out\"]\noutside-interfaces = [\"wan\"]\nfirewall = {}\n[service-sets.s]\n",
+        35,
+        "service-sets.s.outside-interfaces[0]",
+        "put the two sets on separate interfaces",
+    ),
 ];
 
 #[test]

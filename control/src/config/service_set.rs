@@ -18,7 +18,7 @@ use super::names;
 use super::nat_rule::NatRule;
 use super::section::{Item, Section};
 use super::service_set_family;
-use super::service_set_lists::{lists_are_filled, resolve, roles};
+use super::service_set_lists::{lists_are_filled, resolve, roles, sides_are_apart};
 use super::stateless;
 use super::static_mapping::{self, StaticMapping};
 use super::translation::Action;
@@ -276,6 +276,7 @@ pub(super) fn validate(raws: &[Raw], parts: &Parts<'_>, d: &Diagnostics) -> Vec<
             one(raw, parts, d)
         })
         .collect();
+    sides_are_apart(raws, &inside_of, d);
     firewall::ids_suffice(&sets, d);
     ipv6::prefixes_are_apart(raws.iter().map(|raw| &raw.ipv6), d);
     sets

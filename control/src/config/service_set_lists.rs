@@ -114,6 +114,38 @@ pub(super) fn roles<'r>(
     }
 }
 
+/// An interface that is inside of one set is outside of no other: what comes in by it is looked at as the one's inside only, so
+/// that the other's firewall would never see it, and answers to the other's sessions would not find them.
+pub(super) fn sides_are_apart(raws: &[Raw], inside_of: &HashMap<&str, &Item<String>>, d: &Diagnostics) {
+    for raw in raws {
+        for item in &raw.outside {
+            let Some(inside) = inside_of.get(item.value.as_str()) else {
+                continue;
+            };
+            if raw.inside.iter().any(|own| own.value == item.value) {
+                continue;
+            }
+            let escapes = if raw.firewall.is_some() {
+                "what comes in by it would bypass this set's firewall"
+            } else {
+                "what comes in by it would not find this set's sessions and translations"
+            };
+            let problem = format!(
+                "\"{}\" is inside of another set: {} (line {}); {escapes}",
+                item.value,
+                inside.path,
+                d.line(&inside.path)
+            );
+            d.fault(
+                FaultKind::Conflict,
+                &item.path,
+                problem,
+                "put the two sets on separate interfaces (VLANs will do)",
+            );
+        }
+    }
+}
+
 /// The rules of the set, in order.
 pub(super) fn resolve(raw: &Raw, rules: &[Arc<NatRule>], d: &Diagnostics) -> Vec<Arc<NatRule>> {
     twice(&raw.rules, d);
