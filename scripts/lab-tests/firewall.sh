@@ -3,6 +3,8 @@
 # a reject is an error at once, a deny is silence, nobody comes in uninvited, and the counters say what was refused.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
+# Read by config_head: what crosses families or directions crosses workers, too.
+export WORKERS=${WORKERS:-2}
 
 lab_up
 lab_ipv6

@@ -9,6 +9,8 @@
 #     └─ 1300 ── ref 2001:db8:0:3::2: a client behind an IPv6 router
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
+# Read by config_head: what crosses families or directions crosses workers, too.
+export WORKERS=${WORKERS:-2}
 
 PREFIXES=(2001:db8:64::/96 64:ff9b::/96 2001:db8:6464::/64 2001:db8:6456::/56 2001:db8:6448::/48 2001:db8:4000::/40 3fff:32::/32)
 # Read by config_head.

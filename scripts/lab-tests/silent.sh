@@ -105,13 +105,13 @@ tandem_start || exit 1
 check "IPv6 passes" wait_until 30 ping_all sub1 2001:db8:0:2::1 1
 for family in 4 6; do
     ((family == 4)) && host1=100.64.0.2 host2=100.64.0.3 || { host1=2001:db8:0:1::2 host2=2001:db8:0:1::3; }
-    check "firewall, IPv$family: the scan of a permitted port finds it" finds 80/tcp $family "-Pn -sS -p 79-81" $host2
-    check "firewall, IPv$family: SYN scan" nothing $family "-Pn -sS $TCP_PORTS" $host1
-    check "firewall, IPv$family: SYN scan of the server's other ports" nothing $family "-Pn -sS -p 1-79,81-100" $host2
-    check "firewall, IPv$family: UDP scan" nothing $family "-Pn -sU $UDP_PORTS" $host1
-    check "firewall, IPv$family: ACK scan" nothing $family "-Pn -sA $TCP_PORTS" $host1
-    check "firewall, IPv$family: FIN scan" nothing $family "-Pn -sF -F" $host1
-    check "firewall, IPv$family: ping scan" nothing $family "-sn -PE -PS22,80 -PA80 -PU40125" $host1
+    check "firewall, IPv$family: the scan of a permitted port finds it" finds 80/tcp $family "-Pn -sS -p 79-81" "$host2"
+    check "firewall, IPv$family: SYN scan" nothing $family "-Pn -sS $TCP_PORTS" "$host1"
+    check "firewall, IPv$family: SYN scan of the server's other ports" nothing $family "-Pn -sS -p 1-79,81-100" "$host2"
+    check "firewall, IPv$family: UDP scan" nothing $family "-Pn -sU $UDP_PORTS" "$host1"
+    check "firewall, IPv$family: ACK scan" nothing $family "-Pn -sA $TCP_PORTS" "$host1"
+    check "firewall, IPv$family: FIN scan" nothing $family "-Pn -sF -F" "$host1"
+    check "firewall, IPv$family: ping scan" nothing $family "-sn -PE -PS22,80 -PA80 -PU40125" "$host1"
 done
 check "and traffic from inside flows" ping_all sub1 192.0.2.1 5
 finish

@@ -4,6 +4,8 @@ SERVER has IPv6 and an explicit mapping, CLIENT has IPv4 and stands in the prefi
 names begin with the way: "6 to 4" enters inside, "4 to 6" outside.
 """
 
+import os
+
 from rfc6052 import embed
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR, IPOption_NOP
 from scapy.layers.inet6 import (
@@ -12,7 +14,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
-PREFIX = "2001:db8:64::/96"
+PREFIX = os.environ.get("SIIT_PREFIX", "2001:db8:64::/96")
 SERVER4, SERVER6 = "203.0.113.80", "2001:db8:1000:80::80"
 CLIENT4 = "198.18.0.1"
 CLIENT6 = embed(PREFIX, CLIENT4)
