@@ -69,6 +69,9 @@ drop_reasons! {
     Untranslatable = "untranslatable",
     /// Stateless translation has no mapping for an address of the packet. RFC 7915 section 1.1.
     StatelessNoMapping = "stateless-no-mapping",
+    /// For stateless translation between families, from or to an address that no packet may have on a wire (loopback,
+    /// multicast, 0/8, class E, link-local). RFC 7915 sections 4.1 and 5.1.
+    StatelessIllegalAddress = "stateless-illegal-address",
     /// A TCP segment outside the windows both ends agreed on (window tracking).
     TcpOutOfWindow = "tcp-out-of-window",
     /// The subscriber has as many sessions as it may have.

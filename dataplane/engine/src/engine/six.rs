@@ -89,7 +89,7 @@ impl Engine {
             desc.place = place;
             return;
         }
-        if plan.firewall {
+        if plan.firewall && !is_prefix_hairpin(plan, desc) {
             let key = Key66 {
                 inside: desc.meta.src,
                 outside: desc.meta.dst,
@@ -97,7 +97,7 @@ impl Engine {
                 outside_port: dport,
             };
             self.enter_key(desc, key, is_error);
-        } else if plan.stateless {
+        } else if plan.stateless || plan.firewall {
             desc.target = Target::Stateless;
         } else {
             desc.verdict = Verdict::Route;
@@ -195,4 +195,12 @@ impl Engine {
             Target::Unknown | Target::Stateless => None,
         }
     }
+}
+
+/// Whether a packet from inside is for another inside host's outside address: RFC 6296 section 4 translates both addresses,
+/// and the packet never leaves the inside, so policies have nothing to say.
+fn is_prefix_hairpin(plan: &SetPlan, desc: &Desc6) -> bool {
+    let pairs = &plan.prefix_pairs;
+    pairs.iter().any(|p| p.outside().contains(desc.meta.dst))
+        && pairs.iter().any(|p| p.inside().contains(desc.meta.src))
 }

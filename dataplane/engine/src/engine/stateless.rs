@@ -1,7 +1,9 @@
 //! Translation without sessions: every packet for itself, by explicit mappings and prefixes. RFC 7915, RFC 7757, RFC 6296.
 //!
 //! A service set with stateless translation and without policies translates what its interfaces bring: from inside all
-//! packets whose destination it can translate, from outside those for an address it stands for.
+//! packets whose destination it can translate, from outside those for an address it stands for. Prefix translation (RFC 6296)
+//! from inside is only for what leaves by the outside, or is for another inside host's outside address; the latter, which
+//! never leaves, it does without sessions even where the service set has policies.
 
 use tandem_wire::icmp6_error;
 use tandem_wire::l4::L4;
@@ -17,7 +19,7 @@ use super::translate6::refused;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Side, Verdict};
 use crate::packet6::Desc6;
-use crate::program::{ServiceSet, Stateless};
+use crate::program::{InterfaceId, ServiceSet, ServiceSetId, Stateless};
 
 fn siits(set: &ServiceSet) -> impl Iterator<Item = &Siit> {
     set.stateless.iter().filter_map(|s| match s {
@@ -107,6 +109,7 @@ impl Engine {
         let (set, siit) = found.ok_or(Verdict::Route)?;
         let dst = siit.to_v6(meta.dst).ok_or(Verdict::Route)?;
         let src = siit.to_v6(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
+        check_addresses((meta.src, meta.dst), (src, dst))?;
         let (mut options, lowest_mtu) = self.options_of(set);
         let route = router.route6(dst, desc.flow_hash());
         let is_error = matches!(meta.l4, L4::IcmpError { .. });
@@ -153,7 +156,7 @@ impl Engine {
     /// An IPv6 packet without a session.
     pub(super) fn stateless6<P: Packet, R: Router>(&mut self, desc: &mut Desc6, packet: &mut P, router: &R) {
         self.ip_id = self.ip_id.wrapping_add(1);
-        let result = match self.other_prefix_of(desc) {
+        let result = match self.other_prefix_of(desc, router) {
             Some(to) => to.and_then(|to| self.replace_prefix(desc, packet, router, &to)),
             None => self.siit_six_to_four(desc, packet, router),
         };
@@ -164,7 +167,7 @@ impl Engine {
     }
 
     /// Where prefix translation leads a packet; `None` when it is not for it.
-    fn other_prefix_of(&self, desc: &Desc6) -> Option<Result<Endpoints6, Verdict>> {
+    fn other_prefix_of<R: Router>(&self, desc: &Desc6, router: &R) -> Option<Result<Endpoints6, Verdict>> {
         let meta = &desc.meta;
         let mut to = Endpoints6 {
             src: meta.src,
@@ -181,12 +184,20 @@ impl Engine {
             Side::Inside(id) => {
                 let set = self.service_set(id)?;
                 let pair = pairs(set).find(|p| p.inside().contains(meta.src))?;
+                let back = pairs(set).find(|p| p.outside().contains(meta.dst));
+                // What stays inside keeps its addresses, and what is for this box.
+                match router.route6(meta.dst, desc.flow_hash()).kind {
+                    RouteKind::Kernel => return None,
+                    RouteKind::Forward { interface, .. } if self.is_outside(interface, id) => {}
+                    _ if back.is_some() => {}
+                    _ => return None,
+                }
                 let Some(src) = pair.to_outside(meta.src) else {
                     return Some(Err(impossible));
                 };
                 to.src = src;
                 // Hairpinning: another inside host, by its outside address. RFC 6296 section 4.
-                if let Some(back) = pairs(set).find(|p| p.outside().contains(meta.dst)) {
+                if let Some(back) = back {
                     let Some(dst) = back.to_inside(meta.dst) else {
                         return Some(Err(impossible));
                     };
@@ -206,6 +217,11 @@ impl Engine {
         Some(Ok(to))
     }
 
+    fn is_outside(&self, interface: InterfaceId, id: ServiceSetId) -> bool {
+        self.set_plan(id)
+            .is_some_and(|plan| self.is_outside_of(interface, plan, id))
+    }
+
     fn replace_prefix<P: Packet, R: Router>(
         &self,
         desc: &mut Desc6,
@@ -215,8 +231,16 @@ impl Engine {
     ) -> Result<(), Verdict> {
         let meta = &desc.meta;
         let route = router.route6(to.dst, desc.flow_hash());
-        if route.kind == RouteKind::Kernel && meta.dst == to.dst {
-            return Err(Verdict::Kernel);
+        if let Side::Inside(id) = desc.side
+            && let RouteKind::Forward { interface, .. } = route.kind
+            && meta.dst != to.dst
+            && self.is_outside(interface, id)
+        {
+            // An outside address that no inside host has: it does not leave, where it would come back from, and past policies.
+            return Err(Verdict::Drop(
+                DropReason::NoRoute,
+                Answer::to_route6(DropReason::NoRoute),
+            ));
         }
         fits(&Leaving::six(desc), route.kind, false)?;
         if meta.hop_limit <= 1 {
@@ -259,6 +283,7 @@ impl Engine {
         let (set, siit) = found.ok_or(Verdict::Route)?;
         let dst = siit.to_v4(meta.dst).ok_or(Verdict::Route)?;
         let src = siit.to_v4(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
+        check_addresses((src, dst), (meta.src, meta.dst))?;
         let (mut options, _) = self.options_of(set);
         let route = router.route(dst, desc.flow_hash());
         let is_error = matches!(meta.l4, L4::IcmpError { .. });
@@ -299,6 +324,20 @@ impl Engine {
         desc.next_hop = route.next_hop;
         desc.verdict = Verdict::Forward;
         Ok(())
+    }
+}
+
+/// RFC 7915 sections 4.1 and 5.1: sources no packet may have, on either side. None of them is a destination to forward to,
+/// either.
+fn check_addresses(four: (u32, u32), six: (u128, u128)) -> Result<(), Verdict> {
+    let legal = xlat::is_legal_source4(four.0)
+        && xlat::is_legal_source4(four.1)
+        && xlat::is_legal_source6(six.0)
+        && xlat::is_legal_source6(six.1);
+    if legal {
+        Ok(())
+    } else {
+        Err(drop(DropReason::StatelessIllegalAddress))
     }
 }
 

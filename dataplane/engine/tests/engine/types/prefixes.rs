@@ -7,6 +7,7 @@ use tandem_wire::npt::Nptv6;
 
 use super::*;
 use crate::common::packets6::*;
+use crate::common::plan::INSIDE;
 use crate::common::world::with_workers;
 use crate::common::{in6, out6};
 
@@ -158,12 +159,71 @@ fn addresses_that_cannot_be_translated_are_refused() {
 
 #[test]
 fn inside_hosts_reach_each_other_by_their_outside_addresses() {
+    // RFC 6296 section 4: both addresses are translated. With policies as without, since nothing leaves.
+    for firewall in [false, true] {
+        with_workers(|workers| {
+            let mut world = world(workers, firewall);
+            let (a, b) = (in6(1, 1), in6(2, 2));
+            for (out, back) in [
+                (
+                    udp6((a, 1000), (outside_of(b), 53)),
+                    udp6((b, 53), (outside_of(a), 1000)),
+                ),
+                (
+                    syn6((a, 1000), (outside_of(b), 53)),
+                    tcp6((b, 53), (outside_of(a), 1000), 0x12),
+                ),
+            ] {
+                let got = world.inside(out);
+                assert_eq!(got.ends6(), ((outside_of(a), 1000), (b, 53)));
+                assert_eq!(got.interface, Some(INSIDE));
+                let seen = got.packet;
+                let got = world.inside(back);
+                assert_eq!(got.ends6(), ((outside_of(b), 53), (a, 1000)));
+                assert_eq!(got.interface, Some(INSIDE));
+                // Its error goes back by the same way, with what its receiver sent in it.
+                let got = world.inside(error6(b, 1, 4, &seen));
+                assert_eq!((got.ends6().0.0, got.ends6().1.0), (outside_of(b), a));
+                assert_eq!(quoted_ends6(&got.packet), ((a, 1000), (outside_of(b), 53)));
+            }
+            assert!(world.sessions().is_empty());
+        });
+    }
+}
+
+#[test]
+fn an_outside_address_that_nobody_inside_has() {
+    // A second inside prefix that no route leads inside for.
+    let prefix = |number: u128| Ipv6Prefix::new((0x2001_0db8 << 16 | number) << 80, 48).expect("a prefix");
+    let gone = Nptv6::new(prefix(0x99), prefix(0x98)).expect("a pair");
+    for firewall in [false, true] {
+        let mut world = world(1, firewall);
+        world.reload(|plan| plan.set().stateless.push(Stateless::Nptv6(gone)));
+        let to = gone.to_outside(prefix(0x99).first() | 5).expect("an address");
+        let got = world.inside(udp6((in6(1, 1), 1000), (to, 53)));
+        assert_eq!(got.drop_answer(), (DropReason::NoRoute, Answer::Unreachable(0)));
+        assert!(world.sessions().is_empty());
+    }
+}
+
+#[test]
+fn what_stays_inside_keeps_its_addresses() {
     let mut world = world(1, false);
-    let (a, b) = (in6(1, 1), in6(2, 2));
-    let got = world.inside(udp6((a, 1000), (outside_of(b), 53)));
-    assert_eq!(got.ends6(), ((outside_of(a), 1000), (b, 53)));
-    let got = world.inside(udp6((b, 53), (outside_of(a), 1000)));
-    assert_eq!(got.ends6(), ((outside_of(b), 53), (a, 1000)));
+    for to in [in6(2, 2), in6(0x1234, 9)] {
+        for packet in [
+            udp6((in6(1, 1), 1000), (to, 53)),
+            udp6((in6(0xffff, 1), 1000), (to, 53)),
+            error6(in6(1, 1), 1, 4, &udp6((to, 53), (in6(1, 1), 1000))),
+        ] {
+            assert_eq!(world.inside(packet).verdict, Verdict::Route);
+        }
+    }
+    // And what is for this box.
+    assert_eq!(
+        world.inside(udp6((in6(1, 1), 1000), (in6(0xff, 1), 53))).verdict,
+        Verdict::Kernel
+    );
+    assert_eq!(world.engines[0].counters().translated_stateless, 0);
 }
 
 #[test]

@@ -154,6 +154,64 @@ fn too_long_for_the_other_side() {
 }
 
 #[test]
+fn x12_stateless_illegal_addresses_are_dropped() {
+    let legal = [ip(1, 0, 0, 1), ip(126, 255, 255, 255), ip(223, 255, 255, 255)];
+    let illegal = [
+        ip(0, 0, 0, 0),
+        ip(0, 1, 2, 3),
+        ip(127, 0, 0, 1),
+        ip(224, 0, 0, 1),
+        ip(239, 1, 2, 3),
+        ip(240, 0, 0, 1),
+        ip(255, 255, 255, 255),
+    ];
+    let dropped = (DropReason::StatelessIllegalAddress, Answer::None);
+    // IPv6 inside, by the prefix and by a mapping.
+    let mut world = world();
+    for v4 in legal {
+        let got = world.inside(udp6((pref64().embed(v4), 1), (pref64().embed(OUT1), 53)));
+        assert_eq!(got.ends().0.0, v4);
+        let got = world.inside(udp6((in6(0x40, 1), 1), (pref64().embed(v4), 53)));
+        assert_eq!(got.ends().1.0, v4);
+        let got = world.outside(udp((v4, 53), (V4 + 1, 1)));
+        assert_eq!(got.ends6().0.0, pref64().embed(v4));
+    }
+    for v4 in illegal {
+        let got = world.inside(udp6((pref64().embed(v4), 1), (pref64().embed(OUT1), 53)));
+        assert_eq!(got.drop_answer(), dropped, "from {v4:x}");
+        let got = world.inside(udp6((in6(0x40, 1), 1), (pref64().embed(v4), 53)));
+        assert_eq!(got.drop_answer(), dropped, "to {v4:x}");
+        // Errors are no exception: there is no pool of addresses for them (RFC 6791).
+        let left = udp((V4 + 1, 1), (OUT1, 53));
+        for packet in [udp((v4, 53), (V4 + 1, 1)), error(v4, 3, 1, &left)] {
+            assert_eq!(world.outside(packet).drop_answer(), dropped, "from {v4:x}");
+        }
+    }
+    // IPv4 inside.
+    let mut world = nat46();
+    let client = (0x2001_0db8_0046_u128 << 80) | u128::from(IN1 & 255);
+    for v4 in illegal {
+        let got = world.inside(udp((IN1, 1), (v4, 53)));
+        assert_eq!(got.drop_answer(), dropped, "to {v4:x}");
+        let got = world.outside(udp6((pref64().embed(v4), 53), (client, 1)));
+        assert_eq!(got.drop_answer(), dropped, "from {v4:x}");
+    }
+    // IPv6 addresses that a mapping gives.
+    for v6 in [1, 0xfe80 << 112 | 9, 0xff02 << 112 | 9] {
+        let mut world = World::new(1, |plan| {
+            plan.set().terms.clear();
+            plan.program.pools.clear();
+            let siit = Siit::new(vec![eam((V4, 32), (v6, 128))], Some(pref64())).expect("a table");
+            plan.set().stateless = vec![Stateless::Siit(siit)];
+        });
+        let got = world.inside(udp6((v6, 1), (pref64().embed(OUT1), 53)));
+        assert_eq!(got.drop_answer(), dropped, "from {v6:x}");
+        let got = world.outside(udp((OUT1, 53), (V4, 1)));
+        assert_eq!(got.drop_answer(), dropped, "to {v6:x}");
+    }
+}
+
+#[test]
 fn what_an_ipv6_host_cannot_make_smaller_is_fragmented_behind() {
     // RFC 7915 section 5.1: up to 1260 octets in IPv4 there is no DF, so a link of 1000 octets is no reason to answer: the host
     // would be told 1280, send the same again, and never get through.
