@@ -285,7 +285,10 @@ impl Engine {
         let flow = desc.flow();
         let sorted = match desc.side() {
             Side::Inside(set) => self.sort_inside(set, &flow, router, D::answer_to_route, draft),
-            Side::Outside => self.sort_outside(&flow, router).map(|outside| *draft = outside),
+            Side::Outside => self.sort_outside(&flow, router).and_then(|outside| {
+                *draft = outside;
+                self.check_becomes_six(desc, packet, draft)
+            }),
             Side::Neither => Err(Verdict::Route),
         };
         draft.packet = at;

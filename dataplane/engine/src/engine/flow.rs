@@ -11,7 +11,7 @@ use crate::index::Place;
 use crate::packet::{Answer, Desc, Packet, Router, Side, Verdict};
 use crate::packet6::{Desc6, Target};
 use crate::program::{InterfaceId, NONE, PrefixId};
-use crate::session::{Direction, KIND_44, KIND_64, KIND_66};
+use crate::session::{Direction, KIND_44, KIND_64, KIND_66, Tuple4};
 
 /// A first packet.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,21 @@ pub(super) struct Flow {
     pub refused: Option<XlatError>,
 }
 
+impl Flow {
+    /// The packet from inside that an ICMP error from inside is about, the other way round: what terms decide about.
+    pub fn answered(desc: &Desc, tuple: &Tuple4, proto: u8) -> Self {
+        Self {
+            src: address::of_v4(tuple.src),
+            dst: address::of_v4(tuple.dst),
+            written: address::of_v4(tuple.dst),
+            sport: tuple.sport,
+            dport: tuple.dport,
+            proto,
+            ..desc.flow()
+        }
+    }
+}
+
 /// What the steps of a first packet need of a description.
 pub(super) trait Described: Copy {
     fn side(&self) -> Side;
@@ -51,6 +66,8 @@ pub(super) trait Described: Copy {
     /// Whether its service set translates it without a session.
     fn is_stateless(&self) -> bool;
     fn flow(&self) -> Flow;
+    /// Whether it can become a packet of the other family.
+    fn check_other_family<P: Packet>(&self, packet: &P, options: &xlat::Options) -> Result<(), XlatError>;
     /// Its session.
     fn find(&self, engine: &Engine) -> Option<u32>;
     /// What its sender is told when a route says no.
@@ -109,6 +126,9 @@ impl Described for Desc {
         }
     }
     #[inline(always)]
+    fn check_other_family<P: Packet>(&self, packet: &P, options: &xlat::Options) -> Result<(), XlatError> {
+        xlat::check_four_to_six(packet.l3(), &self.meta, options)
+    }
     fn find(&self, engine: &Engine) -> Option<u32> {
         let set = if let Side::Inside(set) = self.side {
             set
@@ -188,6 +208,9 @@ impl Described for Desc6 {
             _ => {}
         }
         flow
+    }
+    fn check_other_family<P: Packet>(&self, _: &P, _: &xlat::Options) -> Result<(), XlatError> {
+        xlat::check_six_to_four(&self.meta).map(|_protocol| ())
     }
     fn find(&self, engine: &Engine) -> Option<u32> {
         engine.find6(self)

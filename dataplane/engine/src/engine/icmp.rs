@@ -10,6 +10,7 @@ use tandem_wire::{ipv4, xlat};
 
 use super::Engine;
 use super::first_packet::Ends;
+use super::flow::Flow;
 use super::leaving::{drop, link_mtu};
 use super::translate::NEXT_HOP_HAIRPIN;
 use super::translate6::refused;
@@ -217,11 +218,21 @@ impl Engine {
                 .find(place, &tuple, embedded.proto, Direction::Out, set)
         });
         let Some(hot) = session.and_then(|n| self.sessions.hot(n)) else {
-            // Not about anything of ours: when it stays inside, or is for this box, it is routed; it does not leave.
-            if self.program.public_space.find(desc.meta.dst).is_none() {
-                return Err(self.stays_inside(router.route(desc.meta.dst, 0).kind, set));
+            // Not about anything of ours: when it stays inside, or is for this box, it is routed; it leaves only where what it
+            // is about was never to be translated.
+            if self.program.public_space.find(desc.meta.dst).is_some() {
+                return Err(drop(DropReason::IcmpErrorNoSession));
             }
-            return Err(drop(DropReason::IcmpErrorNoSession));
+            let route = router.route(desc.meta.dst, 0).kind;
+            let is_plain = |tuple| self.leaves_alone(set, &Flow::answered(desc, &tuple, embedded.proto));
+            let plain = desc.meta.dst == embedded.src
+                && matches!(route, RouteKind::Forward { .. })
+                && tuple.is_some_and(is_plain);
+            return Err(if plain {
+                Verdict::Route
+            } else {
+                self.stays_inside(route, set)
+            });
         };
         check(error)?;
         if desc.meta.dst != embedded.src {

@@ -10,13 +10,14 @@ use tandem_wire::{icmp, ipv4, tcp};
 
 use super::Engine;
 use super::first_packet::{Basis, Draft, Ends, draft};
-use super::flow::Flow;
+use super::flow::{Described, Flow};
 use super::leaving::drop;
 use super::sort::may_begin;
+use super::translate6::refused;
 use crate::address;
 use crate::drop_reason::DropReason;
 use crate::mapping::{Mapping, WHOLE_ADDRESS};
-use crate::packet::{Answer, Desc, RouteKind, Router, Verdict};
+use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
 use crate::program::{FilteringType, NONE};
 use crate::public_space::PublicAddress;
 use crate::session::{
@@ -230,6 +231,21 @@ impl Engine {
         draft.flags = FLAG_INITIATED_OUTSIDE;
         more(&mut draft);
         Ok(draft)
+    }
+
+    /// What is for an IPv6 host and cannot be translated shall not take a session first.
+    pub(super) fn check_becomes_six<D: Described, P: Packet>(
+        &self,
+        desc: &D,
+        packet: &P,
+        draft: &Draft,
+    ) -> Result<(), Verdict> {
+        match self.set_plan(draft.service_set) {
+            Some(plan) if draft.kind == KIND_64 => {
+                desc.check_other_family(packet, &plan.xlat).map_err(refused)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A packet nobody asked for: dropped, or, for a SYN when so configured, held for a simultaneous open.

@@ -148,6 +148,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a service set has no policies and leaves packets like this one as they are.
+    pub(super) fn leaves_alone(&self, id: ServiceSetId, flow: &Flow) -> bool {
+        let (Some(plan), Some(set)) = (self.set_plan(id), self.service_set(id)) else {
+            return true;
+        };
+        let choice = self.choose(plan, set, flow, &mut untranslated(id, flow));
+        !plan.firewall && matches!(choice, Choice::Pass)
+    }
+
     /// The translation a packet asks for, into its draft.
     #[inline]
     fn choose(&self, plan: &SetPlan, set: &ServiceSet, flow: &Flow, draft: &mut Draft) -> Choice {

@@ -63,6 +63,19 @@ fn change(l4: &[u8], meta: &Ipv4Meta, options: &Options) -> Result<Change, XlatE
     })
 }
 
+/// Whether [`four_to_six`] will translate a packet, as far as it can be seen beforehand. A caller that would have to make room
+/// for the packet's flow first asks here.
+///
+/// # Errors
+/// As [`four_to_six`].
+pub fn check_packet(l3: &[u8], meta: &Ipv4Meta, options: &Options) -> Result<(), XlatError> {
+    check(l3, meta)?;
+    let end = usize::from(meta.total_len).min(l3.len());
+    let l4 = l3.get(usize::from(meta.l4_offset)..end);
+    change(l4.ok_or(XlatError::Malformed)?, meta, options)?;
+    Ok(())
+}
+
 /// Makes an IPv6 packet of an IPv4 one whose time to live is above 1: TCP, UDP, echoes, other protocols as they are; whole
 /// ones, first and later fragments. Options go; there is a fragment header exactly when it was a fragment, with its
 /// identification in the low 16 bits. A packet without DF that is longer than the lowest MTU of the IPv6 network is the

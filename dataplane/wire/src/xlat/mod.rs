@@ -21,7 +21,7 @@ mod six_to_four;
 mod upper;
 
 pub use crate::rewrite6::Endpoints6;
-pub use four_to_six::four_to_six;
+pub use four_to_six::{check_packet as check_four_to_six, four_to_six};
 pub use icmp::{icmp_error_four_to_six, icmp_error_six_to_four};
 pub use legal::{is_legal_source4, is_legal_source6};
 pub use plain::{four_to_six_plain, six_to_four_plain};

@@ -3,7 +3,7 @@
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::program::{AddressRange, PoolMode, StaticMapping};
 
-use crate::common::packets::{echo, syn, udp};
+use crate::common::packets::{bytes, echo, fix_header_checksum, fix_icmp_checksum, syn, udp};
 use crate::common::packets6::{echo6, error6_with, quoted_ends6, syn6, udp6};
 use crate::common::plan::pool;
 use crate::common::world::{World, with_workers};
@@ -140,4 +140,64 @@ fn n2_errors_about_static_bindings() {
         assert_eq!(quoted_ends(got.forwarded()), ((OUT2, 9), (POOL2, 7)));
         assert_eq!(ends(&got.packet).0.0, POOL2);
     });
+}
+
+#[test]
+fn what_cannot_become_ipv6_takes_no_session() {
+    use tandem_engine::packet::Answer;
+    use tandem_wire::build::{PacketBuilder, Payload};
+    for compute in [true, false] {
+        with_workers(|workers| {
+            let mut world = with_bindings(workers);
+            world.reload(|plan| plan.set().ipv6.compute_udp_checksum = compute);
+            for fixed in [true, false] {
+                // A static binding, or an endpoint-independent mapping.
+                let mapped = world.inside(udp6((HOST3, 5000), TO)).public();
+                let to = if fixed { (POOL2, 7000) } else { mapped };
+                let none = Payload::Udp {
+                    sport: 9,
+                    dport: to.1,
+                    checksum: false,
+                };
+                let no_checksum = || {
+                    PacketBuilder::new(OUT2, to.0, none)
+                        .data(b"data")
+                        .dont_fragment(false)
+                };
+                let whole = bytes(&no_checksum());
+                let mut fragment = bytes(&no_checksum().data(&[1; 24]));
+                fragment[6] |= 0x20;
+                // Its length is the whole datagram's.
+                fragment[24..26].copy_from_slice(&[0, 100]);
+                fix_header_checksum(&mut fragment);
+                let route = [0x83, 7, 4, 9, 9, 9, 9, 0];
+                let routed = bytes(&PacketBuilder::udp(OUT2, 9, to.0, to.1).ip_options(&route));
+                let mut timestamp = echo((OUT2, 9), to.0);
+                timestamp[20] = 13;
+                fix_icmp_checksum(&mut timestamp);
+                let mut refused = vec![
+                    (fragment, DropReason::UdpZeroChecksum, Answer::None),
+                    (routed, DropReason::SourceRoute, Answer::Unreachable(5)),
+                ];
+                if fixed {
+                    refused.push((timestamp, DropReason::Untranslatable, Answer::None));
+                }
+                if !compute {
+                    refused.push((whole.clone(), DropReason::UdpZeroChecksum, Answer::None));
+                }
+                for (packet, reason, answer) in refused {
+                    assert_eq!(world.outside(packet).drop_answer(), (reason, answer));
+                }
+                let live =
+                    |world: &mut World| world.sessions().iter().filter(|s| s.initiated_outside).count();
+                assert_eq!(live(&mut world), 0);
+                // What can be translated does take one.
+                if compute {
+                    world.outside(whole).forwarded();
+                    assert_eq!(live(&mut world), 1);
+                    world.pass_seconds(400);
+                }
+            }
+        });
+    }
 }

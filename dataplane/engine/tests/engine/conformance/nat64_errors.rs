@@ -11,7 +11,7 @@ use crate::common::packets::{
 };
 use crate::common::packets6::{bytes6, echo6, ends6, error6_with, quoted_ends6, syn6, tcp6, udp6};
 use crate::common::world::{World, with_nat64};
-use crate::common::{HOST1, HOST2, OUT_ROUTER, OUT1, OUT2, ROUTER6, in64};
+use crate::common::{HOST1, HOST2, IN1, OUT_ROUTER, OUT1, OUT2, ROUTER6, in64};
 
 const FROM: (u128, u16) = (HOST1, 5000);
 const TO: (u128, u16) = (in64(OUT1), 80);
@@ -295,4 +295,55 @@ fn n13_errors_come_from_anybody_on_the_path() {
         let got = world.inside(error6_with(router, (3, 0, 0), inbound.forwarded()));
         assert_eq!(ends(got.forwarded()).0.0, sent.public().0);
     }
+}
+
+#[test]
+fn errors_of_ipv4_hosts_leave_where_their_packets_do() {
+    use tandem_engine::program::{
+        AddressRange, Firewall, NatAction, NatTerm, PolicyAction, PolicyList, TermMatch,
+    };
+    // A service set that translates no IPv4 routes it, errors included.
+    let mut world = World::nat64(1, |_| {});
+    let came = |from: u32| udp((from, 53), (IN1, 1000));
+    assert_eq!(world.inside(udp((IN1, 1000), (OUT1, 53))).verdict, Verdict::Route);
+    assert_eq!(
+        world.inside(error(IN1, 3, 3, &came(OUT1))).verdict,
+        Verdict::Route
+    );
+    // But not one to another than it is about.
+    let stray = bytes(&PacketBuilder::icmp(IN1, OUT2, 3, 3, 0).data(&came(OUT1)));
+    assert_eq!(world.inside(stray).dropped(), DropReason::IcmpErrorNoSession);
+    // With policies it is about no session.
+    world.reload(|plan| {
+        plan.set().firewall = Some(Firewall {
+            outbound: PolicyList::plain(vec![], PolicyAction::Permit),
+            inbound: PolicyList::plain(vec![], PolicyAction::Permit),
+        });
+    });
+    let got = world.inside(error(IN1, 3, 3, &came(OUT1)));
+    assert_eq!(got.dropped(), DropReason::IcmpErrorNoSession);
+    // One that translates all IPv4 but that to one host.
+    let mut world = World::new(1, |plan| {
+        let only = AddressRange {
+            first: OUT2,
+            last: OUT2,
+        };
+        let term = NatTerm {
+            name: "plain".into(),
+            number: 50,
+            matches: TermMatch {
+                destinations: vec![only],
+                ..TermMatch::default()
+            },
+            action: NatAction::NoTranslation,
+            destination: None,
+        };
+        plan.set().terms.insert(0, term);
+    });
+    assert_eq!(
+        world.inside(error(IN1, 3, 3, &came(OUT2))).verdict,
+        Verdict::Route
+    );
+    let got = world.inside(error(IN1, 3, 3, &came(OUT1)));
+    assert_eq!(got.dropped(), DropReason::IcmpErrorNoSession);
 }
