@@ -60,7 +60,7 @@ worker_counters! {
     neighbour_asked = "neighbour-asked",
     /// ICMP errors sent.
     icmp_sent = "icmp-sent",
-    /// ICMP errors and TCP resets not sent: too many in one second, the packet may not be answered, no way to its sender, or no buffer.
+    /// ICMP errors and TCP resets not sent: too many in one second (those inside and everybody else are counted apart), the packet may not be answered, no way to its sender, or no buffer.
     icmp_suppressed = "icmp-suppressed",
     /// TCP resets sent for packets that a policy rejects.
     resets_sent = "resets-sent",

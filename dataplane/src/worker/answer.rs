@@ -2,20 +2,23 @@
 //!
 //! An IPv6 sender is told in its own family whatever its packet was to become: it was not translated yet, so the way back is
 //! a route, not NAT64.
+//!
+//! Those inside and everybody else have a budget each: a flood from outside leaves subscribers what tells them their path's MTU.
 
 use rte_bindings::Mbuf;
 use tandem_engine::drop_reason::DropReason;
-use tandem_engine::packet::{Answer, RouteKind, Router};
-use tandem_engine::ticks::Ticks;
+use tandem_engine::packet::{Answer, RouteKind, Router, Side};
+use tandem_engine::program::NONE;
 use tandem_wire::build::{Icmp6ErrorKind, IcmpErrorKind, icmp_error, icmp6_error, tcp_reset, tcp_reset6};
 use tandem_wire::{Ipv4, Ipv6, icmp, icmp6, ipv4};
 
 use super::leave::{addresses, is_ipv6};
+use super::per_second::PerSecond;
 use super::{NOTE_HAIRPIN, PacketNote, Worker};
 use crate::address::as_ipv4;
 use crate::interfaces::InterfaceState;
 
-/// Answers one worker sends in one second. RFC 1812 section 4.3.2.8 and RFC 4443 section 2.4 (f) ask for a limit.
+/// Answers one worker sends in one second to those inside, and as many to everybody else. RFC 1812 section 4.3.2.8 and RFC 4443 section 2.4 (f) ask for a limit.
 const PER_SECOND: u32 = 1000;
 /// Longest error: 576 octets. RFC 1812 section 4.3.2.3.
 const LONGEST: u16 = 576;
@@ -31,26 +34,17 @@ enum Kind {
 
 /// What may still be sent this second.
 #[derive(Debug)]
-pub(super) struct Budget {
-    second: u32,
-    left: u32,
+pub(super) struct Budgets {
+    inside: PerSecond,
+    others: PerSecond,
 }
 
-impl Budget {
+impl Budgets {
     pub(super) fn new() -> Self {
         Self {
-            second: 0,
-            left: PER_SECOND,
+            inside: PerSecond::new(PER_SECOND),
+            others: PerSecond::new(PER_SECOND),
         }
-    }
-
-    fn take(&mut self, now: Ticks) -> bool {
-        if self.second != now.seconds() {
-            (self.second, self.left) = (now.seconds(), PER_SECOND);
-        }
-        let may = self.left > 0;
-        self.left -= u32::from(may);
-        may
     }
 }
 
@@ -59,7 +53,7 @@ impl Worker {
     pub(super) fn answer(&mut self, l3: &[u8], interface: u16, answer: Answer) {
         let written = if answer == Answer::None {
             return;
-        } else if !self.answers.take(self.now) {
+        } else if !self.may_answer(interface) {
             None
         } else if is_ipv6(l3) {
             self.write_answer6(l3, interface, answer)
@@ -94,6 +88,14 @@ impl Worker {
             // Nobody to tell: no way back, or the packet claims to be from this box.
             RouteKind::Kernel | RouteKind::Drop(_) => self.counters.icmp_suppressed += 1,
         }
+    }
+
+    /// Takes from the budget of who sent the packet. A hairpinned one, which has no interface any more, came from inside.
+    fn may_answer(&mut self, interface: u16) -> bool {
+        let inside = interface == NONE || matches!(self.sides().side(interface), Side::Inside(_));
+        let now = self.now;
+        let Budgets { inside: ours, others } = &mut self.answers;
+        if inside { ours.take(now) } else { others.take(now) }
     }
 
     fn count_answer(&mut self, kind: Kind) {

@@ -13,6 +13,7 @@ mod descs;
 mod hand_over;
 mod kernel;
 mod leave;
+mod per_second;
 mod receive;
 mod receive6;
 mod route;
@@ -45,7 +46,7 @@ use crate::command::{Commit, Mailbox};
 use crate::interfaces::Interfaces;
 use crate::routes::WorkerRouter;
 use crate::stats::{PublishedStats, WorkerCounters};
-use answer::Budget;
+use answer::Budgets;
 use descs::Descs;
 use waiting::Waiting;
 
@@ -180,7 +181,7 @@ pub struct Worker {
     fragments: Fragments<(Mbuf, InterfaceId)>,
     held: HeldSyns<Mbuf>,
     waiting: Waiting,
-    answers: Budget,
+    answers: Budgets,
     /// IPv4 packets under way, and what is known of each.
     batch: Burst,
     descs: Descs<Desc>,
@@ -223,7 +224,7 @@ impl Worker {
             )?,
             held: HeldSyns::new(HELD_SYNS, HashKeys::new(rng.draw()))?,
             waiting: Waiting::new(),
-            answers: Budget::new(),
+            answers: Budgets::new(),
             batch: burst(),
             descs: Descs::new(),
             batch6: burst(),

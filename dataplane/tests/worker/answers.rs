@@ -150,6 +150,37 @@ fn errors_have_a_budget_by_the_second() {
     rig.finish();
 }
 
+/// A flood from outside does not silence what subscribers are told, nor the other way round.
+#[test]
+fn inside_and_outside_have_budgets_of_their_own() {
+    let mut rig = Rig::new();
+    let public = public_end(&mut rig, (IN1, 5000));
+    let before = rig.sent.len();
+    let flood = vec![frame(P_OUT, udp((OUT1, 1), public).ttl(1)); 16];
+    for _ in 0..100 {
+        rig.feed(P_OUT, &flood);
+    }
+    assert_eq!(
+        (rig.count(|c| c.icmp_sent), rig.count(|c| c.icmp_suppressed)),
+        (1000, 600)
+    );
+    let large = frame(P_IN, udp((IN1, 5001), (OUT_VLAN, 53)).data(&[1; 1400]));
+    for _ in 0..100 {
+        rig.feed(P_IN, &vec![large.clone(); 16]);
+    }
+    assert_eq!(
+        (rig.count(|c| c.icmp_sent), rig.count(|c| c.icmp_suppressed)),
+        (2000, 1200)
+    );
+    let told = rig.sent[before..].iter().filter(|sent| sent.port == P_IN);
+    assert!(told.clone().all(|sent| error(&sent.frame).kind == (3, 4)));
+    assert_eq!(told.count(), 1000);
+    // Those of no service set share with the outside.
+    rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (OUT1, 2)).ttl(1))]);
+    assert_eq!(rig.count(|c| c.icmp_suppressed), 1201);
+    rig.finish();
+}
+
 #[test]
 fn errors_find_no_buffer_or_no_way_back() {
     let mut rig = Rig::new();
