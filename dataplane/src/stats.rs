@@ -58,6 +58,8 @@ worker_counters! {
     neighbour_waited = "neighbour-waited",
     /// Resolutions asked of the kernel.
     neighbour_asked = "neighbour-asked",
+    /// Resolutions of hosts on a link not asked of the kernel: too many of one interface in one second.
+    neighbour_limited = "neighbour-limited",
     /// ICMP errors sent.
     icmp_sent = "icmp-sent",
     /// ICMP errors and TCP resets not sent: too many in one second (those inside and everybody else are counted apart), the packet may not be answered, no way to its sender, or no buffer.

@@ -14,6 +14,7 @@ mod hand_over;
 mod kernel;
 mod leave;
 mod per_second;
+mod queue;
 mod receive;
 mod receive6;
 mod route;
@@ -223,7 +224,7 @@ impl Worker {
                 HashKeys::new(rng.draw()),
             )?,
             held: HeldSyns::new(HELD_SYNS, HashKeys::new(rng.draw()))?,
-            waiting: Waiting::new(),
+            waiting: Waiting::new(parts.interfaces.all.iter().map(|i| i.id)),
             answers: Budgets::new(),
             batch: burst(),
             descs: Descs::new(),

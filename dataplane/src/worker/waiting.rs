@@ -1,5 +1,8 @@
 //! Packets that wait for a next hop to be resolved: few, for a short time. RFC 1122 section 2.3.2.2 asks to keep at least
 //! the latest; we keep some of each.
+//!
+//! A scan of a link's addresses must not keep real neighbours from being resolved (RFC 6583): the newest packet always has a
+//! place (queue.rs says who gives way), and only so many hosts of one link are asked for in one second, routers always.
 
 use rte_bindings::Mbuf;
 use tandem_engine::drop_reason::DropReason;
@@ -8,49 +11,60 @@ use tandem_engine::ticks::Ticks;
 
 use super::Worker;
 use super::leave::{addresses, is_ipv6};
+use super::per_second::PerSecond;
+use super::queue::{Key, Queue};
 use crate::address::{address_of, as_ipv4};
 use crate::command::Event;
 use crate::next_hop::Exit;
 
-/// Packets waiting at once, per worker.
-const CAPACITY: usize = 256;
-/// Of these, for one next hop.
-const PER_NEIGHBOUR: usize = 16;
 /// How long a packet waits.
 const PATIENCE: Ticks = Ticks(30);
 /// How often the kernel is asked again meanwhile.
 const ASK_AGAIN: Ticks = Ticks(10);
+/// Hosts on the link of one interface that are asked for in one second, per worker.
+const ASKED_PER_SECOND: u32 = 100;
+/// Of these, for hosts nobody was asked for yet.
+const FOR_NEW: u32 = ASKED_PER_SECOND / 2;
 
 #[derive(Debug)]
 struct Packet {
     mbuf: Mbuf,
     since: Ticks,
-    asked: Ticks,
+    /// When the kernel was asked last, if it was.
+    asked: Option<Ticks>,
     answerable: Option<u16>,
 }
 
 /// The store.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// Interface and address (IPv4 in `::ffff:0:0/96`), apart from the packets so that counting is a quick scan.
-    keys: Vec<(u16, u128)>,
-    packets: Vec<Packet>,
+    queue: Queue<Packet>,
+    /// What may still be asked for hosts on the link, by interface.
+    budgets: Vec<(u16, PerSecond)>,
 }
 
 impl Waiting {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(interfaces: impl Iterator<Item = u16>) -> Self {
         Self {
-            keys: Vec::with_capacity(CAPACITY),
-            packets: Vec::with_capacity(CAPACITY),
+            queue: Queue::new(),
+            budgets: interfaces
+                .map(|id| (id, PerSecond::new(ASKED_PER_SECOND)))
+                .collect(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.keys.len()
+        self.queue.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.queue.is_empty()
+    }
+
+    /// Whether the kernel may be asked; `reserve` is left for others.
+    fn may_ask(&mut self, key: Key, reserve: u32, now: Ticks) -> bool {
+        let budget = self.budgets.iter_mut().find(|(id, _)| *id == key.interface);
+        !key.on_link || budget.is_some_and(|(_, budget)| budget.take_above(reserve, now))
     }
 }
 
@@ -58,21 +72,34 @@ impl Worker {
     /// Keeps a packet until `address` (IPv4 in `::ffff:0:0/96`) on `interface` is resolved, and asks for that.
     #[cold]
     pub(super) fn wait_for(&mut self, mbuf: Mbuf, interface: u16, address: u128, answerable: Option<u16>) {
-        let key = (interface, address);
-        let same = self.waiting.keys.iter().filter(|k| **k == key).count();
-        if self.waiting.keys.len() == CAPACITY || same == PER_NEIGHBOUR {
-            return self.drop_packet(mbuf, DropReason::NeighbourQueueFull);
+        let key = Key {
+            interface,
+            address,
+            on_link: addresses(mbuf.data()).1 == address,
+        };
+        let mut asked = self.waiting.queue.of(key).filter_map(|p| p.asked).max();
+        if asked.is_none() {
+            if self.waiting.may_ask(key, 0, self.now) {
+                self.ask(key);
+                asked = Some(self.now);
+            } else {
+                self.counters.neighbour_limited += 1;
+            }
         }
-        if same == 0 {
-            self.ask(interface, address);
-        }
-        self.waiting.keys.push(key);
-        self.waiting.packets.push(Packet {
+        let packet = Packet {
             mbuf,
             since: self.now,
-            asked: self.now,
+            asked,
             answerable,
-        });
+        };
+        let Some((old, same)) = self.waiting.queue.push(key, packet) else {
+            return;
+        };
+        if same && let Some(oldest) = self.waiting.queue.of(key).next() {
+            // The neighbour's time runs on: packets that follow each other closely do not wait for ever.
+            oldest.since = old.since;
+        }
+        self.drop_packet(old.mbuf, DropReason::NeighbourQueueFull);
     }
 
     /// Who may be told about a packet that was translated: a subscriber, whose packet now has one of our public sources. The
@@ -88,44 +115,38 @@ impl Worker {
             .then_some(ingress)
     }
 
-    fn ask(&mut self, interface: u16, address: u128) {
-        // A full queue loses the question; it is asked again while the packet waits.
-        if self
-            .mailbox
-            .events
-            .push(Event::Resolve(interface, address_of(address)))
-            .is_ok()
-        {
+    fn ask(&mut self, key: Key) {
+        // A full queue loses the question; it is asked again while packets wait.
+        let event = Event::Resolve(key.interface, address_of(key.address));
+        if self.mailbox.events.push(event).is_ok() {
             self.counters.neighbour_asked += 1;
+        }
+        for packet in self.waiting.queue.of(key) {
+            packet.asked = Some(self.now);
         }
     }
 
     /// Drops all of them: the worker stops.
     pub(super) fn drop_waiting(&mut self) {
-        self.drops.0[DropReason::Stopping as usize] += self.waiting.keys.len() as u64;
-        self.waiting.keys.clear();
-        self.waiting.packets.clear();
+        self.drops.0[DropReason::Stopping as usize] += self.waiting.len() as u64;
+        self.waiting.queue.clear();
     }
 
     /// Sends what can go now, gives up what waited too long.
     pub(super) fn look_after_waiting(&mut self) {
         let mut at = 0;
-        while let (Some((interface, address)), Some(packet)) = (
-            self.waiting.keys.get(at).copied(),
-            self.waiting.packets.get_mut(at),
-        ) {
-            let exit = self.router.table().neighbour_exit6(interface, address);
+        while let Some((key, packet)) = self.waiting.queue.get_mut(at) {
+            let exit = self.router.table().neighbour_exit6(key.interface, key.address);
             let expired = self.now.since(packet.since) > PATIENCE;
             if matches!(exit, Exit::Unresolved { .. }) && !expired {
-                if self.now.since(packet.asked) > ASK_AGAIN {
-                    packet.asked = self.now;
-                    self.ask(interface, address);
+                let due = packet.asked.is_none_or(|asked| self.now.since(asked) > ASK_AGAIN);
+                if due && self.waiting.may_ask(key, FOR_NEW, self.now) {
+                    self.ask(key);
                 }
                 at += 1;
                 continue;
             }
-            self.waiting.keys.remove(at);
-            let packet = self.waiting.packets.remove(at);
+            let packet = self.waiting.queue.remove(at);
             if let Exit::Neighbour { interface, mac } = exit {
                 self.counters.neighbour_waited += 1;
                 self.send(packet.mbuf, interface, mac);

@@ -117,10 +117,84 @@ fn few_packets_wait_for_one_neighbour_and_few_for_all() {
         let to = ip(10, 9, 0, 0) + i;
         rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (to, 53)))]);
     }
-    assert_eq!(rig.workers[0].in_hand(), 256);
-    assert_eq!(rig.dropped(DropReason::NeighbourQueueFull), 164);
+    assert_eq!(rig.workers[0].in_hand(), 16 + 128);
+    assert_eq!(rig.dropped(DropReason::NeighbourQueueFull), 4 + 272);
     rig.wait(40);
     assert_eq!(rig.workers[0].in_hand(), 0);
-    assert_eq!(rig.dropped(DropReason::NeighbourUnresolved), 256);
+    assert_eq!(rig.dropped(DropReason::NeighbourUnresolved), 16 + 128);
+    rig.finish();
+}
+
+/// RFC 6583: whoever sends to addresses nobody has takes no router's place, nor another link's.
+#[test]
+fn a_scan_of_a_link_leaves_others_their_neighbours() {
+    let mut rig = Rig::new();
+    let scan = |rig: &mut Rig, from: u32, count: u32| {
+        for i in from..from + count {
+            let to = ip(10, 9, 0, 0) + i;
+            rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (to, 53)))]);
+        }
+    };
+    scan(&mut rig, 0, 1000);
+    assert_eq!(rig.asked.len(), 100, "a second's share of one link");
+    assert_eq!(rig.count(|c| c.neighbour_limited), 900);
+    // A router, and a host of another link, are asked for at once and get their packets.
+    rig.asked.clear();
+    let other_link = ip(172, 16, 9, 9);
+    rig.feed(P_IN, &[frame(P_IN, udp((IN1, 1000), (BEHIND_SILENT, 53)))]);
+    rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (other_link, 53)))]);
+    assert_eq!(
+        rig.asked,
+        [(I_OUT, neutral(ROUTER_SILENT)), (I_OTHER, neutral(other_link))]
+    );
+    scan(&mut rig, 1000, 1000);
+    for (interface, address) in [(I_OUT, ROUTER_SILENT), (I_OTHER, other_link)] {
+        rig.routes
+            .neighbour(interface, address.into(), Some(host_mac(address)), false);
+    }
+    rig.routes.publish();
+    rig.settle();
+    assert_eq!(rig.count(|c| c.neighbour_waited), 2);
+    // In the next second a host of the scanned link is asked for, too, and its packet is the last to give way.
+    rig.wait(10);
+    rig.asked.clear();
+    rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (IN_SILENT, 2)))]);
+    assert_eq!(rig.asked, [(I_IN, neutral(IN_SILENT))]);
+    scan(&mut rig, 2000, 127);
+    rig.routes
+        .neighbour(I_IN, IN_SILENT.into(), Some(host_mac(1)), false);
+    rig.routes.publish();
+    rig.settle();
+    assert_eq!(rig.count(|c| c.neighbour_waited), 3);
+    rig.wait(40);
+    rig.finish();
+}
+
+/// However fast packets replace each other, the neighbour is asked for again, and given up in time.
+#[test]
+fn a_full_queue_keeps_its_newest_and_its_time() {
+    let mut rig = Rig::new();
+    let mut sent = 0u16;
+    for _ in 0..29 {
+        for _ in 0..20 {
+            sent += 1;
+            rig.feed(
+                P_TRUNK,
+                &[frame(P_TRUNK, udp((OTHER, sent), (BEHIND_SILENT, 53)))],
+            );
+        }
+        rig.wait(1);
+    }
+    assert_eq!(rig.workers[0].in_hand(), 16);
+    assert_eq!(rig.asked.len(), 3, "at once, and after one second and two");
+    rig.wait(2);
+    assert!(rig.dropped(DropReason::NeighbourUnresolved) >= 1);
+    let told: Vec<_> = rig.sent.iter().map(|s| error(&s.frame)).collect();
+    assert!(
+        told.iter().all(|e| e.kind == (3, 1) && e.about.0.1 > sent - 16),
+        "the newest"
+    );
+    assert!(!told.is_empty());
+    rig.wait(40);
     rig.finish();
 }
