@@ -22,7 +22,7 @@ use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::packet::{Answer, Packet, Router, Side, Verdict};
 use crate::program::{FilteringType, NONE, PoolId, PrefixId, ServiceSetId};
-use crate::session::{Direction, KIND_FREE, Tuple4};
+use crate::session::{Direction, KIND_66, KIND_FREE, Tuple4};
 
 /// What a session stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +72,15 @@ pub(super) struct Draft {
     pub basis: Basis,
     pub filtering: FilteringType,
     pub mapping_place: Place,
+    /// Place of its session as it looks from inside, when its packet was looked up there.
+    pub out_place: Place,
     /// Address of its subscriber.
     pub owner: u128,
     pub ends: Ends,
     // Known after the claim:
     pub subscriber: u32,
+    /// Place of its session as it looks from outside; nowhere for IPv6 on both sides.
+    pub back_place: Place,
     /// Mapping number, or public address index when the session owns its port.
     pub anchor: u32,
     /// The mapping is new and not yet reachable from outside.
@@ -187,8 +191,12 @@ impl Engine {
             self.sessions.prefetch_free(ahead as u32);
             match self.claim(draft) {
                 // Whether the next one may share its port, the session table says: it has to be there by then.
-                Ok(()) if draft.basis == Basis::SharedPort => self.begin(draft, packets, descs, router),
-                Ok(()) => self.prefetch_writing(draft),
+                Ok(()) => {
+                    self.prefetch_writing(draft);
+                    if draft.basis == Basis::SharedPort {
+                        self.begin(draft, packets, descs, router);
+                    }
+                }
                 Err(reason) => {
                     draft.dead = true;
                     if let Some(desc) = descs.get_mut(usize::from(draft.packet)) {
@@ -292,6 +300,10 @@ impl Engine {
             Side::Neither => Err(Verdict::Route),
         };
         draft.packet = at;
+        draft.out_place = match (desc.side(), flow.kind) {
+            (Side::Inside(_), _) | (_, KIND_66) => desc.place(),
+            _ => Place::NOWHERE,
+        };
         if let Err(verdict) = sorted {
             desc.set_verdict(verdict);
             return false;
@@ -347,6 +359,8 @@ pub(super) fn draft(
         basis: Basis::Nothing,
         filtering: FilteringType::AddressAndPortDependent,
         mapping_place: Place::NOWHERE,
+        out_place: Place::NOWHERE,
+        back_place: Place::NOWHERE,
         owner: ends.inside.0,
         ends,
         subscriber: 0,

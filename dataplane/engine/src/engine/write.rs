@@ -33,15 +33,15 @@ fn key66(draft: &Draft) -> Key66 {
 }
 
 impl Engine {
-    /// Asks for the lines the session will be entered in.
+    /// Computes where the session will be entered, and asks for these lines.
     #[inline(always)]
-    pub(super) fn prefetch_writing(&self, draft: &Draft) {
+    pub(super) fn prefetch_writing(&self, draft: &mut Draft) {
         if draft.kind == KIND_66 {
             return;
         }
         let back = draft.back();
-        self.sessions
-            .prefetch_place(self.sessions.place(&back, draft.proto, Direction::In, 0));
+        draft.back_place = self.sessions.place(&back, draft.proto, Direction::In, 0);
+        self.sessions.prefetch_place(draft.back_place);
         if draft.mapping_is_new {
             let (port, protocol) = self.public_of(draft);
             self.mappings
@@ -77,8 +77,7 @@ impl Engine {
                 Ok(number)
             };
         }
-        let back_place =
-            (draft.kind != KIND_66).then(|| self.sessions.place(&back, draft.proto, Direction::In, 0));
+        let back_place = (draft.kind != KIND_66).then_some(draft.back_place);
         if Self::may_look_alike(draft) && self.is_taken(draft, out_place, back_place) {
             self.give_back(draft);
             return Err(DropReason::SessionConflict);
@@ -100,7 +99,7 @@ impl Engine {
         };
         let address_place =
             (draft.flags & FLAG_ADDRESS_ENTRY != 0).then(|| self.sessions.address_place(&back, draft.proto));
-        if !self.enter_all([Some(out_place), back_place, address_place], number) {
+        if !self.enter(out_place, back_place, address_place, number) {
             self.sessions.free(number);
             self.give_back(draft);
             return Err(DropReason::SessionIndexFull);
@@ -135,7 +134,10 @@ impl Engine {
             }
             _ => {
                 let out = out_tuple(draft);
-                let place = sessions.place(&out, proto, Direction::Out, set);
+                let place = match draft.out_place.is_known() {
+                    true => draft.out_place,
+                    false => sessions.place(&out, proto, Direction::Out, set),
+                };
                 (place, sessions.find(place, &out, proto, Direction::Out, set))
             }
         }
@@ -186,16 +188,27 @@ impl Engine {
         hot
     }
 
-    /// Enters a record under all places, or under none.
-    fn enter_all(&mut self, places: [Option<Place>; 3], number: u32) -> bool {
-        for (at, place) in places.iter().enumerate() {
-            let Some(place) = place else { continue };
-            if self.sessions.enter(*place, number).is_err() {
-                for entered in places.iter().take(at).flatten() {
-                    self.sessions.leave(*entered, number);
-                }
-                return false;
+    /// Enters a record under all its places, or under none.
+    #[inline(always)]
+    fn enter(&mut self, out: Place, back: Option<Place>, address: Option<Place>, number: u32) -> bool {
+        let sessions = &mut self.sessions;
+        if sessions.enter(out, number).is_err() {
+            return false;
+        }
+        if let Some(back) = back
+            && sessions.enter(back, number).is_err()
+        {
+            sessions.leave(out, number);
+            return false;
+        }
+        if let Some(address) = address
+            && sessions.enter(address, number).is_err()
+        {
+            sessions.leave(out, number);
+            if let Some(back) = back {
+                sessions.leave(back, number);
             }
+            return false;
         }
         true
     }
