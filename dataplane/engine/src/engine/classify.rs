@@ -32,14 +32,9 @@ impl Firewall {
 /// address). ICMP is that of the inside's family.
 pub(super) fn key(draft: &Draft, l4: L4) -> PolicyKey {
     let ends = &draft.ends;
-    let outside = if draft.kind == KIND_44 {
-        ends.outside
-    } else {
-        ends.seen
-    };
     let (src, dst) = match draft.direction {
-        Direction::Out => (ends.inside, outside),
-        Direction::In => (outside, ends.inside),
+        Direction::Out => (ends.inside, ends.outside),
+        Direction::In => (ends.outside, ends.inside),
     };
     let protocol = match draft.proto {
         ipv4::ICMP if draft.kind != KIND_44 => ipv4::ICMPV6,

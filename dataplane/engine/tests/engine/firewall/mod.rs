@@ -4,6 +4,7 @@
 
 mod beside;
 mod errors;
+mod nat64;
 mod policies;
 mod reevaluate;
 mod sessions;

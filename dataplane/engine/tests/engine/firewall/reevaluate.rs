@@ -6,7 +6,7 @@ use tandem_engine::view::{Ask, Filter};
 use super::*;
 use crate::common::packets as four;
 
-fn reevaluate(world: &mut World, filter: Filter) -> u64 {
+pub(super) fn reevaluate(world: &mut World, filter: Filter) -> u64 {
     world.ask(Ask::Reevaluate, filter).iter().map(|q| q.matched).sum()
 }
 
