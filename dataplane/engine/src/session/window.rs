@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute, transmut
 use tandem_wire::tcp;
 
 use super::{Direction, Hot, SessionTable, Tuple4};
+use crate::tcp_state::State;
 
 /// How far back an acknowledgement may lie, at least: the largest window without scaling and a little more.
 const ACK_REACH: u32 = 66_000;
@@ -92,11 +93,15 @@ const fn reaches(a: u32, b: u32) -> bool {
 }
 
 impl SessionTable {
-    /// Whether a segment lies in its session's windows; moves them along if so. `None` when the session table has no room for
-    /// the windows.
+    /// Whether a segment lies in its session's windows; moves them along if so. What a SYN does depends on the connection's
+    /// state before it. `None` when the session table has no room for the windows.
     #[cold]
     #[inline(never)]
     pub fn in_window(&mut self, number: u32, direction: Direction, segment: &Segment) -> Option<bool> {
+        let is_open = matches!(
+            State::from_u8(self.hot(number)?.state),
+            State::Established | State::FinInside | State::FinOutside
+        );
         let extension = self.extension(number)?;
         let record: &mut Hot = self.hot.get_mut(extension as usize)?;
         let mut scales: [u8; 4] = transmute!(record.next_hop);
@@ -106,10 +111,27 @@ impl SessionTable {
             Direction::Out => (0, first, second),
             Direction::In => (1, second, first),
         };
-        let ok = step(sender, receiver, &mut scales, s, segment);
+        let ok = if is_open && segment.flags & tcp::SYN != 0 {
+            sent_again(sender, receiver, segment)
+        } else {
+            step(sender, receiver, &mut scales, s, segment)
+        };
         record.next_hop = transmute!(scales);
         Some(ok)
     }
+}
+
+/// A SYN of a connection that both ends have opened: nothing but the SYN they had sent, sent again, lies in the windows, and
+/// not even that moves them. What an end answers to another (RFC 5961 section 4) is its own affair; a stranger's guess shall
+/// not move the windows to where its RST lies in them.
+fn sent_again(sender: &End, receiver: &End, segment: &Segment) -> bool {
+    let answers = segment.flags & tcp::ACK != 0;
+    let plain = segment.flags & (tcp::RST | tcp::FIN) == 0;
+    let end = segment
+        .seq
+        .wrapping_add(1)
+        .wrapping_add(u32::from(segment.payload));
+    plain && sender.window != 0 && end == sender.sent && (!answers || segment.ack == receiver.sent)
 }
 
 fn step(sender: &mut End, receiver: &mut End, scales: &mut [u8; 4], s: usize, segment: &Segment) -> bool {
@@ -211,7 +233,8 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let mut table = SessionTable::new(4, HashKeys::new(1)).unwrap();
-            let hot = new_hot(KIND_44, Default::default(), 6, 1, Ticks(0));
+            let mut hot = new_hot(KIND_44, Default::default(), 6, 1, Ticks(0));
+            hot.state = State::OpeningInside as u8;
             let number = table.take(hot, new_cold(0, 0, 0, 0, Ticks(0))).unwrap();
             Self(table, number)
         }
@@ -232,7 +255,12 @@ mod tests {
                 payload,
                 scale,
             };
-            self.0.in_window(self.1, direction, &segment).unwrap()
+            let ok = self.0.in_window(self.1, direction, &segment).unwrap();
+            let hot = self.0.hot_mut(self.1).unwrap();
+            if ok {
+                hot.state = State::from_u8(hot.state).next(flags, direction == Out) as u8;
+            }
+            ok
         }
 
         fn opened(seq: u32, other: u32) -> Self {
@@ -281,6 +309,35 @@ mod tests {
         assert!(b.pass(In, ack, (other, seq, 500), 100));
         assert!(b.pass(In, tcp::RST, (other + 100, 0, 0), 0));
         assert!(!b.pass(In, tcp::SYN | ack, (1, 2, 500), 0));
+    }
+
+    #[test]
+    fn of_an_open_connection_only_the_same_syn_again_passes_and_moves_nothing() {
+        let mut b = Bench::opened(1000, 7_000_000);
+        let (syn, ack) = (tcp::SYN, tcp::ACK);
+        assert!(b.pass(In, syn | ack, (7_000_000, 1001, 65_000), 0));
+        assert!(b.pass(Out, syn, (1000, 0, 64_000), 0));
+        for flags in [syn, syn | ack, syn | tcp::RST, syn | tcp::FIN] {
+            for seq in [7_000_001, 7_000_100, 900_000_000] {
+                assert!(!b.pass(In, flags, (seq, 1001, 500), 0), "{flags:x} {seq}");
+            }
+        }
+        assert!(!b.pass(In, tcp::RST, (900_000_001, 0, 0), 0));
+        assert!(b.pass(In, ack, (7_000_001, 1001, 500), 100));
+        // After the end of the connection, the same ends may open another.
+        assert!(b.pass(In, tcp::RST, (7_000_101, 0, 0), 0));
+        assert!(b.pass(Out, syn, (50_000_000, 0, 64_000), 0));
+        assert!(b.pass(In, syn | ack, (90_000_000, 50_000_001, 65_000), 0));
+    }
+
+    #[test]
+    fn two_syns_that_cross_open_a_connection() {
+        let mut b = Bench::new();
+        assert!(b.pass(Out, tcp::SYN, (1000, 0, 64_000), 0));
+        assert!(b.pass(In, tcp::SYN, (7_000, 0, 64_000), 0));
+        assert!(b.pass(Out, tcp::SYN | tcp::ACK, (1000, 7_001, 64_000), 0));
+        assert!(b.pass(In, tcp::SYN | tcp::ACK, (7_000, 1001, 64_000), 0));
+        assert!(b.pass(Out, tcp::ACK, (1001, 7_001, 500), 100));
     }
 
     #[test]
