@@ -130,7 +130,7 @@ drop_reasons! {
     Ipv4BadChecksum = "ipv4-bad-checksum",
     /// The frame holds more segments than the worker takes, or its first segment ends inside the headers.
     FrameNotContiguous = "frame-not-contiguous",
-    /// A source address no packet may have (multicast, broadcast, loopback, zero).
+    /// A source address no packet may have (multicast, broadcast, loopback, zero), or, from inside, a public one of ours.
     MartianSource = "martian-source",
     /// No route to the destination; ICMP net unreachable was sent where allowed.
     NoRoute = "no-route",

@@ -152,7 +152,8 @@ pub struct SubscriberLimits {
 /// TCP behaviour of a service set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// A session may start with a segment that is not a SYN (after a restart, or asymmetric paths). Default no.
+    /// A session may start with a segment that has ACK, but neither SYN nor RST (after a restart, or asymmetric paths).
+    /// Default no.
     pub accept_non_syn: bool,
     /// Segments whose sequence numbers lie outside the windows both ends agreed on are dropped. Default no.
     pub track_window: bool,

@@ -7,7 +7,7 @@ use crate::ports::PortClass;
 use crate::program::{NONE, NatAction, Pool};
 use crate::session::{
     Cold, Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT,
-    FLAG_UNANSWERED, Hot, KIND_64, NO_RECORD,
+    FLAG_UNANSWERED, Hot, KIND_44, KIND_64, NO_RECORD,
 };
 use crate::ticks::Ticks;
 
@@ -127,11 +127,21 @@ impl Engine {
         let Some(set) = self.service_set(hot.service_set) else {
             return true;
         };
-        let term = set.terms.iter().find(|t| t.number == cold.term);
-        if cold.term == NONE || term.is_some() {
-            // What is not translated has a session for the firewall's sake.
-            let untranslated = term.is_none_or(|t| matches!(t.action, NatAction::NoTranslation));
-            return untranslated && set.firewall.is_none();
+        // What is not translated has a session for the firewall's sake.
+        if cold.term == NONE {
+            return set.firewall.is_none();
+        }
+        if let Some(term) = set.terms.iter().find(|t| t.number == cold.term) {
+            let ends = self.ends_of(hot);
+            let map = match term.action {
+                NatAction::NoTranslation if set.firewall.is_some() => None,
+                NatAction::DestinationOnly => term.destination.as_ref(),
+                _ => return true,
+            };
+            let real = map
+                .and_then(|m| m.map(ends.seen.0 as u32))
+                .map_or(ends.seen.0, crate::address::of_v4);
+            return hot.kind != KIND_44 || real != ends.outside.0 || ends.public != ends.inside;
         }
         let back = hot.from_outside();
         let found = self.program.statics.by_public(back.dst, hot.protocol, back.dport);

@@ -17,6 +17,7 @@ use crate::packet::{Answer, RouteKind, Router, Verdict};
 use crate::program::{
     FilteringType, MappingType, NatAction, NatTerm, PoolId, PoolMode, ServiceSet, ServiceSetId, TermMatch,
 };
+use crate::public_space::PublicAddress;
 use crate::session::{Direction, FLAG_FREE_STANDING, KIND_44, KIND_64, KIND_66};
 
 fn drop(reason: DropReason) -> Verdict {
@@ -55,9 +56,9 @@ pub(super) fn is_for(action: &NatAction, kind: u8) -> bool {
 /// Whether a packet may begin a session at all; otherwise why not.
 pub(super) fn may_begin(flow: &Flow, accept_non_syn: bool) -> Result<(), DropReason> {
     match flow.l4 {
-        L4::Tcp { flags, .. }
-            if flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN || accept_non_syn =>
-        {
+        L4::Tcp { flags, .. } if flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN => Ok(()),
+        // Of a connection that was open before: each of its segments has ACK, and a RST or a second SYN begins nothing.
+        L4::Tcp { flags, .. } if accept_non_syn && flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::ACK => {
             Ok(())
         }
         L4::Tcp { .. } => Err(DropReason::TcpNonSyn),
@@ -116,6 +117,9 @@ impl Engine {
         if flow.kind == KIND_64 {
             check_nat64(plan, set, flow)?;
         }
+        if self.is_source_ours(id, flow) {
+            return Err(drop(DropReason::MartianSource));
+        }
         *draft = untranslated(id, flow);
         let choice = self.choose(plan, set, flow, draft);
         self.leaves_by_outside(plan, id, flow, draft.ends.outside.0, router, answer_to_route)?;
@@ -155,6 +159,33 @@ impl Engine {
         };
         let choice = self.choose(plan, set, flow, &mut untranslated(id, flow));
         !plan.firewall && matches!(choice, Choice::Pass)
+    }
+
+    /// Whether a packet from inside says that it comes from a public end that may be some subscriber's: its answers would be
+    /// that one's, and its session would stand in the way of that one's. Not so an inside end that stands for itself by a
+    /// static mapping, and of an interface's own address what neither pool nor static mapping uses.
+    fn is_source_ours(&self, id: ServiceSetId, flow: &Flow) -> bool {
+        let Some(v4) = address::v4(flow.src) else {
+            return false;
+        };
+        let Some(found) = self.program.public_space.find(v4) else {
+            return false;
+        };
+        let (statics, (proto, port)) = (&self.program.statics, (flow.proto, flow.sport));
+        let itself = statics
+            .by_inside(id, flow.src, proto, port)
+            .is_some_and(|s| (s.address, s.port) == (v4, port));
+        !itself && !self.is_kernels(found, v4, proto, port)
+    }
+
+    /// Whether an end of a public address is the kernel's: of an interface's own address, what no pool or static mapping
+    /// uses.
+    fn is_kernels(&self, found: PublicAddress, address: u32, proto: u8, port: u16) -> bool {
+        self.pool(found.pool).is_some_and(|p| {
+            p.interface_address
+                && (!matches!(proto, ipv4::TCP | ipv4::UDP) || !p.ports.contains(port))
+                && self.program.statics.by_public(address, proto, port).is_none()
+        })
     }
 
     /// The translation a packet asks for, into its draft.
@@ -251,18 +282,8 @@ impl Engine {
         let route = match address::v4(real) {
             Some(v4) => {
                 if let Some(found) = self.program.public_space.find(v4) {
-                    // A public address: hairpinning. Of an interface's own address only what a pool or a static mapping
-                    // uses is ours.
-                    let kernels = self.pool(found.pool).is_some_and(|p| {
-                        p.interface_address
-                            && (!matches!(flow.proto, ipv4::TCP | ipv4::UDP) || !p.ports.contains(flow.dport))
-                            && self
-                                .program
-                                .statics
-                                .by_public(v4, flow.proto, flow.dport)
-                                .is_none()
-                    });
-                    return if kernels {
+                    // A public address: hairpinning.
+                    return if self.is_kernels(found, v4, flow.proto, flow.dport) {
                         Err(stays(Verdict::Kernel))
                     } else {
                         Ok(())

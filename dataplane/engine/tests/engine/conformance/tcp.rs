@@ -355,9 +355,14 @@ fn segments_that_begin_nothing() {
 fn connections_from_before_a_restart_when_configured() {
     let mut world = World::new(1, |p| p.set().tcp.accept_non_syn = true);
     // A segment in mid-connection, from either end of it.
-    for (port, flags) in [(5000, ACK), (5001, ACK | PSH), (5002, SYN | ACK)] {
+    for (port, flags) in [(5000, ACK), (5001, ACK | PSH), (5002, ACK | PSH)] {
         let public = world.inside(tcp((IN1, port), SERVER, flags)).public();
         world.outside(tcp(SERVER, public, ACK)).forwarded();
+    }
+    // Neither the answer to a SYN nor what ends a connection is of one that was open before.
+    for flags in [SYN | ACK, RST, RST | ACK, FIN, 0] {
+        let got = world.inside(tcp((IN1, 5003), SERVER, flags));
+        assert_eq!(got.dropped(), DropReason::TcpNonSyn);
     }
     world.pass(Ticks::from_seconds(3600));
     assert!(

@@ -302,3 +302,23 @@ fn sessions_are_found_whatever_the_number_of_workers() {
         assert_eq!(busy, usize::from(workers), "all workers have some");
     });
 }
+
+#[test]
+fn only_segments_of_an_open_connection_are_taken_up_in_the_middle() {
+    use tandem_wire::tcp::{ACK, FIN, PSH, RST, SYN};
+    for_both(|h| {
+        let mut world = world(vec![], vec![any(1, PolicyAction::Permit)]);
+        world.reload(|plan| plan.set().tcp.accept_non_syn = true);
+        for flags in [0, FIN, PSH, RST, RST | ACK, SYN | ACK, SYN | FIN, SYN | RST] {
+            let inside = world.inside(tcp((h.in1, 1000), (h.out1, 80), flags));
+            assert_eq!(inside.dropped(), DropReason::TcpNonSyn, "{flags:x}");
+            let outside = world.outside(tcp((h.out1, 80), (h.in1, 1000), flags));
+            assert_eq!(outside.dropped(), DropReason::TcpNonSyn, "{flags:x}");
+        }
+        for (port, flags) in [(1, ACK), (2, ACK | PSH), (3, ACK | FIN), (4, SYN)] {
+            world.inside(tcp((h.in1, port), (h.out1, 80), flags)).forwarded();
+            world.outside(tcp((h.out2, 80), (h.in1, port), flags)).forwarded();
+        }
+        assert_eq!(world.sessions().len(), 8);
+    });
+}

@@ -341,3 +341,46 @@ fn a_term_that_does_not_match_is_still_no_rule() {
     );
     assert_eq!(world.engines[0].policy_hits(1), 0);
 }
+
+#[test]
+fn nobody_inside_speaks_for_a_public_end() {
+    let mut world = nat_and(FilteringType::EndpointIndependent, vec![], vec![]);
+    world.reload(|plan| {
+        let term = NatTerm {
+            name: "plain".into(),
+            number: 50,
+            matches: TermMatch {
+                destinations: vec![AddressRange {
+                    first: OUT2,
+                    last: OUT2,
+                }],
+                ..TermMatch::default()
+            },
+            action: NatAction::NoTranslation,
+            destination: None,
+        };
+        plan.set().terms.insert(0, term);
+    });
+    let public = world.inside(four::udp((IN1, 5000), (OUT1, 53))).public();
+    for to in [OUT1, OUT2, POOL + 15, crate::common::BOX] {
+        for packet in [four::udp(public, (to, 53)), four::syn(public, (to, 80))] {
+            assert_eq!(world.inside(packet).dropped(), DropReason::MartianSource);
+        }
+    }
+    assert_eq!(world.sessions().len(), 1);
+    // Nothing stands in the way of whose end it is.
+    let got = world.outside(four::udp((OUT2, 53), public));
+    assert_eq!(got.ends(), ((OUT2, 53), (IN1, 5000)));
+}
+
+#[test]
+fn a_host_that_stands_for_itself_may_send() {
+    let host = POOL + 15;
+    let mut world = nat_and(FilteringType::EndpointIndependent, vec![], vec![]);
+    world.reload(|plan| {
+        let statics = vec![fixed(100, host, host)];
+        plan.program.statics = Arc::new(StaticTable::new(statics).unwrap());
+    });
+    let got = world.inside(four::udp((host, 1000), (OUT1, 53)));
+    assert_eq!(got.ends(), ((host, 1000), (OUT1, 53)));
+}

@@ -248,3 +248,43 @@ fn the_real_destination_is_what_routes_and_policies_see() {
     );
     assert_empty(&world);
 }
+
+#[test]
+fn a_reload_that_sends_destinations_elsewhere_ends_their_sessions() {
+    let destination_only = |plan: &mut Plan, destination: Option<DestinationMap>| {
+        plan.set().terms = vec![NatTerm {
+            destination,
+            ..term(NatAction::DestinationOnly)
+        }];
+    };
+    let elsewhere = DestinationMap {
+        to_first: (OUT1 & !255) + 1,
+        ..map()
+    };
+    let begin = |world: &mut World| {
+        let got = world.inside(udp((IN1, 5000), (alias(OUT1), 53)));
+        assert_eq!(got.ends(), ((IN1, 5000), (OUT1, 53)));
+        world.settle_time();
+        assert_eq!(world.sessions().len(), 1);
+    };
+    let changes: [&dyn Fn(&mut Plan); 4] = [
+        &|plan| destination_only(plan, Some(elsewhere)),
+        &|plan| destination_only(plan, None),
+        &|plan| plan.set().terms = vec![term(NatAction::NoTranslation)],
+        &|plan| {
+            let independent = MappingType::EndpointIndependent;
+            plan.behaviour(independent, FilteringType::EndpointIndependent);
+        },
+    ];
+    for change in changes {
+        let mut world = World::new(1, |plan| destination_only(plan, Some(map())));
+        begin(&mut world);
+        world.reload(|_| {});
+        world.settle_time();
+        assert_eq!(world.sessions().len(), 1, "nothing changed");
+        world.reload(change);
+        world.settle_time();
+        assert_empty(&world);
+        assert_eq!(world.engines[0].counters().sessions_purged, 1);
+    }
+}
