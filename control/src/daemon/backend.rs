@@ -13,7 +13,7 @@ use tandem_engine::program::{PoolId, Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::{PoolUse, Query};
 
 use super::clock::{Clock, unix_seconds};
-use super::events::{Heartbeat, WorkerWatch, is_stalled};
+use super::events::{Heartbeat, PolicyLines, WorkerWatch, is_stalled};
 use super::life::Life;
 use super::ports::{InterfaceRecord, Ports};
 use super::questions::Questions;
@@ -60,6 +60,7 @@ pub(super) struct Daemon {
     pub watches: Arc<Vec<WorkerWatch>>,
     /// Of the events thread.
     pub heartbeat: Arc<Heartbeat>,
+    pub policy_lines: Arc<PolicyLines>,
     /// A worker whose heartbeat is older stands still.
     pub stall_threshold: Duration,
     pub mirror: Arc<MirrorStats>,

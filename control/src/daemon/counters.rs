@@ -115,6 +115,11 @@ fn control(daemon: &Daemon) -> Vec<Counter> {
                 daemon.log_lost.dropped_lines() as u64,
             ),
             (
+                "policy-lines-suppressed",
+                "Policy log lines that were not written: too many in one second.",
+                daemon.policy_lines.suppressed(),
+            ),
+            (
                 "routes-refused",
                 "Routes of the kernel that did not fit into the FIB.",
                 daemon.routing.refused(),

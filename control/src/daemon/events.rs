@@ -36,6 +36,37 @@ const MEASURE: Duration = Duration::from_secs(1);
 /// Between two reports to the kernel of the neighbours in use: its entries are good for 30 s at least.
 const REFRESH: Duration = Duration::from_secs(15);
 
+/// Policy lines logged in one second. Anybody's packets make such lines; port blocks', which must not be lost, share the log.
+const POLICY_LINES_PER_S: u64 = 1000;
+
+/// Policy events that made no line, for want of room in their second.
+#[derive(Default)]
+pub(super) struct PolicyLines {
+    /// Lines written in the running second.
+    written: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl PolicyLines {
+    /// Whether one more may be written.
+    fn may_write(&self) -> bool {
+        let may = self.written.load(Ordering::Relaxed) < POLICY_LINES_PER_S;
+        let count = if may { &self.written } else { &self.suppressed };
+        count.fetch_add(1, Ordering::Relaxed);
+        may
+    }
+
+    /// A new second begins.
+    fn next_second(&self) {
+        self.written.store(0, Ordering::Relaxed);
+    }
+
+    /// Lines suppressed so far.
+    pub(super) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+}
+
 /// When this thread last did its round.
 #[derive(Default)]
 pub(super) struct Heartbeat(AtomicU64);
@@ -82,6 +113,7 @@ pub(super) struct Events {
     pub warnings: Arc<Mutex<Vec<String>>>,
     pub watches: Arc<Vec<WorkerWatch>>,
     pub heartbeat: Arc<Heartbeat>,
+    pub policy_lines: Arc<PolicyLines>,
     pub clock: Clock,
     pub stall_threshold: Duration,
     pub questions: Arc<Questions>,
@@ -103,6 +135,7 @@ impl Events {
     /// Runs until told to stop; what workers told until then is still carried on.
     pub(super) fn run(self) {
         let mut before = vec![Before::default(); self.stats.len()];
+        let mut told_suppressed = 0;
         let (mut look, mut measure, mut refresh) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let stopping = self.stop.load(Ordering::Relaxed);
@@ -117,6 +150,8 @@ impl Events {
             if measure.elapsed() >= MEASURE {
                 measure = Instant::now();
                 self.measure(&mut before);
+                self.policy_lines.next_second();
+                self.tell_suppressed(&mut told_suppressed);
             }
             if refresh.elapsed() >= REFRESH {
                 refresh = Instant::now();
@@ -154,7 +189,10 @@ impl Events {
                 match event {
                     Event::Resolve(interface, address) => self.watcher.resolve(interface, address),
                     Event::Block(event) => self.log_block(worker, &event),
-                    Event::Policy(event) => self.log_policy(worker, &event),
+                    Event::Policy(event) if self.policy_lines.may_write() => {
+                        self.log_policy(worker, &event);
+                    }
+                    Event::Policy(_) => {}
                 }
             }
         }
@@ -210,6 +248,18 @@ impl Events {
             worker,
             "policy"
         );
+    }
+
+    /// One line for all policy lines that were not written since the last.
+    fn tell_suppressed(&self, told: &mut u64) {
+        let all = self.policy_lines.suppressed();
+        if all > *told {
+            warn!(
+                suppressed = all - *told,
+                "policy lines were suppressed: more than {POLICY_LINES_PER_S} in a second"
+            );
+            *told = all;
+        }
     }
 
     fn look(&self) {
@@ -276,6 +326,16 @@ mod tests {
         assert!(!is_stalled(None, threshold));
         assert!(!is_stalled(ms(500), threshold));
         assert!(is_stalled(ms(501), threshold));
+    }
+
+    #[test]
+    fn a_second_has_room_for_so_many_policy_lines_and_the_rest_is_counted() {
+        let lines = PolicyLines::default();
+        let written = |count| (0..count).filter(|_| lines.may_write()).count();
+        assert_eq!((written(999), lines.suppressed()), (999, 0));
+        assert_eq!((written(500), lines.suppressed()), (1, 499));
+        lines.next_second();
+        assert_eq!((written(1001), lines.suppressed()), (1000, 500));
     }
 
     #[test]

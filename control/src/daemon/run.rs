@@ -22,7 +22,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::backend::{Api, Daemon, Lives};
 use super::classifiers::{ClassifierError, equip};
 use super::clock::Clock;
-use super::events::{Events, Heartbeat, WorkerWatch};
+use super::events::{Events, Heartbeat, PolicyLines, WorkerWatch};
 use super::life::{self, Life};
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::questions::Questions;
@@ -236,6 +236,7 @@ fn start(
     );
     let stall_threshold = Duration::from_millis(u64::from(config.workers.stall_threshold_ms));
     let heartbeat = Arc::new(Heartbeat::default());
+    let policy_lines = Arc::new(PolicyLines::default());
     let running = Arc::new(Running::new(
         file,
         config,
@@ -256,6 +257,7 @@ fn start(
         warnings: Arc::clone(&dataplane.warnings),
         watches: Arc::clone(&watches),
         heartbeat: Arc::clone(&heartbeat),
+        policy_lines: Arc::clone(&policy_lines),
         clock,
         stall_threshold,
         questions: Arc::clone(&questions),
@@ -274,6 +276,7 @@ fn start(
         stats: dataplane.stats.clone(),
         watches,
         heartbeat,
+        policy_lines,
         stall_threshold,
         mirror: Arc::clone(&dataplane.mirror),
         clock,
