@@ -29,6 +29,8 @@ fn the_unit_starts_reloads_and_stops_what_the_daemon_is() {
     assert_eq!(value("Type"), Some("notify"));
     assert_eq!(value("ExecReload"), Some("/bin/kill -HUP $MAINPID"));
     assert_eq!(value("RestartPreventExitStatus"), Some("2"));
+    // Static mappings of run time outlive the process, and ProtectSystem=strict leaves no other place.
+    assert_eq!(value("StateDirectory"), Some("tandem"));
     // Without an end: systemd reads this key in [Unit] only.
     assert_eq!(value("Restart"), Some("on-failure"));
     let unit = UNIT.split("\n[").find(|part| part.starts_with("Unit]"));
