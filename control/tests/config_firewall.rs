@@ -106,12 +106,19 @@ fn the_example_decides_as_it_says() {
     );
     assert_eq!(inward("10.0.0.208", 6, 443), None);
     assert_eq!(inward("10.0.0.17", 17, 443), None);
-    let error = key("2001:db8:8::8", "2001:db8:0:1::7", 58, 0, 2 << 8 | 3);
+    let echo = |dst, code: u16| {
+        decides(
+            &firewall.inbound,
+            key("2001:db8:8::8", dst, 58, 0, 128 << 8 | code),
+        )
+    };
     assert_eq!(
-        decides(&firewall.inbound, error),
-        Some("from-internet/icmp6"),
-        "a type by number, any code"
+        echo("2001:db8:0:1:5::7", 0),
+        Some("from-internet/echo6"),
+        "a type by number, a code"
     );
+    assert_eq!(echo("2001:db8:0:1:5::7", 1), None, "another code");
+    assert_eq!(echo("2001:db8:0:1::7", 0), None, "no server");
 }
 
 const SMALL: &str = r#"[interfaces.in]
