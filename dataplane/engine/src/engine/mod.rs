@@ -98,9 +98,9 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Packets translated on their way out.
+    /// Packets of sessions forwarded on their way out, translated or not.
     translated_out = "translated-out",
-    /// Packets translated on their way in.
+    /// Packets of sessions forwarded on their way in, translated or not.
     translated_in = "translated-in",
     /// ICMP errors translated, either way.
     translated_icmp_errors = "translated-icmp-errors",
