@@ -13,18 +13,16 @@ use crate::program::PortAllocation;
 use crate::subscriber::SubscriberTable;
 use crate::ticks::Ticks;
 
-/// Ports looked at for one mapping, at most.
-const MAX_TRIES: u32 = 256;
-
 impl PortAllocator {
     /// Takes a port for the subscriber that has the inside address `inside` (IPv4 under `::ffff:0:0/96`): one of its own of
-    /// which `is_free(public address, port)` says that it is not in use. It is asked at most 256 times, for consecutive
-    /// ports from a random one on (RFC 6056 section 3.3.1) or from the first. The pool's mode is
+    /// which `is_free(public address, port)` says that it is not in use. It is asked for consecutive ports from a random one
+    /// on (RFC 6056 section 3.3.1), or from the one with as many before it as the subscriber has in use: that is the next
+    /// free one while none was given back. At the worst it is asked for every port of the block. The pool's mode is
     /// [`crate::program::PoolMode::Deterministic`]. [`PortAllocator::release`] gives it back.
     ///
     /// # Errors
     /// [`DropReason::NatOutOfAddresses`] when the pool has no ports for this subscriber, is drained, or sessions of the
-    /// address' former pool are left; [`DropReason::NatOutOfPorts`] when all it looked at are in use. Nothing changed then.
+    /// address' former pool are left; [`DropReason::NatOutOfPorts`] when all of them are in use. Nothing changed then.
     pub fn take_deterministic(
         &mut self,
         request: &Request<'_>,
@@ -32,7 +30,7 @@ impl PortAllocator {
         subscribers: &mut SubscriberTable,
         is_free: impl FnMut(u32, u16) -> bool,
     ) -> Outcome {
-        let taken = self.take_of_formula(request, inside, is_free);
+        let taken = self.take_of_formula(request, inside, subscribers, is_free);
         self.count_taken(request, subscribers, taken)
     }
 
@@ -40,6 +38,7 @@ impl PortAllocator {
         &mut self,
         request: &Request<'_>,
         inside: u128,
+        subscribers: &SubscriberTable,
         mut is_free: impl FnMut(u32, u16) -> bool,
     ) -> Outcome {
         let pool = request.pool;
@@ -59,8 +58,14 @@ impl PortAllocator {
         let mut candidates = Candidates::new(request);
         let first = u32::from(ports.first.max(1));
         candidates.add(first, u32::from(ports.last), request.inside_port);
-        let from = (pool.port_allocation == PortAllocation::Sequential).then_some(ports.first);
-        let mut tries = MAX_TRIES;
+        let from = (pool.port_allocation == PortAllocation::Sequential).then(|| {
+            let used = subscribers
+                .get(request.subscriber)
+                .map_or(0, |s| s.ports[request.class as usize]);
+            let length = u32::from(ports.last) + 1 - u32::from(ports.first);
+            ports.first + (used % length) as u16
+        });
+        let mut tries = u32::from(u16::MAX);
         let port = candidates
             .search(from, &mut self.rng, &mut tries, |port| {
                 is_free(ports.address, port)

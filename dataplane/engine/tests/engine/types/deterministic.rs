@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::Verdict;
 use tandem_engine::ports::deterministic::Deterministic;
-use tandem_engine::program::{FilteringType, MappingType};
+use tandem_engine::program::{FilteringType, MappingType, PortAllocation};
 
 use super::*;
 use crate::common::packets::*;
@@ -187,4 +187,26 @@ fn nat64_subscribers_are_prefixes() {
         world.pass_seconds(8000);
         assert_empty(&world);
     });
+}
+
+#[test]
+fn every_port_of_a_long_block_is_used() {
+    const LONG: u16 = 1000;
+    for allocation in [PortAllocation::Sequential, PortAllocation::Random] {
+        let mut world = World::new(1, |plan| {
+            plan.addresses(1);
+            plan.ports(1024, 1024 + 8 * LONG - 1);
+            plan.pool().port_allocation = allocation;
+            let formula = Deterministic::new(vec![(address::of_v4(FIRST), 8)], 128, LONG).expect("a formula");
+            plan.pool().mode = PoolMode::Deterministic(formula);
+        });
+        let ports: HashSet<_> = (0..LONG)
+            .map(|n| world.inside(udp((FIRST + 1, 5000 + n), (OUT1, 53))).public().1)
+            .collect();
+        assert_eq!(ports.len(), usize::from(LONG), "{allocation:?}");
+        let got = world.inside(udp((FIRST + 1, 4999), (OUT1, 53)));
+        assert_eq!(got.dropped(), DropReason::NatOutOfPorts);
+        world.pass_seconds(400);
+        assert_empty(&world);
+    }
 }
