@@ -62,8 +62,8 @@ drop_reasons! {
     UdpZeroChecksum = "udp-zero-checksum",
     /// An IPv4 source route, which cannot be translated; ICMP source route failed was sent where allowed. RFC 7915 section 4.1.
     SourceRoute = "source-route",
-    /// An IPv6 routing header with segments left, which cannot be translated; a parameter problem was sent where allowed. RFC
-    /// 7915 section 5.1.
+    /// An IPv6 routing header with segments left, which cannot be translated (a parameter problem was sent where allowed, RFC
+    /// 7915 section 5.1), nor pass a firewall, which does not know where it ends.
     RoutingHeader = "routing-header",
     /// A packet that RFC 7915 gives no translation for: an ICMP type without counterpart, an error about an error.
     Untranslatable = "untranslatable",

@@ -204,8 +204,14 @@ impl Described for Desc6 {
                 flow.refused = xlat::check_six_to_four(&self.meta).err();
             }
             // With prefix translation the inside end is not what the packet from outside says.
-            Target::Six(key) if flow.direction == Direction::In => flow.dst = key.inside,
-            _ => {}
+            Target::Six(key) => {
+                if flow.direction == Direction::In {
+                    flow.dst = key.inside;
+                }
+                let pointer = self.meta.segments_left_at;
+                flow.refused = (pointer != 0).then_some(XlatError::SegmentsLeft { pointer });
+            }
+            Target::Unknown | Target::Stateless => {}
         }
         flow
     }

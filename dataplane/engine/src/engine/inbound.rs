@@ -179,6 +179,9 @@ impl Engine {
         if !plan.firewall || !self.is_outside_of(flow.interface, plan, id) {
             return Err(Verdict::Route);
         }
+        if flow.kind == KIND_66 && flow.refused.is_some() {
+            return Err(drop(DropReason::RoutingHeader));
+        }
         if let Err(reason) = may_begin(flow, set.tcp.accept_non_syn) {
             // Neighbour discovery and the like of hosts is nothing a firewall forwards, either.
             return Err(drop(reason));

@@ -126,7 +126,8 @@ impl Engine {
     #[inline(always)]
     fn enter_key(&self, desc: &mut Desc6, key: Key66, is_error: bool) {
         desc.target = Target::Six(key);
-        if is_error {
+        // With segments left, this destination is not the last one: no session speaks for those to come.
+        if is_error || desc.meta.segments_left_at != 0 {
             return;
         }
         desc.place = self.sessions.place_66(&key, desc.meta.proto);
@@ -155,7 +156,9 @@ impl Engine {
                 )
             }
             Target::Six(key) => {
-                self.sessions.is_66(number, &key, desc.meta.proto) && self.is_of_side(number, desc)
+                desc.meta.segments_left_at == 0
+                    && self.sessions.is_66(number, &key, desc.meta.proto)
+                    && self.is_of_side(number, desc)
             }
             Target::Unknown | Target::Stateless => false,
         }
@@ -188,11 +191,11 @@ impl Engine {
                     (set, prefix),
                 )
             }
-            Target::Six(key) => self
+            Target::Six(key) if desc.meta.segments_left_at == 0 => self
                 .sessions
                 .find_66(desc.place, &key, desc.meta.proto)
                 .filter(|n| self.is_of_side(*n, desc)),
-            Target::Unknown | Target::Stateless => None,
+            Target::Six(_) | Target::Unknown | Target::Stateless => None,
         }
     }
 }

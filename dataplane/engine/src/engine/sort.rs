@@ -134,6 +134,9 @@ impl Engine {
             Choice::Pass => return Err(Verdict::Route),
             Choice::NoRule => return Err(drop(DropReason::NatNoRuleMatch)),
         }
+        if flow.kind == KIND_66 && flow.refused.is_some() {
+            return Err(drop(DropReason::RoutingHeader));
+        }
         may_begin(flow, set.tcp.accept_non_syn).map_err(drop)?;
         if flow.ttl <= 1 {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));

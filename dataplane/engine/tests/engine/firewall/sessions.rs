@@ -322,3 +322,41 @@ fn only_segments_of_an_open_connection_are_taken_up_in_the_middle() {
         assert_eq!(world.sessions().len(), 8);
     });
 }
+
+/// The IPv6 packet with a routing header of one address, which was or is still to be visited.
+fn by_way_of(packet: &[u8], address: u128, segments_left: u8) -> Vec<u8> {
+    let mut routed = packet[..40].to_vec();
+    routed[6] = 43;
+    let length = (packet.len() - 40 + 24) as u16;
+    routed[4..6].copy_from_slice(&length.to_be_bytes());
+    routed.extend([packet[6], 2, 0, segments_left, 0, 0, 0, 0]);
+    routed.extend(address.to_be_bytes());
+    routed.extend(&packet[40..]);
+    routed
+}
+
+#[test]
+fn who_has_further_to_go_does_not_pass() {
+    let h = SIX;
+    for begun in [false, true] {
+        let mut world = world(vec![], vec![any(1, PolicyAction::Permit)]);
+        let (out, back) = (udp((h.in1, 1000), (h.out1, 53)), udp((h.out1, 53), (h.in1, 1000)));
+        if begun {
+            world.inside(out.clone()).forwarded();
+            world.outside(back.clone()).forwarded();
+        }
+        for _ in 0..2 {
+            let got = world.outside(by_way_of(&back, h.in2, 1));
+            assert_eq!(got.drop_answer(), (DropReason::RoutingHeader, Answer::None));
+            let got = world.inside(by_way_of(&out, h.out2, 1));
+            assert_eq!(got.drop_answer(), (DropReason::RoutingHeader, Answer::None));
+        }
+        assert_eq!(world.sessions().len(), usize::from(begun));
+        world.inside(by_way_of(&out, h.out2, 0)).forwarded();
+        world.outside(by_way_of(&back, h.in2, 0)).forwarded();
+        assert_eq!(world.sessions().len(), 1);
+        // What the firewall has nothing to do with is routed.
+        let here = udp((h.out1, 53), (h.out2, 53));
+        assert_eq!(world.outside(by_way_of(&here, h.in2, 1)).verdict, Verdict::Route);
+    }
+}
