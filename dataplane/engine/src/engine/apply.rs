@@ -9,6 +9,7 @@ use tandem_wire::xlat;
 
 use super::Engine;
 use super::sort::is_for;
+use crate::mapping::MAX_PREFIXES;
 use crate::program::{
     NONE, NatAction, PrefixId, Program, RefreshDirection, ServiceSet, Stateless, UnsolicitedAnswer,
 };
@@ -28,8 +29,10 @@ pub(super) struct SetPlan {
     pub firewall: bool,
     /// It translates IPv4 (IPv6) without sessions.
     pub stateless: bool,
-    /// Its NAT64 prefixes, in its order.
+    /// Its NAT64 prefixes, each where it was before a reload; some may stand there twice.
     pub prefixes: Vec<(PrefixId, Prefix64)>,
+    /// Where the first of its list stands: the outside of static mappings is seen in it.
+    pub first_prefix: usize,
     /// The bits of an IPv6 address that make a subscriber.
     pub subscriber_mask: u128,
     /// IPv6 prefix translation, when it has policies as well.
@@ -60,7 +63,14 @@ impl Engine {
     pub fn apply(&mut self, program: Arc<Program>) {
         let old = std::mem::take(&mut self.sets);
         for (position, set) in program.service_sets.iter().enumerate() {
-            put(&mut self.sets, set.id, None, Some(plan(position, set, &program)));
+            let before = old.get(usize::from(set.id)).and_then(Option::as_ref);
+            let known = before.map_or(&[][..], |plan| &plan.prefixes);
+            put(
+                &mut self.sets,
+                set.id,
+                None,
+                Some(plan(position, set, &program, known)),
+            );
         }
         // A purge that was still moving sessions begins anew, and so does the moving.
         self.rearm |= old
@@ -118,7 +128,34 @@ fn put<T: Clone>(list: &mut Vec<T>, id: u16, empty: T, value: T) {
     list[at] = value;
 }
 
-fn plan(position: usize, set: &ServiceSet, program: &Program) -> SetPlan {
+/// NAT64 prefixes in an order in which those `known` before stay where they were, as mappings have a prefix by its position.
+/// In the place of one that is gone stands the first of the new ones, in whose terms its mappings go on.
+fn keep_places(new: &[(PrefixId, Prefix64)], known: &[(PrefixId, Prefix64)]) -> Vec<(PrefixId, Prefix64)> {
+    let Some(first) = new.first() else {
+        return Vec::new();
+    };
+    let now = |id: PrefixId| new.iter().find(|p| p.0 == id);
+    let mut kept: Vec<_> = known.iter().map(|p| *now(p.0).unwrap_or(first)).collect();
+    for prefix in new {
+        if kept.iter().any(|p| p.0 == prefix.0) {
+            continue;
+        }
+        // A mapping can tell only so many apart: then a place is taken that stands for another's twice.
+        let spare = (0..kept.len()).find(|at| kept[..*at].iter().any(|p| p.0 == kept[*at].0));
+        match spare.filter(|_| kept.len() >= MAX_PREFIXES) {
+            Some(at) => kept[at] = *prefix,
+            None => kept.push(*prefix),
+        }
+    }
+    kept
+}
+
+fn plan(
+    position: usize,
+    set: &ServiceSet,
+    program: &Program,
+    known_prefixes: &[(PrefixId, Prefix64)],
+) -> SetPlan {
     let prefix = |id: &PrefixId| {
         program
             .prefixes
@@ -148,6 +185,11 @@ fn plan(position: usize, set: &ServiceSet, program: &Program) -> SetPlan {
             interface.outside_of.contains(&set.id),
         );
     }
+    let new: Vec<_> = set.ipv6.nat64_prefixes.iter().filter_map(prefix).collect();
+    let prefixes = keep_places(&new, known_prefixes);
+    let first = new
+        .first()
+        .and_then(|first| prefixes.iter().position(|p| p.0 == first.0));
     SetPlan {
         position,
         timeouts: timeouts(set),
@@ -156,7 +198,8 @@ fn plan(position: usize, set: &ServiceSet, program: &Program) -> SetPlan {
         track_window: set.tcp.track_window,
         firewall: set.firewall.is_some(),
         stateless: !set.stateless.is_empty() && set.firewall.is_none(),
-        prefixes: set.ipv6.nat64_prefixes.iter().filter_map(prefix).collect(),
+        prefixes,
+        first_prefix: first.unwrap_or(0),
         subscriber_mask: Ipv6Prefix::mask_of(set.ipv6.subscriber_prefix),
         prefix_pairs: pairs.collect(),
         xlat: xlat::Options {

@@ -73,12 +73,15 @@ impl Engine {
             let source = flow.src as u32;
             let seen = to.mapping.destination.as_ref().and_then(|map| map.unmap(source));
             let seen = seen.unwrap_or(source);
+            let first = self
+                .set_plan(to.mapping.service_set)
+                .map_or(0, |p| p.first_prefix);
             return self.inbound_draft(
                 flow,
                 to.mapping.service_set,
                 (to.address, to.port),
                 address::of_v4(seen),
-                0,
+                first,
                 |draft| {
                     draft.term = to.mapping.number;
                     draft.pool = found.pool;

@@ -211,3 +211,47 @@ fn n1_sessions_are_found_by_any_of_their_ends() {
     assert_eq!(all.iter().map(|q| q.matched).sum::<u64>(), 2);
     assert_eq!((world.sessions().len(), world.mappings().len()), (1, 1));
 }
+
+#[test]
+fn n1_mappings_keep_their_prefix_when_a_reload_orders_them_anew() {
+    let second = 0x2001_0db8_0065 << 80;
+    let third = 0x2001_0db8_0066 << 80;
+    let mut world = World::nat64(1, |plan| {
+        plan.prefix64(2, second, 96);
+        plan.prefix64(3, third, 96);
+        plan.set().ipv6.nat64_prefixes = vec![1, 2];
+    });
+    let v4 = |address: u32| u128::from(address);
+    let one = world.inside(udp6((HOST1, 5000), TO)).public();
+    let two = world
+        .inside(udp6((HOST2, 5000), (second | v4(OUT1), 80)))
+        .public();
+    for (round, order) in [vec![2, 1], vec![3, 2, 1], vec![3, 2], vec![1, 3, 2]]
+        .into_iter()
+        .enumerate()
+    {
+        world.reload(|plan| plan.set().ipv6.nat64_prefixes = order.clone());
+        world.settle_time();
+        let port = 100 + round as u16;
+        let got = world.outside(udp((OUT2, port), two));
+        assert_eq!(
+            got.ends6(),
+            ((second | v4(OUT2), port), (HOST2, 5000)),
+            "{order:?}"
+        );
+        if round < 2 {
+            let got = world.outside(udp((OUT2, port), one));
+            assert_eq!(got.ends6(), ((in64(OUT2), port), (HOST1, 5000)), "{order:?}");
+        } else {
+            // Its last session went with the prefix.
+            assert_eq!(
+                world.outside(udp((OUT2, port), one)).dropped(),
+                DropReason::NoMapping
+            );
+        }
+    }
+    // A new mapping's prefix is its own, whatever stood in its place before.
+    let three = world.inside(udp6((HOST3, 5000), (third | v4(OUT1), 80))).public();
+    let got = world.outside(udp((OUT2, 7), three));
+    assert_eq!(got.ends6(), ((third | v4(OUT2), 7), (HOST3, 5000)));
+}
