@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod address;
 pub mod classifier;
 pub mod command;
 pub mod dataplane;

@@ -19,8 +19,8 @@ use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::RouteKind;
 use tandem_engine::program::InterfaceId;
 
-use crate::address::as_ipv4;
 use crate::neighbours::{Neighbours, Neighbours6};
+use tandem_engine::address;
 
 /// No route: also what an empty FIB says.
 pub const NEXT_HOP_NO_ROUTE: u16 = 0;
@@ -296,13 +296,13 @@ impl NextHops {
     /// Where a packet for this neighbour goes now.
     #[must_use]
     pub fn neighbour_exit(&self, interface: InterfaceId, address: u32) -> Exit {
-        self.neighbour_exit6(interface, crate::address::neutral(address))
+        self.neighbour_exit6(interface, address::of_v4(address))
     }
 
     /// [`NextHops::neighbour_exit`] for an address of either family, IPv4 in `::ffff:0:0/96`.
     #[must_use]
     pub fn neighbour_exit6(&self, interface: InterfaceId, address: u128) -> Exit {
-        let number = match as_ipv4(address) {
+        let number = match address::v4(address) {
             Some(address) => self.neighbours.find(interface, address),
             None => self.neighbour6(interface, address),
         };
@@ -359,7 +359,7 @@ impl NextHops {
 
     /// Enters a neighbour that is not there, whose number is made; false when its family's table is full.
     pub(crate) fn enter_neighbour(&self, interface: InterfaceId, address: u128, number: u16) -> bool {
-        match as_ipv4(address) {
+        match address::v4(address) {
             Some(address) => self.neighbours.set(interface, address, Some(number)),
             None => self.neighbours6.insert(interface, address, number),
         }
@@ -367,7 +367,7 @@ impl NextHops {
 
     /// Removes a neighbour.
     pub(crate) fn remove_neighbour(&self, interface: InterfaceId, address: u128, number: u16) {
-        match as_ipv4(address) {
+        match address::v4(address) {
             Some(address) => {
                 self.neighbours.set(interface, address, None);
             }

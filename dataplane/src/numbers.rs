@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tandem_engine::program::InterfaceId;
 
-use crate::address::neutral_of;
 use crate::next_hop::{
     GROUP_BUCKETS, MAX_GROUPS, NEXT_HOP_BLACKHOLE, NEXT_HOP_END, NEXT_HOP_FIRST, NEXT_HOP_KERNEL,
     NEXT_HOP_NO_ROUTE, NEXT_HOP_PROHIBITED, NEXT_HOP_UNREACHABLE, NextHops,
 };
 use crate::routes::{Action, Way};
+use tandem_engine::address;
 
 /// How long a freed number rests.
 const REST: Duration = Duration::from_secs(5);
@@ -90,7 +90,7 @@ impl Numbers {
 
     fn way(&mut self, way: &Way) -> Result<u16, NoNumber> {
         self.take(way.gateway.map_or(Key::OnLink(way.interface), |g| {
-            Key::Via(way.interface, neutral_of(g))
+            Key::Via(way.interface, address::from_ip(g))
         }))
     }
 

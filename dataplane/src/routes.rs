@@ -13,11 +13,11 @@ use rte_bindings::{Eal, Fib4, Fib4Reader, FibConfig, FibError};
 use tandem_engine::packet::{Route, Router};
 use tandem_engine::program::InterfaceId;
 
-use crate::address::{address_of, as_ipv4, neutral};
 use crate::lpm6::{Full, GROUP_BYTES, Lpm6, Lpm6Reader, masked};
 use crate::neighbours::{NEIGHBOURS_MAX, NEIGHBOURS6_MAX};
 use crate::next_hop::{NEXT_HOP_KERNEL, NEXT_HOP_NO_ROUTE, NextHops};
 use crate::numbers::{Key, NoNumber, Numbers};
+use tandem_engine::address;
 
 /// Groups of the IPv6 table made for each route: a table like the Internet's takes two each, a /48 far from all others eight.
 const GROUPS_PER_ROUTE: u32 = 3;
@@ -293,7 +293,7 @@ impl RouteWriter {
 
     /// An IPv4 neighbour's MAC, or `None` while it has none. `gone` forgets it.
     pub fn neighbour(&mut self, interface: InterfaceId, address: Ipv4Addr, mac: Option<[u8; 6]>, gone: bool) {
-        self.neighbour_of(interface, neutral(address.to_bits()), mac, gone);
+        self.neighbour_of(interface, address::of_v4(address.to_bits()), mac, gone);
     }
 
     /// An IPv6 neighbour's, likewise.
@@ -305,7 +305,7 @@ impl RouteWriter {
         gone: bool,
     ) {
         // Nobody on a link has such an address, and here it would be an IPv4 one.
-        if as_ipv4(address.to_bits()).is_none() {
+        if address::v4(address.to_bits()).is_none() {
             self.neighbour_of(interface, address.to_bits(), mac, gone);
         }
     }
@@ -328,14 +328,14 @@ impl RouteWriter {
         self.table.set_mac(number, None);
         self.table.remove_neighbour(interface, address, number);
         self.neighbours.remove(&(interface, address));
-        self.neighbours6 -= usize::from(as_ipv4(address).is_none());
+        self.neighbours6 -= usize::from(address::v4(address).is_none());
         self.numbers.unref(number);
         self.changed = true;
     }
 
     /// Its number; `None` when there are too many.
     fn new_neighbour(&mut self, interface: InterfaceId, address: u128) -> Option<u16> {
-        let is_ipv6 = as_ipv4(address).is_none();
+        let is_ipv6 = address::v4(address).is_none();
         let full = if is_ipv6 {
             self.neighbours6 >= NEIGHBOURS6_MAX
         } else {
@@ -371,7 +371,7 @@ impl RouteWriter {
             .iter()
             .filter_map(|(number, key)| match key {
                 Key::Via(interface, gateway) if self.table.take_used(number) => {
-                    Some((*interface, address_of(*gateway)))
+                    Some((*interface, address::show(*gateway)))
                 }
                 _ => None,
             })
@@ -384,7 +384,9 @@ impl RouteWriter {
         let mut rows: Vec<_> = self
             .neighbours
             .iter()
-            .map(|((interface, address), number)| (*interface, address_of(*address), self.table.mac(*number)))
+            .map(|((interface, address), number)| {
+                (*interface, address::show(*address), self.table.mac(*number))
+            })
             .collect();
         rows.sort_unstable();
         rows

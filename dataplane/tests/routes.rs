@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rte_bindings::Eal;
-use tandem_dataplane::address::neutral_of;
 use tandem_dataplane::next_hop::Exit;
 use tandem_dataplane::routes::{Action, MaxRoutes, RouteError, RouteWriter, Way};
+use tandem_engine::address;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::hash::Rng;
 use tandem_engine::packet::{RouteKind, Router};
@@ -66,7 +66,7 @@ fn forward(interface: u16) -> RouteKind {
 fn unresolved(interface: u16, gateway: Option<&str>) -> Exit {
     Exit::Unresolved {
         interface,
-        gateway: gateway.map(|g| neutral_of(g.parse().expect("a gateway"))),
+        gateway: gateway.map(|g| address::from_ip(g.parse().expect("a gateway"))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What workers read of next hops.
 
 use super::*;
-use crate::address::neutral;
+use tandem_engine::address;
 
 #[test]
 fn special_numbers_say_what_they_are() {
@@ -25,7 +25,7 @@ fn special_numbers_say_what_they_are() {
 fn on_link_destinations_find_their_neighbour() {
     let table = NextHops::default();
     table.set_on_link(5, 3, 1500);
-    table.set_via(6, 3, 1500, neutral(0x0a00_0001));
+    table.set_via(6, 3, 1500, address::of_v4(0x0a00_0001));
     assert_eq!(table.settle(5, 0x0a00_0001, 1), 5);
     assert_eq!(
         table.exit(5, 0x0a00_0001),
@@ -34,13 +34,13 @@ fn on_link_destinations_find_their_neighbour() {
             gateway: None
         }
     );
-    assert!(table.enter_neighbour(3, neutral(0x0a00_0001), 6));
+    assert!(table.enter_neighbour(3, address::of_v4(0x0a00_0001), 6));
     assert_eq!(table.settle(5, 0x0a00_0001, 1), 6);
     assert_eq!(
         table.exit(5, 0x0a00_0001),
         Exit::Unresolved {
             interface: 3,
-            gateway: Some(neutral(0x0a00_0001))
+            gateway: Some(address::of_v4(0x0a00_0001))
         }
     );
     table.set_mac(6, Some([2, 0, 0, 0, 0, 1]));
@@ -52,7 +52,7 @@ fn on_link_destinations_find_their_neighbour() {
         }
     );
     assert!(table.take_used(6) && !table.take_used(6));
-    table.remove_neighbour(3, neutral(0x0a00_0001), 6);
+    table.remove_neighbour(3, address::of_v4(0x0a00_0001), 6);
     assert_eq!(table.settle(5, 0x0a00_0001, 1), 5);
 }
 
@@ -84,14 +84,14 @@ fn on_link_ipv6_destinations_find_theirs_and_no_other() {
 #[test]
 fn ipv4_neighbours_are_found_by_neutral_addresses() {
     let table = NextHops::default();
-    table.set_via(6, 3, 1500, neutral(0x0a00_0001));
-    assert!(table.enter_neighbour(3, neutral(0x0a00_0001), 6));
+    table.set_via(6, 3, 1500, address::of_v4(0x0a00_0001));
+    assert!(table.enter_neighbour(3, address::of_v4(0x0a00_0001), 6));
     let unresolved = Exit::Unresolved {
         interface: 3,
-        gateway: Some(neutral(0x0a00_0001)),
+        gateway: Some(address::of_v4(0x0a00_0001)),
     };
     assert_eq!(table.neighbour_exit(3, 0x0a00_0001), unresolved);
-    assert_eq!(table.neighbour_exit6(3, neutral(0x0a00_0001)), unresolved);
+    assert_eq!(table.neighbour_exit6(3, address::of_v4(0x0a00_0001)), unresolved);
     assert!(!table.take_used(7) && table.take_used(6), "found by its entry");
 }
 

@@ -15,8 +15,8 @@ use tandem_wire::{Ipv4, Ipv6, icmp, icmp6, ipv4};
 use super::leave::{addresses, is_ipv6};
 use super::per_second::PerSecond;
 use super::{NOTE_HAIRPIN, PacketNote, Worker};
-use crate::address::as_ipv4;
 use crate::interfaces::InterfaceState;
+use tandem_engine::address;
 
 /// Answers one worker sends in one second to those inside, and as many to everybody else. RFC 1812 section 4.3.2.8 and RFC 4443 section 2.4 (f) ask for a limit.
 const PER_SECOND: u32 = 1000;
@@ -66,7 +66,7 @@ impl Worker {
         };
         let (_, to) = addresses(mbuf.data());
         let table = self.router.table();
-        let (kind_of_route, exit) = match as_ipv4(to) {
+        let (kind_of_route, exit) = match address::v4(to) {
             Some(to) if self.commit.program.public_space.find(to).is_some() => {
                 self.count_answer(kind);
                 return self.answer_inside(mbuf);

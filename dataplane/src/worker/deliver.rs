@@ -11,8 +11,8 @@ use tandem_wire::ethernet;
 
 use super::leave::{addresses, header, header6, is_ipv6};
 use super::{NOTE_HAIRPIN, PacketNote, TxPath, Worker};
-use crate::address::neutral;
 use crate::next_hop::Exit;
+use tandem_engine::address;
 
 /// What the rarer ends of a packet need of its description.
 struct Origin {
@@ -54,7 +54,12 @@ impl Worker {
                         self.send_known::<MAY_BE_SIX>(mbuf, &known);
                     } else {
                         let (ingress, ends) = (desc.interface, (desc.meta.src, desc.meta.dst));
-                        self.leave_by(mbuf, next_hop, ingress, (neutral(ends.0), neutral(ends.1)));
+                        self.leave_by(
+                            mbuf,
+                            next_hop,
+                            ingress,
+                            (address::of_v4(ends.0), address::of_v4(ends.1)),
+                        );
                     }
                 }
                 Verdict::Route => {

@@ -6,9 +6,9 @@ use tandem_wire::ethernet;
 use tandem_wire::fragment::{FragmentError, Fragmenter, Fragmenter6};
 
 use super::{NOTE_OUT, PacketNote, TxPath, Worker};
-use crate::address::{as_ipv4, neutral};
 use crate::interfaces::InterfaceState;
 use crate::next_hop::Exit;
+use tandem_engine::address;
 
 /// Times a full transmit queue is tried again before the rest is dropped.
 const TX_TRIES: u32 = 16;
@@ -28,7 +28,7 @@ pub(super) fn addresses(l3: &[u8]) -> (u128, u128) {
         })
     } else {
         l3.get(12..16).zip(l3.get(16..20)).map(|(src, dst)| {
-            let address = |b: &[u8]| neutral(b.try_into().map_or(0, u32::from_be_bytes));
+            let address = |b: &[u8]| address::of_v4(b.try_into().map_or(0, u32::from_be_bytes));
             (address(src), address(dst))
         })
     };
@@ -39,7 +39,7 @@ impl Worker {
     /// The exit of a packet by a next-hop number.
     pub(super) fn exit(&self, next_hop: u16, l3: &[u8]) -> Exit {
         let (_, dst) = addresses(l3);
-        match as_ipv4(dst) {
+        match address::v4(dst) {
             Some(dst) => self.router.table().exit(next_hop, dst),
             None => self.router.table().exit6(next_hop, dst),
         }

@@ -13,9 +13,9 @@ use super::Worker;
 use super::leave::{addresses, is_ipv6};
 use super::per_second::PerSecond;
 use super::queue::{Key, Queue};
-use crate::address::{address_of, as_ipv4};
 use crate::command::Event;
 use crate::next_hop::Exit;
+use tandem_engine::address;
 
 /// How long a packet waits.
 const PATIENCE: Ticks = Ticks(30);
@@ -106,7 +106,7 @@ impl Worker {
     /// error goes back through the translation. A packet from outside is not answered: it would show an inside address.
     #[cold]
     pub(super) fn answerable_translated(&self, mbuf: &Mbuf, ingress: u16) -> Option<u16> {
-        let source = as_ipv4(addresses(mbuf.data()).0)?;
+        let source = address::v4(addresses(mbuf.data()).0)?;
         self.commit
             .program
             .public_space
@@ -117,7 +117,7 @@ impl Worker {
 
     fn ask(&mut self, key: Key) {
         // A full queue loses the question; it is asked again while packets wait.
-        let event = Event::Resolve(key.interface, address_of(key.address));
+        let event = Event::Resolve(key.interface, address::show(key.address));
         if self.mailbox.events.push(event).is_ok() {
             self.counters.neighbour_asked += 1;
         }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rte_bindings::{Eal, Mbuf, Mempool, PoolConfig, RingConsumer, RingProducer, RxQueue, Single, spsc_ring};
-use tandem_dataplane::address::neutral_of;
 use tandem_dataplane::command::{Event, Mailbox};
 use tandem_dataplane::dataplane::commit;
 use tandem_dataplane::interfaces::Interfaces;
 use tandem_dataplane::routes::{MaxRoutes, RouteWriter};
 use tandem_dataplane::stats::{PublishedStats, WorkerCounters};
 use tandem_dataplane::worker::{Burst, Idle, NOTE_IN, PacketNote, TxPath, Worker, WorkerParts};
+use tandem_engine::address;
 use tandem_engine::claims::Claims;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::engine::{Engine, EngineConfig};
@@ -394,7 +394,9 @@ impl Rig {
         for mailbox in self.mailboxes.iter().filter(|_| !self.leave_mailboxes) {
             while let Some(event) = mailbox.events.pop() {
                 match event {
-                    Event::Resolve(interface, address) => self.asked.push((interface, neutral_of(address))),
+                    Event::Resolve(interface, address) => {
+                        self.asked.push((interface, address::from_ip(address)))
+                    }
                     Event::Policy(event) => self.policy_events.push(event),
                     Event::Block(_) => {}
                 }

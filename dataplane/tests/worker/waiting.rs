@@ -1,6 +1,6 @@
 //! Neighbours that are not known yet: packets wait, the kernel is asked, and either they go or their senders are told.
 
-use tandem_dataplane::address::neutral;
+use tandem_engine::address;
 use tandem_engine::drop_reason::DropReason;
 
 use crate::frames::{ends, error, frame, open, udp};
@@ -17,7 +17,7 @@ fn packets_wait_for_a_router_and_go_in_order() {
     assert!(rig.sent.is_empty());
     assert_eq!(
         rig.asked,
-        [(I_OUT, neutral(ROUTER_SILENT))],
+        [(I_OUT, address::of_v4(ROUTER_SILENT))],
         "asked once for all of them"
     );
     assert_eq!(rig.workers[0].in_hand(), 5);
@@ -43,7 +43,7 @@ fn packets_wait_for_a_router_and_go_in_order() {
 fn packets_for_a_silent_host_on_the_link_wait_too() {
     let mut rig = Rig::new();
     rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (IN_SILENT, 2)))]);
-    assert_eq!(rig.asked, [(I_IN, neutral(IN_SILENT))]);
+    assert_eq!(rig.asked, [(I_IN, address::of_v4(IN_SILENT))]);
     // Found, lost again, and found with another address.
     for (mac, sent) in [(Some(host_mac(1)), 1), (None, 1), (Some(host_mac(2)), 2)] {
         rig.routes.neighbour(I_IN, IN_SILENT.into(), mac, false);
@@ -95,7 +95,7 @@ fn a_sender_outside_is_not_told_about_silent_subscribers() {
     rig.routes.neighbour(I_IN, IN_SILENT.into(), None, true);
     rig.routes.publish();
     assert!(rig.pass(P_OUT, &frame(P_OUT, udp((OUT1, 1), public))).is_empty());
-    assert_eq!(rig.asked, [(I_IN, neutral(IN_SILENT))]);
+    assert_eq!(rig.asked, [(I_IN, address::of_v4(IN_SILENT))]);
     rig.wait(40);
     assert!(rig.sent.is_empty());
     assert_eq!(rig.drops(), [("neighbour-unresolved", 1)]);
@@ -145,7 +145,10 @@ fn a_scan_of_a_link_leaves_others_their_neighbours() {
     rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (other_link, 53)))]);
     assert_eq!(
         rig.asked,
-        [(I_OUT, neutral(ROUTER_SILENT)), (I_OTHER, neutral(other_link))]
+        [
+            (I_OUT, address::of_v4(ROUTER_SILENT)),
+            (I_OTHER, address::of_v4(other_link))
+        ]
     );
     scan(&mut rig, 1000, 1000);
     for (interface, address) in [(I_OUT, ROUTER_SILENT), (I_OTHER, other_link)] {
@@ -159,7 +162,7 @@ fn a_scan_of_a_link_leaves_others_their_neighbours() {
     rig.wait(10);
     rig.asked.clear();
     rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (IN_SILENT, 2)))]);
-    assert_eq!(rig.asked, [(I_IN, neutral(IN_SILENT))]);
+    assert_eq!(rig.asked, [(I_IN, address::of_v4(IN_SILENT))]);
     scan(&mut rig, 2000, 127);
     rig.routes
         .neighbour(I_IN, IN_SILENT.into(), Some(host_mac(1)), false);

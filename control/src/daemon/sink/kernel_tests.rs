@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use rte_bindings::Eal;
-use tandem_dataplane::address::neutral_of;
 use tandem_dataplane::interfaces::Interfaces;
 use tandem_dataplane::next_hop::Exit;
 use tandem_dataplane::routes::{MaxRoutes, WorkerRouter};
+use tandem_engine::address;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{RouteKind, Router};
 
@@ -48,7 +48,7 @@ fn wait(what: &str, wanted: impl Fn() -> bool) {
 }
 
 fn bits(address: &str) -> u128 {
-    neutral_of(address.parse().expect("an address"))
+    address::from_ip(address.parse().expect("an address"))
 }
 
 fn kind(router: &WorkerRouter, address: &str) -> RouteKind {
