@@ -99,7 +99,7 @@ impl<T> Queue<T> {
     /// The oldest of a kind that has no room left.
     fn oldest_of(&self, most: usize, kind: impl Fn(&Key) -> bool) -> Option<usize> {
         let full = self.keys.iter().filter(|k| kind(k)).count() >= most;
-        full.then(|| self.keys.iter().position(|k| kind(k))).flatten()
+        full.then(|| self.keys.iter().position(kind)).flatten()
     }
 }
 
