@@ -108,6 +108,9 @@ impl Engine {
         if self.policy_hits.len() < end {
             self.policy_hits.resize(end, 0);
         }
+        if self.default_hits.len() < self.sets.len() {
+            self.default_hits.resize(self.sets.len(), [0; 2]);
+        }
         self.pools.fill(NONE);
         for (position, pool) in program.pools.iter().enumerate() {
             put(&mut self.pools, pool.id, NONE, position as u16);

@@ -90,6 +90,7 @@ impl Engine {
             program,
             sets,
             policy_hits,
+            default_hits,
             policy_events,
             ..
         } = self;
@@ -118,6 +119,12 @@ impl Engine {
                 (PolicyAction::Reject, true) => Some((DropReason::FirewallRejected, Answer::Reset)),
                 (PolicyAction::Reject, false) => Some((DropReason::FirewallDefault, Answer::Reset)),
             };
+            if policy.is_none()
+                && !is_let_in(draft)
+                && let Some(hits) = default_hits.get_mut(usize::from(set))
+            {
+                hits[direction as usize] += 1;
+            }
             draft.policy = policy.map_or(NONE, |p| p.id);
             if let Some(hits) = policy_hits.get_mut(usize::from(draft.policy)) {
                 *hits += 1;
@@ -188,14 +195,19 @@ impl Engine {
 
 /// What happens when no policy matches.
 fn default_action(draft: &Draft, default: PolicyAction) -> PolicyAction {
-    let let_in = match draft.basis {
-        Basis::Known(_) | Basis::Mapping | Basis::Address => true,
-        Basis::Nothing => draft.term != NONE,
-        Basis::Port | Basis::SharedPort => false,
-    };
-    if draft.direction == Direction::In && let_in {
+    if is_let_in(draft) {
         PolicyAction::Permit
     } else {
         default
     }
+}
+
+/// Whether a session from outside has its permission by what it stands on.
+fn is_let_in(draft: &Draft) -> bool {
+    let by_basis = match draft.basis {
+        Basis::Known(_) | Basis::Mapping | Basis::Address => true,
+        Basis::Nothing => draft.term != NONE,
+        Basis::Port | Basis::SharedPort => false,
+    };
+    draft.direction == Direction::In && by_basis
 }

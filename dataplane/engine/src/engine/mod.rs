@@ -48,7 +48,7 @@ use crate::mem::OutOfMemory;
 use crate::packet::{Desc, Packet, Router, Side, Verdict};
 use crate::ports::{BlockEvent, PortAllocator};
 use crate::program::{NONE, PolicyId, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes};
-use crate::session::{NO_RECORD, SessionTable};
+use crate::session::{Direction, NO_RECORD, SessionTable};
 use crate::subscriber::SubscriberTable;
 use crate::ticks::Ticks;
 use crate::view::{PolicyEvent, PoolUse};
@@ -185,6 +185,8 @@ pub struct Engine {
     prefix_pairs: Vec<(ServiceSetId, Nptv6)>,
     /// First packets each policy decided about, by policy id.
     policy_hits: Vec<u64>,
+    /// First packets that no policy and nothing else decided about, by service set id and direction.
+    default_hits: Vec<[u64; 2]>,
     policy_events: EventRing<PolicyEvent>,
     /// Room for the drafts of a burst.
     drafts: Box<[Draft]>,
@@ -231,6 +233,7 @@ impl Engine {
             prefixes: Vec::new(),
             prefix_pairs: Vec::new(),
             policy_hits: Vec::new(),
+            default_hits: Vec::new(),
             policy_events: EventRing::new(POLICY_EVENTS),
             drafts: first_packet::drafts(),
             ip_id: rng.draw() as u16,
@@ -406,6 +409,14 @@ impl Engine {
     #[must_use]
     pub fn policy_hits(&self, policy: PolicyId) -> u64 {
         self.policy_hits.get(usize::from(policy)).copied().unwrap_or(0)
+    }
+
+    /// First packets of a service set's direction that its firewall's default decided about so far.
+    #[must_use]
+    pub fn default_hits(&self, set: ServiceSetId, direction: Direction) -> u64 {
+        self.default_hits
+            .get(usize::from(set))
+            .map_or(0, |hits| hits[direction as usize])
     }
 
     /// Hands out port block events; see [`PortAllocator::drain_events`].

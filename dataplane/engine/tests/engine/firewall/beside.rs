@@ -3,10 +3,11 @@
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Answer, Verdict};
 use tandem_engine::program::{Interface, NONE, PolicyAction, ServiceSet};
+use tandem_engine::session::Direction;
 
 use super::*;
 use crate::common::plan::{INSIDE, INSIDE2, OTHER, OUTSIDE, service_set};
-use crate::common::{BOX, POOL2};
+use crate::common::{BOX, OUT_ROUTER, POOL2};
 
 /// An outside interface that only service set 2 has.
 const OUTSIDE2: u16 = 9;
@@ -206,5 +207,14 @@ fn refused_packets_are_counted_by_reason() {
             assert_eq!(world.drops.get(reason), 5, "{reason:?}");
         }
         assert_eq!(world.drops.0.iter().sum::<u64>(), 15);
+        let third = if h.is_six() {
+            h.out2 + 1
+        } else {
+            address::of_v4(OUT_ROUTER)
+        };
+        world.inside(udp((h.in2, 1), (third, 53))).forwarded();
+        let engine = &world.engines[0];
+        let defaults = [Direction::Out, Direction::In].map(|d| engine.default_hits(1, d));
+        assert_eq!(defaults, [1, 5]);
     });
 }
