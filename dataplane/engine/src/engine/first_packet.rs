@@ -22,7 +22,7 @@ use crate::drop_reason::DropReason;
 use crate::index::Place;
 use crate::packet::{Answer, Packet, Router, Side, Verdict};
 use crate::program::{FilteringType, NONE, PoolId, PrefixId, ServiceSetId};
-use crate::session::{Direction, KIND_66, KIND_FREE, Tuple4};
+use crate::session::{Direction, KIND_66, KIND_FREE, NO_NEXT_HOP, Tuple4};
 
 /// What a session stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub(super) struct Draft {
     /// Address of its subscriber.
     pub owner: u128,
     pub ends: Ends,
+    /// Next hop to the outside, and the generation of routes it is of, when it was looked up.
+    pub route: (u16, u32),
     // Known after the claim:
     pub subscriber: u32,
     /// Place of its session as it looks from outside; nowhere for IPv6 on both sides.
@@ -360,6 +362,7 @@ pub(super) fn draft(
         filtering: FilteringType::AddressAndPortDependent,
         mapping_place: Place::NOWHERE,
         out_place: Place::NOWHERE,
+        route: (NO_NEXT_HOP, 0),
         back_place: Place::NOWHERE,
         owner: ends.inside.0,
         ends,

@@ -316,7 +316,8 @@ impl Engine {
             Side::Inside(set) => set,
             Side::Outside => 0,
         };
-        if self.has_stateless && self.is_stateless(desc) {
+        // By value: a description whose address is taken is built in memory and copied.
+        if self.has_stateless && self.is_stateless(desc.side, desc.meta.dst) {
             desc.stateless = true;
             return;
         }

@@ -9,6 +9,7 @@ use tandem_wire::{icmp, icmp6, ipv4, tcp};
 
 use super::first_packet::{Basis, Draft, Ends, draft};
 use super::flow::Flow;
+use super::translate::NEXT_HOP_HAIRPIN;
 use super::translate6::refused;
 use super::{Engine, SetPlan};
 use crate::address;
@@ -122,7 +123,11 @@ impl Engine {
         }
         *draft = untranslated(id, flow);
         let choice = self.choose(plan, set, flow, draft);
-        self.leaves_by_outside(plan, id, flow, draft.ends.outside.0, router, answer_to_route)?;
+        // Read before the route is: when routes change meanwhile, the session looks its route up again.
+        let generation = self.route_generation(router);
+        let real = draft.ends.outside.0;
+        let next_hop = self.leaves_by_outside(plan, id, flow, real, router, answer_to_route)?;
+        draft.route = (next_hop, generation);
         match choice {
             Choice::Translate => {}
             // What is for an IPv4 host cannot pass as it is.
@@ -266,8 +271,8 @@ impl Engine {
         }
     }
 
-    /// Whether a packet from inside is for this service set's outside; otherwise what it is. `real` is its destination after
-    /// translation.
+    /// The next hop of a packet from inside that is for this service set's outside; otherwise what it is. `real` is its
+    /// destination after translation.
     fn leaves_by_outside<R: Router>(
         &self,
         plan: &SetPlan,
@@ -276,7 +281,7 @@ impl Engine {
         real: u128,
         router: &R,
         answer_to_route: fn(DropReason) -> Answer,
-    ) -> Result<(), Verdict> {
+    ) -> Result<u16, Verdict> {
         let stays = |verdict| match flow.kind {
             // Nobody but the outside can be reached by a NAT64 prefix: there is no IPv4 packet to route or to give to the kernel.
             KIND_64 => Verdict::Drop(DropReason::NoRoute, Answer::to_route6(DropReason::NoRoute)),
@@ -289,7 +294,7 @@ impl Engine {
                     return if self.is_kernels(found, v4, flow.proto, flow.dport) {
                         Err(stays(Verdict::Kernel))
                     } else {
-                        Ok(())
+                        Ok(NEXT_HOP_HAIRPIN)
                     };
                 }
                 router.route(v4, flow.hash)
@@ -299,7 +304,9 @@ impl Engine {
         match route.kind {
             RouteKind::Kernel => Err(stays(Verdict::Kernel)),
             RouteKind::Drop(reason) => Err(Verdict::Drop(reason, answer_to_route(reason))),
-            RouteKind::Forward { interface, .. } if self.is_outside_of(interface, plan, id) => Ok(()),
+            RouteKind::Forward { interface, .. } if self.is_outside_of(interface, plan, id) => {
+                Ok(route.next_hop)
+            }
             RouteKind::Forward { .. } => Err(stays(Verdict::Route)),
         }
     }

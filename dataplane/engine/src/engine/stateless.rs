@@ -40,12 +40,12 @@ impl Engine {
     /// which stands for an IPv6 address.
     #[cold]
     #[inline(never)]
-    pub(super) fn is_stateless(&self, desc: &Desc) -> bool {
-        match desc.side {
+    pub(super) fn is_stateless(&self, side: Side, destination: u32) -> bool {
+        match side {
             Side::Inside(set) => self.set_plan(set).is_some_and(|p| p.stateless),
             Side::Outside => self
                 .stateless_sets()
-                .any(|s| siits(s).any(|t| t.maps_v4(desc.meta.dst))),
+                .any(|s| siits(s).any(|t| t.maps_v4(destination))),
             Side::Neither => false,
         }
     }

@@ -180,6 +180,7 @@ impl Engine {
             _ => {}
         }
         hot.flags = draft.flags;
+        (hot.next_hop[Direction::Out as usize], hot.next_hop_generation) = draft.route;
         let tracks = self.set_plan(draft.service_set).is_some_and(|p| p.track_window);
         if tracks && draft.proto == ipv4::TCP {
             hot.flags |= FLAG_TRACKED;
