@@ -9,6 +9,7 @@ use tandem_wire::{icmp, icmp6, ipv4, tcp};
 
 use super::first_packet::{Basis, Draft, Ends, draft};
 use super::flow::Flow;
+use super::leaving::drop;
 use super::translate::NEXT_HOP_HAIRPIN;
 use super::translate6::refused;
 use super::{Engine, SetPlan};
@@ -20,10 +21,6 @@ use crate::program::{
 };
 use crate::public_space::PublicAddress;
 use crate::session::{Direction, FLAG_FREE_STANDING, KIND_44, KIND_64, KIND_66};
-
-fn drop(reason: DropReason) -> Verdict {
-    Verdict::Drop(reason, Answer::None)
-}
 
 /// Whether a packet matches a term.
 fn term_matches(matches: &TermMatch, flow: &Flow) -> bool {

@@ -19,6 +19,7 @@ use self::free::Exclusive;
 use super::block::{BlockEvent, BlockTable};
 use super::extent::{Extent, PortClass, Rest};
 use crate::drop_reason::DropReason;
+use crate::event_ring::EventRing;
 use crate::hash::Rng;
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::program::{Pool, PoolId, Program};
@@ -86,8 +87,7 @@ pub struct PortAllocator {
     resting: Wheel,
     plans: Vec<PoolPlan>,
     rng: Rng,
-    events: Vec<BlockEvent>,
-    events_lost: u64,
+    events: EventRing<BlockEvent>,
     sweep: u32,
     swept: u32,
 }
@@ -115,8 +115,7 @@ impl PortAllocator {
             resting: Wheel::new(Ticks::ZERO),
             plans: Vec::new(),
             rng: Rng::new(seed),
-            events: Vec::with_capacity(MAX_EVENTS),
-            events_lost: 0,
+            events: EventRing::new(MAX_EVENTS),
             sweep: 0,
             swept: 0,
         })
@@ -336,14 +335,13 @@ impl PortAllocator {
 
     /// Hands out the events that wait, oldest first. `sink` says whether it took one; the rest waits on.
     pub fn drain_events(&mut self, mut sink: impl FnMut(BlockEvent) -> bool) {
-        let taken = self.events.iter().take_while(|e| sink(**e)).count();
-        self.events.drain(..taken);
+        self.events.drain(|event| sink(*event));
     }
 
     /// Events that found no room.
     #[must_use]
     pub fn events_lost(&self) -> u64 {
-        self.events_lost
+        self.events.lost()
     }
 
     /// An extent that this worker owns.

@@ -1,6 +1,6 @@
 //! Port block allocation: ports from the subscriber's own blocks, blocks given out, kept, logged and given back.
 
-use super::{MAX_EVENTS, PortAllocator, Request};
+use super::{PortAllocator, Request};
 use crate::drop_reason::DropReason;
 use crate::ports::block::{Block, BlockEvent, BlockEventKind};
 use crate::ports::extent::{self, Rest};
@@ -272,10 +272,6 @@ impl PortAllocator {
         public: u32,
         now: Ticks,
     ) {
-        if self.events.len() == MAX_EVENTS {
-            self.events_lost += 1;
-            return;
-        }
         self.events.push(BlockEvent {
             kind,
             at: now,
