@@ -12,7 +12,7 @@
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
-use crate::mem::{HugeSlice, OutOfMemory, Pages, match_entries, prefetch};
+use crate::mem::{HugeSlice, OutOfMemory, Pages, equal_entries, match_entries, prefetch};
 
 const ENTRIES: usize = 15;
 /// How far from its home bucket an entry may be put. At 12 of 15 entries a run of n full buckets has a chance of about e^(-n/3)
@@ -27,8 +27,15 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn entries_mut(&mut self) -> impl Iterator<Item = &mut u32> {
-        self.words.iter_mut().take(ENTRIES)
+    /// Puts `new` where the first entry is `old`; false when none is.
+    #[inline(always)]
+    fn replace(&mut self, old: u32, new: u32) -> bool {
+        let found = equal_entries(&self.words, old) & ((1 << ENTRIES) - 1);
+        if found == 0 {
+            return false;
+        }
+        self.words[found.trailing_zeros() as usize % ENTRIES] = new;
+        true
     }
 
     #[inline(always)]
@@ -149,7 +156,10 @@ impl Index {
         let bucket = self.buckets.get(place.bucket as usize)?;
         let found = self.matches(bucket, place.tag);
         if found == 0 {
-            return self.spilled_candidate(place, bucket.reach());
+            return match bucket.reach() {
+                0 => None,
+                reach => self.spilled_candidate(place, reach),
+            };
         }
         Some(self.number(bucket.words[found.trailing_zeros() as usize % ENTRIES]))
     }
@@ -171,21 +181,34 @@ impl Index {
     /// The first record of this hash for which `is` says yes.
     #[inline]
     pub fn find(&self, place: Place, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        let reach = self.buckets.get(place.bucket as usize)?.reach();
-        for bucket in self
-            .buckets
-            .get(place.bucket as usize..=place.bucket as usize + reach)?
-        {
-            let mut found = self.matches(bucket, place.tag);
-            while found != 0 {
-                let number = self.number(bucket.words[found.trailing_zeros() as usize % ENTRIES]);
-                if is(number) {
-                    return Some(number);
-                }
-                found &= found - 1;
+        let bucket = self.buckets.get(place.bucket as usize)?;
+        let found = self.find_in(bucket, place.tag, &mut is);
+        if found.is_some() || bucket.reach() == 0 {
+            return found;
+        }
+        self.find_spilled(place, bucket.reach(), is)
+    }
+
+    #[inline(always)]
+    fn find_in(&self, bucket: &Bucket, tag: u32, is: &mut impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut found = self.matches(bucket, tag);
+        while found != 0 {
+            let number = self.number(bucket.words[found.trailing_zeros() as usize % ENTRIES]);
+            if is(number) {
+                return Some(number);
             }
+            found &= found - 1;
         }
         None
+    }
+
+    #[cold]
+    fn find_spilled(&self, place: Place, reach: usize, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let first = place.bucket as usize + 1;
+        let buckets = self.buckets.get(first..first + reach)?;
+        buckets
+            .iter()
+            .find_map(|bucket| self.find_in(bucket, place.tag, &mut is))
     }
 
     /// Enters a record. The same record may be entered under several hashes.
@@ -194,21 +217,26 @@ impl Index {
     /// [`IndexFull`] when neither the home bucket nor those within reach have room; nothing changed then.
     #[inline]
     pub fn insert(&mut self, place: Place, number: u32) -> Result<(), IndexFull> {
-        let home = place.bucket as usize;
         let entry = place.tag | (number + 1);
-        for displacement in 0..=MAX_DISPLACEMENT {
+        let bucket = self.buckets.get_mut(place.bucket as usize).ok_or(IndexFull)?;
+        if !bucket.replace(0, entry) {
+            self.insert_spilled(place.bucket as usize, entry)?;
+        }
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Puts an entry into a bucket after its full home bucket.
+    #[cold]
+    fn insert_spilled(&mut self, home: usize, entry: u32) -> Result<(), IndexFull> {
+        for displacement in 1..=MAX_DISPLACEMENT {
             let Some(bucket) = self.buckets.get_mut(home + displacement) else {
                 break;
             };
-            let free = bucket.entries_mut().find(|e| **e == 0);
-            if let Some(free) = free {
-                *free = entry;
-                if displacement > 0 {
-                    let meta = &mut self.buckets[home].words[ENTRIES];
-                    let farthest = (*meta >> 16 & 0xff).max(displacement as u32);
-                    *meta = ((*meta & 0xffff) + 1) | (farthest << 16);
-                }
-                self.len += 1;
+            if bucket.replace(0, entry) {
+                let meta = &mut self.buckets[home].words[ENTRIES];
+                let farthest = (*meta >> 16 & 0xff).max(displacement as u32);
+                *meta = ((*meta & 0xffff) + 1) | (farthest << 16);
                 return Ok(());
             }
         }
@@ -231,9 +259,7 @@ impl Index {
             let Some(bucket) = self.buckets.get_mut(home + displacement) else {
                 break;
             };
-            let slot = bucket.entries_mut().find(|e| **e == entry);
-            if let Some(slot) = slot {
-                *slot = 0;
+            if bucket.replace(entry, 0) {
                 if displacement > 0 {
                     let left = (meta & 0xffff) - 1;
                     self.buckets[home].words[ENTRIES] = if left == 0 { 0 } else { meta - 1 };

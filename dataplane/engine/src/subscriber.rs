@@ -93,6 +93,15 @@ impl Subscriber {
         (a as u128) << 96 | (b as u128) << 64 | (c as u128) << 32 | self.low as u128
     }
 
+    /// Whether that is its address. Word by word, as the record has them.
+    #[inline(always)]
+    const fn is_at(&self, address: u128) -> bool {
+        let [a, b, c] = self.upper;
+        let upper = (a as u64) << 32 | b as u64;
+        let lower = (c as u64) << 32 | self.low as u64;
+        ((address >> 64) as u64 ^ upper) | (address as u64 ^ lower) == 0
+    }
+
     /// A number that spreads subscribers, the same for the same address.
     #[inline]
     #[must_use]
@@ -195,16 +204,21 @@ impl SubscriberTable {
     pub fn find(&self, place: Place, service_set: u16, address: u128) -> Option<u32> {
         self.index.find(place, |n| {
             self.get(n)
-                .is_some_and(|s| s.address() == address && s.service_set == service_set)
+                .is_some_and(|s| s.is_at(address) && s.service_set == service_set)
         })
     }
 
-    /// Finds a subscriber or makes it; `None` when the table is full.
-    pub fn find_or_insert(&mut self, service_set: u16, address: u128) -> Option<u32> {
-        let place = self.place(service_set, address);
+    /// Finds a subscriber by its place, or makes it; `None` when the table is full.
+    #[inline]
+    pub fn find_or_insert(&mut self, place: Place, service_set: u16, address: u128) -> Option<u32> {
         if let Some(number) = self.find(place, service_set, address) {
             return Some(number);
         }
+        self.insert(place, service_set, address)
+    }
+
+    #[cold]
+    fn insert(&mut self, place: Place, service_set: u16, address: u128) -> Option<u32> {
         let records = &self.records;
         let number = self.slab.take(|n| records[n as usize].low)?;
         if self.index.insert(place, number).is_err() {
@@ -289,15 +303,19 @@ mod tests {
         );
     }
 
+    fn find_or_insert(table: &mut SubscriberTable, service_set: u16, address: u128) -> Option<u32> {
+        table.find_or_insert(table.place(service_set, address), service_set, address)
+    }
+
     #[test]
     fn a_full_table_refuses_and_recovers() {
         let mut table = SubscriberTable::new(2, HashKeys::new(1)).unwrap();
-        let a = table.find_or_insert(1, 10).unwrap();
-        assert_eq!(table.find_or_insert(1, 10), Some(a));
-        assert!(table.find_or_insert(2, 10).is_some());
-        assert_eq!(table.find_or_insert(1, 11), None);
+        let a = find_or_insert(&mut table, 1, 10).unwrap();
+        assert_eq!(find_or_insert(&mut table, 1, 10), Some(a));
+        assert!(find_or_insert(&mut table, 2, 10).is_some());
+        assert_eq!(find_or_insert(&mut table, 1, 11), None);
         table.remove_if_idle(a);
-        assert!(table.find_or_insert(1, 11).is_some());
+        assert!(find_or_insert(&mut table, 1, 11).is_some());
         assert_eq!(table.live(), 2);
     }
 }

@@ -30,7 +30,7 @@ impl Engine {
         }
         let number = self
             .subscribers
-            .find_or_insert(draft.service_set, draft.owner)
+            .find_or_insert(draft.subscriber_place, draft.service_set, draft.owner)
             .ok_or(DropReason::SubscriberTableFull)?;
         draft.subscriber = number;
         let subscriber = self

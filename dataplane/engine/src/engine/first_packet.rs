@@ -76,6 +76,7 @@ pub(super) struct Draft {
     pub out_place: Place,
     /// Address of its subscriber.
     pub owner: u128,
+    pub subscriber_place: Place,
     pub ends: Ends,
     /// Next hop to the outside, and the generation of routes it is of, when it was looked up.
     pub route: (u16, u32),
@@ -180,8 +181,7 @@ impl Engine {
     ) {
         for draft in drafts.iter() {
             self.mappings.prefetch_candidate(draft.mapping_place);
-            self.subscribers
-                .prefetch_candidate(self.subscribers.place(draft.service_set, draft.owner));
+            self.subscribers.prefetch_candidate(draft.subscriber_place);
         }
         if self.has_firewall {
             self.classify(drafts, descs);
@@ -261,10 +261,8 @@ impl Engine {
                 continue;
             }
             let draft = drafts.iter().find(|d| usize::from(d.packet) == at);
-            let number = draft.and_then(|d| {
-                let place = self.subscribers.place(d.service_set, d.owner);
-                self.subscribers.find(place, d.service_set, d.owner)
-            });
+            let number =
+                draft.and_then(|d| self.subscribers.find(d.subscriber_place, d.service_set, d.owner));
             if let Some(subscriber) = number.and_then(|n| self.subscribers.get_mut(n)) {
                 subscriber.refused = subscriber.refused.saturating_add(1);
             }
@@ -288,7 +286,10 @@ impl Engine {
             desc.icmp_error(self, packet, router);
             return false;
         }
-        if let Some(number) = desc.find(self) {
+        // No session begins before all packets are sorted: what looked like none at first is none.
+        if desc.has_candidate()
+            && let Some(number) = desc.find(self)
+        {
             desc.translate(self, number, packet, router);
             return false;
         }
@@ -365,6 +366,7 @@ pub(super) fn draft(
         route: (NO_NEXT_HOP, 0),
         back_place: Place::NOWHERE,
         owner: ends.inside.0,
+        subscriber_place: Place::NOWHERE,
         ends,
         subscriber: 0,
         anchor: 0,

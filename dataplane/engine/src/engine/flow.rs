@@ -11,7 +11,7 @@ use crate::index::Place;
 use crate::packet::{Answer, Desc, Packet, Router, Side, Verdict};
 use crate::packet6::{Desc6, Target};
 use crate::program::{InterfaceId, NONE, PrefixId};
-use crate::session::{Direction, KIND_44, KIND_64, KIND_66, Tuple4};
+use crate::session::{Direction, KIND_44, KIND_64, KIND_66, NO_RECORD, Tuple4};
 
 /// A first packet.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,8 @@ pub(super) trait Described: Copy {
     fn verdict(&self) -> Verdict;
     fn set_verdict(&mut self, verdict: Verdict);
     fn place(&self) -> Place;
+    /// Whether the index had anything that looked like its session when the burst was looked up.
+    fn has_candidate(&self) -> bool;
     fn is_icmp_error(&self) -> bool;
     /// Whether its service set translates it without a session.
     fn is_stateless(&self) -> bool;
@@ -98,6 +100,9 @@ impl Described for Desc {
     }
     fn place(&self) -> Place {
         self.place
+    }
+    fn has_candidate(&self) -> bool {
+        self.candidate != NO_RECORD
     }
     fn is_icmp_error(&self) -> bool {
         matches!(self.meta.l4, L4::IcmpError { .. })
@@ -171,6 +176,9 @@ impl Described for Desc6 {
     }
     fn place(&self) -> Place {
         self.place
+    }
+    fn has_candidate(&self) -> bool {
+        self.candidate != NO_RECORD
     }
     fn is_icmp_error(&self) -> bool {
         matches!(self.meta.l4, L4::IcmpError { .. })

@@ -32,7 +32,7 @@ impl Engine {
             KIND_44 => self.program.public_space.find(flow.dst as u32),
             _ => None,
         };
-        let draft = match found {
+        let mut draft = match found {
             Some(found) => self.for_public(found, flow)?,
             None => self.for_inside_host(flow, router)?,
         };
@@ -40,8 +40,8 @@ impl Engine {
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         self.mappings.prefetch_place(draft.mapping_place);
-        self.subscribers
-            .prefetch_place(self.subscribers.place(draft.service_set, draft.owner));
+        draft.subscriber_place = self.subscribers.place(draft.service_set, draft.owner);
+        self.subscribers.prefetch_place(draft.subscriber_place);
         Ok(draft)
     }
 

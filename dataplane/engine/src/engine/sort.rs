@@ -152,8 +152,8 @@ impl Engine {
         };
         draft.mapping_place = self.mappings.inside_place(id, flow.src, port, protocol);
         self.mappings.prefetch_place(draft.mapping_place);
-        self.subscribers
-            .prefetch_place(self.subscribers.place(id, draft.owner));
+        draft.subscriber_place = self.subscribers.place(id, draft.owner);
+        self.subscribers.prefetch_place(draft.subscriber_place);
         Ok(())
     }
 

@@ -100,10 +100,9 @@ impl Chassis {
     }
 
     fn subscriber(&mut self, worker: usize, host: u32) -> u32 {
-        self.workers[worker]
-            .1
-            .find_or_insert(1, u128::from(host))
-            .unwrap()
+        let table = &mut self.workers[worker].1;
+        let place = table.place(1, u128::from(host));
+        table.find_or_insert(place, 1, u128::from(host)).unwrap()
     }
 
     fn whole(&mut self, worker: usize, host: u32) -> Result<u32, DropReason> {

@@ -129,3 +129,19 @@ fn blocks_and_shared_ports_keep_out_of_each_other() {
             && e.take_exact(PortClass::Udp, period(1), 1, true)
     );
 }
+
+#[test]
+fn the_nth_set_bit_is_counted_from_bit_0() {
+    let mut rng = Rng::new(4);
+    let words = (0..500).map(|i| match i % 3 {
+        0 => rng.draw(),
+        1 => rng.draw() & rng.draw() & rng.draw(),
+        _ => rng.draw() | rng.draw() | rng.draw(),
+    });
+    for word in words.chain([1, 1 << 63, u64::MAX]) {
+        let set = (0..64).filter(|bit| word >> bit & 1 != 0);
+        for (n, bit) in set.enumerate() {
+            assert_eq!(nth_bit(word, n as u32), bit, "bit {n} of {word:#x}");
+        }
+    }
+}
