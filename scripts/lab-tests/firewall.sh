@@ -193,6 +193,18 @@ sys.exit(None if hits and hits[0] >= int(sys.argv[2]) else f"hits {hits}")' "$1"
 check "hits of a rejecting policy" hits from-inside/no-mail 4
 check "hits of a permitting policy" hits from-inside/permitted 10
 check "hits of a policy inbound" hits from-outside/web 4
+# default_hits DIRECTION: as the table for people has them, of the one service set.
+default_hits() { tandem show policies | awk -v d="$1" '$2 == d && $NF == "(default)" { print $6 }'; }
+# default_rises DIRECTION FROM ADDRESS PORT: nobody answers there, and the default's hits say so.
+default_rises() {
+    local before after
+    before=$(default_hits "$1") && silent "$2" "$3" "$4" && after=$(default_hits "$1") || return 1
+    [[ $before =~ ^[0-9]+$ && $after =~ ^[0-9]+$ ]] || { echo "hits '$before', then '$after'"; return 1; }
+    ((after > before)) || { echo "$before, then still $after"; return 1; }
+    echo "$before, then $after"
+}
+check "hits of a default outbound rise" default_rises outbound sub1 192.0.2.1 22
+check "hits of a default inbound rise" default_rises inbound srv 2001:db8:0:1::3 22
 
 write_firewall "$LAB_DIR/narrow.toml" '"http", "ping", "ping6"'
 run_tool firewall.py "$TANDEM" "$LAB_DIR/narrow.toml"

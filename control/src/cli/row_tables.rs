@@ -168,7 +168,7 @@ pub fn policies(rows: &[Policy]) -> Table {
             p.position.to_string(),
             p.action.clone(),
             if p.log { "yes" } else { "no" }.to_owned(),
-            or_dash(&p.hits),
+            p.hits.to_string(),
             p.policy.clone().unwrap_or_else(|| "(default)".to_owned()),
         ]);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use tandem_engine::program::{InterfaceId, PolicyId, PoolId, PrefixId, ServiceSetId};
+use tandem_engine::program::{InterfaceId, PolicyId, PoolId, PrefixId, SERVICE_SETS_MAX, ServiceSetId};
 
 use super::compile::CompileError;
 
@@ -22,7 +22,7 @@ impl Default for NameRegistry {
         Self {
             interfaces: Ids::new("interface", 4096),
             pools: Ids::new("pool", 4096),
-            service_sets: Ids::new("service set", 1024),
+            service_sets: Ids::new("service set", SERVICE_SETS_MAX),
             policies: Ids::new("policy", 65_535),
             prefixes: Ids::new("NAT64 prefix", 1024),
         }

@@ -201,7 +201,7 @@ fn policies_are_a_table_that_ends_with_the_default() {
                 "2",
                 "to-internet/web"
             ],
-            vec!["subscribers-a", "outbound", "3", "deny", "no", "-", "(default)"],
+            vec!["subscribers-a", "outbound", "3", "deny", "no", "24", "(default)"],
         ]
     );
     assert_eq!(ask(&daemon, "show policies --direction up").code, Some(2));

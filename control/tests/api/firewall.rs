@@ -23,9 +23,9 @@ fn policies_stand_in_order_with_their_hits_and_end_with_the_default() {
         {"service-set": "subscribers-a", "direction": "outbound", "position": 2, "policy": "to-internet/web",
          "action": "permit", "log": false, "hits": 2},
         {"service-set": "subscribers-a", "direction": "outbound", "position": 3, "policy": null,
-         "action": "deny", "log": false, "hits": null},
+         "action": "deny", "log": false, "hits": 24},
         {"service-set": "subscribers-a", "direction": "inbound", "position": 1, "policy": null,
-         "action": "deny", "log": false, "hits": null},
+         "action": "deny", "log": false, "hits": 0},
     ]);
     assert_eq!(page["rows"], expect);
     let inbound = get_json(
@@ -58,10 +58,18 @@ fn policies_come_in_pages() {
 #[test]
 fn a_silent_worker_is_told_but_does_not_cost_the_metrics() {
     let daemon = Daemon::start();
-    let hits = "tandem_firewall_policy_hits_total{service_set=\"subscribers-a\",direction=\"outbound\",\
-                policy=\"to-internet/no-mail\",action=\"reject\"} 12";
     let text = get(&daemon, "/metrics").text;
-    assert!(text.contains(hits), "{text}");
+    for (direction, policy, action, hits) in [
+        ("outbound", "to-internet/no-mail", "reject", 12),
+        ("outbound", "default", "deny", 24),
+        ("inbound", "default", "deny", 0),
+    ] {
+        let sample = format!(
+            "tandem_firewall_policy_hits_total{{service_set=\"subscribers-a\",direction=\"{direction}\",\
+             policy=\"{policy}\",action=\"{action}\"}} {hits}\n"
+        );
+        assert!(text.contains(&sample), "{sample} is not in {text}");
+    }
     daemon.mock.silent.store(1, Ordering::SeqCst);
     assert_eq!(get(&daemon, "/v1/firewall/policies").status, 503);
     let answer = get(&daemon, "/metrics");

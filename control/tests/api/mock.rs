@@ -16,13 +16,16 @@ use tandem_control::api::{Backend, BackendError};
 use tandem_control::config;
 use tandem_engine::drop_reason::{DropCounts, DropReason};
 use tandem_engine::program::{Program, ServiceSetId, SubscriberLimits};
-use tandem_engine::view::{Ask, Filter, Query, SessionView};
+use tandem_engine::session::Direction;
+use tandem_engine::view::{Ask, Decider, Filter, Query, SessionView};
 use tokio::sync::Notify;
 
 use super::samples::{CONFIG, SIX, inside, interface, ip, push, route, session, session_six, worker};
 
 pub const SESSIONS: usize = 25;
 const NOBODY: u8 = u8::MAX;
+/// Id of the service set with this name.
+const SUBSCRIBERS_A: ServiceSetId = 1;
 
 /// What the mock can be told.
 pub struct Mock {
@@ -113,9 +116,14 @@ impl Mock {
         slots[0].push(Some(session_six()));
     }
 
-    /// What the policies of the configuration decided: the first about 5 and 7 packets, the second about 2.
+    /// What the policies of the configuration decided: the first about 5 and 7 packets, the second about 2, the outbound
+    /// default about 4 and 20; the inbound one was not asked yet.
     fn policies(worker: u8, mut query: Query) -> Query {
-        let hits: &[(u16, u64)] = if worker == 0 { &[(0, 5), (1, 2)] } else { &[(0, 7)] };
+        let default = Decider::Default(SUBSCRIBERS_A, Direction::Out);
+        let hits = match worker {
+            0 => vec![(default, 4), (Decider::Policy(0), 5), (Decider::Policy(1), 2)],
+            _ => vec![(default, 20), (Decider::Policy(0), 7)],
+        };
         while let Some(row) = hits.get(query.cursor as usize) {
             if query.rows.policies.len() == query.rows.policies.capacity() {
                 query.done = true;
@@ -216,7 +224,7 @@ impl Backend for Mock {
     fn names(&self) -> Arc<Names> {
         let program = self.program();
         let names = Names {
-            service_sets: BTreeMap::from([(1, "subscribers-a".to_owned())]),
+            service_sets: BTreeMap::from([(SUBSCRIBERS_A, "subscribers-a".to_owned())]),
             pools: BTreeMap::from([(1, "formula".to_owned()), (3, "residential".to_owned())]),
             ..Names::default()
         };

@@ -21,6 +21,8 @@ use crate::ticks::Ticks;
 
 /// Id of a service set, stable for the process' life. Range 0..=1023.
 pub type ServiceSetId = u16;
+/// Service sets there can be in a process' life.
+pub const SERVICE_SETS_MAX: u16 = 1024;
 /// Id of a pool, stable for the process' life. Range 0..=4095.
 pub type PoolId = u16;
 /// Id of a logical interface (port, or port and VLAN), stable for the process' life. Range 0..=4095.

@@ -108,6 +108,15 @@ pub struct PolicyEvent {
     pub key: PolicyKey,
 }
 
+/// What decides about a first packet in a firewall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decider {
+    /// The default of a service set's direction, which no policy matched and nothing else had let in.
+    Default(ServiceSetId, Direction),
+    /// A policy.
+    Policy(PolicyId),
+}
+
 /// One endpoint-independent mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingView {
@@ -246,7 +255,7 @@ pub enum Ask {
     CountSessions,
     /// End the sessions that match and that the policies in force now would not let begin; counts them.
     Reevaluate,
-    /// Policies that decided about a first packet, by id; the filter is ignored.
+    /// What decided about first packets, defaults before policies; the filter is ignored.
     Policies,
 }
 
@@ -261,8 +270,8 @@ pub struct Rows {
     pub blocks: Vec<BlockView>,
     /// Subscribers.
     pub subscribers: Vec<SubscriberView>,
-    /// Policies and the first packets each decided about.
-    pub policies: Vec<(PolicyId, u64)>,
+    /// Defaults and policies, and the first packets each decided about.
+    pub policies: Vec<(Decider, u64)>,
 }
 
 /// A question and its answer.

@@ -1,18 +1,15 @@
 //! Firewall policies with what they decided.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use tandem_engine::program::PolicyId;
 use tandem_engine::view::Ask;
 use utoipa::IntoParams;
 
 use super::{Answer, Shared};
 use crate::api::App;
 use crate::api::error::{ApiError, Refusals};
-use crate::api::model::{DIRECTIONS, Page, Policy};
+use crate::api::model::{DIRECTIONS, Hits, Page, Policy};
 use crate::api::params::{self, PageParams, Strict};
 use crate::api::walk::{self, fingerprint};
 
@@ -28,11 +25,11 @@ pub(in crate::api) struct PolicyParams {
     direction: Option<String>,
 }
 
-/// First packets each policy decided about, over all workers.
-pub(in crate::api) async fn hits(app: &App) -> Result<BTreeMap<PolicyId, u64>, ApiError> {
-    let mut hits = BTreeMap::new();
-    for (policy, of_worker) in walk::all(&*app.backend, Ask::Policies).await?.policies {
-        *hits.entry(policy).or_default() += of_worker;
+/// First packets each policy and default decided about, over all workers.
+pub(in crate::api) async fn hits(app: &App) -> Result<Hits, ApiError> {
+    let mut hits = Hits::new();
+    for (decider, of_worker) in walk::all(&*app.backend, Ask::Policies).await?.policies {
+        *hits.entry(decider).or_default() += of_worker;
     }
     Ok(hits)
 }
@@ -74,7 +71,7 @@ pub(in crate::api) async fn policies(
     let hits = if program.service_sets.iter().any(|s| s.firewall.is_some()) {
         hits(&app).await?
     } else {
-        BTreeMap::new()
+        Hits::new()
     };
     let set = set.and_then(|id| program.service_sets.iter().find(|s| s.id == id));
     let mut rows: Vec<Policy> = Policy::all(&program, &hits)

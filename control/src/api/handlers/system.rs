@@ -108,8 +108,7 @@ pub(in crate::api) async fn reload(
     }
 }
 
-/// Policies for the metrics, at most [`metrics::POLICIES_MAX`]. A scrape does not fail, and does not wait, for a worker that
-/// stands still: then they are left out.
+/// Policies for the metrics. A scrape does not fail, and does not wait, for a worker that stands still: then they are left out.
 async fn policies(app: &App, workers: &[Worker]) -> Vec<Policy> {
     let program = app.backend.program();
     let has_any = program.service_sets.iter().any(|s| s.firewall.is_some());
@@ -119,8 +118,7 @@ async fn policies(app: &App, workers: &[Worker]) -> Vec<Policy> {
     let Ok(hits) = firewall::hits(app).await else {
         return Vec::new();
     };
-    let counted = Policy::all(&program, &hits).filter(|policy| policy.hits.is_some());
-    counted.take(metrics::POLICIES_MAX).collect()
+    metrics::shown(Policy::all(&program, &hits))
 }
 
 /// Metrics in the OpenMetrics text format, for Prometheus.

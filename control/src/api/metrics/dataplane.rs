@@ -8,6 +8,9 @@ use super::Snapshot;
 use super::families::{Families, packets, ratio};
 use crate::api::model::{Interface, LinkState, Policy, Pool, Use, Worker};
 
+/// The label of a direction's default, which has no list: a policy's label always has a slash.
+const DEFAULT: &str = "default";
+
 impl Snapshot {
     pub(super) fn workers(&self, out: &mut Families<'_>) -> fmt::Result {
         let by = |field: fn(&Worker) -> u64| {
@@ -181,18 +184,16 @@ impl Snapshot {
             let labels = [
                 ("service_set", policy.service_set.clone()),
                 ("direction", policy.direction.clone()),
-                ("policy", policy.policy.clone().unwrap_or_default()),
+                (
+                    "policy",
+                    policy.policy.clone().unwrap_or_else(|| DEFAULT.to_owned()),
+                ),
                 ("action", policy.action.clone()),
             ];
-            Some((labels, policy.hits?))
+            (labels, policy.hits)
         };
-        let help = "First packets that a firewall policy decided about.";
-        out.counters(
-            "firewall_policy_hits",
-            None,
-            help,
-            self.policies.iter().filter_map(row),
-        )
+        let help = "First packets that a firewall policy, or a direction's default, decided about.";
+        out.counters("firewall_policy_hits", None, help, self.policies.iter().map(row))
     }
 
     pub(super) fn interfaces(&self, out: &mut Families<'_>) -> fmt::Result {

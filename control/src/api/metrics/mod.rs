@@ -31,8 +31,20 @@ pub(super) struct Snapshot {
     pub policies: Vec<Policy>,
 }
 
-/// Policies whose hits are shown, at most: each is a time series of its own. The API shows all.
-pub(super) const POLICIES_MAX: usize = 1024;
+/// Policies whose hits are shown, at most: each is a time series of its own. The API shows all. Defaults are not counted
+/// among them: there are two for a service set, and they are what an alert looks at.
+const POLICIES_MAX: usize = 1024;
+
+/// Of all policies those whose hits are shown.
+pub(super) fn shown(policies: impl Iterator<Item = Policy>) -> Vec<Policy> {
+    let mut named = 0;
+    policies
+        .filter(|policy| {
+            named += usize::from(policy.policy.is_some());
+            policy.policy.is_none() || named <= POLICIES_MAX
+        })
+        .collect()
+}
 
 /// Writes the snapshot.
 pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
@@ -151,5 +163,32 @@ impl Collector for Snapshot {
         self.pools(&mut out)?;
         self.policies(&mut out)?;
         self.counters(&mut out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_of_a_long_list_is_shown() {
+        let row = |policy: Option<String>| Policy {
+            service_set: "office".to_owned(),
+            direction: "outbound".to_owned(),
+            position: 1,
+            policy,
+            action: "deny".to_owned(),
+            log: false,
+            hits: 1,
+        };
+        let list = || {
+            (0..=POLICIES_MAX)
+                .map(|n| Some(format!("list/{n}")))
+                .chain([None])
+        };
+        let rows = shown(list().chain(list()).map(row));
+        let named = rows.iter().filter(|p| p.policy.is_some());
+        assert_eq!((named.count(), rows.len()), (POLICIES_MAX, POLICIES_MAX + 2));
+        assert_eq!(rows[POLICIES_MAX - 1].policy.as_deref(), Some("list/1023"));
     }
 }

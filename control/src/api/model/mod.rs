@@ -18,7 +18,7 @@ mod system;
 mod worker;
 
 pub use counter::{Counter, CounterGroup};
-pub use firewall::{DIRECTIONS, Policy, action_name};
+pub use firewall::{DIRECTIONS, Hits, Policy, action_name};
 pub use interface::{DownReason, Interface, LinkState, Mac, PortCounters};
 pub use lookup::{Holder, Lookup, Source};
 pub use names::Names;

@@ -5,11 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::first_packet::Ends;
 use super::{EndReason, Engine};
 use crate::address;
-use crate::program::{NONE, PolicyId, ServiceSetId};
+use crate::program::{NONE, PolicyId, SERVICE_SETS_MAX, ServiceSetId};
 use crate::session::{Direction, FLAG_INITIATED_OUTSIDE, Hot, KIND_64, KIND_66, NO_RECORD};
 use crate::tcp_state::State;
 use crate::ticks::Ticks;
-use crate::view::{Ask, BlockView, Filter, MappingView, Query, SessionState, SessionView, SubscriberView};
+use crate::view::{
+    Ask, BlockView, Decider, Filter, MappingView, Query, SessionState, SessionView, SubscriberView,
+};
+
+/// The defaults' slots of [`Ask::Policies`]: of all service sets there can be, so that a commit between two pages moves
+/// no slot behind them.
+const DEFAULT_SLOTS: u32 = 2 * SERVICE_SETS_MAX as u32;
 
 fn v4(address: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(address))
@@ -45,7 +51,7 @@ impl Engine {
             Ask::Mappings => self.mappings.high_water(),
             Ask::Blocks => self.ports.blocks().high_water(),
             Ask::Subscribers => self.subscribers.high_water(),
-            Ask::Policies => self.policy_hits.len() as u32,
+            Ask::Policies => DEFAULT_SLOTS + self.policy_hits.len() as u32,
         };
         let until = end.min(query.cursor.saturating_add(slots));
         while query.cursor < until {
@@ -86,8 +92,8 @@ impl Engine {
                 .subscriber_view(number, &filter)
                 .map(|v| has_room.then(|| rows.subscribers.push(v))),
             Ask::Policies => {
-                let hits = self.policy_hits(number as PolicyId);
-                (hits != 0).then(|| has_room.then(|| rows.policies.push((number as PolicyId, hits))))
+                let (decider, hits) = self.decider(number);
+                (hits != 0).then(|| has_room.then(|| rows.policies.push((decider, hits))))
             }
             Ask::Reevaluate => self.session_view(number, &filter).and_then(|_| {
                 let refused = self.is_refused_by_policies(number);
@@ -110,6 +116,22 @@ impl Engine {
                 true
             }
         }
+    }
+
+    /// What decides in a slot of [`Ask::Policies`], and its hits.
+    fn decider(&self, slot: u32) -> (Decider, u64) {
+        if let Some(policy) = slot.checked_sub(DEFAULT_SLOTS) {
+            let policy = policy as PolicyId;
+            return (Decider::Policy(policy), self.policy_hits(policy));
+        }
+        let (set, direction) = match slot % 2 {
+            0 => ((slot / 2) as ServiceSetId, Direction::Out),
+            _ => ((slot / 2) as ServiceSetId, Direction::In),
+        };
+        (
+            Decider::Default(set, direction),
+            self.default_hits(set, direction),
+        )
     }
 
     /// The ends of a session, as drafts have them: addresses and ports.

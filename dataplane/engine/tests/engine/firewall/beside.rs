@@ -4,6 +4,7 @@ use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Answer, Verdict};
 use tandem_engine::program::{Interface, NONE, PolicyAction, ServiceSet};
 use tandem_engine::session::Direction;
+use tandem_engine::view::{Ask, Decider, Filter, Query};
 
 use super::*;
 use crate::common::plan::{INSIDE, INSIDE2, OTHER, OUTSIDE, service_set};
@@ -216,5 +217,44 @@ fn refused_packets_are_counted_by_reason() {
         let engine = &world.engines[0];
         let defaults = [Direction::Out, Direction::In].map(|d| engine.default_hits(1, d));
         assert_eq!(defaults, [1, 5]);
+    });
+}
+
+/// Everything that decided about a packet, asked for in pages of `room` rows, `slots` slots at a time; pages, too.
+fn deciders(world: &mut World, room: usize, slots: u32) -> (Vec<(Decider, u64)>, usize) {
+    let (mut rows, mut pages, mut cursor) = (Vec::new(), 0, 0);
+    loop {
+        let mut query = Query::new(Ask::Policies, Filter::default(), cursor, room);
+        while !query.done {
+            world.engines[0].answer(&mut query, slots);
+        }
+        (cursor, pages) = (query.cursor, pages + 1);
+        assert_eq!(query.matched, query.rows.policies.len() as u64);
+        rows.extend(query.rows.policies);
+        if query.end {
+            return (rows, pages);
+        }
+    }
+}
+
+#[test]
+fn policies_and_defaults_of_all_sets_are_told_with_their_hits() {
+    for_both(|h| {
+        let mut world = two_sets(PolicyAction::Permit);
+        assert_eq!(deciders(&mut world, 4, 1000), (vec![], 1));
+        for port in 0..3 {
+            world
+                .one(INSIDE, udp((h.in1, 1000 + port), (h.out1, 53)))
+                .forwarded();
+        }
+        world.one(INSIDE2, udp((h.in2, 1), (h.out1, 53))).forwarded();
+        world.outside(udp((h.out2, 53), (h.in2, 7))).forwarded();
+        let expect = vec![
+            (Decider::Default(1, Direction::Out), 3),
+            (Decider::Default(2, Direction::Out), 1),
+            (Decider::Policy(0), 1),
+        ];
+        assert_eq!(deciders(&mut world, 4, 1000), (expect.clone(), 1));
+        assert_eq!(deciders(&mut world, 1, 7), (expect, 3));
     });
 }
