@@ -59,6 +59,7 @@ pub fn program(
         },
         firewall: rules.map(|n| firewall(kind, n, classifiers)).transpose()?,
         stateless: Vec::new(),
+        replication: Default::default(),
         on_unsolicited: UnsolicitedAnswer::Silent,
     };
     let interface = |id, name: &str, inside_of, outside_of: &[u16]| Interface {

@@ -51,6 +51,7 @@ pub(super) fn service_set(
         ipv6: ipv6(set, registry)?,
         firewall,
         stateless: set.stateless.clone(),
+        replication: Default::default(),
     })
 }
 

@@ -19,6 +19,7 @@ pub mod packet6;
 pub mod ports;
 pub mod program;
 pub mod public_space;
+pub mod replica;
 pub mod session;
 pub mod slab;
 pub mod statics;

@@ -9,6 +9,7 @@ pub mod translation;
 
 use std::sync::Arc;
 
+pub use crate::replica::Replication;
 pub use policy::{Firewall, Policy, PolicyAction, PolicyId, PolicyList};
 pub use translation::{
     AddressRange6, DestinationMap, Ipv6Options, Pref64, PrefixId, Stateless, StaticMapping,
@@ -113,6 +114,8 @@ pub struct ServiceSet {
     pub firewall: Option<Firewall>,
     /// Translation without sessions. A service set has either this or terms, static mappings and IPv4 policies.
     pub stateless: Vec<Stateless>,
+    /// What of it the other chassis is told.
+    pub replication: Replication,
 }
 
 /// Idle timeouts of a service set.

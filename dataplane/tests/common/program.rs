@@ -136,6 +136,7 @@ pub fn program() -> Program {
         ipv6: Default::default(),
         firewall: None,
         stateless: Vec::new(),
+        replication: Default::default(),
         on_unsolicited: UnsolicitedAnswer::HoldThenPortUnreachable,
     };
     let interface = |id, inside_of, outside_of: &[u16]| Interface {

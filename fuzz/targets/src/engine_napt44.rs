@@ -177,6 +177,7 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
         ipv6: Default::default(),
         firewall: None,
         stateless: Vec::new(),
+        replication: Default::default(),
         on_unsolicited: pick(
             c[0] >> 6,
             &[

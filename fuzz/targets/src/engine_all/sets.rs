@@ -143,6 +143,7 @@ fn set(draw: &mut Draw, id: ServiceSetId) -> ServiceSet {
         },
         firewall: None,
         stateless: Vec::new(),
+        replication: Default::default(),
     }
 }
 

@@ -198,6 +198,7 @@ pub fn service_set(id: u16, pool: PoolId) -> ServiceSet {
         ipv6: Default::default(),
         firewall: None,
         stateless: Vec::new(),
+        replication: Default::default(),
         on_unsolicited: UnsolicitedAnswer::Silent,
     }
 }

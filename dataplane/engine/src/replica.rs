@@ -1,0 +1,237 @@
+//! What one chassis tells the other of sessions, mappings and ports, in the engine's own terms: what a primary's engine puts
+//! out ([`Op`]s on its outbox ring) and a standby's engine installs (from its inbox ring).
+//!
+//! ```text
+//!   primary's worker --outbox ring--> link ==> link --inbox ring--> standby's worker with the same shards
+//!        ^                              |
+//!        '------- inbox ring: roles, "begin a bulk", "somebody listens" (commands are operations, too, so that they
+//!                                       come in order with what they are about)
+//! ```
+//!
+//! Ids are this chassis' own and times its own ticks; the link turns them into what both chassis understand. Public addresses
+//! stand for themselves, because indices of the public space are private to a process.
+//!
+//! A *shard* is what extents of public ports and subscribers belong to: a subscriber's shard is
+//! [`crate::steer::subscriber_worker`] with the number of shards in place of the number of workers, and worker
+//! `shard * workers / shards` has it. The number of shards is the same on both chassis, so whatever their workers, an extent's ports
+//! are all of one worker's subscribers.
+
+use crate::program::{NONE, PolicyId, PoolId, PrefixId, ServiceSetId};
+use crate::session::{Key66, Tuple4};
+use crate::ticks::Ticks;
+
+/// Part a chassis plays for a service set. Redundancy spec, section 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// Translates, allocates, expires, and tells the other.
+    #[default]
+    Primary = 0,
+    /// Holds what it is told, and forwards nothing.
+    Standby = 1,
+}
+
+/// What of a service set is replicated. The default is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// Age at which a session is replicated; zero at once; `None`: the service set is not replicated.
+    pub threshold: Option<Ticks>,
+    /// Numbers of the NAT terms whose sessions are not (`no-session-backup`), sorted.
+    pub excluded_terms: Vec<u16>,
+    /// Ids of the policies whose sessions are not, sorted.
+    pub excluded_policies: Vec<PolicyId>,
+}
+
+impl Replication {
+    /// Whether sessions of this term and policy ([`NONE`] where there is none) are replicated.
+    #[must_use]
+    pub fn includes(&self, term: u16, policy: PolicyId) -> bool {
+        self.threshold.is_some()
+            && (term == NONE || self.excluded_terms.binary_search(&term).is_err())
+            && (policy == NONE || self.excluded_policies.binary_search(&policy).is_err())
+    }
+}
+
+/// How a session is found, and what it looks like from both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionKey {
+    /// IPv4 on both sides.
+    V4 {
+        /// Its packets from inside.
+        out: Tuple4,
+        /// Its packets from outside.
+        back: Tuple4,
+    },
+    /// NAT64.
+    Nat64 {
+        /// Inside address.
+        inside: u128,
+        /// Inside port.
+        inside_port: u16,
+        /// Outside port as seen inside.
+        outside_port: u16,
+        /// Id of the NAT64 prefix the subscriber used.
+        prefix: PrefixId,
+        /// Its packets from outside.
+        back: Tuple4,
+    },
+    /// IPv6 on both sides.
+    V6(Key66),
+}
+
+/// A session, with what a takeover needs of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its ends.
+    pub key: SessionKey,
+    /// Service set.
+    pub service_set: ServiceSetId,
+    /// IP protocol (of NAT64 the one outside).
+    pub protocol: u8,
+    /// TCP state, [`crate::tcp_state::State`].
+    pub state: u8,
+    /// Idle timeout class, [`crate::tcp_state::TimerClass`].
+    pub timer: u8,
+    /// Filtering type of its mapping, as [`crate::program::FilteringType`] counts; nothing without one.
+    pub filtering: u8,
+    /// The `FLAG_` bits of [`crate::session`] that mean something to the other chassis: see [`CARRIED_FLAGS`].
+    pub flags: u16,
+    /// Number of its NAT term or static mapping, or [`NONE`].
+    pub term: u16,
+    /// Id of the policy that let it begin, or [`NONE`].
+    pub policy: PolicyId,
+    /// Pool of its public address, or [`NONE`].
+    pub pool: PoolId,
+    /// Position of the NAT64 prefix of its mapping among those of its service set.
+    pub mapping_prefix: u8,
+    /// When it began.
+    pub created: Ticks,
+    /// When a packet last refreshed it.
+    pub last_seen: Ticks,
+    /// Packets by direction, coarse.
+    pub packets: [u64; 2],
+    /// Bytes by direction, coarse.
+    pub bytes: [u64; 2],
+}
+
+/// Flags a session record carries.
+pub const CARRIED_FLAGS: u16 = crate::session::FLAG_INITIATED_OUTSIDE
+    | crate::session::FLAG_OWNS_PORT
+    | crate::session::FLAG_ADDRESS_ENTRY
+    | crate::session::FLAG_ADDRESS_ONLY
+    | crate::session::FLAG_UNANSWERED
+    | crate::session::FLAG_SHARED_PORT
+    | crate::session::FLAG_FREE_STANDING
+    | crate::session::FLAG_TRACKED;
+
+/// An endpoint-independent mapping that the other chassis was told of with its first replicated session, and that outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappingRecord {
+    /// Inside address; IPv4 under `::ffff:0:0/96`.
+    pub inside: u128,
+    /// Inside port or ICMP identifier.
+    pub inside_port: u16,
+    /// Public port or ICMP identifier.
+    pub public_port: u16,
+    /// Public address.
+    pub public: u32,
+    /// Service set.
+    pub service_set: ServiceSetId,
+    /// Pool of the public address.
+    pub pool: PoolId,
+    /// Protocol; [`crate::mapping::WHOLE_ADDRESS`] for a whole address.
+    pub protocol: u8,
+    /// Filtering type, as [`crate::program::FilteringType`] counts.
+    pub filtering: u8,
+    /// Position of the NAT64 prefix of its first session among those of its service set.
+    pub prefix: u8,
+}
+
+/// A port block in a subscriber's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRecord {
+    /// The subscriber: inside address or first address of its prefix; IPv4 under `::ffff:0:0/96`.
+    pub subscriber: u128,
+    /// Public address.
+    pub public: u32,
+    /// First port.
+    pub first_port: u16,
+    /// Ports.
+    pub size: u16,
+    /// Service set of the subscriber.
+    pub service_set: ServiceSetId,
+    /// Pool.
+    pub pool: PoolId,
+    /// When it was given out.
+    pub created: Ticks,
+}
+
+/// An extent of public ports that a shard has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtentRecord {
+    /// Public address.
+    pub public: u32,
+    /// Its pool.
+    pub pool: PoolId,
+    /// Number of the extent, 0..16: ports `extent * 4096` and on.
+    pub extent: u8,
+    /// The shard.
+    pub shard: u8,
+}
+
+/// One operation. Out of a primary's engine: what happened. Into an engine: what shall be so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// This session is there, and in this state.
+    Session(SessionRecord),
+    /// This session ended.
+    Close {
+        /// Its ends.
+        key: SessionKey,
+        /// Its service set.
+        service_set: ServiceSetId,
+        /// Its protocol.
+        protocol: u8,
+    },
+    /// This mapping is there.
+    Mapping(MappingRecord),
+    /// This mapping ended.
+    MappingClose(MappingRecord),
+    /// This block was given out.
+    Block(BlockRecord),
+    /// This block was given back.
+    BlockClose(BlockRecord),
+    /// A shard has this extent.
+    Extent(ExtentRecord),
+    /// It has it no more.
+    ExtentClose(ExtentRecord),
+    /// Into a standby: a bulk begins; what it does not confirm until its end is gone at the primary.
+    BulkBegin(u16),
+    /// Out of a primary: this worker's part of the bulk is told. Into a standby: the bulk is complete; sweep.
+    BulkEnd(u16),
+    /// Into a primary: tell everything there is, with this bulk's number.
+    Bulk(u16),
+    /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.
+    Listen(bool),
+    /// Into an engine: its role for a service set from now on.
+    Role {
+        /// The service set.
+        service_set: ServiceSetId,
+        /// The role.
+        role: Role,
+        /// The role change's number; comes back with [`Op::RoleDone`].
+        epoch: u32,
+    },
+    /// Out of an engine: it has taken up the role, and everything it did before under the old one has been put out.
+    RoleDone {
+        /// The service set.
+        service_set: ServiceSetId,
+        /// The role change's number.
+        epoch: u32,
+    },
+}
+
+const _: () = assert!(
+    size_of::<Op>() <= 144,
+    "an operation is copied onto a ring for each session"
+);
