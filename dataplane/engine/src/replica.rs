@@ -179,6 +179,24 @@ pub struct ExtentRecord {
     pub shard: u8,
 }
 
+/// Leave for the other chassis' workers to take an extent: asked of the standby, given by its acknowledgment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lease {
+    /// Public address.
+    pub public: u32,
+    /// Number of the extent, 0..16.
+    pub extent: u8,
+}
+
+/// What a primary tells of leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// It wants the lease; with the acknowledgment it has it.
+    Offer(Lease),
+    /// It gives the lease back, unused.
+    Withdraw(Lease),
+}
+
 /// One operation. Out of a primary's engine: what happened. Into an engine: what shall be so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -209,6 +227,8 @@ pub enum Op {
     BulkBegin(u16),
     /// Out of a primary: this worker's part of the bulk is told. Into a standby: the bulk is complete; sweep.
     BulkEnd(u16),
+    /// Out of a primary: an ending found no room and cannot be told; only a new bulk makes the other chassis right again.
+    Lost,
     /// Into a primary: tell everything there is, with this bulk's number.
     Bulk(u16),
     /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.
