@@ -3,21 +3,23 @@
 //! The control side tells what the kernel's tables say. IPv4's routes are in DPDK's `rte_fib`, IPv6's in [`crate::lpm6`]; both
 //! give next-hop numbers of the same kind.
 
+mod neighbours;
+mod reader;
+mod rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rte_bindings::{Eal, Fib4, Fib4Reader, FibConfig, FibError};
-use tandem_engine::packet::{Route, Router};
+pub use reader::WorkerRouter;
+pub use rows::{Groups6, RouteRow};
+use rte_bindings::{Eal, Fib4, FibConfig, FibError};
 use tandem_engine::program::InterfaceId;
 
-use crate::lpm6::{Full, GROUP_BYTES, Lpm6, Lpm6Reader, masked};
-use crate::neighbours::{NEIGHBOURS_MAX, NEIGHBOURS6_MAX};
+use crate::lpm6::{Full, GROUP_BYTES, Lpm6, masked};
 use crate::next_hop::{NEXT_HOP_KERNEL, NEXT_HOP_NO_ROUTE, NextHops};
-use crate::numbers::{Key, NoNumber, Numbers};
-use tandem_engine::address;
+use crate::numbers::{NoNumber, Numbers};
 
 /// Groups of the IPv6 table made for each route: a table like the Internet's takes two each, a /48 far from all others eight.
 const GROUPS_PER_ROUTE: u32 = 3;
@@ -68,17 +70,6 @@ pub enum RouteError {
     NoNumber(#[from] NoNumber),
 }
 
-/// A row for the API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteRow {
-    /// Network.
-    pub network: IpAddr,
-    /// Prefix length.
-    pub length: u8,
-    /// What it does.
-    pub action: Arc<Action>,
-}
-
 /// Room for routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxRoutes {
@@ -87,15 +78,6 @@ pub struct MaxRoutes {
     /// IPv6 routes of a table like the Internet's, [`ROUTE6_BYTES`] of ordinary memory each; what lies more scattered takes
     /// more.
     pub ipv6: u32,
-}
-
-/// Groups of the IPv6 table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Groups6 {
-    /// In use.
-    pub used: usize,
-    /// There are.
-    pub total: usize,
 }
 
 /// Routes with their actions and numbers.
@@ -113,57 +95,6 @@ pub struct RouteWriter {
     /// Those of the neighbours that are IPv6's.
     neighbours6: usize,
     changed: bool,
-}
-
-/// What a worker routes by.
-#[derive(Clone)]
-pub struct WorkerRouter {
-    fib: Fib4Reader,
-    lpm: Lpm6Reader,
-    table: Arc<NextHops>,
-}
-
-impl WorkerRouter {
-    /// The next-hop table.
-    #[inline(always)]
-    #[must_use]
-    pub fn table(&self) -> &NextHops {
-        &self.table
-    }
-}
-
-impl Router for WorkerRouter {
-    #[inline(always)]
-    fn generation(&self) -> u32 {
-        self.table.generation()
-    }
-
-    #[inline]
-    fn route(&self, destination: u32, hash: u32) -> Route {
-        let number = self
-            .table
-            .settle(self.fib.lookup(destination) as u16, destination, hash);
-        Route {
-            next_hop: number,
-            kind: self.table.kind(number),
-        }
-    }
-
-    #[inline]
-    fn route6(&self, destination: u128, hash: u32) -> Route {
-        let number = self
-            .table
-            .settle6(self.lpm.lookup(destination), destination, hash);
-        Route {
-            next_hop: number,
-            kind: self.table.kind(number),
-        }
-    }
-
-    #[inline(always)]
-    fn next_hop(&self, number: u16) -> tandem_engine::packet::RouteKind {
-        self.table.kind(number)
-    }
 }
 
 impl RouteWriter {
@@ -291,151 +222,12 @@ impl RouteWriter {
         }
     }
 
-    /// An IPv4 neighbour's MAC, or `None` while it has none. `gone` forgets it.
-    pub fn neighbour(&mut self, interface: InterfaceId, address: Ipv4Addr, mac: Option<[u8; 6]>, gone: bool) {
-        self.neighbour_of(interface, address::of_v4(address.to_bits()), mac, gone);
-    }
-
-    /// An IPv6 neighbour's, likewise.
-    pub fn neighbour6(
-        &mut self,
-        interface: InterfaceId,
-        address: Ipv6Addr,
-        mac: Option<[u8; 6]>,
-        gone: bool,
-    ) {
-        // Nobody on a link has such an address, and here it would be an IPv4 one.
-        if address::v4(address.to_bits()).is_none() {
-            self.neighbour_of(interface, address.to_bits(), mac, gone);
-        }
-    }
-
-    fn neighbour_of(&mut self, interface: InterfaceId, address: u128, mac: Option<[u8; 6]>, gone: bool) {
-        let known = self.neighbours.get(&(interface, address)).copied();
-        let number = match (known, gone) {
-            (Some(number), true) => return self.forget_neighbour(interface, address, number),
-            (None, true) => return,
-            (Some(number), false) => number,
-            (None, false) => match self.new_neighbour(interface, address) {
-                Some(number) => number,
-                None => return,
-            },
-        };
-        self.table.set_mac(number, mac);
-    }
-
-    fn forget_neighbour(&mut self, interface: InterfaceId, address: u128, number: u16) {
-        self.table.set_mac(number, None);
-        self.table.remove_neighbour(interface, address, number);
-        self.neighbours.remove(&(interface, address));
-        self.neighbours6 -= usize::from(address::v4(address).is_none());
-        self.numbers.unref(number);
-        self.changed = true;
-    }
-
-    /// Its number; `None` when there are too many.
-    fn new_neighbour(&mut self, interface: InterfaceId, address: u128) -> Option<u16> {
-        let is_ipv6 = address::v4(address).is_none();
-        let full = if is_ipv6 {
-            self.neighbours6 >= NEIGHBOURS6_MAX
-        } else {
-            self.neighbours.len() - self.neighbours6 >= NEIGHBOURS_MAX
-        };
-        if full {
-            return None;
-        }
-        let number = self.numbers.take(Key::Via(interface, address)).ok()?;
-        if !self.table.enter_neighbour(interface, address, number) {
-            self.numbers.unref(number);
-            return None;
-        }
-        self.neighbours.insert((interface, address), number);
-        self.neighbours6 += usize::from(is_ipv6);
-        // Sessions that know only "on this link" may now know the neighbour.
-        self.changed = true;
-        Some(number)
-    }
-
     /// Makes what changed since the last call count.
     pub fn publish(&mut self) {
         let freed = std::mem::take(&mut self.numbers.freed);
         if std::mem::take(&mut self.changed) | freed {
             self.table.bump();
         }
-    }
-
-    /// Neighbours that packets went to since the last call: the kernel does not see that traffic and has to be told that
-    /// they are in use.
-    pub fn used_neighbours(&self) -> Vec<(InterfaceId, IpAddr)> {
-        self.numbers
-            .iter()
-            .filter_map(|(number, key)| match key {
-                Key::Via(interface, gateway) if self.table.take_used(number) => {
-                    Some((*interface, address::show(*gateway)))
-                }
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// Neighbours with their MAC, if resolved.
-    #[must_use]
-    pub fn neighbours(&self) -> Vec<(InterfaceId, IpAddr, Option<[u8; 6]>)> {
-        let mut rows: Vec<_> = self
-            .neighbours
-            .iter()
-            .map(|((interface, address), number)| {
-                (*interface, address::show(*address), self.table.mac(*number))
-            })
-            .collect();
-        rows.sort_unstable();
-        rows
-    }
-
-    /// Routes behind `after`: IPv4 first, in order of network and length.
-    pub fn routes(&self, after: Option<(IpAddr, u8)>) -> impl Iterator<Item = RouteRow> + '_ {
-        let (from, from6) = match after {
-            None => (Some(Bound::Unbounded), Bound::Unbounded),
-            Some((IpAddr::V4(network), length)) => (
-                Some(Bound::Excluded((network.to_bits(), length))),
-                Bound::Unbounded,
-            ),
-            Some((IpAddr::V6(network), length)) => (None, Bound::Excluded((network.to_bits(), length))),
-        };
-        let row = |network, length, action: &Arc<Action>| RouteRow {
-            network,
-            length,
-            action: Arc::clone(action),
-        };
-        let ipv4 = from
-            .map(|from| self.routes.range((from, Bound::Unbounded)))
-            .into_iter()
-            .flatten()
-            .map(move |((network, length), (action, _))| {
-                row(Ipv4Addr::from_bits(*network).into(), *length, action)
-            });
-        let ipv6 =
-            self.routes6
-                .range((from6, Bound::Unbounded))
-                .map(move |((network, length), (action, _))| {
-                    row(Ipv6Addr::from_bits(*network).into(), *length, action)
-                });
-        ipv4.chain(ipv6)
-    }
-
-    /// How full the IPv6 table is.
-    #[must_use]
-    pub fn groups6(&self) -> Groups6 {
-        Groups6 {
-            used: self.lpm.used(),
-            total: self.lpm.total(),
-        }
-    }
-
-    /// Routes there are, of both families, those of the box itself included.
-    #[must_use]
-    pub fn route_count(&self) -> usize {
-        self.routes.len() + self.routes6.len()
     }
 }
 
