@@ -54,6 +54,7 @@ pub const MAX_PREFIXES: usize = 32;
 
 impl Mapping {
     /// A mapping without sessions.
+    #[inline]
     #[must_use]
     pub fn new(
         (inside, inside_port): (u128, u16),
@@ -230,6 +231,7 @@ impl MappingTable {
     ///
     /// # Errors
     /// The flag says whether the table (`true`) or the index was full; nothing changed.
+    #[inline]
     pub fn insert(&mut self, place: Place, mapping: Mapping) -> Result<u32, bool> {
         let records = &self.records;
         let number = self.slab.take(|n| records[n as usize].inside).ok_or(true)?;

@@ -392,11 +392,18 @@ impl SessionTable {
 
     /// Takes a free record; its hot part is all zero but for `kind`, its cold part as `cold` says.
     pub fn take(&mut self, hot: Hot, cold: Cold) -> Option<u32> {
+        let (number, to_hot, to_cold) = self.take_to_fill()?;
+        (*to_hot, *to_cold) = (hot, cold);
+        Some(number)
+    }
+
+    /// Takes a free record, in which is what its last session left: all of both parts has to be written.
+    #[inline]
+    pub fn take_to_fill(&mut self) -> Option<(u32, &mut Hot, &mut Cold)> {
         let records = &self.cold.0;
         let number = self.slab.take(|n| records[n as usize].anchor)?;
-        self.hot[number as usize] = hot;
-        self.cold.0[number as usize] = cold;
-        Some(number)
+        let hot = &mut self.hot[number as usize];
+        Some((number, hot, &mut self.cold.0[number as usize]))
     }
 
     /// Enters a record under a place.
@@ -473,6 +480,7 @@ impl SessionTable {
 }
 
 /// A fresh hot record.
+#[inline]
 #[must_use]
 pub fn new_hot(kind: u8, tuples: [Tuple4; 2], protocol: u8, service_set: u16, now: Ticks) -> Hot {
     Hot {
@@ -493,6 +501,7 @@ pub fn new_hot(kind: u8, tuples: [Tuple4; 2], protocol: u8, service_set: u16, no
 }
 
 /// A fresh cold record.
+#[inline]
 #[must_use]
 pub fn new_cold(anchor: u32, subscriber: u32, term: u16, pool: u16, now: Ticks) -> Cold {
     Cold {

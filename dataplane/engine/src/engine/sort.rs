@@ -23,6 +23,7 @@ use crate::public_space::PublicAddress;
 use crate::session::{Direction, FLAG_FREE_STANDING, KIND_44, KIND_64, KIND_66};
 
 /// Whether a packet matches a term.
+#[inline(always)]
 fn term_matches(matches: &TermMatch, flow: &Flow) -> bool {
     let source = if let Some(v4) = address::v4(flow.src) {
         matches.sources.iter().any(|r| r.contains(v4))
@@ -98,6 +99,9 @@ fn untranslated(id: ServiceSetId, flow: &Flow) -> Draft {
 }
 
 impl Engine {
+    /// Sorts a packet from inside. As part of its caller: there the packet's family is known, and half of the questions are
+    /// answered.
+    #[inline(always)]
     pub(super) fn sort_inside<R: Router>(
         &self,
         id: ServiceSetId,
@@ -169,6 +173,7 @@ impl Engine {
     /// Whether a packet from inside says that it comes from a public end that may be some subscriber's: its answers would be
     /// that one's, and its session would stand in the way of that one's. Not so an inside end that stands for itself by a
     /// static mapping, and of an interface's own address what neither pool nor static mapping uses.
+    #[inline(always)]
     fn is_source_ours(&self, id: ServiceSetId, flow: &Flow) -> bool {
         let Some(v4) = address::v4(flow.src) else {
             return false;
@@ -176,6 +181,12 @@ impl Engine {
         let Some(found) = self.program.public_space.find(v4) else {
             return false;
         };
+        self.is_somebodys(found, v4, id, flow)
+    }
+
+    /// The same of an address that is known to be public.
+    #[cold]
+    fn is_somebodys(&self, found: PublicAddress, v4: u32, id: ServiceSetId, flow: &Flow) -> bool {
         let (statics, (proto, port)) = (&self.program.statics, (flow.proto, flow.sport));
         let itself = statics
             .by_inside(id, flow.src, proto, port)
@@ -194,7 +205,7 @@ impl Engine {
     }
 
     /// The translation a packet asks for, into its draft.
-    #[inline]
+    #[inline(always)]
     fn choose(&self, plan: &SetPlan, set: &ServiceSet, flow: &Flow, draft: &mut Draft) -> Choice {
         if flow.kind == KIND_66 {
             return Choice::Pass;
@@ -211,17 +222,21 @@ impl Engine {
             }
             return Choice::Translate;
         }
-        let term = set
-            .terms
-            .iter()
-            .find(|t| is_for(&t.action, flow.kind) && term_matches(&t.matches, flow));
-        let Some(term) = term else {
-            return if plan.translates(flow.kind) {
-                Choice::NoRule
-            } else {
-                Choice::Pass
-            };
-        };
+        for term in &set.terms {
+            if is_for(&term.action, flow.kind) && term_matches(&term.matches, flow) {
+                return self.follow(term, flow, draft);
+            }
+        }
+        if plan.translates(flow.kind) {
+            Choice::NoRule
+        } else {
+            Choice::Pass
+        }
+    }
+
+    /// The translation that a term asks for.
+    #[inline(always)]
+    fn follow(&self, term: &NatTerm, flow: &Flow, draft: &mut Draft) -> Choice {
         draft.term = term.number;
         if let Some(real) = term.destination.as_ref().and_then(|m| m.map(flow.dst as u32)) {
             draft.ends.outside.0 = address::of_v4(real);
@@ -270,6 +285,7 @@ impl Engine {
 
     /// The next hop of a packet from inside that is for this service set's outside; otherwise what it is. `real` is its
     /// destination after translation.
+    #[inline(always)]
     fn leaves_by_outside<R: Router>(
         &self,
         plan: &SetPlan,

@@ -35,10 +35,18 @@ impl Engine {
         packet: &mut P,
         router: &R,
     ) {
-        if self.sessions.hot(number).is_some_and(|h| h.kind == KIND_64) {
+        let nobody = Verdict::Drop(DropReason::NoMapping, Answer::None);
+        let direction = desc.direction();
+        let Some(hot) = self.sessions.hot(number) else {
+            desc.verdict = nobody;
+            return;
+        };
+        if hot.kind == KIND_64 {
             return self.translate_to_six(number, desc, packet, router);
         }
-        let direction = desc.direction();
+        // The packet shall look like the answer to what the other direction's packets look like.
+        let other = hot.tuples[1 - direction as usize];
+        let is_tracked = hot.flags & FLAG_TRACKED != 0;
         let leaving = Leaving::four(desc);
         let next_hop = match self.session_next_hop(number, direction, &leaving, router) {
             Ok(next_hop) => next_hop,
@@ -51,15 +59,13 @@ impl Engine {
             desc.verdict = Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded);
             return;
         }
-        let segment = whole_segment(
-            packet.l3(),
-            desc.meta.fragment,
-            desc.meta.l4_offset,
-            desc.meta.total_len,
-        );
-        if let Err(verdict) = self.check_window(number, direction, segment) {
-            desc.verdict = verdict;
-            return;
+        if is_tracked {
+            let meta = &desc.meta;
+            let segment = whole_segment(packet.l3(), meta.fragment, meta.l4_offset, meta.total_len);
+            if let Err(verdict) = self.check_window(number, direction, segment) {
+                desc.verdict = verdict;
+                return;
+            }
         }
         let passed = match self.pass(number, direction, desc.meta.l4, desc.meta.total_len) {
             Ok(passed) => passed,
@@ -67,14 +73,6 @@ impl Engine {
                 desc.verdict = Verdict::Drop(reason, Answer::None);
                 return;
             }
-        };
-        // The packet shall look like the answer to what the other direction's packets look like.
-        let Some(other) = self
-            .sessions
-            .hot(number)
-            .map(|h| h.tuples[1 - direction as usize])
-        else {
-            return;
         };
         let mut to = Endpoints {
             src: other.dst,
@@ -90,10 +88,10 @@ impl Engine {
             desc.verdict = Verdict::Drop(DropReason::FrameNotContiguous, Answer::None);
             return;
         }
-        self.clamp_mss(
-            &passed,
-            l3.get_mut(usize::from(desc.meta.l4_offset)..usize::from(desc.meta.total_len)),
-        );
+        if passed.mss_clamp != 0 {
+            let segment = usize::from(desc.meta.l4_offset)..usize::from(desc.meta.total_len);
+            self.clamp_mss(&passed, l3.get_mut(segment));
+        }
         // What it is looked up by on its way back in; a later fragment does not carry it.
         if next_hop == NEXT_HOP_HAIRPIN {
             desc.sport = to.sport;

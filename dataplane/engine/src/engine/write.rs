@@ -12,6 +12,7 @@ use crate::session::{
     FLAG_OWNS_PORT, FLAG_TRACKED, Hot, KIND_64, KIND_66, Key66, Tuple4, new_cold, new_hot,
 };
 use crate::tcp_state::{State, TimerClass};
+use crate::ticks::Ticks;
 
 /// What a draft's packets look like from inside, for IPv4.
 fn out_tuple(draft: &Draft) -> Tuple4 {
@@ -90,13 +91,22 @@ impl Engine {
                 return Err(DropReason::MappingTableFull);
             }
         }
-        let hot = self.record(draft, l4);
-        let mut cold = new_cold(draft.anchor, draft.subscriber, draft.term, draft.pool, self.now);
-        cold.policy = draft.policy;
-        let Some(number) = self.sessions.take(hot, cold) else {
+        let plan = self.sets.get(usize::from(draft.service_set));
+        let plan = plan.and_then(Option::as_ref);
+        let tracks = plan.is_some_and(|p| p.track_window) && draft.proto == ipv4::TCP;
+        let (state, timer) = first_state(draft, l4);
+        let timeout = plan.map_or(0, |p| p.timeouts[timer as usize]);
+        let Some((number, hot, cold)) = self.sessions.take_to_fill() else {
             self.give_back(draft);
             return Err(DropReason::SessionTableFull);
         };
+        fill(hot, draft, self.now);
+        (hot.state, hot.timer) = (state as u8, timer as u8);
+        if tracks {
+            hot.flags |= FLAG_TRACKED;
+        }
+        *cold = new_cold(draft.anchor, draft.subscriber, draft.term, draft.pool, self.now);
+        cold.policy = draft.policy;
         let address_place =
             (draft.flags & FLAG_ADDRESS_ENTRY != 0).then(|| self.sessions.address_place(&back, draft.proto));
         if !self.enter(out_place, back_place, address_place, number) {
@@ -104,7 +114,7 @@ impl Engine {
             self.give_back(draft);
             return Err(DropReason::SessionIndexFull);
         }
-        let deadline = self.deadline(number);
+        let deadline = self.now.plus(Ticks(timeout));
         self.wheel.insert(self.sessions.links(), number, deadline);
         match draft.flags & FLAG_INITIATED_OUTSIDE {
             0 => self.counters.sessions_created_out += 1,
@@ -165,30 +175,6 @@ impl Engine {
         }
     }
 
-    #[inline(always)]
-    fn record(&self, draft: &Draft, l4: L4) -> Hot {
-        let back = draft.back();
-        let tuples = [out_tuple(draft), back];
-        let mut hot = new_hot(draft.kind, tuples, draft.proto, draft.service_set, self.now);
-        match draft.kind {
-            KIND_64 => {
-                let ports = (draft.ends.inside.1, draft.ends.seen.1);
-                hot.six_four_mut()
-                    .set(draft.ends.inside.0, ports, draft.prefix, back);
-            }
-            KIND_66 => hot.six_six_mut().set(&key66(draft)),
-            _ => {}
-        }
-        hot.flags = draft.flags;
-        (hot.next_hop[Direction::Out as usize], hot.next_hop_generation) = draft.route;
-        let tracks = self.set_plan(draft.service_set).is_some_and(|p| p.track_window);
-        if tracks && draft.proto == ipv4::TCP {
-            hot.flags |= FLAG_TRACKED;
-        }
-        (hot.state, hot.timer) = first_state(draft, l4);
-        hot
-    }
-
     /// Enters a record under all its places, or under none.
     #[inline(always)]
     fn enter(&mut self, out: Place, back: Option<Place>, address: Option<Place>, number: u32) -> bool {
@@ -215,12 +201,36 @@ impl Engine {
     }
 }
 
+/// Writes a draft's session where it stays: built elsewhere and copied, its bytes would be read before they are written.
+#[inline(always)]
+fn fill(hot: &mut Hot, draft: &Draft, now: Ticks) {
+    let back = draft.back();
+    *hot = new_hot(
+        draft.kind,
+        [out_tuple(draft), back],
+        draft.proto,
+        draft.service_set,
+        now,
+    );
+    match draft.kind {
+        KIND_64 => {
+            let ports = (draft.ends.inside.1, draft.ends.seen.1);
+            hot.six_four_mut()
+                .set(draft.ends.inside.0, ports, draft.prefix, back);
+        }
+        KIND_66 => hot.six_six_mut().set(&key66(draft)),
+        _ => {}
+    }
+    hot.flags = draft.flags;
+    (hot.next_hop[Direction::Out as usize], hot.next_hop_generation) = draft.route;
+}
+
 /// State and timer of a new session. The first packet itself goes through the state machine afterwards, so TCP starts one
 /// step before it.
-fn first_state(draft: &Draft, l4: L4) -> (u8, u8) {
+fn first_state(draft: &Draft, l4: L4) -> (State, TimerClass) {
     let inside = draft.flags & FLAG_INITIATED_OUTSIDE == 0;
     let outside_port = draft.ends.outside.1;
-    let (state, timer) = match draft.proto {
+    match draft.proto {
         ipv4::TCP => {
             let syn = matches!(l4, L4::Tcp { flags, .. } if flags & (tcp::SYN | tcp::ACK) == tcp::SYN);
             match (syn, inside) {
@@ -233,6 +243,5 @@ fn first_state(draft: &Draft, l4: L4) -> (u8, u8) {
         ipv4::UDP => (State::Active, TimerClass::Udp),
         ipv4::ICMP | ipv4::ICMPV6 => (State::Active, TimerClass::Icmp),
         _ => (State::Active, TimerClass::Other),
-    };
-    (state as u8, timer as u8)
+    }
 }

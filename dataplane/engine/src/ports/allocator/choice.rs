@@ -203,6 +203,7 @@ impl PortAllocator {
     }
 
     /// Takes a port on one address.
+    #[inline]
     fn take_on<P: PickPort>(
         &mut self,
         index: u32,

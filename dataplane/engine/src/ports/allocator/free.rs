@@ -121,6 +121,7 @@ impl PortAllocator {
     }
 
     /// Takes a port of `first..=last` in the extents owned on this address.
+    #[inline]
     pub(super) fn take_in_range(
         &mut self,
         index: u32,
@@ -134,7 +135,7 @@ impl PortAllocator {
             (true, 0) => EVEN,
             (true, _) => ODD,
         };
-        let state = self.addresses[index as usize];
+        let state = &self.addresses[index as usize];
         let sequential = request.pool.port_allocation == PortAllocation::Sequential;
         let start = if sequential {
             u32::from(state.cursor[request.class as usize]).clamp(first, last)
