@@ -35,6 +35,9 @@ drop_reasons! {
     NatNoRuleMatch = "nat-no-rule-match",
     /// No free port on the subscriber's address (paired) or on any address of the pool.
     NatOutOfPorts = "nat-out-of-ports",
+    /// Ports are free, but may not be given out yet: their lease waits for the other chassis' acknowledgment, or they rest after
+    /// a takeover, because the other chassis may have given them out without a word. Redundancy spec, section 2.
+    NatLeaseWait = "nat-lease-wait",
     /// The pool has no address that may be given out (all drained, or none left for this worker).
     NatOutOfAddresses = "nat-out-of-addresses",
     /// Another session already uses this public address, protocol and outside address (protocols without ports).

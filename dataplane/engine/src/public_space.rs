@@ -1,23 +1,33 @@
-//! The public space: which pool a public address belongs to, and which worker owns each extent of its ports.
+//! The public space: which pool a public address belongs to, and which shard owns each extent of its ports.
 //!
 //! It is the steering table for packets from outside, save for pools by rule (deterministic and static ones), and, at the
-//! same time, the only thing workers share when they allocate:
+//! same time, the only thing shards share when they allocate:
 //!
 //! ```text
 //!   address >> 8 --hash--> chunk of 256 addresses --+-- pool id per address            (immutable, per program)
 //!                                                   +-- 16 extent owners per address   (atomic, for the process' life)
-//!   port >> 12 = extent (4096 ports); owner = worker, or one of the free states below
+//!   port >> 12 = extent (4096 ports); owner = shard, or one of the states below
 //! ```
 //!
-//! An extent is the unit a worker takes ports in, and the unit of the lease the standby acknowledges (redundancy spec,
-//! section 2): [`OWNER_LEASE_PENDING`] and [`OWNER_PEER`] are the states of an extent that may not be given out yet.
+//! An extent is the unit a shard takes ports in, and the unit of the lease the other chassis acknowledges (redundancy spec,
+//! section 2). While leases are required ([`PublicSpace::set_leases_required`]), only a granted extent is taken:
+//!
+//! ```text
+//!   here:  FREE --offer--> LEASE_PENDING --grant--> GRANTED --acquire--> shard --release--> FREE
+//!            ^------------------ withdraw -------------'
+//!   there: FREE --mark_peer--> PEER --install--> shard --forget--> PEER --unmark_peer--> FREE
+//! ```
+//!
 //! Owners survive a reload because the atomic half of a chunk is shared between programs: there is one allocator
 //! for the process' life.
 
+mod lease;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+pub use self::lease::LeaseStates;
 use crate::program::{NONE, Pool, PoolId};
 
 /// Ports per extent.
@@ -26,13 +36,15 @@ pub const EXTENT_PORTS: u32 = 4096;
 pub const EXTENTS_PER_ADDRESS: usize = 16;
 /// Chunks of 256 addresses there can be over the process' life.
 pub const MAX_CHUNKS: usize = 4096;
-/// Nobody owns the extent: any worker may take it.
+/// Nobody owns the extent: any shard may take it, unless leases are required.
 pub const OWNER_FREE: u8 = 0xff;
-/// Offered to the standby, not acknowledged yet: nobody may take it.
+/// Offered to the other chassis, not acknowledged yet: nobody may take it.
 pub const OWNER_LEASE_PENDING: u8 = 0xfe;
 /// Leased to the other chassis: nobody here may take it.
 pub const OWNER_PEER: u8 = 0xfd;
-/// Workers are numbered 0..MAX_WORKERS.
+/// Leased, and the other chassis acknowledged it: any shard may take it.
+pub const OWNER_GRANTED: u8 = 0xfc;
+/// Workers are numbered 0..MAX_WORKERS, and so are shards.
 pub const MAX_WORKERS: u8 = 0xf0;
 
 /// Index of a public address, stable for the process' life: chunk number * 256 + last octet.
@@ -77,6 +89,8 @@ pub struct PublicSpace {
     /// Open-addressed hash of `prefix` to chunk number, `u32::MAX` when empty; never more than half full.
     slots: Vec<u32>,
     mask: u32,
+    /// Only granted extents may be taken. Of all programs, as owners are.
+    leases: Arc<AtomicBool>,
 }
 
 /// More /24s than the public space can hold. Chunks live as long as the process, so those of former programs count.
@@ -153,7 +167,14 @@ impl PublicSpace {
             }
             slots[slot as usize] = number as u32;
         }
-        (Self { chunks, slots, mask }, complete)
+        let leases = previous.map(|p| Arc::clone(&p.leases)).unwrap_or_default();
+        let space = Self {
+            chunks,
+            slots,
+            mask,
+            leases,
+        };
+        (space, complete)
     }
 
     /// Finds a public address; `None` when no pool has it.
@@ -210,7 +231,7 @@ impl PublicSpace {
         self.chunks.get((index >> 8) as usize)?.owners.owners[(index & 0xff) as usize].get(extent)
     }
 
-    /// The owner of an extent: a worker number or one of the `OWNER_` states.
+    /// The owner of an extent: a shard or one of the `OWNER_` states.
     #[inline]
     #[must_use]
     pub fn owner(&self, index: AddressIndex, extent: usize) -> u8 {
@@ -218,20 +239,55 @@ impl PublicSpace {
             .map_or(OWNER_FREE, |c| c.load(Ordering::Acquire))
     }
 
-    /// Takes a free extent for `worker`. Rare (once per 4096 ports), and the only atomic exchange of the allocator.
-    pub fn acquire(&self, index: AddressIndex, extent: usize, worker: u8) -> bool {
+    /// Moves an extent from one state to another, if it is in the first.
+    fn change(&self, index: AddressIndex, extent: usize, from: u8, to: u8) -> bool {
         self.cell(index, extent).is_some_and(|c| {
-            c.compare_exchange(OWNER_FREE, worker, Ordering::AcqRel, Ordering::Acquire)
+            c.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         })
     }
 
-    /// Gives back an extent that `worker` owns. False when it did not.
-    pub fn release(&self, index: AddressIndex, extent: usize, worker: u8) -> bool {
-        self.cell(index, extent).is_some_and(|c| {
-            c.compare_exchange(worker, OWNER_FREE, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-        })
+    /// Whether a shard may take an extent in this state.
+    fn may_be_taken(&self, state: u8) -> bool {
+        state == OWNER_GRANTED || state == OWNER_FREE && !self.leases_required()
+    }
+
+    /// Takes an extent for `shard`: a granted one, or a free one while no leases are required. Rare (once per 4096 ports),
+    /// and the only atomic exchange of the allocator.
+    pub fn acquire(&self, index: AddressIndex, extent: usize, shard: u8) -> bool {
+        let state = self.owner(index, extent);
+        self.may_be_taken(state) && self.change(index, extent, state, shard)
+    }
+
+    /// Takes all extents of an address or none. From the first on: of two shards that begin at once, one has it.
+    pub fn acquire_all(&self, index: AddressIndex, shard: u8) -> bool {
+        self.take_all(index, shard, |state| self.may_be_taken(state))
+    }
+
+    /// Whether all extents of an address may be taken now.
+    #[must_use]
+    pub fn is_free(&self, index: AddressIndex) -> bool {
+        (0..EXTENTS_PER_ADDRESS).all(|e| self.may_be_taken(self.owner(index, e)))
+    }
+
+    fn take_all(&self, index: AddressIndex, shard: u8, may_be_taken: impl Fn(u8) -> bool) -> bool {
+        let mut states = [OWNER_FREE; EXTENTS_PER_ADDRESS];
+        for extent in 0..EXTENTS_PER_ADDRESS {
+            states[extent] = self.owner(index, extent);
+            if may_be_taken(states[extent]) && self.change(index, extent, states[extent], shard) {
+                continue;
+            }
+            for (taken, state) in states.iter().enumerate().take(extent) {
+                self.change(index, taken, shard, *state);
+            }
+            return false;
+        }
+        true
+    }
+
+    /// Gives back an extent that `shard` owns. False when it did not.
+    pub fn release(&self, index: AddressIndex, extent: usize, shard: u8) -> bool {
+        self.change(index, extent, shard, OWNER_FREE)
     }
 }
 
@@ -244,7 +300,7 @@ mod tests {
     };
     use crate::ticks::Ticks;
 
-    fn pool(id: PoolId, first: u32, count: u32) -> Pool {
+    pub(super) fn pool(id: PoolId, first: u32, count: u32) -> Pool {
         Pool {
             id,
             name: String::new(),
