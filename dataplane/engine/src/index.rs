@@ -179,7 +179,7 @@ impl Index {
     }
 
     /// The first record of this hash for which `is` says yes.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, place: Place, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let bucket = self.buckets.get(place.bucket as usize)?;
         let found = self.find_in(bucket, place.tag, &mut is);

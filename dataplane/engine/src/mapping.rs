@@ -199,7 +199,7 @@ impl MappingTable {
     }
 
     /// Finds by inside end.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn find_inside(
         &self,
@@ -231,7 +231,7 @@ impl MappingTable {
     ///
     /// # Errors
     /// The flag says whether the table (`true`) or the index was full; nothing changed.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, place: Place, mapping: Mapping) -> Result<u32, bool> {
         let records = &self.records;
         let number = self.slab.take(|n| records[n as usize].inside).ok_or(true)?;

@@ -139,6 +139,7 @@ impl Subscriber {
     }
 
     /// Whether it may have one more public port of `class` (0 TCP, 1 UDP, 2 ICMP). RFC 6888 REQ-4A, 4B.
+    #[inline(always)]
     #[must_use]
     pub fn may_take_port(&self, class: usize, limits: &SubscriberLimits) -> bool {
         let own = [limits.max_tcp_ports, limits.max_udp_ports, limits.max_icmp_ids][class % 3];

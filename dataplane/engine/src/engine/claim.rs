@@ -7,14 +7,15 @@ use super::first_packet::{Basis, Draft};
 use crate::address;
 use crate::claims::ClaimRefused;
 use crate::drop_reason::DropReason;
-use crate::mapping::{MAX_PREFIXES, Mapping, WHOLE_ADDRESS};
-use crate::ports::{Outcome, PortClass, Request, Taken};
+use crate::mapping::{MAX_PREFIXES, Mapping, MappingTable, WHOLE_ADDRESS};
+use crate::ports::{Outcome, PortAllocator, PortClass, Request, Taken};
 use crate::program::{FilteringType, PoolMode, SubscriberLimits};
 use crate::session::{
     Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT,
-    KIND_64, Tuple4,
+    KIND_64, SessionTable, Tuple4,
 };
-use crate::subscriber::Refused;
+use crate::statics::StaticTable;
+use crate::subscriber::{Refused, SubscriberTable};
 
 impl Engine {
     /// Limits, then what the draft stands on.
@@ -56,9 +57,11 @@ impl Engine {
         match (draft.basis, class) {
             (Basis::Nothing, _) => Ok(()),
             (Basis::Known(number), _) => self.claim_known(draft, number),
-            (Basis::Address, _) => self.claim_mapping(draft, limits, None),
+            (Basis::Address, _) | (Basis::Mapping, Some(_)) => {
+                let class = class.filter(|_| draft.basis == Basis::Mapping);
+                self.claim_mapping(draft, limits, class)
+            }
             (_, None) => self.claim_address(draft),
-            (Basis::Mapping, class) => self.claim_mapping(draft, limits, class),
             (Basis::Port | Basis::SharedPort, Some(class)) => {
                 let taken = self.take_port(draft, limits, class)?;
                 self.use_port(draft, &taken);
@@ -94,6 +97,7 @@ impl Engine {
     }
 
     /// The mapping of the draft's inside end (with no class: of its whole address), or a new one.
+    #[inline(always)]
     fn claim_mapping(
         &mut self,
         draft: &mut Draft,
@@ -160,6 +164,7 @@ impl Engine {
 
     /// Makes a new mapping of a deterministic pool reachable from outside before the next one is claimed: it is there that
     /// the next one sees that its port is in use.
+    #[inline(always)]
     fn show_at_once(&mut self, draft: &mut Draft) -> Result<(), DropReason> {
         let is_by_formula = self
             .pool(draft.pool)
@@ -178,6 +183,7 @@ impl Engine {
     }
 
     /// Where the draft's NAT64 prefix stands among those of its service set.
+    #[inline]
     fn prefix_position(&self, draft: &Draft) -> u8 {
         let plan = self.set_plan(draft.service_set).filter(|_| draft.kind == KIND_64);
         let at = plan.and_then(|p| p.prefixes.iter().position(|(id, _)| *id == draft.prefix));
@@ -185,6 +191,7 @@ impl Engine {
     }
 
     /// A public port for the draft, within the subscriber's limits.
+    #[inline(always)]
     fn take_port(&mut self, draft: &Draft, limits: &SubscriberLimits, class: PortClass) -> Outcome {
         let subscriber = self
             .subscribers
@@ -211,40 +218,16 @@ impl Engine {
             subscriber: draft.subscriber,
             now: self.now,
         };
-        let (statics, proto) = (&self.program.statics, draft.proto);
-        let is_fixed = |address: u32, port: u16| statics.by_public(address, proto, port).is_some();
-        let (sessions, outside) = (&self.sessions, draft.ends.outside);
-        // Whether no session to this outside end has a port.
-        let is_unused = |address: u32, port: u16| {
-            let back = Tuple4 {
-                src: outside.0 as u32,
-                dst: address,
-                sport: outside.1,
-                dport: port,
-            };
-            let place = sessions.place(&back, proto, Direction::In, 0);
-            !is_fixed(address, port) && sessions.find(place, &back, proto, Direction::In, 0).is_none()
-        };
-        match (draft.basis, &pool.mode) {
-            // Which ports of the subscriber's block are in use, the mappings say, and the sessions that share ports. RFC 7422.
-            (basis, PoolMode::Deterministic(_)) => {
-                let mappings = &self.mappings;
-                let is_free = |address: u32, port: u16| {
-                    mappings.find_public(address, port, proto).is_none()
-                        && if basis == Basis::SharedPort {
-                            is_unused(address, port)
-                        } else {
-                            !is_fixed(address, port)
-                        }
-                };
-                let inside = draft.owner;
-                self.ports
-                    .take_deterministic(&request, inside, &mut self.subscribers, is_free)
-            }
-            (Basis::SharedPort, _) => self.ports.take_shared(&request, &mut self.subscribers, is_unused),
-            _ if statics.is_empty() => self.ports.take(&request, &mut self.subscribers),
-            _ => self.ports.take_unless(&request, &mut self.subscribers, is_fixed),
+        let is_plain = matches!(pool.mode, PoolMode::Ports) && draft.basis != Basis::SharedPort;
+        if is_plain && self.program.statics.is_empty() {
+            return self.ports.take(&request, &mut self.subscribers);
         }
+        let in_use = InUse {
+            statics: &self.program.statics,
+            mappings: &self.mappings,
+            sessions: &self.sessions,
+        };
+        in_use.take_another(draft, &request, &mut self.ports, &mut self.subscribers)
     }
 
     fn take_whole_address(&mut self, draft: &Draft) -> Outcome {
@@ -258,6 +241,7 @@ impl Engine {
     }
 
     /// The port one beside the mapping of the inside port one beside, if there is one. RFC 4787 section 4.2.3.
+    #[cold]
     fn neighbour(&self, draft: &Draft) -> Option<(u32, u16)> {
         let (inside, own) = draft.ends.inside;
         let (port, step) = if own % 2 == 1 {
@@ -326,5 +310,58 @@ impl Engine {
             self.leave_mapping(draft.anchor, draft.flags);
         }
         self.leave_subscriber(draft.subscriber);
+    }
+}
+
+/// What says which ports are in use, where the allocator alone does not know.
+struct InUse<'a> {
+    statics: &'a StaticTable,
+    mappings: &'a MappingTable,
+    sessions: &'a SessionTable,
+}
+
+impl InUse<'_> {
+    /// Takes a port that none of these uses: of pools by formula or with shared ports, or beside static mappings.
+    fn take_another(
+        &self,
+        draft: &Draft,
+        request: &Request<'_>,
+        ports: &mut PortAllocator,
+        subscribers: &mut SubscriberTable,
+    ) -> Outcome {
+        let Self {
+            statics,
+            mappings,
+            sessions,
+        } = self;
+        let (proto, outside) = (draft.proto, draft.ends.outside);
+        let is_fixed = |address: u32, port: u16| statics.by_public(address, proto, port).is_some();
+        // Whether no session to this outside end has a port.
+        let is_unused = |address: u32, port: u16| {
+            let back = Tuple4 {
+                src: outside.0 as u32,
+                dst: address,
+                sport: outside.1,
+                dport: port,
+            };
+            let place = sessions.place(&back, proto, Direction::In, 0);
+            !is_fixed(address, port) && sessions.find(place, &back, proto, Direction::In, 0).is_none()
+        };
+        match (draft.basis, &request.pool.mode) {
+            // Which ports of the subscriber's block are in use, the mappings say, and the sessions that share ports. RFC 7422.
+            (basis, PoolMode::Deterministic(_)) => {
+                let is_free = |address: u32, port: u16| {
+                    mappings.find_public(address, port, proto).is_none()
+                        && if basis == Basis::SharedPort {
+                            is_unused(address, port)
+                        } else {
+                            !is_fixed(address, port)
+                        }
+                };
+                ports.take_deterministic(request, draft.owner, subscribers, is_free)
+            }
+            (Basis::SharedPort, _) => ports.take_shared(request, subscribers, is_unused),
+            _ => ports.take_unless(request, subscribers, is_fixed),
+        }
     }
 }

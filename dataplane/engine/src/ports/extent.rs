@@ -199,7 +199,8 @@ impl Extent {
         let (first, count) = (ok.first / 64, ok.last / 64 - ok.first / 64 + 1);
         let start = ((random as u32 as u64 * u64::from(count)) >> 32) as u32;
         for i in 0..count {
-            let word = (first + (start + i) % count) as usize;
+            let turned = start + i;
+            let word = (first + if turned < count { turned } else { turned - count }) as usize;
             if let Some(free) = self.acceptable(class, word, rest, ok) {
                 let n = (((random >> 32) * u64::from(free.count_ones())) >> 32) as u32;
                 return Some(self.set(class, word, nth_bit(free, n)));

@@ -203,7 +203,7 @@ impl PortAllocator {
     }
 
     /// Takes a port on one address.
-    #[inline]
+    #[inline(always)]
     fn take_on<P: PickPort>(
         &mut self,
         index: u32,

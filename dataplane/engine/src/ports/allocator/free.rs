@@ -183,6 +183,7 @@ impl PortAllocator {
 
 /// The port ranges to try, in order. RFC 4787 REQ-3a: well-known ports map to well-known ports where the pool has some,
 /// others to others.
+#[inline(always)]
 pub(super) fn port_ranges(request: &Request<'_>) -> impl Iterator<Item = (u32, u32)> + use<> {
     let (first, last) = (
         u32::from(request.pool.ports.first.max(1)),
