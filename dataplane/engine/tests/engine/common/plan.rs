@@ -38,6 +38,12 @@ pub struct Plan {
     pub seed: u64,
 }
 
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Plan {
     /// One service set, one pool of 16 addresses, endpoint-independent mapping and filtering, everything else default.
     pub fn new() -> Self {

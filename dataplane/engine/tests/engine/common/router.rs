@@ -17,6 +17,12 @@ const fn via(interface: u16, mtu: u16) -> RouteKind {
     RouteKind::Forward { interface, mtu }
 }
 
+impl Default for Net {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Net {
     /// The network all tests run in.
     pub fn new() -> Self {
