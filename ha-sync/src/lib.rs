@@ -3,11 +3,13 @@
 //! Sans-IO: nothing here opens a socket, reads a clock or starts a thread. Bytes and time are given, bytes and actions are
 //! returned, so that two chassis run inside one test process.
 //!
-//! What is here: [`frame`], the lowest layer of the wire format, which cuts a byte stream into checked messages.
-//! What is not here yet: the messages (session, mapping, block, close, leases, acknowledgments, the configuration digest), the
-//! sender with its window and its collapse by session, the receiver, bulk synchronization, mirror states, and the
-//! connection itself with TLS. Nothing is replicated so far.
+//! ```text
+//!   workers' rings -- bridge -- Chassis -- link -- wire -- frame -- octets
+//! ```
 
 #![forbid(unsafe_code)]
 
+pub mod chassis;
 pub mod frame;
+pub mod link;
+pub mod wire;

@@ -1,0 +1,105 @@
+//! What a link needs of its own chassis: operations to tell, a place for those it is told, leases, and an ear for what
+//! becomes of the peer. [`crate::bridge`] is the one over the workers' rings; tests have plainer ones.
+
+use tandem_engine::replica::{Lease, LeaseChange, Op, Role};
+use tandem_engine::ticks::Ticks;
+
+use crate::link::{Mismatch, Refusal};
+
+/// Redundancy sets are numbered 1..=this. Redundancy spec, section 5.
+pub const REDUNDANCY_SETS_MAX: u8 = 128;
+
+/// The side of a link that is its own chassis. All calls come from within the link's methods and must return at once.
+pub trait Chassis {
+    /// The next operation of the workers for the peer, in the order each worker put them out: `Session`, `Close`, `Mapping`,
+    /// `Block`, `Extent` and their endings, `Lost`, and `BulkEnd` once, when all workers have told their part of the bulk.
+    /// Others are not for a peer and are dropped.
+    fn next(&mut self) -> Option<Op>;
+
+    /// Takes an operation of the peer: `Session` to `ExtentClose`, `BulkBegin` and `BulkEnd`. False: no room now; the link stops
+    /// reading and brings the same operation again. What it took counts as received, and is acknowledged.
+    fn install(&mut self, op: &Op) -> bool;
+
+    /// The next lease to ask the peer for or to give back to it.
+    fn next_lease(&mut self) -> Option<LeaseChange>;
+
+    /// The peer has taken note of a lease that was offered: the extent may be used.
+    fn lease_acknowledged(&mut self, lease: Lease);
+
+    /// The peer offers or withdraws a lease of its own: its extents are not ours to give out.
+    fn lease_told(&mut self, change: LeaseChange);
+
+    /// What became of the peer.
+    fn peer(&mut self, event: PeerEvent);
+
+    /// The engines' time at the link's time `now` (milliseconds): ages are told, not times.
+    fn ticks(&self, now: u64) -> Ticks {
+        Ticks((now / 100) as u32)
+    }
+}
+
+/// A redundancy set's role on one chassis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SetRole {
+    /// The set, 1..=[`REDUNDANCY_SETS_MAX`].
+    pub set: u8,
+    /// Whether the chassis is primary for it.
+    pub primary: bool,
+    /// The number of the role change that made it so. The higher one wins where both say primary. Redundancy spec, section 1.
+    pub epoch: u64,
+}
+
+impl SetRole {
+    /// The role in the engine's terms.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        if self.primary {
+            Role::Primary
+        } else {
+            Role::Standby
+        }
+    }
+}
+
+/// What a link tells its chassis of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// Replication runs from now on. With a number, everything is to be told anew (`Listen(true)`, then `Bulk(number)` to all
+    /// workers); without one it goes on where it stopped, and nothing was missed.
+    Connected {
+        /// The bulk to begin.
+        new_bulk: Option<u16>,
+    },
+    /// Everything is to be told anew with this number, in the midst of it: after `Lost`, or because the operator or the peer
+    /// asked for it.
+    Bulk(u16),
+    /// The peer is connected and its roles are known, but its configuration differs: nothing is replicated.
+    Suspended(Mismatch),
+    /// The peer is gone, or was not heard for too long. Operations are still kept for its return ([`PeerEvent::Forgotten`] says
+    /// when no longer), but no lease will be acknowledged.
+    Disconnected,
+    /// Nothing is kept for the peer's return any more: workers may stop telling (`Listen(false)`).
+    Forgotten,
+    /// The stream was refused, by us; it is to be closed.
+    Refused(Refusal),
+    /// The peer's roles, all of them, whenever one has changed and after each connect.
+    Roles(Vec<SetRole>),
+    /// The peer asks us to release a set: become standby, and when everything is told, [`crate::link::Link::released`]; or
+    /// [`crate::link::Link::refuse_release`].
+    ReleaseAsked {
+        /// The set.
+        set: u8,
+    },
+    /// The peer has released a set, and everything it did as its primary has been installed here.
+    Released {
+        /// The set.
+        set: u8,
+        /// The epoch of its role change; ours must be higher.
+        epoch: u64,
+    },
+    /// The peer does not release the set.
+    ReleaseRefused {
+        /// The set.
+        set: u8,
+    },
+}

@@ -1,0 +1,36 @@
+//! The replication format, version 1: what is inside a frame.
+//!
+//! ```text
+//!   frame (crate::frame): magic, version, type, length, checksums
+//!     Hello      who, which configuration, which roles, what was received of the other's stream      message.rs
+//!     Batch      stream, sequence number, age, then records                                          batch.rs
+//!                  record: length, type, body                                                        record.rs, session.rs
+//!     Ack        stream, sequence number of the last batch taken
+//!     Resend     stream, sequence number of the first batch missing
+//!     Keepalive  roles, when one has changed or nothing else was said
+//! ```
+//!
+//! All numbers are big-endian; those that are mostly small are in base 128, most significant group first, the upper bit of an
+//! octet saying that another follows. Service sets, pools, prefixes and policies go by their numbers in the [`Dictionary`], times
+//! as ages in ticks at the time the batch was made (how long ago that was stands in its header, and is set again when it is sent
+//! again), public addresses as they are.
+//!
+//! Messages of an unknown type are skipped; records of an unknown type are an error, because what they mean would be missing.
+//! Messages and records may be longer than this build knows: a later minor revision appends fields, and what is behind those
+//! known is ignored. Nothing is allocated by a length that was read.
+
+mod batch;
+mod dictionary;
+mod message;
+mod octets;
+mod record;
+mod session;
+
+pub use batch::{BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Records};
+pub use dictionary::Dictionary;
+pub use message::{Ack, Hello, MessageType, roles_from, roles_to};
+pub use octets::WireError;
+pub use record::{RECORD_LEN_MAX, Record, decode, encode, is_control};
+
+/// The minor revision this build speaks: how many times fields were appended.
+pub const MINOR: u16 = 0;
