@@ -100,9 +100,7 @@ impl Engine {
         let list = firewall.list(direction);
         let mut keys = ArrayVec::<PolicyKey, MAX_BURST>::new();
         for draft in run.iter() {
-            let l4 = descs
-                .get(usize::from(draft.packet))
-                .map_or(L4::Other, |d| d.flow().l4);
+            let l4 = descs.get(usize::from(draft.packet)).map_or(L4::Other, |d| d.l4());
             let _room_for_each_packet = keys.try_push(key(draft, l4));
         }
         let mut found = [NO_POLICY; MAX_BURST];

@@ -84,6 +84,8 @@ pub(super) struct Draft {
     pub subscriber: u32,
     /// Place of its session as it looks from outside; nowhere for IPv6 on both sides.
     pub back_place: Place,
+    /// Place of its mapping as seen from outside, when that is new.
+    pub public_place: Place,
     /// Mapping number, or public address index when the session owns its port.
     pub anchor: u32,
     /// The mapping is new and not yet reachable from outside.
@@ -161,7 +163,7 @@ impl Engine {
                 // From outside only what begins nothing by itself is worth a second look: a scan shall not cost two.
                 let again = match desc.side() {
                     Side::Inside(_) => true,
-                    Side::Outside => desc.flow().l4 == L4::LaterFragment,
+                    Side::Outside => desc.l4() == L4::LaterFragment,
                     Side::Neither => false,
                 };
                 refused.early |= u64::from(again) << (i % 64);
@@ -228,7 +230,7 @@ impl Engine {
         let (Some(desc), Some(packet)) = (descs.get_mut(at), packets.get_mut(at)) else {
             return;
         };
-        match self.write(draft, desc.flow().l4) {
+        match self.write(draft, desc.l4()) {
             Ok(number) => desc.translate(self, number, packet, router),
             Err(reason) => desc.set_verdict(Verdict::Drop(reason, self.refusal(reason, draft))),
         }
@@ -365,6 +367,7 @@ pub(super) fn draft(
         out_place: Place::NOWHERE,
         route: (NO_NEXT_HOP, 0),
         back_place: Place::NOWHERE,
+        public_place: Place::NOWHERE,
         owner: ends.inside.0,
         subscriber_place: Place::NOWHERE,
         ends,

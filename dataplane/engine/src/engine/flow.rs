@@ -67,6 +67,7 @@ pub(super) trait Described: Copy {
     fn is_icmp_error(&self) -> bool;
     /// Whether its service set translates it without a session.
     fn is_stateless(&self) -> bool;
+    fn l4(&self) -> L4;
     fn flow(&self) -> Flow;
     /// Whether it can become a packet of the other family.
     fn check_other_family<P: Packet>(&self, packet: &P, options: &xlat::Options) -> Result<(), XlatError>;
@@ -103,6 +104,9 @@ impl Described for Desc {
     }
     fn has_candidate(&self) -> bool {
         self.candidate != NO_RECORD
+    }
+    fn l4(&self) -> L4 {
+        self.meta.l4
     }
     fn is_icmp_error(&self) -> bool {
         matches!(self.meta.l4, L4::IcmpError { .. })
@@ -179,6 +183,9 @@ impl Described for Desc6 {
     }
     fn has_candidate(&self) -> bool {
         self.candidate != NO_RECORD
+    }
+    fn l4(&self) -> L4 {
+        self.meta.l4
     }
     fn is_icmp_error(&self) -> bool {
         matches!(self.meta.l4, L4::IcmpError { .. })

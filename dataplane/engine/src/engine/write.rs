@@ -45,8 +45,8 @@ impl Engine {
         self.sessions.prefetch_place(draft.back_place);
         if draft.mapping_is_new {
             let (port, protocol) = self.public_of(draft);
-            self.mappings
-                .prefetch_place(self.mappings.public_place(back.dst, port, protocol));
+            draft.public_place = self.mappings.public_place(back.dst, port, protocol);
+            self.mappings.prefetch_place(draft.public_place);
         }
     }
 
@@ -83,13 +83,14 @@ impl Engine {
             self.give_back(draft);
             return Err(DropReason::SessionConflict);
         }
-        if draft.mapping_is_new {
-            let (port, protocol) = self.public_of(draft);
-            let place = self.mappings.public_place(back.dst, port, protocol);
-            if self.mappings.enter_public(place, draft.anchor).is_err() {
-                self.give_back(draft);
-                return Err(DropReason::MappingTableFull);
-            }
+        if draft.mapping_is_new
+            && self
+                .mappings
+                .enter_public(draft.public_place, draft.anchor)
+                .is_err()
+        {
+            self.give_back(draft);
+            return Err(DropReason::MappingTableFull);
         }
         let plan = self.sets.get(usize::from(draft.service_set));
         let plan = plan.and_then(Option::as_ref);
