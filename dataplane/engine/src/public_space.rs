@@ -270,6 +270,18 @@ impl PublicSpace {
         (0..EXTENTS_PER_ADDRESS).all(|e| self.may_be_taken(self.owner(index, e)))
     }
 
+    /// Whether all extents of an address may be taken as soon as their leases are granted.
+    #[must_use]
+    pub fn waits_for_lease(&self, index: AddressIndex) -> bool {
+        let waits = |e| {
+            matches!(
+                self.owner(index, e),
+                OWNER_FREE | OWNER_LEASE_PENDING | OWNER_GRANTED
+            )
+        };
+        self.leases_required() && (0..EXTENTS_PER_ADDRESS).all(waits)
+    }
+
     fn take_all(&self, index: AddressIndex, shard: u8, may_be_taken: impl Fn(u8) -> bool) -> bool {
         let mut states = [OWNER_FREE; EXTENTS_PER_ADDRESS];
         for extent in 0..EXTENTS_PER_ADDRESS {

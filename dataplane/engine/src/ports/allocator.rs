@@ -1,16 +1,18 @@
-//! The allocator of one worker: addresses for subscribers, extents for addresses, ports for mappings.
+//! The allocator of one shard: addresses for subscribers, extents for addresses, ports for mappings.
 //!
-//! Extents are taken from the shared public space, its own ("home") ones first: with as many addresses as workers or
-//! more, an address' home is one worker; with fewer, an extent's home is. So workers rarely meet on an address, and when a
-//! worker's own are used up it takes what others have not touched.
+//! Extents are taken from the shared public space, its own ("home") ones first: with as many addresses as shards or
+//! more, an address' home is one shard; with fewer, an extent's home is. So shards rarely meet on an address, and when a
+//! shard's own are used up it takes what others have not touched.
 
 mod address;
 mod blocks;
 mod choice;
 mod extents;
+mod follow;
 mod formula;
 mod free;
 mod shared;
+mod told;
 mod whole;
 
 use self::address::{AddressState, Hold, PoolPlan, Tag};
@@ -24,6 +26,7 @@ use crate::hash::Rng;
 use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
 use crate::program::{Pool, PoolId, Program};
 use crate::public_space::{EXTENT_PORTS, MAX_CHUNKS, PublicSpace};
+use crate::replica::Op;
 use crate::session::NO_RECORD;
 use crate::slab::Slab;
 use crate::subscriber::SubscriberTable;
@@ -37,6 +40,8 @@ pub const MAX_ADDRESSES: usize = MAX_CHUNKS * 256;
 const MAX_PROBES: u32 = 64;
 /// Block events that wait for the log, at most; more are counted as lost.
 const MAX_EVENTS: usize = 8192;
+/// Operations that wait for the engine to pass them on, at most: it does so after each burst.
+const MAX_TOLD: usize = 4096;
 /// Address states looked at per second to give idle foreign extents back.
 const SWEEP_PER_SECOND: u32 = 64;
 
@@ -73,11 +78,11 @@ pub struct Taken {
 /// A port, or why there was none.
 pub type Outcome = Result<Taken, DropReason>;
 
-/// The allocator of one worker.
+/// The allocator of one shard.
 #[derive(Debug)]
 pub struct PortAllocator {
-    worker: u8,
-    workers: u8,
+    shard: u8,
+    shards: u8,
     addresses: HugeSlice<AddressState>,
     extents: HugeSlice<Extent>,
     slab: Slab,
@@ -88,25 +93,30 @@ pub struct PortAllocator {
     plans: Vec<PoolPlan>,
     rng: Rng,
     events: EventRing<BlockEvent>,
+    /// Somebody wants to be told of extents and blocks.
+    telling: bool,
+    told: EventRing<Op>,
+    /// Of `told`, so many are known to be lost.
+    told_lost: u64,
     sweep: u32,
     swept: u32,
 }
 
 impl PortAllocator {
-    /// An allocator for `worker` of `workers`, with room for `max_extents` extents and `max_blocks` blocks.
+    /// An allocator for `shard` of `shards`, with room for `max_extents` extents and `max_blocks` blocks.
     ///
     /// # Errors
     /// [`OutOfMemory`] when the kernel refuses the memory.
     pub fn new(
-        worker: u8,
-        workers: u8,
+        shard: u8,
+        shards: u8,
         max_extents: u32,
         max_blocks: u32,
         seed: u64,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            worker,
-            workers: workers.max(1),
+            shard,
+            shards: shards.max(1),
             addresses: HugeSlice::new(MAX_ADDRESSES, "public addresses", Pages::Lazy)?,
             extents: HugeSlice::new(max_extents as usize, "port extents", Pages::Lazy)?,
             slab: Slab::new(max_extents),
@@ -116,6 +126,9 @@ impl PortAllocator {
             plans: Vec::new(),
             rng: Rng::new(seed),
             events: EventRing::new(MAX_EVENTS),
+            telling: false,
+            told: EventRing::new(MAX_TOLD),
+            told_lost: 0,
             sweep: 0,
             swept: 0,
         })
@@ -155,7 +168,7 @@ impl PortAllocator {
         Rest::new(now, pool.map_or(Ticks::from_seconds(120), |p| p.quarantine))
     }
 
-    /// Whether what this worker has on an address was taken for `pool`, as that is now, so that mappings and sessions there
+    /// Whether what this shard has on an address was taken for `pool`, as that is now, so that mappings and sessions there
     /// may serve on. Of pools by rule (deterministic and static ones) nothing is taken: theirs serve unless another pool's
     /// sessions are still on the address.
     #[inline]
@@ -194,18 +207,29 @@ impl PortAllocator {
         subscribers: &mut SubscriberTable,
         taken: Outcome,
     ) -> Outcome {
-        let plan = self.plans.get_mut(usize::from(request.pool.id));
-        match (&taken, plan) {
-            (Ok(_), Some(plan)) => *class_count(&mut plan.used, request.class) += 1,
-            (Err(_), Some(plan)) => plan.used.refused += 1,
-            _ => {}
-        }
-        if taken.is_ok()
-            && let Some(subscriber) = subscribers.get_mut(request.subscriber)
-        {
-            subscriber.ports[request.class as usize] += 1;
+        if taken.is_ok() {
+            self.count_one(request.pool.id, request.class, request.subscriber, subscribers);
+        } else if let Some(plan) = self.plans.get_mut(usize::from(request.pool.id)) {
+            plan.used.refused += 1;
         }
         taken
+    }
+
+    /// One port more of a pool and a subscriber.
+    #[inline(always)]
+    fn count_one(
+        &mut self,
+        pool: PoolId,
+        class: PortClass,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+    ) {
+        if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+            *class_count(&mut plan.used, class) += 1;
+        }
+        if let Some(subscriber) = subscribers.get_mut(subscriber) {
+            subscriber.ports[class as usize] += 1;
+        }
     }
 
     /// Keeps the counts of the address, the pool and the subscriber when a port is given back.
@@ -232,7 +256,7 @@ impl PortAllocator {
         }
     }
 
-    /// Frees a port, or with shared ports one session's part in it, whatever it was taken as. `pool` is the one the address
+    /// Frees a port, or with shared ports one session's part in it, whatever it was taken or installed as. `pool` is the one the address
     /// is in now. False when it was not in use: a defect, which the simulator watches for. Of static pools nothing was
     /// taken, so there it is always true.
     #[allow(clippy::too_many_arguments)] // The facts of one port; there is no smaller set.
@@ -271,13 +295,16 @@ impl PortAllocator {
             b.used = b.used.saturating_sub(1);
             if b.used == 0 {
                 b.idle_since = now.0;
+                let of = b.pool;
                 let is_last =
                     b.next == NO_RECORD && subscribers.get(b.subscriber).is_some_and(|s| s.block_count == 1);
                 let keep = pool
                     .filter(|p| p.id == b.pool)
                     .and_then(|p| p.port_blocks)
                     .is_some_and(|c| is_last && c.last_block_recycle_timeout != Ticks::ZERO);
-                if keep {
+                if self.follows(of) {
+                    self.look_at_block_later(block, now);
+                } else if keep {
                     self.rearm_block(block, pool);
                 } else {
                     self.release_block(block, space, subscribers, now);
@@ -322,7 +349,7 @@ impl PortAllocator {
         idle
     }
 
-    /// Use of every pool that ever was, on this worker.
+    /// Use of every pool that ever was, by this shard.
     pub fn pool_use(&self) -> impl Iterator<Item = PoolUse> + '_ {
         self.plans.iter().map(|p| p.used)
     }
@@ -344,7 +371,7 @@ impl PortAllocator {
         self.events.lost()
     }
 
-    /// An extent that this worker owns.
+    /// An extent that this shard owns.
     #[must_use]
     pub fn extent(&self, address_index: u32, extent: usize) -> Option<&Extent> {
         let slot = *self.addresses.get(address_index as usize)?.extents.get(extent)?;

@@ -104,7 +104,7 @@ pub struct BlockEvent {
     pub last_port: u16,
 }
 
-/// All blocks of a worker.
+/// All blocks of a shard.
 #[derive(Debug)]
 pub struct BlockTable {
     records: HugeSlice<Block>,

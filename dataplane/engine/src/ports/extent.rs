@@ -9,9 +9,12 @@
 //! quarantine, or move an address to a pool with another one: a word then only moves on when the time that is in force
 //! has really passed.
 
+mod follow;
+
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
 use crate::hash::Rng;
+use crate::program::PoolId;
 use crate::session::NO_RECORD;
 use crate::ticks::Ticks;
 
@@ -116,7 +119,43 @@ pub struct Extent {
     pub units_taken: u64,
     /// Block of each unit; the free list's link in the first while the extent is free.
     pub unit_block: [u32; UNITS],
+    /// Where it is; nowhere while it is free.
+    pub at: Home,
+    /// Until when it gives no port but of blocks, in ticks; means something while `full_since` is [`HELD`].
+    held_until: u32,
 }
+
+/// Which extent of which address of which pool an extent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Home {
+    /// Index of the address, or [`NO_RECORD`].
+    pub address_index: u32,
+    /// Pool.
+    pub pool: PoolId,
+    /// Number of the extent, 0..16.
+    pub extent: u8,
+    spare: u8,
+}
+
+impl Home {
+    /// Of a free extent.
+    pub const NOWHERE: Self = Self::new(NO_RECORD, 0, 0);
+
+    /// Extent `extent` of an address.
+    #[must_use]
+    pub const fn new(address_index: u32, extent: u8, pool: PoolId) -> Self {
+        Self {
+            address_index,
+            pool,
+            extent,
+            spare: 0,
+        }
+    }
+}
+
+/// In place of the period in which words were found full: the extent is held.
+const HELD: u32 = u32::MAX;
 
 /// Which ports are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +220,11 @@ impl Extent {
             });
         }
         self.full = [0; 3];
+        self.full_since = [0; 3];
         self.used = [0; 3];
         self.units_taken = 0;
         self.unit_block = [NO_RECORD; UNITS];
+        (self.at, self.held_until) = (Home::NOWHERE, 0);
     }
 
     /// Takes a random acceptable port.
@@ -195,6 +236,9 @@ impl Extent {
         ok: Acceptable,
         rng: &mut Rng,
     ) -> Option<u16> {
+        if !self.is_open(class, rest, ok.in_block) {
+            return None;
+        }
         let random = rng.draw();
         let (first, count) = (ok.first / 64, ok.last / 64 - ok.first / 64 + 1);
         let start = ((random as u32 as u64 * u64::from(count)) >> 32) as u32;
@@ -211,6 +255,9 @@ impl Extent {
 
     /// Takes the lowest acceptable port.
     pub fn take_lowest(&mut self, class: PortClass, rest: Rest, ok: Acceptable) -> Option<u16> {
+        if !self.is_open(class, rest, ok.in_block) {
+            return None;
+        }
         for word in (ok.first / 64) as usize..=(ok.last / 64) as usize {
             if let Some(free) = self.acceptable(class, word, rest, ok) {
                 return Some(self.set(class, word, free.trailing_zeros()));
@@ -230,13 +277,27 @@ impl Extent {
         self.take_lowest(class, rest, ok).is_some()
     }
 
+    /// Whether it gives ports now; what is known of full words is for this period afterwards.
+    #[inline]
+    fn is_open(&mut self, class: PortClass, rest: Rest, in_block: bool) -> bool {
+        self.full_since[class as usize] == rest.start || self.begin_period(class, rest, in_block)
+    }
+
+    #[cold]
+    fn begin_period(&mut self, class: PortClass, rest: Rest, in_block: bool) -> bool {
+        let c = class as usize;
+        self.full[c] = 0;
+        if self.is_held(rest.now) {
+            return in_block;
+        }
+        self.full_since[c] = rest.start;
+        true
+    }
+
     /// Free acceptable ports of a word, or `None`.
     #[inline]
     fn acceptable(&mut self, class: PortClass, word: usize, rest: Rest, ok: Acceptable) -> Option<u64> {
         let c = class as usize;
-        if self.full_since[c] != rest.start {
-            (self.full_since[c], self.full[c]) = (rest.start, 0);
-        }
         if (self.full[c] | if ok.in_block { 0 } else { self.units_taken }) >> word & 1 != 0 {
             return None;
         }

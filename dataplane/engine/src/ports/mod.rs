@@ -4,7 +4,7 @@
 //!   pool -- addresses -- 16 extents of 4096 ports -- 64 units of 64 ports -- ports
 //!              |               |                         |
 //!              |               |                         +-- port blocks are runs of units in one subscriber's hands
-//!              |               +-- owned by one worker (public space); a lease of the standby's is by extent, too
+//!              |               +-- owned by one shard (public space); a lease of the other chassis' is by extent, too
 //!              +-- a subscriber is paired with one (RFC 4787 REQ-2)
 //! ```
 //!
@@ -22,4 +22,4 @@ mod extent;
 
 pub use allocator::{Outcome, PortAllocator, Request, Taken};
 pub use block::{Block, BlockEvent, BlockEventKind};
-pub use extent::{Extent, PortClass};
+pub use extent::{Extent, Home, PortClass};

@@ -136,6 +136,12 @@ pub(super) struct PoolPlan {
     pub(super) fruitless: u32,
     /// Whole addresses: none was free, and until then none is looked for.
     pub(super) exhausted_until: Ticks,
+    /// Whole addresses: one would be free when its lease is granted.
+    pub(super) waits_for_lease: bool,
+    /// The other chassis gives out what is in it.
+    pub(super) follows: bool,
+    /// What the other chassis may have given out without a word rests until then.
+    pub(super) held_until: Ticks,
     pub(super) used: PoolUse,
 }
 

@@ -89,7 +89,7 @@ impl PortAllocator {
         }
         let first_port = self
             .find_block(index, address, block_size, rest, request)
-            .ok_or(DropReason::NatOutOfPorts)?;
+            .ok_or_else(|| self.none_on(index, request))?;
         let record = Block::new(
             request.subscriber,
             subscriber.blocks,
@@ -102,11 +102,8 @@ impl PortAllocator {
         let Some(number) = self.blocks.insert(record) else {
             return Err(DropReason::BlockTableFull);
         };
-        if let Some(extent) = self.extent_of(index, first_port) {
-            let (unit, count) = units(first_port, block_size);
-            extent.units_taken |= unit_mask(unit, count);
-            extent.unit_block[unit..unit + count].fill(number);
-        }
+        self.take_units(number, &record);
+        self.tell_block(request.space, &record, &subscriber, true);
         if let Some(s) = subscribers.get_mut(request.subscriber) {
             s.blocks = number;
             s.block_count += 1;
@@ -207,6 +204,9 @@ impl PortAllocator {
             0
         };
         let extent = self.extents.get_mut(slot as usize)?;
+        if extent.is_held(request.now.0) {
+            return None;
+        }
         (0..positions)
             .map(|i| (start + i) % positions * count)
             .find_map(|unit| {
@@ -217,6 +217,15 @@ impl PortAllocator {
                     && extent.units_are_clean(unit, count, rest))
                 .then_some(port as u16)
             })
+    }
+
+    /// Takes the units of a block that is in the table.
+    pub(super) fn take_units(&mut self, number: u32, block: &Block) {
+        if let Some(extent) = self.extent_of(block.address_index, block.first_port) {
+            let (unit, count) = units(block.first_port, block.size);
+            extent.units_taken |= unit_mask(unit, count);
+            extent.unit_block[unit..unit + count].fill(number);
+        }
     }
 
     /// Gives a block back.
@@ -230,15 +239,30 @@ impl PortAllocator {
         let Some(block) = self.blocks.get(number).copied() else {
             return;
         };
+        let mut owner = (0, 0u128);
+        if let Some(subscriber) = subscribers.get(block.subscriber).copied() {
+            owner = (subscriber.service_set, subscriber.address());
+            self.tell_block(space, &block, &subscriber, false);
+        }
+        self.remove_block(number, subscribers);
+        let public = space
+            .address(block.address_index)
+            .map_or(0, |(address, _)| address);
+        self.log(BlockEventKind::Released, &block, owner.0, owner.1, public, now);
+    }
+
+    /// Removes a block, without a word to anybody.
+    pub(super) fn remove_block(&mut self, number: u32, subscribers: &mut SubscriberTable) {
+        let Some(block) = self.blocks.get(number).copied() else {
+            return;
+        };
         self.block_wheel.remove(&mut self.blocks, number);
         if let Some(extent) = self.extent_of(block.address_index, block.first_port) {
             let (unit, count) = units(block.first_port, block.size);
             extent.units_taken &= !unit_mask(unit, count);
             extent.unit_block[unit..unit + count].fill(NO_RECORD);
         }
-        let mut owner = (0, 0u128);
         if let Some(subscriber) = subscribers.get_mut(block.subscriber) {
-            owner = (subscriber.service_set, subscriber.address());
             subscriber.block_count -= 1;
             if subscriber.blocks == number {
                 subscriber.blocks = block.next;
@@ -256,10 +280,6 @@ impl PortAllocator {
         if let Some(plan) = self.plans.get_mut(usize::from(block.pool)) {
             plan.used.blocks = plan.used.blocks.saturating_sub(1);
         }
-        let public = space
-            .address(block.address_index)
-            .map_or(0, |(address, _)| address);
-        self.log(BlockEventKind::Released, &block, owner.0, owner.1, public, now);
         self.blocks.remove(number);
     }
 
@@ -306,6 +326,10 @@ impl PortAllocator {
         // It came out of the wheel; put it back first, so that it is linked whatever happens next.
         self.block_wheel.insert(&mut self.blocks, number, Ticks(u32::MAX));
         let block = self.blocks.get(number).copied()?;
+        if self.follows(block.pool) {
+            self.look_at_block_later(number, now);
+            return None;
+        }
         let pool = program.pools.iter().find(|p| p.id == block.pool);
         let config = pool.and_then(|p| p.port_blocks);
         let recycle = config.map_or(Ticks::ZERO, |c| c.last_block_recycle_timeout);
@@ -333,14 +357,14 @@ impl PortAllocator {
 }
 
 /// Units a block covers within its extent.
-fn units(first_port: u16, size: u16) -> (usize, usize) {
+pub(super) fn units(first_port: u16, size: u16) -> (usize, usize) {
     (
         usize::from(first_port) % EXTENT_PORTS as usize / 64,
         usize::from(size / 64),
     )
 }
 
-fn unit_mask(first: usize, count: usize) -> u64 {
+pub(super) fn unit_mask(first: usize, count: usize) -> u64 {
     (u64::MAX >> (64 - count)) << first
 }
 

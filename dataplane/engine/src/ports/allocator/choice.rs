@@ -4,7 +4,7 @@ use super::address::{Hold, Tag, plan_cursor};
 use super::{MAX_PROBES, Outcome, PortAllocator, Request, Taken};
 use crate::drop_reason::DropReason;
 use crate::program::{AddressAllocation, AddressPooling, NONE, Pool, PoolId, PoolMode};
-use crate::public_space::PublicSpace;
+use crate::public_space::{OWNER_FREE, OWNER_LEASE_PENDING, PublicSpace};
 use crate::session::NO_RECORD;
 use crate::subscriber::SubscriberTable;
 
@@ -53,16 +53,29 @@ impl PortAllocator {
             }
         }
         let taken = self.take_anywhere(request, subscribers, picker)?;
-        if paired.is_none()
-            && pool.address_pooling != AddressPooling::Arbitrary
-            && let Some(subscriber) = subscribers.get_mut(request.subscriber)
-            && subscriber.paired == NO_RECORD
-        {
-            (subscriber.paired, subscriber.pool) = (taken.address_index, pool.id);
-            self.addresses[taken.address_index as usize].subscribers += 1;
-            self.plans[usize::from(pool.id)].used.subscribers += 1;
+        if paired.is_none() {
+            self.pair(pool, taken.address_index, request.subscriber, subscribers);
         }
         Ok(taken)
+    }
+
+    /// Pairs a subscriber with an address, unless it has one or the pool does not pair. RFC 4787 REQ-2.
+    #[inline(always)]
+    pub(super) fn pair(
+        &mut self,
+        pool: &Pool,
+        address_index: u32,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+    ) {
+        if pool.address_pooling != AddressPooling::Arbitrary
+            && let Some(subscriber) = subscribers.get_mut(subscriber)
+            && subscriber.paired == NO_RECORD
+        {
+            (subscriber.paired, subscriber.pool) = (address_index, pool.id);
+            self.addresses[address_index as usize].subscribers += 1;
+            self.plans[usize::from(pool.id)].used.subscribers += 1;
+        }
     }
 
     /// Forgets a subscriber's pairing when it goes.
@@ -107,16 +120,16 @@ impl PortAllocator {
             return Some((record.paired, space.address(record.paired)?.0));
         }
         let own_start = own_start(pool, record);
-        let (worker, workers) = (u32::from(self.worker), u32::from(self.workers));
+        let (shard, shards) = (u32::from(self.shard), u32::from(self.shards));
         let plan = self
             .plans
             .get_mut(usize::from(pool.id))
             .filter(|p| p.total > 0 && p.hold != Hold::Whole)?;
-        // A home address, if there is one near: there this worker has ports for the subscriber's other protocols, too.
+        // A home address, if there is one near: there this shard has ports for the subscriber's other protocols, too.
         let start = own_start.map_or(plan.cursor, |n| n % plan.total);
-        let rank = (0..plan.total.min(MAX_PROBES * workers))
+        let rank = (0..plan.total.min(MAX_PROBES * shards))
             .map(|i| (start + i) % plan.total)
-            .find(|rank| plan.address(*rank).is_some_and(|a| a % workers == worker))
+            .find(|rank| plan.address(*rank).is_some_and(|a| a % shards == shard))
             .unwrap_or(start);
         let address = plan.address(rank)?;
         if own_start.is_none() {
@@ -145,7 +158,7 @@ impl PortAllocator {
         };
         let total = plan.total;
         let sequential = request.pool.address_allocation == AddressAllocation::Sequential;
-        let shared = total < u32::from(self.workers);
+        let shared = total < u32::from(self.shards);
         let own_start = subscribers
             .get(request.subscriber)
             .and_then(|s| own_start(request.pool, s))
@@ -153,12 +166,12 @@ impl PortAllocator {
         let mut failure = DropReason::NatOutOfPorts;
         let mut rank = 0;
         for home_only in [true, false] {
-            if home_only && shared || !home_only && !shared && self.workers == 1 {
+            if home_only && shared || !home_only && !shared && self.shards == 1 {
                 continue;
             }
             let mut probes = 0;
             rank = own_start.unwrap_or_else(|| plan_cursor(&self.plans, id));
-            for step in 0..total.min(MAX_PROBES * u32::from(self.workers)) {
+            for step in 0..total.min(MAX_PROBES * u32::from(self.shards)) {
                 if probes == MAX_PROBES {
                     break;
                 }
@@ -188,7 +201,8 @@ impl PortAllocator {
                         return Ok(taken);
                     }
                     Err(DropReason::SubscriberBlockLimit) => return Err(DropReason::SubscriberBlockLimit),
-                    Err(reason) => failure = reason,
+                    Err(reason) if failure != DropReason::NatLeaseWait => failure = reason,
+                    Err(_) => {}
                 }
             }
         }
@@ -198,8 +212,27 @@ impl PortAllocator {
         Err(failure)
     }
 
+    /// Why an address has no port for a request.
+    #[cold]
+    pub(super) fn none_on(&self, index: u32, request: &Request<'_>) -> DropReason {
+        let ports = request.pool.ports;
+        let leases = request.space.leases_required();
+        let waits = |e| match request.space.owner(index, e) {
+            OWNER_FREE | OWNER_LEASE_PENDING => leases,
+            _ => self
+                .extent(index, e)
+                .is_some_and(|extent| extent.is_held(request.now.0)),
+        };
+        let mut extents = usize::from(ports.first >> 12)..=usize::from(ports.last >> 12);
+        if extents.any(waits) {
+            DropReason::NatLeaseWait
+        } else {
+            DropReason::NatOutOfPorts
+        }
+    }
+
     pub(super) fn is_home_address(&self, address: u32) -> bool {
-        address % u32::from(self.workers) == u32::from(self.worker)
+        address % u32::from(self.shards) == u32::from(self.shard)
     }
 
     /// Takes a port on one address.

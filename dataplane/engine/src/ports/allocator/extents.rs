@@ -2,9 +2,9 @@
 
 use super::address::{Hold, Tag};
 use super::{PortAllocator, Request, SWEEP_PER_SECOND};
-use crate::ports::extent::Extent;
-use crate::program::Program;
-use crate::public_space::{EXTENT_PORTS, PublicSpace};
+use crate::ports::extent::{Extent, Home};
+use crate::program::{NONE, Pool, PoolId, Program};
+use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, PublicSpace};
 use crate::ticks::Ticks;
 
 impl PortAllocator {
@@ -27,6 +27,11 @@ impl PortAllocator {
             plan.used.extents += extents;
         }
         self.addresses[index as usize].tag = tag;
+        for slot in state.extents {
+            if let Some(extent) = slot.checked_sub(1).and_then(|n| self.extents.get_mut(n as usize)) {
+                extent.at.pool = tag.plan() as PoolId;
+            }
+        }
         true
     }
 
@@ -35,19 +40,23 @@ impl PortAllocator {
         self.extents.get_mut(slot.checked_sub(1)? as usize)
     }
 
-    /// Takes the free home extents of an address that has none yet.
+    /// Takes the free home extents of an address that has none yet. While leases are required they are taken one by one, as
+    /// they are needed: what is left is the other chassis' after a takeover.
     pub(super) fn acquire_home(&mut self, index: u32, address: u32, request: &Request<'_>) {
+        if request.space.leases_required() {
+            return;
+        }
         let total = self
             .plans
             .get(usize::from(request.pool.id))
             .map_or(0, |p| p.total);
-        let by_address = total >= u32::from(self.workers);
+        let by_address = total >= u32::from(self.shards);
         if by_address && !self.is_home_address(address) {
             return;
         }
         let ports = request.pool.ports;
         for e in usize::from(ports.first >> 12)..=usize::from(ports.last >> 12) {
-            if by_address || e % usize::from(self.workers) == usize::from(self.worker) {
+            if by_address || e % usize::from(self.shards) == usize::from(self.shard) {
                 self.acquire(index, e, request);
             }
         }
@@ -69,47 +78,68 @@ impl PortAllocator {
     }
 
     pub(super) fn acquire(&mut self, index: u32, extent: usize, request: &Request<'_>) -> bool {
-        if self.slab.peek().is_none() || !request.space.acquire(index, extent, self.worker) {
+        if self.slab.peek().is_none() || !request.space.acquire(index, extent, self.shard) {
             return false;
         }
+        self.enter_extent(index, extent, request.pool, request.now);
+        self.tell_extent(request.space, index, extent, request.pool.id, true);
+        true
+    }
+
+    /// Enters an extent that is this shard's in the public space. There is room for it.
+    pub(super) fn enter_extent(&mut self, index: u32, extent: usize, pool: &Pool, now: Ticks) {
         let extents = &self.extents;
         let Some(slot) = self.slab.take(|n| extents[n as usize].unit_block[0]) else {
-            return false;
+            return;
         };
         self.extents[slot as usize].reset();
+        self.extents[slot as usize].at = Home::new(index, extent as u8, pool.id);
         let state = &mut self.addresses[index as usize];
         state.extents[extent] = slot + 1;
         state.owned |= 1 << extent;
-        state.tag = Tag::of(request.pool);
-        state.idle_since = request.now.0;
-        if let Some(plan) = self.plans.get_mut(usize::from(request.pool.id)) {
+        state.tag = Tag::of(pool);
+        state.idle_since = now.0;
+        if let Some(plan) = self.plans.get_mut(usize::from(pool.id)) {
             plan.used.extents += 1;
+        }
+    }
+
+    /// Takes an extent off the books. What it is in the public space is the caller's.
+    pub(super) fn strike_extent(&mut self, index: u32, extent: usize) -> bool {
+        let Some(state) = self.addresses.get_mut(index as usize) else {
+            return false;
+        };
+        let Some(slot) = state.extents.get_mut(extent) else {
+            return false;
+        };
+        let Some(number) = std::mem::take(slot).checked_sub(1) else {
+            return false;
+        };
+        self.extents[number as usize].at = Home::NOWHERE;
+        self.extents[number as usize].unit_block[0] = self.slab.give_back(number);
+        state.owned &= !(1 << extent);
+        let plan = state.tag.plan();
+        if state.owned == 0 && state.used == 0 {
+            state.tag = Tag::NONE;
+        }
+        if let Some(plan) = self.plans.get_mut(plan) {
+            plan.used.extents = plan.used.extents.saturating_sub(1);
         }
         true
     }
 
     /// Gives all extents of an address back to the public space.
     pub(super) fn release_extents(&mut self, index: u32, space: &PublicSpace) {
-        let Some(state) = self.addresses.get_mut(index as usize) else {
-            return;
-        };
-        let mut given = 0;
-        for (e, slot) in state.extents.iter_mut().enumerate() {
-            if let Some(number) = slot.checked_sub(1) {
-                self.extents[number as usize].unit_block[0] = self.slab.give_back(number);
-                *slot = 0;
-                given += 1;
-                space.release(index, e, self.worker);
+        let pool = self.addresses.get(index as usize).map(|s| s.tag.plan() as PoolId);
+        for e in 0..EXTENTS_PER_ADDRESS {
+            if self.strike_extent(index, e) {
+                self.tell_extent(space, index, e, pool.unwrap_or(NONE), false);
+                space.release(index, e, self.shard);
             }
-        }
-        let tag = std::mem::replace(&mut state.tag, Tag::NONE);
-        state.owned = 0;
-        if let Some(plan) = self.plans.get_mut(tag.plan()) {
-            plan.used.extents = plan.used.extents.saturating_sub(given);
         }
     }
 
-    /// Gives back the extents of idle addresses whose home is another worker, so that capacity follows the load, and of
+    /// Gives back the extents of idle addresses whose home is another shard, so that capacity follows the load, and of
     /// those that their pool has lost. Not before all their ports have rested: who takes them next knows nothing of that.
     pub(super) fn sweep_extents(&mut self, program: &Program, now: Ticks) {
         let end = program.public_space.index_end();
@@ -128,7 +158,7 @@ impl PortAllocator {
                 .plans
                 .get(usize::from(pool))
                 .is_none_or(|p| p.hold.is_by_rule() || p.tag != state.tag);
-            if state.subscribers != 0 && !lost {
+            if (state.subscribers != 0 || self.follows(pool)) && !lost {
                 continue;
             }
             let rest = program

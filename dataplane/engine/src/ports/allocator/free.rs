@@ -37,7 +37,7 @@ impl PickPort for Exclusive {
         } else {
             allocator
                 .take_free(index, address, request)
-                .ok_or(DropReason::NatOutOfPorts)
+                .ok_or_else(|| allocator.none_on(index, request))
         }
     }
 }

@@ -91,6 +91,9 @@ impl Candidates {
         tries: &mut u32,
         mut is_free: impl FnMut(u16) -> bool,
     ) -> Option<u16> {
+        if self.total == 0 {
+            return None;
+        }
         let start = match from {
             Some(port) => self.below(port),
             None => rng.below(self.total),
@@ -145,7 +148,7 @@ impl<F: FnMut(u32, u16) -> bool> PickPort for Sharing<F> {
         let mut is_free = |port| (self.is_free)(address, port);
         let port = allocator.find_shared(index, address, request, &mut tries, &mut is_free);
         self.tries += tries;
-        port.ok_or(DropReason::NatOutOfPorts)
+        port.ok_or_else(|| allocator.none_on(index, request))
     }
 }
 
@@ -185,6 +188,7 @@ impl PortAllocator {
             && port != 0
             && request.pool.ports.contains(port)
             && let Some(extent) = self.extent_of(index, port)
+            && !extent.is_held(request.now.0)
             && is_free(port)
         {
             extent.share(request.class);
@@ -212,8 +216,9 @@ impl PortAllocator {
         is_free: &mut impl FnMut(u16) -> bool,
     ) -> Option<u16> {
         let state = self.addresses[index as usize];
+        let owned = state.owned & !self.held(index, request);
         let mut candidates = Candidates::new(request);
-        for e in (first / EXTENT_PORTS..=last / EXTENT_PORTS).filter(|e| state.owned >> e & 1 != 0) {
+        for e in (first / EXTENT_PORTS..=last / EXTENT_PORTS).filter(|e| owned >> e & 1 != 0) {
             let base = e * EXTENT_PORTS;
             let (low, high) = (first.max(base), last.min(base + EXTENT_PORTS - 1));
             candidates.add(low, high, request.inside_port);

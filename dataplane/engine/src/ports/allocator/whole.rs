@@ -11,9 +11,9 @@ use super::address::{Hold, Tag};
 use super::{Outcome, PortAllocator, Taken};
 use crate::drop_reason::DropReason;
 use crate::program::{NONE, Pool};
-use crate::public_space::{EXTENTS_PER_ADDRESS, OWNER_FREE, PublicSpace};
+use crate::public_space::{EXTENTS_PER_ADDRESS, PublicSpace};
 use crate::session::NO_RECORD;
-use crate::subscriber::SubscriberTable;
+use crate::subscriber::{Subscriber, SubscriberTable};
 use crate::ticks::Ticks;
 
 /// Addresses looked at for one subscriber, at most: four to a cache line of owners, and only when a subscriber begins.
@@ -27,7 +27,8 @@ impl PortAllocator {
     /// its `address_allocation`, those whose home this worker is first. The port of what it returns is 0.
     ///
     /// # Errors
-    /// [`DropReason::NatOutOfAddresses`] when none was found (1024 are looked at; the next call goes on from there, and when
+    /// [`DropReason::NatLeaseWait`] when one would be free but for its lease; [`DropReason::NatOutOfAddresses`] when none was
+    /// found (1024 are looked at; the next call goes on from there, and when
     /// the whole pool was looked at in vain, it is not looked at again for a second). Nothing changed then.
     pub fn take_address(
         &mut self,
@@ -63,27 +64,45 @@ impl PortAllocator {
         };
         let (address_index, address) = self
             .find_whole(pool, space, now)
-            .ok_or(DropReason::NatOutOfAddresses)?;
+            .ok_or_else(|| self.no_whole(pool))?;
         let state = &mut self.addresses[address_index as usize];
-        (state.tag, state.owned, state.used) = (Tag::of(pool), u16::MAX, 1);
-        let pairs = record.paired == NO_RECORD || record.pool == pool.id;
-        if pairs {
-            state.subscribers += 1;
-            let before = std::mem::replace(&mut record.paired, address_index);
-            record.pool = pool.id;
-            if before != NO_RECORD {
-                self.unpair(before, pool.id);
-            }
-        }
+        (state.tag, state.owned) = (Tag::of(pool), u16::MAX);
         if let Some(plan) = self.plans.get_mut(usize::from(pool.id)) {
             plan.used.extents += EXTENTS_PER_ADDRESS as u64;
-            plan.used.subscribers += u64::from(pairs);
         }
+        self.use_whole(pool, address_index, record);
         Ok(Taken {
             address_index,
             address,
             port: 0,
         })
+    }
+
+    /// An address of this worker is the subscriber's from now on, who is paired with it.
+    pub(super) fn use_whole(&mut self, pool: &Pool, address_index: u32, record: &mut Subscriber) {
+        let state = &mut self.addresses[address_index as usize];
+        state.used = 1;
+        if record.paired != NO_RECORD && record.pool != pool.id {
+            return;
+        }
+        state.subscribers += 1;
+        let before = std::mem::replace(&mut record.paired, address_index);
+        record.pool = pool.id;
+        if let Some(plan) = self.plans.get_mut(usize::from(pool.id)) {
+            plan.used.subscribers += 1;
+        }
+        if before != NO_RECORD {
+            self.unpair(before, pool.id);
+        }
+    }
+
+    /// Why no address was found.
+    #[cold]
+    fn no_whole(&self, pool: &Pool) -> DropReason {
+        match self.plans.get(usize::from(pool.id)) {
+            Some(plan) if plan.waits_for_lease => DropReason::NatLeaseWait,
+            _ => DropReason::NatOutOfAddresses,
+        }
     }
 
     /// Finds a free address and takes its extents: the next home one, or else the next.
@@ -103,12 +122,12 @@ impl PortAllocator {
             };
             if !self.is_home_address(address) {
                 foreign = foreign.or(Some((rank, index, address)));
-            } else if self.acquire_whole(index, space) {
+            } else if space.acquire_all(index, self.shard) {
                 return Some(self.found_whole(id, rank, index, address));
             }
         }
         if let Some((rank, index, address)) = foreign
-            && self.acquire_whole(index, space)
+            && space.acquire_all(index, self.shard)
         {
             return Some(self.found_whole(id, rank, index, address));
         }
@@ -116,34 +135,29 @@ impl PortAllocator {
         plan.cursor = (start + looks) % total;
         plan.fruitless += looks;
         if plan.fruitless >= total {
-            (plan.fruitless, plan.exhausted_until) = (0, now.plus(Ticks(EXHAUSTED_TICKS)));
+            let pause = if plan.waits_for_lease { 1 } else { EXHAUSTED_TICKS };
+            (plan.fruitless, plan.exhausted_until) = (0, now.plus(Ticks(pause)));
         }
         None
     }
 
     /// The address of a rank, if nobody has anything of it.
-    fn free_whole(&self, id: usize, rank: u32, space: &PublicSpace) -> Option<(u32, u32)> {
+    fn free_whole(&mut self, id: usize, rank: u32, space: &PublicSpace) -> Option<(u32, u32)> {
         let address = self.plans.get(id)?.address(rank)?;
         let index = space.find(address)?.index;
-        let free = (0..EXTENTS_PER_ADDRESS).all(|e| space.owner(index, e) == OWNER_FREE);
-        (free && ((index as usize) < self.addresses.len())).then_some((index, address))
+        if !space.is_free(index) {
+            self.plans.get_mut(id)?.waits_for_lease |= space.waits_for_lease(index);
+            return None;
+        }
+        ((index as usize) < self.addresses.len()).then_some((index, address))
     }
 
     fn found_whole(&mut self, id: usize, rank: u32, index: u32, address: u32) -> (u32, u32) {
         if let Some(plan) = self.plans.get_mut(id) {
             plan.cursor = if rank + 1 >= plan.total { 0 } else { rank + 1 };
-            plan.fruitless = 0;
+            (plan.fruitless, plan.waits_for_lease) = (0, false);
         }
         (index, address)
-    }
-
-    /// Takes all extents of an address or none. From the first on: of two workers that begin at once, one has it.
-    fn acquire_whole(&self, index: u32, space: &PublicSpace) -> bool {
-        let failed = (0..EXTENTS_PER_ADDRESS).find(|e| !space.acquire(index, *e, self.worker));
-        for e in 0..failed.unwrap_or(0) {
-            space.release(index, e, self.worker);
-        }
-        failed.is_none()
     }
 
     /// Gives a whole address back. It rests for the quarantine of `pool`, the one it is in now, or for two minutes when it
@@ -183,15 +197,21 @@ impl PortAllocator {
             return;
         };
         let state = &mut self.addresses[index as usize];
-        if state.rest_until > now.0 {
-            let until = Ticks(state.rest_until);
+        let plan = self.plans.get(state.tag.plan());
+        let (held_until, follows) = plan.map_or((Ticks::ZERO, false), |p| (p.held_until, p.follows));
+        let until = Ticks(state.rest_until).max(held_until);
+        if until > now {
             self.resting.insert(&mut self.addresses, index, until);
             return;
         }
         let tag = std::mem::replace(&mut state.tag, Tag::NONE);
         state.owned = 0;
         for e in 0..EXTENTS_PER_ADDRESS {
-            space.release(index, e, self.worker);
+            if follows {
+                space.forget(index, e, self.shard);
+            } else {
+                space.release(index, e, self.shard);
+            }
         }
         let Some(plan) = self.plans.get_mut(tag.plan()) else {
             return;
