@@ -8,6 +8,7 @@ use crate::hash::HashKeys;
 use crate::ports::deterministic::Deterministic;
 use crate::program::{AddressAllocation, AddressPooling, AddressRange, PoolMode, PortAllocation, PortRange};
 
+mod follow;
 mod known;
 mod whole;
 
