@@ -12,7 +12,7 @@ use tandem_wire::error::ParseError;
 use tandem_wire::ethernet;
 use tandem_wire::l4::{Fragment, Ipv4Meta, parse_ipv4, parse_ipv4_verified, parse_plain};
 
-use super::descs::UNPARSED;
+use super::descs::{Descs, UNPARSED};
 use super::leave::is_ipv6;
 use super::receive6::is_ipv6_frame;
 use super::{BURST, Burst, PacketNote, Worker};
@@ -44,16 +44,10 @@ impl Worker {
         let Self {
             batch, descs, engine, ..
         } = self;
-        let mut others = 0u64;
-        for (at, mbuf) in batch.as_mut_slice().iter_mut().enumerate() {
-            let Some(mut desc) = plain.receive(mbuf) else {
-                others |= 1 << at;
-                descs.push(Desc::new(UNPARSED, plain.interface, Side::Neither));
-                continue;
-            };
-            engine.look_ahead(&mut desc);
-            descs.push(desc);
-        }
+        let others = match engine.ahead(plain.side) {
+            Some(ahead) => plain.describe(batch, descs, |desc| ahead.look(desc)),
+            None => plain.describe(batch, descs, |desc| engine.look_ahead(desc)),
+        };
         if others != 0 {
             self.receive_mixed(port, &plain, others);
         }
@@ -279,6 +273,23 @@ pub(super) struct Plain {
 }
 
 impl Plain {
+    /// Describes a burst of plain packets and lets `look_ahead` look at each; those that are none have a bit each in the result, and
+    /// descriptions that say nothing.
+    #[inline(always)]
+    fn describe(&self, batch: &mut Burst, descs: &mut Descs<Desc>, look_ahead: impl Fn(&mut Desc)) -> u64 {
+        let mut others = 0u64;
+        for (at, mbuf) in batch.as_mut_slice().iter_mut().enumerate() {
+            let Some(mut desc) = self.receive(mbuf) else {
+                others |= 1 << at;
+                descs.push(Desc::new(UNPARSED, self.interface, Side::Neither));
+                continue;
+            };
+            look_ahead(&mut desc);
+            descs.push(desc);
+        }
+        others
+    }
+
     /// A whole, untagged TCP or UDP packet for us, of which the Ethernet header is then taken off; `None`, and the frame as it was,
     /// for everything else.
     #[inline(always)]

@@ -194,6 +194,26 @@ pub struct Engine {
     ip_id: u16,
 }
 
+/// Looks ahead for packets of one side of a service set.
+#[derive(Debug)]
+pub struct Ahead<'a> {
+    sessions: &'a SessionTable,
+    direction: Direction,
+    realm: ServiceSetId,
+}
+
+impl Ahead<'_> {
+    /// Computes where the session of a packet of the side would be, and asks for that line. Not for ICMP errors, which have none.
+    #[inline(always)]
+    pub fn look(&self, desc: &mut Desc) {
+        let place = self
+            .sessions
+            .place(&desc.tuple(), desc.meta.proto, self.direction, self.realm);
+        self.sessions.prefetch_place(place);
+        desc.place = place;
+    }
+}
+
 impl Engine {
     /// Takes all memory the engine will ever use.
     ///
@@ -324,11 +344,28 @@ impl Engine {
         if matches!(desc.meta.l4, L4::IcmpError { .. } | L4::IcmpOther { .. }) {
             return;
         }
-        let place = self
-            .sessions
-            .place(&desc.tuple(), desc.meta.proto, desc.direction(), realm);
-        self.sessions.prefetch_place(place);
-        desc.place = place;
+        let ahead = Ahead {
+            sessions: &self.sessions,
+            direction: desc.direction(),
+            realm,
+        };
+        ahead.look(desc);
+    }
+
+    /// [`Engine::look_ahead`] for the plain packets of a side, if it comes to the same for all of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn ahead(&self, side: Side) -> Option<Ahead<'_>> {
+        let (direction, realm) = match side {
+            Side::Inside(set) => (Direction::Out, set),
+            Side::Outside => (Direction::In, 0),
+            Side::Neither => return None,
+        };
+        (!self.has_stateless).then_some(Ahead {
+            sessions: &self.sessions,
+            direction,
+            realm,
+        })
     }
 
     /// Whether the record asked for ahead is the packet's session.
