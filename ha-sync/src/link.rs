@@ -1,12 +1,356 @@
-//! A link to the peer chassis, without I/O: octets and milliseconds go in, octets and calls of the [`Chassis`](crate::chassis::Chassis)
-//! come out.
+//! A link to the peer chassis, without I/O: octets and milliseconds go in, octets and calls of the [`Chassis`] come out.
+//!
+//! ```text
+//!   Chassis --next, next_lease--> sender --> pending --> window --> batches ==> stream ==> receiver --install--> Chassis
+//!                                              (collapses)  ^                                  |
+//!           <--lease_acknowledged-------------------------- '------- acknowledgments <==-------'
+//! ```
+//!
+//! Both directions are alike and independent. What the chassis tells goes into numbered batches, which stay in the window
+//! until the peer has acknowledged them: after a break the stream goes on behind the last one taken, if neither process was
+//! restarted and the window still has what is missing; otherwise a new stream begins, with a bulk. When the window is full,
+//! operations wait beside it, only the last about each session; when there are too many of those, nothing more is taken, and
+//! the workers' rings fill up, which the engine can live with. So the memory is bounded whatever the peer does.
+//!
+//! Sessions are replicated only between equal configurations; roles are exchanged in any case.
+//!
+//! Whoever drives it calls [`Link::poll`] after everything that happened and whenever [`Link::next_timer`] has come, writes what
+//! it put out, and goes on calling while it puts something out and there is room to write it; while there is none (a peer that
+//! does not read), [`Link::absorb`]. When [`LinkState::wants_close`], or an error comes back: close the stream, and say so with
+//! [`Link::disconnected`].
 
 mod config;
+mod greet;
 mod histogram;
+mod pending;
+mod read;
+mod receiver;
+mod sender;
 mod state;
 mod stats;
+mod window;
+mod write;
+
+use crate::chassis::{Chassis, PeerEvent, SetRole};
+use crate::frame::Decoder;
+use crate::wire::{Dictionary, Hello, Record};
 
 pub use config::{BATCH_BYTES_MAX, LinkConfig};
 pub use histogram::Histogram;
 pub use state::{LinkError, LinkState, Mirror, Mismatch, Refusal};
 pub use stats::{BulkProgress, LinkStats, Objects};
+
+use receiver::Receiver;
+use sender::Sender;
+
+/// Octets of a payload this end accepts.
+const PAYLOAD_ACCEPTED: u32 = (BATCH_BYTES_MAX + 4096) as u32;
+
+/// What is to be said with the next poll.
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    hello: bool,
+    acknowledgment: bool,
+    keepalive: bool,
+    resend: bool,
+}
+
+/// A link. See the module.
+#[derive(Debug)]
+pub struct Link {
+    config: LinkConfig,
+    state: LinkState,
+    stats: LinkStats,
+    sender: Sender,
+    receiver: Receiver,
+    decoder: Decoder,
+    /// There is a stream of octets.
+    open: bool,
+    due: Due,
+    /// The peer's last hello on this stream.
+    peer: Option<Hello>,
+    /// The peer has heard our hello: it says other things.
+    heard_of: bool,
+    revision: u32,
+    /// Digest, dictionary or replication may have changed on either side.
+    unsettled: bool,
+    /// The stream of batches cannot go on.
+    renew: bool,
+    hello_ms: u64,
+    heard_ms: u64,
+    said_ms: u64,
+    broke_ms: u64,
+    roles: Vec<SetRole>,
+    /// The peer's, and its incarnation when it said so.
+    peer_roles: (u64, Vec<SetRole>),
+    events: Vec<PeerEvent>,
+}
+
+impl Link {
+    /// A link without a stream.
+    #[must_use]
+    pub fn new(config: LinkConfig) -> Self {
+        let config = LinkConfig {
+            window_bytes: config.window_bytes.max(64 << 10),
+            pending_max: config.pending_max.max(1),
+            batch_bytes: config.batch_bytes.clamp(512, BATCH_BYTES_MAX - 512),
+            keepalive_ms: config.keepalive_ms.max(1),
+            keepalive_lost: config.keepalive_lost.max(1),
+            ..config
+        };
+        Self {
+            sender: Sender::new(&config),
+            receiver: Receiver::default(),
+            decoder: Decoder::new(PAYLOAD_ACCEPTED),
+            config,
+            state: LinkState::Disconnected,
+            stats: LinkStats::default(),
+            open: false,
+            due: Due::default(),
+            peer: None,
+            heard_of: false,
+            revision: 0,
+            unsettled: false,
+            renew: false,
+            hello_ms: 0,
+            heard_ms: 0,
+            said_ms: 0,
+            broke_ms: 0,
+            roles: Vec::new(),
+            peer_roles: (0, Vec::new()),
+            events: Vec::new(),
+        }
+    }
+
+    /// A fresh stream is there; the hello goes out with the next poll.
+    pub fn connected(&mut self, now: u64) {
+        if self.open {
+            self.disconnected(now);
+        }
+        self.open = true;
+        self.decoder = Decoder::new(PAYLOAD_ACCEPTED);
+        self.due = Due {
+            hello: true,
+            ..Due::default()
+        };
+        self.heard_of = false;
+        (self.heard_ms, self.said_ms) = (now, now);
+        self.state = LinkState::Greeting;
+    }
+
+    /// The stream is gone.
+    pub fn disconnected(&mut self, now: u64) {
+        if !self.open {
+            return;
+        }
+        self.broke(now);
+        self.open = false;
+        if !matches!(self.state, LinkState::Refused(_)) {
+            self.state = LinkState::Disconnected;
+        }
+    }
+
+    /// Takes octets that came; how many were used. Fewer than there are: the chassis has no room now; bring the rest again a
+    /// little later ([`Link::next_timer`] says when).
+    ///
+    /// # Errors
+    /// [`LinkError`]: close the stream.
+    pub fn received(
+        &mut self,
+        now: u64,
+        octets: &[u8],
+        chassis: &mut impl Chassis,
+    ) -> Result<usize, LinkError> {
+        if !self.open || self.state.wants_close() {
+            return Err(LinkError::NotConnected);
+        }
+        self.tell_events(chassis);
+        self.settle(now, chassis);
+        let read = self.read(now, octets, chassis);
+        match read {
+            Ok(used) => {
+                self.stats.bytes_received += used as u64;
+                if !octets.is_empty() {
+                    self.heard_ms = now;
+                }
+                self.settle(now, chassis);
+                self.show_state();
+                Ok(used)
+            }
+            Err(refusal) => {
+                self.refuse(refusal, now, chassis);
+                Err(refusal.into())
+            }
+        }
+    }
+
+    /// Takes what the chassis has to tell, looks after timers, and appends what is to be written to `out`, at most about
+    /// [`LinkConfig::poll_bytes`]: call it again while it appends something. Without a stream nothing is appended, but
+    /// operations are kept for a while: call it all the same.
+    pub fn poll(&mut self, now: u64, chassis: &mut impl Chassis, out: &mut Vec<u8>) {
+        self.absorb(now, chassis);
+        self.write(now, out);
+    }
+
+    /// As [`Link::poll`] when nothing can be written just now. True: there may be more to absorb.
+    pub fn absorb(&mut self, now: u64, chassis: &mut impl Chassis) -> bool {
+        self.tell_events(chassis);
+        self.settle(now, chassis);
+        self.look_at_clock(now);
+        self.tell_events(chassis);
+        let more = self.sender.take(now, &self.config, chassis, &mut self.stats);
+        if !self.open && self.sender.pending() >= self.config.pending_max {
+            self.forget();
+            self.tell_events(chassis);
+        }
+        self.stats.lag_ms = self.sender.oldest().map_or(0, |at| now.saturating_sub(at));
+        self.show_state();
+        more
+    }
+
+    /// When [`Link::poll`] is to be called next at the latest, if nothing happens before: milliseconds.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<u64> {
+        if !self.open {
+            let kept = self.sender.peer.is_some();
+            return kept.then(|| self.broke_ms.saturating_add(self.config.resume_ms));
+        }
+        if let Some(at) = self.receiver.waits_since() {
+            return Some(at.saturating_add(1));
+        }
+        let patience = self.config.retransmit_ms;
+        let mut next = self
+            .lost_at()
+            .min(self.said_ms.saturating_add(self.config.keepalive_ms));
+        if patience > 0 {
+            if !self.heard_of {
+                next = next.min(self.hello_ms.saturating_add(patience));
+            }
+            if let Some(since) = self.sender.window.waiting_since() {
+                next = next.min(since.saturating_add(patience));
+            }
+        }
+        Some(next)
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> &LinkState {
+        &self.state
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn stats(&self) -> &LinkStats {
+        &self.stats
+    }
+
+    /// What the peer said of itself on this stream.
+    #[must_use]
+    pub const fn peer(&self) -> Option<&Hello> {
+        self.peer.as_ref()
+    }
+
+    /// The peer's roles, as last heard.
+    #[must_use]
+    pub fn peer_roles(&self) -> &[SetRole] {
+        &self.peer_roles.1
+    }
+
+    /// The digest of the configuration is this from now on. Call it together with [`Link::set_dictionary`] at a commit.
+    pub fn set_digest(&mut self, digest: [u8; 32]) {
+        if self.config.digest != digest {
+            self.config.digest = digest;
+            self.changed();
+        }
+    }
+
+    /// Ids are called so from now on.
+    pub fn set_dictionary(&mut self, dictionary: Dictionary) {
+        if self.config.dictionary.checksum() != dictionary.checksum() {
+            self.changed();
+        }
+        self.config.dictionary = dictionary;
+    }
+
+    /// Sessions are replicated, or only roles exchanged, from now on.
+    pub fn set_replicate(&mut self, replicate: bool) {
+        if self.config.replicate != replicate {
+            self.config.replicate = replicate;
+            self.changed();
+        }
+    }
+
+    /// Tells the peer everything anew, beside what changes. It is always everything: a session stands on its mapping, that on
+    /// its block, and that on its extent. False: nothing is replicated now.
+    pub fn resync_to_peer(&mut self, now: u64) -> bool {
+        let replicating = self.sender.replicates();
+        if replicating {
+            let number = self.sender.begin_bulk(now, &mut self.stats);
+            self.events.push(PeerEvent::Bulk(number));
+        }
+        replicating
+    }
+
+    /// Asks the peer to tell everything anew. False: nothing is replicated now.
+    pub fn resync_from_peer(&mut self, now: u64) -> bool {
+        let replicating = self.sender.replicates();
+        if replicating {
+            self.sender.say(Record::ResyncAsked, now);
+        }
+        replicating
+    }
+
+    /// Our roles, all of them, from now on; they go to the peer at once, with each keepalive, and with each connect.
+    pub fn announce_roles(&mut self, roles: &[SetRole]) {
+        if self.roles != roles {
+            self.roles = roles.to_vec();
+            self.due.keepalive = true;
+        }
+    }
+
+    /// Asks the peer to release a redundancy set: it becomes standby, tells all there is to tell, and then answers, which is
+    /// [`PeerEvent::Released`] or [`PeerEvent::ReleaseRefused`] here. False: there is no peer to ask.
+    pub fn request_release(&mut self, set: u8, now: u64) -> bool {
+        self.say_control(Record::ReleaseAsked(set), now)
+    }
+
+    /// Tells the peer that a set is released, behind all that was taken from the chassis so far: call it when all workers have
+    /// taken up the standby role, and what they put out before was taken. False: there is no peer to tell.
+    pub fn released(&mut self, set: u8, epoch: u64, now: u64) -> bool {
+        self.say_control(Record::Released { set, epoch }, now)
+    }
+
+    /// Tells the peer that a set will not be released. False: there is no peer to tell.
+    pub fn refuse_release(&mut self, set: u8, now: u64) -> bool {
+        self.say_control(Record::ReleaseRefused(set), now)
+    }
+
+    fn refuse(&mut self, refusal: Refusal, now: u64, chassis: &mut impl Chassis) {
+        self.stats.refused += 1;
+        self.broke(now);
+        self.state = LinkState::Refused(refusal);
+        self.tell_events(chassis);
+        chassis.peer(PeerEvent::Refused(refusal));
+    }
+
+    fn say_control(&mut self, record: Record, now: u64) -> bool {
+        let there = self.sender.peer.is_some();
+        if there {
+            self.sender.say(record, now);
+        }
+        there
+    }
+
+    fn changed(&mut self) {
+        self.unsettled = true;
+        self.revision = self.revision.wrapping_add(1);
+        self.due.hello = self.open;
+    }
+
+    fn tell_events(&mut self, chassis: &mut impl Chassis) {
+        for event in self.events.drain(..) {
+            chassis.peer(event);
+        }
+    }
+}

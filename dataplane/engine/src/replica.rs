@@ -53,7 +53,7 @@ impl Replication {
 }
 
 /// How a session is found, and what it looks like from both sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionKey {
     /// IPv4 on both sides.
     V4 {

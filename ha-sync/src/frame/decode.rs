@@ -94,8 +94,8 @@ enum State {
     Header,
     /// The header is whole and right, the payload is on its way.
     Payload(Header),
-    /// The frame was handed out; its place is free.
-    Done,
+    /// The frame was handed out; its place is free for the next.
+    Done(Header),
     /// The stream is lost.
     Lost(FrameError),
 }
@@ -133,18 +133,26 @@ impl Decoder {
         match self.advance(input) {
             Ok(None) => Ok(None),
             Ok(Some(header)) => {
-                self.state = State::Done;
-                let payload = self.buffer.get(HEADER_LEN..self.have).unwrap_or(&[]);
-                Ok(Some(Frame {
-                    message_type: header.message_type,
-                    payload,
-                }))
+                self.state = State::Done(header);
+                Ok(self.last())
             }
             Err(error) => {
                 self.state = State::Lost(error);
                 Err(error)
             }
         }
+    }
+
+    /// The frame that [`Decoder::next`] returned last, until it is called again: for those who need more than one go at it.
+    #[must_use]
+    pub fn last(&self) -> Option<Frame<'_>> {
+        let State::Done(header) = self.state else {
+            return None;
+        };
+        Some(Frame {
+            message_type: header.message_type,
+            payload: self.buffer.get(HEADER_LEN..self.have).unwrap_or(&[]),
+        })
     }
 
     /// Says that the stream ended.
@@ -154,7 +162,7 @@ impl Decoder {
     pub fn end(&self) -> Result<(), FrameError> {
         let whole = match self.state {
             State::Lost(error) => return Err(error),
-            State::Done => return Ok(()),
+            State::Done(_) => return Ok(()),
             State::Header if self.have == 0 => return Ok(()),
             State::Header => HEADER_LEN,
             State::Payload(header) => HEADER_LEN + header.length as usize,
@@ -167,7 +175,7 @@ impl Decoder {
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Header>, FrameError> {
         match self.state {
             State::Lost(error) => return Err(error),
-            State::Done => (self.have, self.state) = (0, State::Header),
+            State::Done(_) => (self.have, self.state) = (0, State::Header),
             State::Header | State::Payload(_) => {}
         }
         if matches!(self.state, State::Header) {

@@ -87,7 +87,7 @@ pub enum LinkState {
     Disconnected,
     /// A stream, and no word of the peer yet.
     Greeting,
-    /// The stream was refused; close it. Stays until the next one greets well.
+    /// The stream was refused; close it. Stays until there is another.
     Refused(Refusal),
     /// The peer was not heard for too long; close the stream.
     Lost,

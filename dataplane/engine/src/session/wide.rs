@@ -76,7 +76,7 @@ pub struct SixSix {
 }
 
 /// Ends of a session with IPv6 on both sides, as seen inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key66 {
     /// Inside address.
     pub inside: u128,

@@ -1,0 +1,106 @@
+//! What comes from the peer.
+
+use super::receiver::{Reading, Taken};
+use super::{Link, Refusal};
+use crate::chassis::{Chassis, PeerEvent};
+use crate::wire::{Ack, Hello, MessageType, WireError, roles_from};
+
+impl Link {
+    /// Reads as many of the octets as there is room for what is in them.
+    pub(super) fn read(
+        &mut self,
+        now: u64,
+        octets: &[u8],
+        chassis: &mut impl Chassis,
+    ) -> Result<usize, Refusal> {
+        let mut rest = octets;
+        if self.receiver.waits() && self.batch(now, chassis)? == Taken::NoRoom {
+            return Ok(0);
+        }
+        while let Some(frame) = self.decoder.next(&mut rest)? {
+            let message = match frame.message::<MessageType>() {
+                Ok(message) => message,
+                Err(_) => {
+                    self.stats.unknown_messages += 1;
+                    continue;
+                }
+            };
+            if message == MessageType::Hello {
+                let hello = Hello::decode(frame.payload)?;
+                self.greeted(hello, now, chassis)?;
+                continue;
+            }
+            if self.peer.is_none() {
+                // Over a transport that loses messages its hello is still to come.
+                if self.config.retransmit_ms > 0 {
+                    continue;
+                }
+                return Err(WireError::NoHello(frame.message_type).into());
+            }
+            self.heard_of = true;
+            match message {
+                MessageType::Hello => {}
+                MessageType::Batch => {
+                    if self.batch(now, chassis)? == Taken::NoRoom {
+                        break;
+                    }
+                }
+                MessageType::Ack => {
+                    let acknowledgment = Ack::decode(frame.payload)?;
+                    self.acknowledged(acknowledgment, now, chassis);
+                }
+                MessageType::Resend => {
+                    let missing = Ack::decode(frame.payload)?;
+                    if missing.stream == self.sender.stream {
+                        self.sender.window.go_back_to(missing.sequence);
+                    }
+                }
+                MessageType::Keepalive => {
+                    let acknowledgment = Ack::decode(frame.payload)?;
+                    let roles = roles_from(frame.payload.get(Ack::LEN..).unwrap_or(&[]))?;
+                    let incarnation = self.receiver.incarnation;
+                    self.peer_said_roles(incarnation, &roles, false, chassis);
+                    self.acknowledged(acknowledgment, now, chassis);
+                }
+            }
+        }
+        Ok(octets.len() - rest.len())
+    }
+
+    /// Takes the batch that the decoder holds, or goes on with it.
+    pub(super) fn batch(&mut self, now: u64, chassis: &mut impl Chassis) -> Result<Taken, Refusal> {
+        let reading = Reading {
+            identity: self.agreed(),
+            words: &self.config.dictionary,
+            now,
+        };
+        let Some(frame) = self.decoder.last() else {
+            return Ok(Taken::Done);
+        };
+        let receiver = &mut self.receiver;
+        let taken = receiver.take(frame.payload, reading, chassis, &mut self.stats)?;
+        if std::mem::take(&mut receiver.resync_asked) && self.sender.replicates() {
+            let number = self.sender.begin_bulk(now, &mut self.stats);
+            chassis.peer(PeerEvent::Bulk(number));
+        }
+        match taken {
+            Ok(Taken::Done) => {
+                self.due.acknowledgment = true;
+                Ok(Taken::Done)
+            }
+            Ok(Taken::NoRoom) => Ok(Taken::NoRoom),
+            Err(_gap) => {
+                self.due.resend = true;
+                Ok(Taken::Done)
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, acknowledgment: Ack, now: u64, chassis: &mut impl Chassis) {
+        let sender = &mut self.sender;
+        let known = acknowledgment.sequence <= sender.window.last();
+        if acknowledgment.stream == sender.stream && known {
+            sender.acknowledged(acknowledgment.sequence, now, chassis, &mut self.stats);
+        }
+    }
+}

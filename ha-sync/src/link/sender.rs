@@ -1,0 +1,283 @@
+//! The sending half: from the chassis' operations to batches in the window, and what an acknowledgment of them means.
+
+use std::collections::{HashMap, VecDeque};
+
+use tandem_engine::replica::{Lease, LeaseChange, Op};
+use tandem_engine::ticks::Ticks;
+
+use super::config::LinkConfig;
+use super::pending::{Item, Pending};
+use super::state::Mirror;
+use super::stats::{BulkProgress, LinkStats, Objects};
+use super::window::Window;
+use crate::chassis::{Chassis, PeerEvent};
+use crate::wire::{self, CONTROL_ONLY, RECORD_LEN_MAX, Record};
+
+/// Operations one call takes from the chassis at most, so that it returns soon.
+const TAKEN_MAX: usize = 16_384;
+/// A batch takes no more records once it is this old: their ages are told as if they were made when it was closed.
+const OPEN_MS_MAX: u64 = 100;
+
+/// The stream of batches to the peer.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub window: Window,
+    pending: Pending,
+    /// Number of the stream; 0 before the first.
+    pub stream: u32,
+    /// With which configuration its records are made.
+    pub identity: u32,
+    /// For which incarnation of the peer; `None`: there is no stream.
+    pub peer: Option<u64>,
+    pub mirror: Mirror,
+    /// Number of the last bulk.
+    bulk: u16,
+    /// Offers the peer has not acknowledged, by the serial number of the last.
+    offers: HashMap<Lease, u64>,
+    serial: u64,
+    /// Records about redundancy sets the peer has not acknowledged.
+    controls: VecDeque<Record>,
+}
+
+impl Sender {
+    pub fn new(config: &LinkConfig) -> Self {
+        Self {
+            window: Window::new(config.window_bytes),
+            pending: Pending::default(),
+            stream: 0,
+            identity: CONTROL_ONLY,
+            peer: None,
+            mirror: Mirror::Set,
+            bulk: 0,
+            offers: HashMap::new(),
+            serial: 0,
+            controls: VecDeque::new(),
+        }
+    }
+
+    /// Whether operations of the chassis go into the stream.
+    pub fn replicates(&self) -> bool {
+        self.peer.is_some() && self.identity != CONTROL_ONLY
+    }
+
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// When the oldest operation was taken that the peer has not acknowledged.
+    pub fn oldest(&self) -> Option<u64> {
+        self.window.oldest().or_else(|| self.pending.oldest())
+    }
+
+    /// Nothing is kept any more; the next stream begins anew.
+    pub fn forget(&mut self) {
+        self.window.reset();
+        self.pending = Pending::default();
+        self.offers.clear();
+        self.peer = None;
+        self.mirror = Mirror::Set;
+    }
+
+    /// Begins a new stream for this incarnation of the peer. What is about redundancy sets is asked again, if the peer that was
+    /// asked is still the same.
+    pub fn begin(&mut self, peer: u64, identity: u32, now: u64) {
+        let same = self.peer == Some(peer);
+        self.forget();
+        self.peer = Some(peer);
+        self.identity = identity;
+        self.stream = self.stream.wrapping_add(1).max(1);
+        let controls = std::mem::take(&mut self.controls);
+        if same {
+            controls.into_iter().for_each(|record| self.say(record, now));
+        }
+    }
+
+    /// Puts a record of the link's own behind everything taken so far.
+    pub fn say(&mut self, record: Record, now: u64) {
+        if record.is_control() {
+            self.controls.push_back(record);
+        }
+        self.pending.push(Item {
+            record,
+            taken_ms: now,
+            serial: 0,
+        });
+    }
+
+    /// Begins a bulk; its number, which the workers get.
+    pub fn begin_bulk(&mut self, now: u64, stats: &mut LinkStats) -> u16 {
+        self.bulk = self.bulk.wrapping_add(1).max(1);
+        self.mirror = Mirror::Set;
+        stats.bulk_sent = BulkProgress {
+            number: self.bulk,
+            running: true,
+            began_ms: now,
+            ..BulkProgress::default()
+        };
+        self.say(Record::BulkBegin(self.bulk), now);
+        self.bulk
+    }
+
+    /// Takes what the chassis has to tell, as far as there is room. Whether there may be more.
+    pub fn take(
+        &mut self,
+        now: u64,
+        config: &LinkConfig,
+        chassis: &mut impl Chassis,
+        stats: &mut LinkStats,
+    ) -> bool {
+        if self.peer.is_none() {
+            return false;
+        }
+        let ticks = chassis.ticks(now);
+        self.drain(now, ticks, config, stats);
+        let mut taken = 0;
+        while self.replicates() && taken < TAKEN_MAX && self.pending.len() < config.pending_max {
+            let (record, serial) = match chassis.next_lease() {
+                Some(change) => (Record::Lease(change), self.serial_of(change)),
+                None => match chassis.next() {
+                    Some(Op::Lost) => {
+                        let number = self.begin_bulk(now, stats);
+                        chassis.peer(PeerEvent::Bulk(number));
+                        continue;
+                    }
+                    Some(Op::BulkEnd(number)) if number == self.bulk => (
+                        Record::BulkEnd {
+                            number,
+                            objects: Objects::default(),
+                        },
+                        0,
+                    ),
+                    Some(op) => (Record::Op(op), 0),
+                    None => break,
+                },
+            };
+            taken += 1;
+            let item = Item {
+                record,
+                taken_ms: now,
+                serial,
+            };
+            if self.pending.is_empty() && self.window.has_room(RECORD_LEN_MAX) {
+                self.put(&item, now, ticks, config, stats);
+            } else {
+                stats.collapsed += u64::from(self.pending.push(item));
+                self.drain(now, ticks, config, stats);
+            }
+        }
+        self.age(now);
+        stats.pending = self.pending.len() as u64;
+        stats.pending_peak = stats.pending_peak.max(stats.pending);
+        stats.window_bytes = self.window.bytes() as u64;
+        stats.window_peak = stats.window_peak.max(stats.window_bytes);
+        stats.sequence_sent = self.window.last();
+        taken == TAKEN_MAX
+    }
+
+    /// Moves what waits into the window, as far as there is room.
+    fn drain(&mut self, now: u64, ticks: Ticks, config: &LinkConfig, stats: &mut LinkStats) {
+        while self.window.has_room(RECORD_LEN_MAX)
+            && let Some(item) = self.pending.front().copied()
+        {
+            self.pending.pop();
+            self.put(&item, now, ticks, config, stats);
+        }
+    }
+
+    /// Closes the batch being filled when it is old.
+    fn age(&mut self, now: u64) {
+        let open = &self.window.open;
+        if open.count > 0 && now.saturating_sub(open.made_ms) >= OPEN_MS_MAX {
+            self.window.seal();
+        }
+    }
+
+    fn put(&mut self, item: &Item, now: u64, ticks: Ticks, config: &LinkConfig, stats: &mut LinkStats) {
+        let mut record = item.record;
+        if let Record::BulkEnd { number, objects } = &mut record {
+            if *number != self.bulk {
+                return;
+            }
+            *objects = stats.bulk_sent.objects;
+            (stats.bulk_sent.running, stats.bulk_sent.took_ms) =
+                (false, now.saturating_sub(stats.bulk_sent.began_ms));
+            self.window.open.bulk_end = Some(*number);
+        }
+        let open = &mut self.window.open;
+        if !wire::encode(&record, &config.dictionary, ticks, &mut open.records) {
+            stats.untranslatable += u64::from(matches!(record, Record::Op(_)));
+            return;
+        }
+        if open.count == 0 {
+            (open.made_ms, open.oldest_ms) = (now, item.taken_ms);
+        }
+        open.oldest_ms = open.oldest_ms.min(item.taken_ms);
+        open.count += 1;
+        open.controls += u16::from(record.is_control());
+        stats.updates_sent += 1;
+        match record {
+            Record::BulkBegin(number) if number == self.bulk => {
+                stats.bulk_sent.objects = Objects::default();
+            }
+            Record::Lease(LeaseChange::Offer(lease)) => open.offers.push((lease, item.serial)),
+            Record::Op(op) => count(&op, &mut stats.bulk_sent, now),
+            _ => {}
+        }
+        if open.records.len() >= config.batch_bytes || open.count == u16::MAX {
+            self.window.seal();
+        }
+    }
+
+    /// The serial number of an offer. One that was withdrawn, or made again, is not acknowledged by what came before.
+    fn serial_of(&mut self, change: LeaseChange) -> u64 {
+        self.serial += 1;
+        match change {
+            LeaseChange::Offer(lease) => drop(self.offers.insert(lease, self.serial)),
+            LeaseChange::Withdraw(lease) => drop(self.offers.remove(&lease)),
+        }
+        self.serial
+    }
+
+    /// The peer has taken all batches up to this one.
+    pub fn acknowledged(
+        &mut self,
+        sequence: u64,
+        now: u64,
+        chassis: &mut impl Chassis,
+        stats: &mut LinkStats,
+    ) {
+        while let Some(batch) = self.window.acknowledge(sequence) {
+            let age = now.saturating_sub(batch.oldest_ms);
+            stats.acknowledgment_ms.add(age, batch.count.into());
+            for (lease, serial) in batch.offers {
+                if self.offers.get(&lease) == Some(&serial) {
+                    self.offers.remove(&lease);
+                    stats.leases_acknowledged += 1;
+                    chassis.lease_acknowledged(lease);
+                }
+            }
+            self.controls
+                .drain(..usize::from(batch.controls).min(self.controls.len()));
+            if batch.bulk_end == Some(self.bulk) {
+                self.mirror = Mirror::Active;
+            }
+        }
+        stats.sequence_acknowledged = self.window.acknowledged();
+        stats.window_bytes = self.window.bytes() as u64;
+    }
+}
+
+/// Counts an object of a bulk.
+pub(super) fn count(op: &Op, bulk: &mut BulkProgress, now: u64) {
+    let objects = &mut bulk.objects;
+    match op {
+        Op::Session(_) => objects.sessions += 1,
+        Op::Mapping(_) => objects.mappings += 1,
+        Op::Block(_) => objects.blocks += 1,
+        Op::Extent(_) => objects.extents += 1,
+        _ => return,
+    }
+    if bulk.running {
+        bulk.took_ms = now.saturating_sub(bulk.began_ms);
+    }
+}

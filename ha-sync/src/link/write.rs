@@ -1,0 +1,108 @@
+//! What goes to the peer.
+
+use super::Link;
+use crate::frame::{self, HEADER_LEN};
+use crate::wire::{Ack, BATCH_HEADER_LEN, BatchHeader, MessageType, roles_to};
+
+impl Link {
+    /// Appends what is due.
+    pub(super) fn write(&mut self, now: u64, out: &mut Vec<u8>) {
+        if !self.open || self.state.wants_close() {
+            return;
+        }
+        let start = out.len();
+        let patience = self.config.retransmit_ms;
+        let late = |since: u64| patience > 0 && now.saturating_sub(since) >= patience;
+        if self.due.hello || !self.heard_of && late(self.hello_ms) {
+            let hello = self.hello();
+            self.frame(MessageType::Hello, out, |payload| hello.encode(payload));
+            (self.due.hello, self.hello_ms) = (false, now);
+        }
+        if self.peer.is_some() {
+            if self.sender.window.waiting_since().is_some_and(late) {
+                self.sender.window.go_back();
+            }
+            self.write_short(now, start, out);
+            self.write_batches(now, start, out);
+        }
+        if out.len() > start {
+            self.said_ms = now;
+        }
+        self.stats.bytes_sent += (out.len() - start) as u64;
+    }
+
+    /// Acknowledgments, requests and keepalives.
+    fn write_short(&mut self, now: u64, start: usize, out: &mut Vec<u8>) {
+        let place = self.receiver.place;
+        if std::mem::take(&mut self.due.resend)
+            && let Some(missing) = self.receiver.ask(now, self.config.retransmit_ms)
+        {
+            self.frame(MessageType::Resend, out, |payload| missing.encode(payload));
+        }
+        let quiet = out.len() == start && now.saturating_sub(self.said_ms) >= self.config.keepalive_ms;
+        if quiet || self.due.keepalive {
+            let roles = std::mem::take(&mut self.roles);
+            self.frame(MessageType::Keepalive, out, |payload| {
+                place.encode(payload);
+                roles_to(&roles, payload);
+            });
+            self.roles = roles;
+            (self.due.keepalive, self.due.acknowledgment) = (false, false);
+        } else if std::mem::take(&mut self.due.acknowledgment) {
+            self.frame(MessageType::Ack, out, |payload| Ack::encode(&place, payload));
+        }
+    }
+
+    fn write_batches(&mut self, now: u64, start: usize, out: &mut Vec<u8>) {
+        let (stream, identity) = (self.sender.stream, self.sender.identity);
+        while out.len() - start < self.config.poll_bytes {
+            if self.sender.window.unsent().is_none() {
+                self.sender.window.seal();
+            }
+            let Some(batch) = self.sender.window.unsent() else {
+                break;
+            };
+            let again = batch.sent_ms.replace(now).is_some();
+            let header = BatchHeader {
+                stream,
+                sequence: batch.sequence,
+                identity,
+                age_ms: u32::try_from(now.saturating_sub(batch.made_ms)).unwrap_or(u32::MAX),
+                count: batch.count,
+            };
+            let at = out.len();
+            out.resize(at + HEADER_LEN, 0);
+            out.extend_from_slice(&header.octets());
+            out.extend_from_slice(&batch.records);
+            seal(MessageType::Batch, at, out);
+            self.sender.window.advance();
+            if again {
+                self.stats.retransmits += 1;
+            } else {
+                self.stats.batches_sent += 1;
+            }
+        }
+    }
+
+    fn frame(&mut self, message: MessageType, out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
+        let at = out.len();
+        out.resize(at + HEADER_LEN, 0);
+        payload(out);
+        seal(message, at, out);
+    }
+}
+
+/// Writes the header of the frame that begins at `at` and ends with `out`.
+fn seal(message: MessageType, at: usize, out: &mut Vec<u8>) {
+    let length = out.len() - at - HEADER_LEN;
+    let sealed = out
+        .get_mut(at..)
+        .map(|frame| frame::seal(frame, message as u16, length));
+    if !matches!(sealed, Some(Ok(_))) {
+        // Longer than a frame can be: the lengths are bounded, so that this does not come about; a piece of one would
+        // spoil the stream.
+        out.truncate(at);
+    }
+}
+
+const _: () = assert!(super::BATCH_BYTES_MAX + BATCH_HEADER_LEN < super::PAYLOAD_ACCEPTED as usize);
