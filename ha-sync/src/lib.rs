@@ -1,10 +1,10 @@
 //! Replication between the two chassis of a pair.
 //!
-//! Sans-IO: nothing here opens a socket, reads a clock or starts a thread. Bytes and time are given, bytes and actions are
-//! returned, so that two chassis run inside one test process.
+//! Sans-IO but for [`net`]: nothing else here opens a socket, reads a clock or starts a thread. Bytes and time are given, bytes and
+//! actions are returned, so that two chassis run inside one test process.
 //!
 //! ```text
-//!   workers' rings -- bridge -- Chassis -- link -- wire -- frame -- octets
+//!   workers' rings -- bridge -- Chassis -- link -- wire -- frame -- octets -- net
 //! ```
 
 #![forbid(unsafe_code)]
@@ -12,4 +12,5 @@
 pub mod chassis;
 pub mod frame;
 pub mod link;
+pub mod net;
 pub mod wire;

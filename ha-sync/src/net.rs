@@ -1,0 +1,37 @@
+//! The channel between the two chassis: one TCP connection with TLS 1.3, kept up, and the bytes that move over it.
+//!
+//! ```text
+//!   Endpoint --> socket --> (peer's address?) --> TLS --> preamble --> pump <==> Conversation
+//!   (config)     in its       stranger: cut       keys    stream         bytes, commands, time
+//!                namespace                       checked  number
+//! ```
+//!
+//! What is said over the channel is none of this module's concern: a [`Conversation`] takes bytes and gives bytes, and [`run`]
+//! carries them, on a thread of its own. The chassis with the lower address listens, the other one connects: so there is never a
+//! second connection to choose from, but for the one that replaces a connection whose other end is gone.
+//!
+//! Whatever goes wrong has a name ([`FailureKind`]) and a counter, and is shown in the [`Status`]; none of it changes anything but
+//! that. Redundancy spec, section 2.
+
+mod backoff;
+mod buffered;
+mod conversation;
+mod endpoint;
+mod establish;
+mod failure;
+pub mod keys;
+mod preamble;
+mod pump;
+mod run;
+mod socket;
+mod status;
+mod tls;
+mod verify;
+
+pub use conversation::{Conversation, Objection, RECEIVE_WHOLE};
+pub use endpoint::{Bind, DEFAULT_PORT, Endpoint, EndpointError, Security, Side, Stream, Timing, Tls, Trust};
+pub use failure::{Failure, FailureKind};
+pub use keys::Fingerprint;
+pub use run::{Command, Commands, run};
+pub use status::{ChannelState, ChannelStatus, Counters, Identity, LastFailure, Secured, Status};
+pub use tls::{Channel, SetupError};

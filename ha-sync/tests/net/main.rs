@@ -1,0 +1,7 @@
+//! The channel over real sockets: loopback addresses of this process' own, and namespaces made for it.
+
+mod misuse;
+mod namespaces;
+mod node;
+mod reconnect;
+mod secure;
