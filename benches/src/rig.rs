@@ -19,6 +19,7 @@ use tandem_engine::claims::Claims;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::program::{Program, TableSizes};
+use tandem_engine::steer::Split;
 
 use crate::bare::EngineRig;
 use crate::kind::{
@@ -190,7 +191,7 @@ impl Case {
     pub fn engine(&self, program: &Arc<Program>, claims: &Arc<Claims>, run: u32) -> anyhow::Result<Engine> {
         let config = EngineConfig {
             worker: 0,
-            workers: 1,
+            split: Split::new(1, 0)?,
             sizes: self.sizes(),
             max_extents: 1 << 14,
             seed: 0x1234_5678_9abc_def0 + u64::from(run),
@@ -223,7 +224,7 @@ impl WorkerRig {
         let claims = Arc::new(Claims::default());
         let worker = Worker::new(WorkerParts {
             id: 0,
-            workers: 1,
+            split: Split::new(1, 0)?,
             engine: case.engine(program, &claims, run)?,
             commit: commit(program),
             router: ground.routes.reader(),

@@ -21,7 +21,7 @@ use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::mem::OutOfMemory;
 use tandem_engine::packet::Sides;
 use tandem_engine::program::{InterfaceId, Program, TableSizes};
-use tandem_engine::steer::Steering;
+use tandem_engine::steer::{Split, Steering, UnevenSplit};
 
 use crate::command::{Commit, Mailbox};
 use crate::interfaces::{InterfaceState, Interfaces};
@@ -81,6 +81,9 @@ pub struct DataplaneSpec {
     pub mbufs: Option<u32>,
     /// CPU of each worker; `None`: not pinned.
     pub workers: Vec<Option<usize>>,
+    /// Shards of subscribers and public ports, a multiple of the workers; `None`: as many as workers. The two chassis of a
+    /// pair have the same.
+    pub shards: Option<u8>,
     /// How workers wait.
     pub idle: Idle,
     /// Ports.
@@ -113,6 +116,9 @@ pub enum StartError {
     /// The FIB.
     #[error("no FIB: {0}")]
     Fib(#[from] rte_bindings::FibError),
+    /// Shards.
+    #[error("{0}")]
+    Shards(#[from] UnevenSplit),
     /// Tables.
     #[error("{0}")]
     Memory(#[from] OutOfMemory),
@@ -216,6 +222,7 @@ impl Prepared {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub fn new(spec: DataplaneSpec) -> Result<Self, StartError> {
+        let split = Split::new(spec.workers.len() as u8, spec.shards.unwrap_or(0))?;
         let eal = Eal::init(&spec.eal_args)?;
         let enough = || {
             buffers(
@@ -264,7 +271,7 @@ impl Prepared {
             let engine = Engine::new(
                 EngineConfig {
                     worker: id as u8,
-                    workers: workers as u8,
+                    split,
                     sizes: spec.sizes,
                     max_extents: max_extents(&spec.program, &spec.sizes),
                     seed,
@@ -274,7 +281,7 @@ impl Prepared {
             )?;
             parts.push(WorkerParts {
                 id: id as u8,
-                workers: workers as u8,
+                split,
                 engine,
                 commit: commit(&spec.program),
                 router: routes.reader(),
@@ -489,7 +496,7 @@ pub fn commit(program: &Arc<Program>) -> Box<Commit> {
     })
 }
 
-/// Extents one worker may own: all of the pools', with room for a reload that adds as many again.
+/// Extents a shard may own: all of the pools', with room for a reload that adds as many again.
 fn max_extents(program: &Program, sizes: &TableSizes) -> u32 {
     let addresses: u64 = program
         .pools

@@ -192,6 +192,7 @@ pub(super) fn build(
             Placement::Cores(cores) => cores.iter().map(|core| Some(usize::from(*core))).collect(),
             Placement::Count(count) => vec![None; usize::from(*count)],
         },
+        shards: None,
         idle: match config.workers.idle {
             Idle::Adaptive => worker::Idle::Adaptive,
             Idle::BusyPoll => worker::Idle::BusyPoll,

@@ -1,15 +1,19 @@
 //! Steering: which worker owns a packet's subscriber.
 //!
 //! ```text
-//!   from inside    the subscriber's address (IPv6: its upper bits) ------------------------------+
-//!   from outside   to a static mapping's or a deterministic pool's port: its subscriber ---------+--> hash --> worker
-//!                  to an address nobody translates: that address, in its inside form ------------+
-//!                  to any other public address and port: the extent's owner ----------------------------------> worker
+//!   from inside    the subscriber's address (IPv6: its upper bits) ----------------------+
+//!   from outside   to a static mapping's or a deterministic pool's port: its subscriber -+--> hash --> shard --> worker
+//!                  to an address nobody translates: that address, in its inside form ----+               ^
+//!                  to any other public address and port: the extent's owner -----------------------------+
 //! ```
+//!
+//! What is split among workers is split into shards first ([`Split`]): their number is the same on both chassis of a pair,
+//! whatever their workers.
 //!
 //! ICMP errors go by the packet they are about. Every worker comes to the same answer, whatever queue a packet arrived on.
 //! NAT64 needs no rule of its own: its packets from outside are for a public address as those of NAPT44 are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tandem_wire::l4::L4;
@@ -37,6 +41,80 @@ pub fn subscriber_worker(inside: u128, steering_prefix: u8, workers: u8) -> u8 {
         }
     };
     ((u64::from(mixed) * u64::from(workers)) >> 32) as u8
+}
+
+/// How subscribers and extents of public ports are split: into shards, and these evenly among workers, neighbours together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    workers: u8,
+    shards: u8,
+    /// 2^16 by the shards of one worker, rounded up: a shard times this, without its lower 16 bits, is its worker.
+    worker_per_shard: u32,
+}
+
+/// Shards that do not go evenly into workers, or too many of one or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{shards} shards cannot be split among {workers} workers: wanted is a multiple of the workers, 1 to {MAX_WORKERS}"
+)]
+pub struct UnevenSplit {
+    /// Shards.
+    pub shards: u8,
+    /// Workers.
+    pub workers: u8,
+}
+
+impl Split {
+    /// Into `shards` for `workers`; 0 shards are as many as workers.
+    ///
+    /// # Errors
+    /// [`UnevenSplit`] when the shards are not a multiple of the workers, more than [`MAX_WORKERS`], or there is no worker.
+    pub fn new(workers: u8, shards: u8) -> Result<Self, UnevenSplit> {
+        let error = UnevenSplit { shards, workers };
+        let shards = if shards == 0 { workers } else { shards };
+        if workers == 0 || shards > MAX_WORKERS || !shards.is_multiple_of(workers) {
+            return Err(error);
+        }
+        Ok(Self {
+            workers,
+            shards,
+            worker_per_shard: (1u32 << 16).div_ceil(u32::from(shards / workers)),
+        })
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub const fn workers(self) -> u8 {
+        self.workers
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub const fn shards(self) -> u8 {
+        self.shards
+    }
+
+    /// The shards of a worker.
+    #[must_use]
+    pub const fn shards_of(self, worker: u8) -> Range<u8> {
+        let each = self.shards / self.workers;
+        let first = worker.saturating_mul(each);
+        first..first.saturating_add(each)
+    }
+
+    /// The worker of a shard.
+    #[inline]
+    #[must_use]
+    pub const fn worker_of(self, shard: u8) -> u8 {
+        ((shard as u32 * self.worker_per_shard) >> 16) as u8
+    }
+
+    /// The shard of a subscriber; see [`subscriber_worker`], which is the same for workers.
+    #[inline]
+    #[must_use]
+    pub fn shard(self, inside: u128, steering_prefix: u8) -> u8 {
+        subscriber_worker(inside, steering_prefix, self.shards)
+    }
 }
 
 /// What names the worker of a pool's ports.
@@ -96,7 +174,8 @@ impl Steering {
 
     /// The worker of an IPv4 packet, or `None` when any will do (nobody owns what it is for).
     #[must_use]
-    pub fn worker(&self, desc: &Desc, l3: &[u8], claims: &Claims, workers: u8) -> Option<u8> {
+    pub fn worker(&self, desc: &Desc, l3: &[u8], claims: &Claims, split: Split) -> Option<u8> {
+        let workers = split.workers;
         if desc.verdict != Verdict::Pending || desc.stateless {
             return None;
         }
@@ -113,19 +192,18 @@ impl Steering {
             (Side::Inside(_), None) => Some(self.subscriber(address::of_v4(meta.src), workers)),
             // About a packet on its way in: its destination is the subscriber.
             (Side::Inside(_), Some(about)) => Some(self.subscriber(address::of_v4(about.dst), workers)),
-            (Side::Outside, None) => {
-                self.public((meta.dst, desc.dport), meta.src, meta.proto, claims, workers)
-            }
+            (Side::Outside, None) => self.public((meta.dst, desc.dport), meta.src, meta.proto, claims, split),
             (Side::Outside, Some(about)) => {
                 let public = (about.src, about.sport().unwrap_or(0));
-                self.public(public, about.dst, about.proto, claims, workers)
+                self.public(public, about.dst, about.proto, claims, split)
             }
         }
     }
 
     /// The worker of an IPv6 packet, likewise.
     #[must_use]
-    pub fn worker6(&self, desc: &Desc6, l3: &[u8], workers: u8) -> Option<u8> {
+    pub fn worker6(&self, desc: &Desc6, l3: &[u8], split: Split) -> Option<u8> {
+        let workers = split.workers;
         if desc.verdict != Verdict::Pending || desc.target == Target::Stateless {
             return None;
         }
@@ -166,8 +244,9 @@ impl Steering {
         outside: u32,
         protocol: u8,
         claims: &Claims,
-        workers: u8,
+        split: Split,
     ) -> Option<u8> {
+        let workers = split.workers;
         let space = &self.program.public_space;
         let Some(found) = space.find(public) else {
             return self
@@ -184,14 +263,14 @@ impl Steering {
         let has_ports = matches!(protocol, 1 | 6 | 17);
         let owner = match self.rule(found.pool) {
             Rule::Whole => space.owner(found.index, 0),
-            _ if !has_ports => claims.owner(public, outside, protocol)?,
+            _ if !has_ports => return claims.owner(public, outside, protocol),
             Rule::Extents => space.owner(found.index, usize::from(port >> 12)),
             Rule::Formula(position) => {
                 let inside = self.program.pools.get(position)?.subscriber_of(public, port)?;
-                self.subscriber(inside, workers)
+                return Some(self.subscriber(inside, workers));
             }
         };
-        (owner < MAX_WORKERS).then_some(owner)
+        (owner < MAX_WORKERS).then(|| split.worker_of(owner))
     }
 }
 
@@ -222,6 +301,28 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn shards_are_split_evenly_and_a_subscribers_shard_is_on_its_worker() {
+        for workers in 1..=MAX_WORKERS {
+            for shards in 0..=u8::MAX {
+                let Ok(split) = Split::new(workers, shards) else {
+                    assert!(shards % workers != 0 || shards > MAX_WORKERS);
+                    continue;
+                };
+                assert_eq!(split.shards(), if shards == 0 { workers } else { shards });
+                assert_eq!(split.shards_of(workers - 1).end, split.shards());
+                for shard in 0..split.shards() {
+                    assert!(split.shards_of(split.worker_of(shard)).contains(&shard));
+                }
+                for inside in (0..50u32).map(|i| address::of_v4(0x6440_0000 + i * 7919)) {
+                    let shard = split.shard(inside, 56);
+                    assert_eq!(split.worker_of(shard), subscriber_worker(inside, 56, workers));
+                }
+            }
+        }
+        assert!(Split::new(0, 0).is_err() && Split::new(0, 4).is_err());
     }
 
     #[test]

@@ -213,6 +213,23 @@ pub struct PoolUse {
     pub refused: u64,
 }
 
+impl PoolUse {
+    /// The use of the same pool here and there.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            pool: self.pool,
+            tcp_ports: self.tcp_ports + other.tcp_ports,
+            udp_ports: self.udp_ports + other.udp_ports,
+            icmp_ids: self.icmp_ids + other.icmp_ids,
+            extents: self.extents + other.extents,
+            blocks: self.blocks + other.blocks,
+            subscribers: self.subscribers + other.subscribers,
+            refused: self.refused + other.refused,
+        }
+    }
+}
+
 /// Which rows are wanted. `None` matches everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -58,7 +58,7 @@ impl Worker {
 
     /// Hands over what another worker owns of the IPv4 batch; the rest stays in it, with its descriptions.
     pub(super) fn steer_batch(&mut self) {
-        let (id, workers) = (self.id, self.workers);
+        let (id, split) = (self.id, self.split);
         let Self {
             batch,
             descs,
@@ -69,7 +69,7 @@ impl Worker {
         let mut owners = [id; BURST];
         let mut foreign = false;
         for ((owner, desc), mbuf) in owners.iter_mut().zip(descs.iter()).zip(batch.as_slice()) {
-            let found = commit.steering.worker(desc, mbuf.data(), claims, workers);
+            let found = commit.steering.worker(desc, mbuf.data(), claims, split);
             *owner = found.unwrap_or(id);
             foreign |= *owner != id;
         }
@@ -86,7 +86,7 @@ impl Worker {
 
     /// The same for the IPv6 batch.
     pub(super) fn steer_batch6(&mut self) {
-        let (id, workers) = (self.id, self.workers);
+        let (id, split) = (self.id, self.split);
         let Self {
             batch6,
             descs6,
@@ -96,7 +96,7 @@ impl Worker {
         let mut owners = [id; BURST];
         let mut foreign = false;
         for ((owner, desc), mbuf) in owners.iter_mut().zip(descs6.iter()).zip(batch6.as_slice()) {
-            let found = commit.steering.worker6(desc, mbuf.data(), workers);
+            let found = commit.steering.worker6(desc, mbuf.data(), split);
             *owner = found.unwrap_or(id);
             foreign |= *owner != id;
         }

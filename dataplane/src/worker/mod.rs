@@ -36,6 +36,7 @@ use tandem_engine::mem::OutOfMemory;
 use tandem_engine::packet::{Desc, Sides};
 use tandem_engine::packet6::Desc6;
 use tandem_engine::program::{InterfaceId, TableSizes};
+use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::Query;
 use tandem_wire::error::ParseError;
@@ -104,8 +105,8 @@ pub(crate) struct TxPort {
 pub struct WorkerParts {
     /// Its number.
     pub id: u8,
-    /// How many there are.
-    pub workers: u8,
+    /// How many there are, and into how many shards what they have is split.
+    pub split: Split,
     /// Its engine.
     pub engine: Engine,
     /// The program the engine runs, with its sides.
@@ -162,7 +163,7 @@ pub struct StageCycles {
 /// A worker.
 pub struct Worker {
     id: u8,
-    workers: u8,
+    split: Split,
     engine: Engine,
     commit: Box<Commit>,
     router: WorkerRouter,
@@ -242,7 +243,7 @@ impl Worker {
             ip_id: parts.seed as u16,
             query: None,
             id: parts.id,
-            workers: parts.workers,
+            split: parts.split,
             engine: parts.engine,
             commit: parts.commit,
             router: parts.router,
@@ -276,7 +277,7 @@ impl Worker {
     /// IPv4 packets, whatever they came as.
     fn process_batch(&mut self, mut start: u64) {
         loop {
-            if self.workers > 1 {
+            if self.split.workers() > 1 {
                 self.steer_batch();
                 start = self.stage_end(start, |s| &mut s.steer);
             }
@@ -297,7 +298,7 @@ impl Worker {
 
     #[inline(never)]
     fn process_batch6(&mut self, mut start: u64) -> u64 {
-        if self.workers > 1 {
+        if self.split.workers() > 1 {
             self.steer_batch6();
             start = self.stage_end(start, |s| &mut s.steer);
         }

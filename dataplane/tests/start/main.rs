@@ -105,6 +105,7 @@ fn spec(program: &Arc<Program>) -> DataplaneSpec {
         mbufs: Some(16384),
         // One has a CPU that no machine has: it runs without.
         workers: vec![None, Some(NO_CPU)],
+        shards: None,
         idle: Idle::Adaptive,
         // A port whose other end is itself, and one that receives empty frames without end.
         ports: vec![port("net_ring_start"), port("net_null_flood,size=64")],

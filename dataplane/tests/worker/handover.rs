@@ -59,6 +59,8 @@ fn outcome(rig: &mut Rig) -> Vec<String> {
 fn run(workers: u8) -> (Vec<Vec<String>>, Vec<(&'static str, u64)>) {
     let mut rig = Rig::with(Options {
         workers,
+        // Two have two shards each.
+        shards_each: 1 + u8::from(workers == 2),
         ..Options::default()
     });
     let mut next = 0;

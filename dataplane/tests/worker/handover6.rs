@@ -252,6 +252,8 @@ fn run(workers: u8) -> (Vec<Vec<String>>, Vec<(&'static str, u64)>) {
     let mut run = Run {
         rig: Rig::with(Options {
             workers,
+            // Two have two shards each.
+            shards_each: 1 + u8::from(workers == 2),
             program: everything(),
             ..Options::default()
         }),

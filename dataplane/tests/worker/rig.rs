@@ -16,6 +16,7 @@ use tandem_engine::claims::Claims;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::program::Program;
+use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::PolicyEvent;
 use tandem_wire::error::ParseError;
@@ -60,6 +61,7 @@ pub struct Punted {
 /// What a rig is made with.
 pub struct Options {
     pub workers: u8,
+    pub shards_each: u8,
     pub program: Program,
     pub seed: u64,
     /// Real ports of worker 0, by position; the others keep their packets.
@@ -71,6 +73,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             workers: 1,
+            shards_each: 1,
             program: plan::program(),
             seed: 1,
             rx: Vec::new(),
@@ -162,6 +165,8 @@ impl Rig {
         let mut stats = Vec::new();
         let mut from_workers = Vec::new();
         let mut parts = Vec::new();
+        let split =
+            Split::new(options.workers, options.workers * options.shards_each).expect("an even split");
         for id in 0..options.workers {
             let (to_kernel, consumer) = spsc_ring(eal(), &unique("punt"), 256, None).expect("a ring");
             from_workers.push(consumer);
@@ -169,7 +174,7 @@ impl Rig {
             stats.push(Arc::new(PublishedStats::default()));
             let config = EngineConfig {
                 worker: id,
-                workers: options.workers,
+                split,
                 sizes: plan::SIZES,
                 max_extents: 1024,
                 seed: options.seed + u64::from(id),
@@ -185,7 +190,7 @@ impl Rig {
             }
             parts.push(WorkerParts {
                 id,
-                workers: options.workers,
+                split,
                 engine: Engine::new(config, Arc::clone(&program)).expect("an engine"),
                 commit: commit(&program),
                 router: routes.reader(),

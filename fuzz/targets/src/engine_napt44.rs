@@ -10,7 +10,7 @@ use tandem_engine::packet::{Desc, Route, RouteKind, Router, Sides, Verdict};
 use tandem_engine::program::*;
 use tandem_engine::public_space::PublicSpace;
 use tandem_engine::session::{Direction, KIND_FREE};
-use tandem_engine::steer::Steering;
+use tandem_engine::steer::{Split, Steering};
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, Query};
 use tandem_wire::build::PacketBuilder;
@@ -226,8 +226,8 @@ impl World {
         }
         let mut packets = [packet];
         for round in 0..2 {
-            let workers = self.engines.len() as u8;
-            let at = Steering::of(&self.program).worker(&desc, &packets[0], &self.claims, workers);
+            let split = self.engines[0].split();
+            let at = Steering::of(&self.program).worker(&desc, &packets[0], &self.claims, split);
             let engine = &mut self.engines[usize::from(at.unwrap_or(0))];
             let mut descs = [desc];
             engine.process(self.now, &Net, &mut packets, &mut descs);
@@ -293,7 +293,7 @@ fn operations(mut data: &[u8]) -> Option<()> {
     let engine = |worker| {
         let config = EngineConfig {
             worker,
-            workers: 2,
+            split: Split::new(2, 4).ok()?,
             sizes,
             max_extents: 8,
             seed: 7,

@@ -43,8 +43,11 @@ impl Engine {
                 self.wheel.insert(self.sessions.links(), number, deadline);
             }
         }
-        if let Some(subscriber) = self.ports.tick(&self.program, &mut self.subscribers, self.now) {
-            self.drop_subscriber_if_idle(subscriber);
+        for shard in 0..self.ports.count() {
+            let subscribers = &mut self.subscribers;
+            if let Some(subscriber) = self.ports.tick(shard, &self.program, subscribers, self.now) {
+                self.drop_subscriber_if_idle(subscriber);
+            }
         }
         if self.purge != NO_RECORD {
             self.purge_step();
@@ -239,8 +242,9 @@ impl Engine {
                 .get(usize::from(*self.pools.get(usize::from(id))?))
         });
         let subscribers = &mut self.subscribers;
+        let ports = self.ports.of_subscriber_mut(subscribers, subscriber);
         let released = match PortClass::of_protocol(protocol) {
-            Some(class) => self.ports.release(
+            Some(class) => ports.release(
                 space,
                 pool,
                 address_index,
@@ -251,8 +255,7 @@ impl Engine {
                 self.now,
             ),
             None if protocol == WHOLE_ADDRESS => {
-                self.ports
-                    .release_address(pool, address_index, subscriber, subscribers, self.now)
+                ports.release_address(pool, address_index, subscriber, subscribers, self.now)
             }
             None => return,
         };
@@ -266,7 +269,9 @@ impl Engine {
             return;
         };
         if subscriber.paired != NO_RECORD {
-            self.ports.unpair(subscriber.paired, subscriber.pool);
+            self.ports
+                .of_mut(subscriber.address())
+                .unpair(subscriber.paired, subscriber.pool);
         }
         self.subscribers.remove_if_idle(number);
     }

@@ -104,11 +104,15 @@ impl Engine {
         flow: &Flow,
     ) -> Result<Draft, Verdict> {
         let nobody = drop(DropReason::NoMapping);
+        let subscriber = self.subscribers.get(mapping.subscriber).ok_or(nobody)?;
         // Its address is another pool's since a reload: it ends with the sessions it has.
-        if !self.ports.serves(found.index, found.pool) {
+        if !self
+            .ports
+            .of(subscriber.address())
+            .serves(found.index, found.pool)
+        {
             return Err(nobody);
         }
-        let subscriber = self.subscribers.get(mapping.subscriber).ok_or(nobody)?;
         let plan = self.set_plan(subscriber.service_set).ok_or(nobody)?;
         if mapping.holders == 0 && !plan.refresh_inbound {
             return Err(self.unsolicited(flow, DropReason::NoMapping));

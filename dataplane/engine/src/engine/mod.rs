@@ -46,9 +46,10 @@ use crate::hash::{HashKeys, Rng};
 use crate::mapping::MappingTable;
 use crate::mem::OutOfMemory;
 use crate::packet::{Desc, Packet, Router, Side, Verdict};
-use crate::ports::{BlockEvent, PortAllocator};
+use crate::ports::{BlockEvent, Shards};
 use crate::program::{NONE, PolicyId, Pool, PoolId, Program, ServiceSet, ServiceSetId, TableSizes};
 use crate::session::{Direction, NO_RECORD, SessionTable};
+use crate::steer::Split;
 use crate::subscriber::SubscriberTable;
 use crate::ticks::Ticks;
 use crate::view::{PolicyEvent, PoolUse};
@@ -65,11 +66,11 @@ const POLICY_EVENTS: usize = 1024;
 pub struct EngineConfig {
     /// Its number, 0..workers.
     pub worker: u8,
-    /// How many there are.
-    pub workers: u8,
+    /// How many there are, and into how many shards what they have is split.
+    pub split: Split,
     /// Sizes for the chassis; this worker takes its share.
     pub sizes: TableSizes,
-    /// Extents of 4096 ports this worker may own at once.
+    /// Extents of 4096 ports each shard of this worker may own at once. Only those once owned are in memory.
     pub max_extents: u32,
     /// Randomness from the system.
     pub seed: u64,
@@ -144,7 +145,7 @@ pub struct Tables<'a> {
     /// Subscribers.
     pub subscribers: &'a SubscriberTable,
     /// Ports, extents, blocks.
-    pub ports: &'a PortAllocator,
+    pub ports: &'a Shards,
 }
 
 /// One worker's engine.
@@ -159,7 +160,7 @@ pub struct Engine {
     sessions: SessionTable,
     mappings: MappingTable,
     subscribers: SubscriberTable,
-    ports: PortAllocator,
+    ports: Shards,
     wheel: Wheel,
     now: Ticks,
     counters: Counters,
@@ -220,7 +221,7 @@ impl Engine {
     /// # Errors
     /// [`OutOfMemory`] when the kernel refuses it.
     pub fn new(config: EngineConfig, program: Arc<Program>) -> Result<Self, OutOfMemory> {
-        let share = |total: u32| total.div_ceil(u32::from(config.workers.max(1)));
+        let share = |total: u32| total.div_ceil(u32::from(config.split.workers()));
         let mut rng = Rng::new(config.seed);
         let mut engine = Self {
             sessions: SessionTable::new(share(config.sizes.max_sessions), HashKeys::new(rng.draw()))?,
@@ -229,12 +230,12 @@ impl Engine {
                 share(config.sizes.max_subscribers),
                 HashKeys::new(rng.draw()),
             )?,
-            ports: PortAllocator::new(
+            ports: Shards::new(
                 config.worker,
-                config.workers,
+                config.split,
                 config.max_extents,
                 share(config.sizes.max_blocks),
-                rng.draw(),
+                &mut rng,
             )?,
             wheel: Wheel::new(Ticks::ZERO),
             sets: Vec::new(),
@@ -407,12 +408,11 @@ impl Engine {
     /// Live and possible: sessions, mappings, subscribers, port blocks.
     #[must_use]
     pub fn table_use(&self) -> [(u32, u32); 4] {
-        let blocks = self.ports.blocks();
         [
             (self.sessions.live(), self.sessions.capacity()),
             (self.mappings.live(), self.mappings.capacity()),
             (self.subscribers.live(), self.subscribers.capacity()),
-            (blocks.live(), blocks.capacity()),
+            self.ports.block_use(),
         ]
     }
 
@@ -425,6 +425,12 @@ impl Engine {
             subscribers: &self.subscribers,
             ports: &self.ports,
         }
+    }
+
+    /// How many workers and shards there are.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        self.config.split
     }
 
     /// Use of every pool on this worker.
@@ -457,7 +463,7 @@ impl Engine {
             .map_or(0, |hits| hits[direction as usize])
     }
 
-    /// Hands out port block events; see [`PortAllocator::drain_events`].
+    /// Hands out port block events; see [`Shards::drain_events`].
     pub fn drain_block_events(&mut self, sink: impl FnMut(BlockEvent) -> bool) {
         self.ports.drain_events(sink);
     }

@@ -49,7 +49,7 @@ impl Engine {
                 self.sessions.high_water()
             }
             Ask::Mappings => self.mappings.high_water(),
-            Ask::Blocks => self.ports.blocks().high_water(),
+            Ask::Blocks => self.ports.blocks_end(),
             Ask::Subscribers => self.subscribers.high_water(),
             Ask::Policies => DEFAULT_SLOTS + self.policy_hits.len() as u32,
         };
@@ -265,8 +265,8 @@ impl Engine {
         })
     }
 
-    fn block_view(&self, number: u32, filter: &Filter) -> Option<BlockView> {
-        let b = self.ports.blocks().get(number)?;
+    fn block_view(&self, place: u32, filter: &Filter) -> Option<BlockView> {
+        let (number, b) = self.ports.block(place)?;
         let subscriber = self.subscribers.get(b.subscriber)?;
         let public = self.program.public_space.address(b.address_index)?.0;
         let wanted = want(filter.service_set, subscriber.service_set)

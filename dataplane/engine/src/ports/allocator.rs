@@ -354,6 +354,12 @@ impl PortAllocator {
         self.plans.iter().map(|p| p.used)
     }
 
+    /// Use of one pool.
+    #[must_use]
+    pub fn use_of(&self, pool: PoolId) -> Option<PoolUse> {
+        self.plans.get(usize::from(pool)).map(|p| p.used)
+    }
+
     /// The block table.
     #[must_use]
     pub fn blocks(&self) -> &BlockTable {

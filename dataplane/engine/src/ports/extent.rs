@@ -278,19 +278,16 @@ impl Extent {
     }
 
     /// Whether it gives ports now; what is known of full words is for this period afterwards.
-    #[inline]
+    #[inline(always)]
     fn is_open(&mut self, class: PortClass, rest: Rest, in_block: bool) -> bool {
-        self.full_since[class as usize] == rest.start || self.begin_period(class, rest, in_block)
-    }
-
-    #[cold]
-    fn begin_period(&mut self, class: PortClass, rest: Rest, in_block: bool) -> bool {
         let c = class as usize;
-        self.full[c] = 0;
-        if self.is_held(rest.now) {
-            return in_block;
+        if self.full_since[c] != rest.start {
+            self.full[c] = 0;
+            if self.is_held(rest.now) {
+                return in_block;
+            }
+            self.full_since[c] = rest.start;
         }
-        self.full_since[c] = rest.start;
         true
     }
 

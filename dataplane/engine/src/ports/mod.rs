@@ -8,7 +8,7 @@
 //!              +-- a subscriber is paired with one (RFC 4787 REQ-2)
 //! ```
 //!
-//! One allocator for the process' life: a commit changes the pools it draws from, never what it has given out. Cost per
+//! One allocator per shard ([`Shards`]), for the process' life: a commit changes the pools it draws from, never what it has given out. Cost per
 //! allocation does not depend on how many addresses a pool has. Freed ports rest in quarantine (RFC 6888 REQ-8).
 //!
 //! That is [`PoolMode::Ports`](crate::program::PoolMode). Of the other modes, overloaded ports are counted by the extent,
@@ -19,7 +19,9 @@ mod allocator;
 mod block;
 pub mod deterministic;
 mod extent;
+mod shards;
 
 pub use allocator::{Outcome, PortAllocator, Request, Taken};
 pub use block::{Block, BlockEvent, BlockEventKind};
 pub use extent::{Extent, Home, PortClass};
+pub use shards::Shards;

@@ -1,4 +1,4 @@
-//! One, two and four workers: the same traffic, the same verdicts. (Protocols without ports are left to the conformance
+//! One, two and four workers, with one shard each and several: the same traffic, the same verdicts. (Protocols without ports are left to the conformance
 //! tests: whether two subscribers meet on one address and peer depends on their pairing, which is not the same.)
 
 use tandem_engine::hash::Rng;
@@ -32,8 +32,9 @@ fn inbound(flow: Flow, public: End, from: End, flags: u8) -> Vec<u8> {
 }
 
 /// Passes the same script through a world; verdicts and what can be compared of the packets.
-fn script(workers: u8, seed: u64, filtering: FilteringType) -> Vec<String> {
+fn script(workers: u8, shards_each: u8, seed: u64, filtering: FilteringType) -> Vec<String> {
     let mut world = World::new(workers, |p| {
+        p.shards_each = shards_each;
         p.behaviour(MappingType::EndpointIndependent, filtering);
         p.set().limits.max_ports = 25;
         p.set().limits.max_sessions = 40;
@@ -97,11 +98,14 @@ fn one_two_and_four_workers_say_the_same() {
             FilteringType::AddressDependent,
             FilteringType::AddressAndPortDependent,
         ] {
-            let one = script(1, seed, filtering);
-            for workers in [2, 4] {
-                let many = script(workers, seed, filtering);
+            let one = script(1, 1, seed, filtering);
+            for (workers, shards_each) in [(2, 1), (4, 1), (1, 2), (2, 2), (1, 7)] {
+                let many = script(workers, shards_each, seed, filtering);
                 for (at, (a, b)) in one.iter().zip(&many).enumerate() {
-                    assert_eq!(a, b, "packet {at} of seed {seed} with {workers} workers");
+                    assert_eq!(
+                        a, b,
+                        "packet {at} of seed {seed} with {workers} workers, {shards_each} shards each"
+                    );
                 }
             }
         }

@@ -8,6 +8,7 @@ use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Side, Sides, Verdic
 use tandem_engine::packet6::Desc6;
 use tandem_engine::program::{Program, TableSizes};
 use tandem_engine::session::NO_NEXT_HOP;
+use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, Query};
 use tandem_wire::l4::{self, parse_plain};
@@ -90,7 +91,7 @@ impl World {
         };
         let config = EngineConfig {
             worker: 0,
-            workers: 1,
+            split: Split::new(1, 0).expect("one worker"),
             sizes,
             max_extents: 9,
             seed: 7,

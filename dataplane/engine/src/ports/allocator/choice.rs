@@ -61,7 +61,7 @@ impl PortAllocator {
 
     /// Pairs a subscriber with an address, unless it has one or the pool does not pair. RFC 4787 REQ-2.
     #[inline(always)]
-    pub(super) fn pair(
+    pub fn pair(
         &mut self,
         pool: &Pool,
         address_index: u32,
@@ -73,8 +73,12 @@ impl PortAllocator {
             && subscriber.paired == NO_RECORD
         {
             (subscriber.paired, subscriber.pool) = (address_index, pool.id);
-            self.addresses[address_index as usize].subscribers += 1;
-            self.plans[usize::from(pool.id)].used.subscribers += 1;
+            if let Some(state) = self.addresses.get_mut(address_index as usize) {
+                state.subscribers += 1;
+            }
+            if let Some(plan) = self.plans.get_mut(usize::from(pool.id)) {
+                plan.used.subscribers += 1;
+            }
         }
     }
 

@@ -32,8 +32,10 @@ pub struct Plan {
     pub program: Program,
     /// Table sizes of the chassis.
     pub sizes: TableSizes,
-    /// Extents per worker.
+    /// Extents per shard.
     pub max_extents: u32,
+    /// Shards of each worker.
+    pub shards_each: u8,
     /// Seed of all randomness.
     pub seed: u64,
 }
@@ -74,6 +76,7 @@ impl Plan {
                 max_held_fragments: 64,
             },
             max_extents: 4096,
+            shards_each: 1,
             seed: 1,
         }
     }

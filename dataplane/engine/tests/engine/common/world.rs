@@ -9,7 +9,7 @@ use tandem_engine::hash::Rng;
 use tandem_engine::packet::{Answer, Desc, RouteKind, Router, Sides, Verdict};
 use tandem_engine::ports::BlockEvent;
 use tandem_engine::program::{InterfaceId, Program};
-use tandem_engine::steer::Steering;
+use tandem_engine::steer::{Split, Steering};
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter, MappingView, Query, SessionView, SubscriberView};
 use tandem_wire::ParseError;
@@ -96,6 +96,7 @@ pub struct World {
     pub drops: DropCounts,
     sides: Sides,
     steering: Steering,
+    split: Split,
     ways: Rng,
 }
 
@@ -106,10 +107,11 @@ impl World {
         change(&mut plan);
         let program = plan.compile(None);
         let claims = Arc::new(Claims::default());
+        let split = Split::new(workers, workers * plan.shards_each).expect("an even split");
         let engine = |worker| {
             let config = EngineConfig {
                 worker,
-                workers,
+                split,
                 sizes: plan.sizes,
                 max_extents: plan.max_extents,
                 seed: plan.seed << 8 | u64::from(worker),
@@ -121,6 +123,7 @@ impl World {
             engines: (0..workers).map(engine).collect(),
             sides: Sides::of(&program),
             steering: Steering::of(&program),
+            split,
             ways: Rng::new(plan.seed),
             program,
             plan,
@@ -205,10 +208,9 @@ impl World {
 
     /// The worker of a packet.
     fn worker(&self, packet: &[u8], desc: &AnyDesc) -> Option<u8> {
-        let workers = self.engines.len() as u8;
         match desc {
-            AnyDesc::Four(desc) => self.steering.worker(desc, packet, &self.claims, workers),
-            AnyDesc::Six(desc) => self.steering.worker6(desc, packet, workers),
+            AnyDesc::Four(desc) => self.steering.worker(desc, packet, &self.claims, self.split),
+            AnyDesc::Six(desc) => self.steering.worker6(desc, packet, self.split),
         }
     }
 

@@ -120,7 +120,7 @@ impl Books {
                 let other = owners.insert(t.public, t.subscriber);
                 assert_eq!(other, None, "{t:?} has another owner, too");
             }
-            resting.extend(ledger::check(world, worker, &tables, &taken));
+            resting.extend(ledger::check(world, worker as u8, &tables, &taken));
             sessions_are_found(&tables);
             look_different(&tables, &mut looks);
             if purging {
@@ -366,7 +366,7 @@ fn subscribers_agree(world: &World, tables: &Tables<'_>, taken: &[Taken]) {
         );
         let mut blocks = 0;
         let mut at = s.blocks;
-        while let Some(b) = tables.ports.blocks().get(at) {
+        while let Some(b) = tables.ports.of(s.address()).blocks().get(at) {
             assert_eq!(b.subscriber, n);
             blocks += 1;
             at = b.next;

@@ -1,4 +1,4 @@
-//! The simulator: random operations on one or several workers, their books checked after each.
+//! The simulator: random operations on one or several workers with one to three shards each, their books checked after each.
 //!
 //! A seed decides everything. `SIMULATOR_SEED=n` runs that one alone and tells each step; `SIMULATOR_SEEDS=n` runs that many
 //! (by default enough for a few seconds). A failure prints its seed.
@@ -23,6 +23,7 @@ fn run(seed: u64, loud: bool) -> Seen {
     let workers = [1, 2, 4][rng.below(3) as usize];
     let mut world = World::new(workers, |plan| {
         plan.seed = seed;
+        plan.shards_each = 1 + (seed % 3) as u8;
         plans::first(plan, &mut rng);
     });
     let mut books = Books::new(&world);
