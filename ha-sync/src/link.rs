@@ -69,8 +69,8 @@ pub struct Link {
     due: Due,
     /// The peer's last hello on this stream.
     peer: Option<Hello>,
-    /// The peer has heard our hello: it says other things.
-    heard_of: bool,
+    /// The revision of our hello that the peer has heard.
+    heard_of: Option<u32>,
     revision: u32,
     /// Digest, dictionary or replication may have changed on either side.
     unsettled: bool,
@@ -108,7 +108,7 @@ impl Link {
             open: false,
             due: Due::default(),
             peer: None,
-            heard_of: false,
+            heard_of: None,
             revision: 0,
             unsettled: false,
             renew: false,
@@ -133,7 +133,7 @@ impl Link {
             hello: true,
             ..Due::default()
         };
-        self.heard_of = false;
+        self.heard_of = None;
         (self.heard_ms, self.said_ms) = (now, now);
         self.state = LinkState::Greeting;
     }
@@ -198,6 +198,11 @@ impl Link {
         self.settle(now, chassis);
         self.look_at_clock(now);
         self.tell_events(chassis);
+        if self.receiver.waits()
+            && let Err(refusal) = self.batch(now, chassis)
+        {
+            self.refuse(refusal, now, chassis);
+        }
         let more = self.sender.take(now, &self.config, chassis, &mut self.stats);
         if !self.open && self.sender.pending() >= self.config.pending_max {
             self.forget();
@@ -223,7 +228,7 @@ impl Link {
             .lost_at()
             .min(self.said_ms.saturating_add(self.config.keepalive_ms));
         if patience > 0 {
-            if !self.heard_of {
+            if self.heard_of != Some(self.revision) {
                 next = next.min(self.hello_ms.saturating_add(patience));
             }
             if let Some(since) = self.sender.window.waiting_since() {

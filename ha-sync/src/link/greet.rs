@@ -95,6 +95,9 @@ impl Link {
         };
         let renew = std::mem::take(&mut self.renew);
         if renew || self.sender.identity != wanted || self.sender.peer != Some(incarnation) {
+            if differs.is_some() && self.sender.replicates() {
+                chassis.peer(PeerEvent::Forgotten);
+            }
             self.sender.begin(incarnation, wanted, now);
             match differs {
                 None => {
@@ -149,7 +152,7 @@ impl Link {
     /// The stream is of no use any more.
     pub(super) fn broke(&mut self, now: u64) {
         self.receiver.broke();
-        self.heard_of = false;
+        self.heard_of = None;
         self.due = super::Due::default();
         if self.peer.take().is_none() {
             return;

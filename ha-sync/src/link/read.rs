@@ -37,7 +37,6 @@ impl Link {
                 }
                 return Err(WireError::NoHello(frame.message_type).into());
             }
-            self.heard_of = true;
             match message {
                 MessageType::Hello => {}
                 MessageType::Batch => {
@@ -51,6 +50,7 @@ impl Link {
                 }
                 MessageType::Resend => {
                     let missing = Ack::decode(frame.payload)?;
+                    self.heard_of = Some(missing.revision);
                     if missing.stream == self.sender.stream {
                         self.sender.window.go_back_to(missing.sequence);
                     }
@@ -97,6 +97,7 @@ impl Link {
     }
 
     fn acknowledged(&mut self, acknowledgment: Ack, now: u64, chassis: &mut impl Chassis) {
+        self.heard_of = Some(acknowledgment.revision);
         let sender = &mut self.sender;
         let known = acknowledgment.sequence <= sender.window.last();
         if acknowledgment.stream == sender.stream && known {

@@ -113,7 +113,7 @@ impl Receiver {
         if header.stream > self.place.stream {
             self.place = Ack {
                 stream: header.stream,
-                sequence: 0,
+                ..Ack::default()
             };
             self.mirror = Mirror::Set;
         }

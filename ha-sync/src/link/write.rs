@@ -13,7 +13,7 @@ impl Link {
         let start = out.len();
         let patience = self.config.retransmit_ms;
         let late = |since: u64| patience > 0 && now.saturating_sub(since) >= patience;
-        if self.due.hello || !self.heard_of && late(self.hello_ms) {
+        if self.due.hello || self.heard_of != Some(self.revision) && late(self.hello_ms) {
             let hello = self.hello();
             self.frame(MessageType::Hello, out, |payload| hello.encode(payload));
             (self.due.hello, self.hello_ms) = (false, now);
@@ -33,10 +33,15 @@ impl Link {
 
     /// Acknowledgments, requests and keepalives.
     fn write_short(&mut self, now: u64, start: usize, out: &mut Vec<u8>) {
-        let place = self.receiver.place;
+        let revision = self.peer.as_ref().map_or(0, |peer| peer.revision);
+        let place = Ack {
+            revision,
+            ..self.receiver.place
+        };
         if std::mem::take(&mut self.due.resend)
             && let Some(missing) = self.receiver.ask(now, self.config.retransmit_ms)
         {
+            let missing = Ack { revision, ..missing };
             self.frame(MessageType::Resend, out, |payload| missing.encode(payload));
         }
         let quiet = out.len() == start && now.saturating_sub(self.said_ms) >= self.config.keepalive_ms;

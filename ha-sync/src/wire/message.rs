@@ -109,6 +109,8 @@ pub struct Ack {
     pub stream: u32,
     /// A batch of it.
     pub sequence: u64,
+    /// Revision of the receiver's hello that the sender goes by.
+    pub revision: u32,
 }
 
 impl Ack {
@@ -116,6 +118,7 @@ impl Ack {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.stream.to_be_bytes());
         out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.revision.to_be_bytes());
     }
 
     /// Reads one.
@@ -127,11 +130,12 @@ impl Ack {
         Ok(Self {
             stream: from.u32("stream")?,
             sequence: from.u64("sequence number")?,
+            revision: from.u32("revision")?,
         })
     }
 
     /// Octets of one.
-    pub const LEN: usize = 12;
+    pub const LEN: usize = 16;
 }
 
 /// Appends roles: their number, then each in 10 octets.

@@ -1,0 +1,407 @@
+//! Two links over a network that misbehaves: in the end each chassis knows what the other has, and memory stays bounded.
+
+mod common;
+
+use common::model::Model;
+use common::net::{Faults, World};
+use common::{Random, config};
+use ha_sync::chassis::{PeerEvent, SetRole};
+use ha_sync::link::{Link, LinkConfig, LinkState, Mismatch, Refusal};
+use tandem_engine::replica::{Lease, LeaseChange};
+
+fn world(faults: Faults, seed: u64, change: impl Fn(LinkConfig) -> LinkConfig) -> World {
+    let retransmit_ms = if faults.delay_ms > 0 { 200 } else { 0 };
+    let configs = [11, 22].map(|incarnation| {
+        change(LinkConfig {
+            retransmit_ms,
+            ..config(incarnation)
+        })
+    });
+    World::new(configs, faults, seed)
+}
+
+fn bulks(model: &Model) -> usize {
+    let begun = |e: &&PeerEvent| matches!(e, PeerEvent::Connected { new_bulk: Some(_) } | PeerEvent::Bulk(_));
+    model.events.iter().filter(begun).count()
+}
+
+#[test]
+fn what_one_has_the_other_knows_from_the_bulk_and_from_updates() {
+    let mut world = world(Faults::default(), 1, |c| c);
+    (0..5000).for_each(|_| world.models[0].act(3000));
+    world.connect();
+    world.steps(3, 10);
+    (0..3000).for_each(|_| world.models.iter_mut().for_each(|m| m.act(3000)));
+    world.settle();
+    world.assert_equal();
+    let stats = world.links[0].stats();
+    assert_eq!(
+        (stats.bulk_mismatches, stats.retransmits, stats.connects),
+        (0, 0, 1)
+    );
+    assert!(!stats.bulk_sent.running && stats.bulk_sent.objects.total() > 1000);
+    assert_eq!(
+        stats.bulk_sent.objects,
+        world.links[1].stats().bulk_received.objects
+    );
+    assert!(stats.acknowledgment_ms.count() > 0);
+}
+
+#[test]
+fn ages_are_right_on_the_other_chassis_even_after_waiting() {
+    let mut world = world(Faults::default(), 1, |c| c);
+    world.connect();
+    world.settle();
+    world.models[0].act(1);
+    while !world.models[0].mine.keys().any(|(kind, _)| *kind == 0) {
+        world.models[0].act(1);
+    }
+    let began = world.now / 100;
+    world.step(0);
+    world.disconnect();
+    world.steps(100, 100);
+    world.connect();
+    world.settle();
+    let told = world.models[1]
+        .theirs
+        .iter()
+        .find(|((kind, _), _)| *kind == 0)
+        .unwrap();
+    let ticks = u64::from(told.1.2.0);
+    assert!(ticks.abs_diff(began) <= 2, "{ticks} instead of {began}");
+}
+
+#[test]
+fn a_short_break_costs_nothing_but_what_was_missing() {
+    let mut world = world(Faults::default(), 3, |c| c);
+    world.connect();
+    world.settle();
+    for round in 0..20 {
+        for _ in 0..100 {
+            (0..20).for_each(|_| world.models[0].act(500));
+            world.step(1);
+        }
+        world.disconnect();
+        (0..300).for_each(|_| world.models[round % 2].act(500));
+        world.steps(5, 100);
+        world.connect();
+    }
+    world.settle();
+    world.assert_equal();
+    for i in 0..2 {
+        assert_eq!(bulks(&world.models[i]), 1);
+        assert_eq!(world.links[i].stats().resumes, 20);
+    }
+}
+
+#[test]
+fn a_long_break_ends_in_a_new_bulk() {
+    let mut world = world(Faults::default(), 4, |c| c);
+    world.connect();
+    (0..1000).for_each(|_| world.models[0].act(500));
+    world.settle();
+    world.disconnect();
+    world.steps(1300, 100);
+    assert!(world.models[0].events.contains(&PeerEvent::Forgotten) && !world.models[0].listening);
+    (0..1000).for_each(|_| world.models[0].act(500));
+    world.connect();
+    world.settle();
+    world.assert_equal();
+    assert_eq!(bulks(&world.models[0]), 2);
+}
+
+#[test]
+fn a_restarted_peer_is_told_everything() {
+    let mut world = world(Faults::default(), 5, |c| c);
+    world.connect();
+    (0..1000).for_each(|_| world.models.iter_mut().for_each(|m| m.act(500)));
+    world.settle();
+    world.disconnect();
+    world.links[1] = Link::new(config(33));
+    world.models[1] = Model::new(9);
+    (0..1000).for_each(|_| world.models.iter_mut().for_each(|m| m.act(500)));
+    world.connect();
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
+fn a_peer_that_does_not_read_costs_bounded_memory_and_nothing_else() {
+    let small = |c| LinkConfig {
+        window_bytes: 100_000,
+        pending_max: 1000,
+        ..c
+    };
+    let mut world = world(Faults::default(), 6, small);
+    world.connect();
+    world.settle();
+    world.stall(1, true);
+    for _ in 0..500 {
+        (0..200).for_each(|_| world.models[0].act(800));
+        world.step(10);
+    }
+    let stats = world.links[0].stats();
+    assert!(stats.collapsed > 300 && stats.lag_ms > 4000, "{stats:?}");
+    assert!(stats.pending_peak <= 1001 && stats.window_peak <= 100_000);
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
+fn a_chassis_without_room_stops_the_reading() {
+    let small = |c| LinkConfig {
+        window_bytes: 100_000,
+        pending_max: 1000,
+        ..c
+    };
+    let mut world = world(Faults::default(), 7, small);
+    world.connect();
+    world.settle();
+    world.models[1].full = true;
+    for _ in 0..20_000 {
+        (0..2).for_each(|_| world.models[0].act(5000));
+        world.step(10);
+    }
+    assert!(world.links[1].stats().install_waits > 0);
+    assert_eq!(
+        world.links[1].stats().lost,
+        0,
+        "it is not the peer that is silent"
+    );
+    world.settle();
+    world.assert_equal();
+    assert!(
+        world.links[0].stats().bulk_sent.number > 1,
+        "what was lost is told anew"
+    );
+}
+
+#[test]
+fn whatever_the_network_does_both_agree_in_the_end() {
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let faults = match seed % 4 {
+            0 => Faults::default(),
+            _ => Faults {
+                loss: random.below(300),
+                double: random.below(300),
+                delay_ms: 1 + random.below(200),
+            },
+        };
+        let limits = (
+            70_000 + random.below(300_000) as usize,
+            1 + random.below(3000) as usize,
+        );
+        let mut world = world(faults, seed, |c| LinkConfig {
+            window_bytes: limits.0,
+            pending_max: limits.1,
+            batch_bytes: 512 + (limits.0 % 16_000),
+            ..c
+        });
+        world
+            .models
+            .iter_mut()
+            .for_each(|m| m.no_room = random.below(100));
+        world.connect();
+        for _ in 0..600 {
+            let acts = random.below(60);
+            for i in 0..2 {
+                (0..acts).for_each(|_| world.models[i].act(1000));
+            }
+            match random.below(200) {
+                0 => world.disconnect(),
+                1..=3 if !world.connected => world.connect(),
+                4 => world.stall(0, true),
+                5 => world.stall(1, true),
+                6..=9 => (0..2).for_each(|i| world.stall(i, false)),
+                10 => drop(world.links[0].resync_to_peer(world.now)),
+                11 => drop(world.links[1].resync_from_peer(world.now)),
+                12 => (0..2).for_each(|i| world.links[i].set_digest([random.below(2) as u8; 32])),
+                13 => world.models[0].full = true,
+                14..=16 => world.models[0].full = false,
+                _ => {}
+            }
+            let milliseconds = random.below(40);
+            world.step(milliseconds);
+        }
+        (0..2).for_each(|i| world.links[i].set_digest([9; 32]));
+        if !world.connected {
+            world.connect();
+        }
+        world.settle();
+        world.assert_equal();
+        assert_eq!(world.links[0].stats().bulk_mismatches, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn nothing_is_replicated_while_the_configurations_differ() {
+    let mut world = world(Faults::default(), 8, |c| c);
+    world.links[1].set_digest([8; 32]);
+    (0..500).for_each(|_| world.models.iter_mut().for_each(|m| m.act(500)));
+    world.links[0].announce_roles(&[SetRole {
+        set: 3,
+        primary: true,
+        epoch: 5,
+    }]);
+    world.connect();
+    world.steps(50, 10);
+    assert!(matches!(
+        world.links[0].state(),
+        LinkState::Suspended(Mismatch::Digest { .. })
+    ));
+    assert!(world.models.iter().all(|m| m.theirs.is_empty() && !m.listening));
+    assert_eq!(world.links[1].peer_roles()[0].set, 3);
+    // Either end may change.
+    world.links[0].set_digest([8; 32]);
+    world.settle();
+    world.assert_equal();
+    // And back, in the midst of it.
+    (0..500).for_each(|_| world.models[0].act(500));
+    world.links[1].set_digest([1; 32]);
+    world.steps(50, 10);
+    assert!(
+        world
+            .links
+            .iter()
+            .all(|l| matches!(l.state(), LinkState::Suspended(_)))
+    );
+    assert!(world.models.iter().all(|m| !m.listening));
+    world.links[0].set_digest([1; 32]);
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
+fn a_set_is_released_after_everything_was_told() {
+    let mut world = world(Faults::default(), 9, |c| c);
+    world.connect();
+    (0..500).for_each(|_| world.models[0].act(500));
+    world.settle();
+    (0..500).for_each(|_| world.models[0].act(500));
+    assert!(world.links[1].request_release(7, world.now));
+    world.steps(3, 10);
+    assert!(
+        world.models[0]
+            .events
+            .contains(&PeerEvent::ReleaseAsked { set: 7 })
+    );
+    (0..500).for_each(|_| world.models[0].act(500));
+    world.step(1);
+    world.links[0].released(7, 12, world.now);
+    for _ in 0..10 {
+        world.step(1);
+        if world.models[1]
+            .events
+            .contains(&PeerEvent::Released { set: 7, epoch: 12 })
+        {
+            world.assert_equal();
+            return;
+        }
+    }
+    panic!("never released");
+}
+
+#[test]
+fn a_lease_counts_when_its_last_offer_is_acknowledged() {
+    let mut world = world(Faults::default(), 10, |c| c);
+    world.connect();
+    world.settle();
+    let lease = |extent| Lease { public: 5, extent };
+    world.models[0].offers.extend([
+        LeaseChange::Offer(lease(1)),
+        LeaseChange::Offer(lease(2)),
+        LeaseChange::Withdraw(lease(1)),
+    ]);
+    world.settle();
+    assert_eq!(world.models[0].leases, [lease(2)].into());
+    assert_eq!(world.models[1].told, [lease(2)].into());
+    world.models[0].offers.push_back(LeaseChange::Offer(lease(1)));
+    world.settle();
+    assert_eq!(world.models[0].leases, world.models[1].told);
+}
+
+#[test]
+fn roles_are_heard_and_an_older_word_does_not_count() {
+    let mut world = world(Faults::default(), 11, |c| c);
+    let role = |primary, epoch| SetRole {
+        set: 1,
+        primary,
+        epoch,
+    };
+    world.links[0].announce_roles(&[role(true, 4)]);
+    world.connect();
+    world.settle();
+    assert_eq!(world.links[1].peer_roles(), [role(true, 4)]);
+    world.links[0].announce_roles(&[role(false, 5)]);
+    world.settle();
+    assert!(
+        world.models[1]
+            .events
+            .contains(&PeerEvent::Roles(vec![role(false, 5)]))
+    );
+    world.links[0].announce_roles(&[role(true, 4)]);
+    world.settle();
+    assert_eq!(world.links[1].peer_roles(), [role(false, 5)]);
+}
+
+#[test]
+fn a_silent_peer_is_lost_after_sixteen_keepalives() {
+    let mut world = world(Faults::default(), 12, |c| c);
+    world.connect();
+    world.settle();
+    // Keepalives alone hold it.
+    world.steps(100, 1000);
+    assert!(world.links[0].state().is_active());
+    world.stall(0, true);
+    world.steps(63, 1000);
+    assert!(world.links[0].state().is_active());
+    let timer = world.links[0].next_timer().unwrap();
+    assert!(timer <= world.now + 4000);
+    world.steps(4, 1000);
+    assert_eq!(*world.links[0].state(), LinkState::Lost);
+    assert!(world.links[0].state().wants_close());
+    assert!(world.models[0].events.contains(&PeerEvent::Disconnected));
+}
+
+#[test]
+fn who_cannot_be_a_peer_is_refused_and_it_says_why() {
+    let meet = |first: LinkConfig, second: LinkConfig| {
+        let (mut a, mut b) = (Link::new(first), Link::new(second));
+        let (mut chassis, mut other) = (Model::new(1), Model::new(2));
+        let mut out = Vec::new();
+        b.connected(0);
+        b.poll(0, &mut other, &mut out);
+        a.connected(0);
+        let refused = a.received(0, &out, &mut chassis).unwrap_err();
+        assert!(a.state().wants_close() && a.received(0, &out, &mut chassis).is_err());
+        assert!(
+            matches!(chassis.events[..], [PeerEvent::Refused(_)]),
+            "{:?}",
+            chassis.events
+        );
+        match a.state() {
+            LinkState::Refused(refusal) => (*refusal, refused.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let other = LinkConfig {
+        shards: 8,
+        ..config(2)
+    };
+    let (refusal, said) = meet(config(1), other);
+    assert_eq!(refusal, Refusal::Shards { ours: 4, theirs: 8 });
+    assert!(said.contains('4') && said.contains('8'), "{said}");
+    assert_eq!(meet(config(1), config(1)).0, Refusal::Myself);
+
+    let mut link = Link::new(config(1));
+    let mut chassis = Model::new(1);
+    link.connected(0);
+    let said = link
+        .received(0, b"TdHA\x00\x09", &mut chassis)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("version 9") && said.contains("chassis 1"), "{said}");
+    link.connected(0);
+    assert!(link.received(0, b"GET / HTTP/1.1", &mut chassis).is_err());
+}
