@@ -26,7 +26,11 @@ fn parse(text: &str) -> Config {
 #[test]
 fn every_example_loads_without_faults_and_compiles() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(example("")).expect("configs/") {
+    let folders = [example(""), example("pair")];
+    let entries = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("configs/"));
+    for entry in entries {
         let path = entry.expect("an entry").path();
         if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
@@ -41,7 +45,7 @@ fn every_example_loads_without_faults_and_compiles() {
         compile(&config, &mut NameRegistry::new(), None, &Extras::default()).expect("compiles");
         seen += 1;
     }
-    assert!(seen >= 2, "configs/ has {seen} examples");
+    assert!(seen >= 9, "configs/ has {seen} examples");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use tandem_control::config::{self, Extras, NameRegistry, compile};
 
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     include_str!("../../configs/napt44.toml"),
     include_str!("../../configs/cgnat-pba.toml"),
     include_str!("../../configs/nat64.toml"),
@@ -10,6 +10,7 @@ const EXAMPLES: [&str; 8] = [
     include_str!("../../configs/deterministic.toml"),
     include_str!("../../configs/translations.toml"),
     include_str!("../../configs/stateless.toml"),
+    include_str!("../../configs/pair/chassis-1.toml"),
     include_str!("config/twenty_faults.toml"),
 ];
 

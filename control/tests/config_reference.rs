@@ -68,6 +68,11 @@ fn example(path: &str) -> (&'static str, &'static str) {
         ".firewall.",
     ]) {
         ("firewall.toml", include_str!("../../configs/firewall.toml"))
+    } else if within(&["redundancy", "replication"]) {
+        (
+            "pair/chassis-1.toml",
+            include_str!("../../configs/pair/chassis-1.toml"),
+        )
     } else if within(&[".static-mappings[].", ".then.public-prefix", ".then.destination-"]) {
         (
             "translations.toml",

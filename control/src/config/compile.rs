@@ -9,6 +9,7 @@ use tandem_engine::program::{self, NONE, PoolMode, Program};
 use tandem_engine::public_space::PublicSpace;
 use tandem_engine::ticks::Ticks;
 
+use super::compile_replication::replication;
 use super::compile_service_set::{prefixes, service_set};
 use super::compile_static::{self, RuntimeStatic};
 use super::numbers::Numbers;
@@ -106,7 +107,7 @@ pub fn compile(
         .collect::<Result<Vec<_>, _>>()?;
     let mut numbers = Numbers::after(previous);
     let prefixes = prefixes(&config.service_sets, registry)?;
-    let service_sets = config
+    let mut service_sets = config
         .service_sets
         .iter()
         .map(|set| service_set(set, registry, &mut numbers, extras.classifiers))
@@ -117,6 +118,9 @@ pub fn compile(
         .map(|one| interface(one, &config.service_sets, registry))
         .collect::<Result<Vec<_>, _>>()?;
     let statics = compile_static::statics(config, extras.runtime_statics, registry, &mut numbers)?;
+    for (set, compiled) in config.service_sets.iter().zip(&mut service_sets) {
+        compiled.replication = replication(set, compiled, &statics);
+    }
     pools.extend(compile_static::pools(config, &statics, registry)?);
     let public_space = PublicSpace::try_build(&pools, previous.map(|program| &*program.public_space))
         .map_err(|_| CompileError::AddressesUsedUp)?;

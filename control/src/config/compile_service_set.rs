@@ -51,6 +51,7 @@ pub(super) fn service_set(
         ipv6: ipv6(set, registry)?,
         firewall,
         stateless: set.stateless.clone(),
+        // Static mappings have their numbers later, and some are terms that replication may leave out.
         replication: Default::default(),
     })
 }

@@ -34,6 +34,8 @@ pub struct FirewallPolicy {
     pub action: PolicyAction,
     /// Whether each session begun or refused by it is logged.
     pub log: bool,
+    /// Sessions that it lets begin are not replicated.
+    pub no_session_backup: bool,
     /// Combinations of source prefix, destination prefix and application.
     pub(super) combinations: u64,
 }
@@ -55,6 +57,7 @@ struct RawPolicy {
     action: Option<PolicyAction>,
     has_action: bool,
     log: bool,
+    no_session_backup: bool,
 }
 
 /// What a policy, or the default of a direction, can do.
@@ -92,6 +95,7 @@ fn policy(mut section: Section<'_>) -> RawPolicy {
         action: section.choice("then", &ACTIONS, ""),
         has_action: section.has("then"),
         log: section.boolean("log", false),
+        no_session_backup: section.boolean("no-session-backup", false),
     };
     from.finish();
     section.finish();
@@ -218,6 +222,7 @@ fn finished(
         matches,
         action: raw.action?,
         log: raw.log,
+        no_session_backup: raw.no_session_backup,
         combinations,
     })
 }

@@ -15,10 +15,12 @@ mod addresses;
 mod application;
 mod application_builtin;
 mod compile;
+mod compile_replication;
 mod compile_service_set;
 mod compile_static;
 mod device;
 mod diagnostics;
+mod digest;
 mod document;
 mod fault;
 mod firewall;
@@ -36,6 +38,10 @@ mod pool_conflicts;
 mod pool_deterministic;
 mod pool_use;
 mod process;
+mod redundancy;
+mod redundancy_conflicts;
+mod redundancy_group;
+mod redundancy_set;
 mod registry;
 mod reload;
 mod reload_live;
@@ -66,6 +72,7 @@ pub use compile::{CompileError, Extras, compile};
 pub use compile_static::RuntimeStatic;
 pub use device::Device;
 pub use diagnostics::KnownKey;
+pub use digest::{canonical, differences, digest, group_canonical, group_digest};
 pub use fault::{Fault, FaultKind};
 pub use firewall::{DIRECTION_COMBINATIONS_MAX, DIRECTION_POLICIES_MAX, Direction, Firewall};
 pub use firewall_policy::{FirewallPolicies, FirewallPolicy, POLICY_COMBINATIONS_MAX};
@@ -76,6 +83,9 @@ pub use nat_rule::{NatRule, Term};
 pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool};
 pub use pool_blocks::PortBlocks;
 pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
+pub use redundancy::{GROUP_SETS_MAX, REDUNDANCY_GROUPS_MAX, REDUNDANCY_SETS_MAX, Redundancy};
+pub use redundancy_group::{DEFAULT_REDUNDANCY_PORT, RedundancyGroup, RoutingInstance, Security, Tls, Trust};
+pub use redundancy_set::RedundancySet;
 pub use registry::NameRegistry;
 pub use reload::{Change, Effect, changes, check_reload};
 pub use service_set::ServiceSet;
@@ -122,6 +132,8 @@ pub struct Config {
     pub firewall_policies: Vec<Arc<FirewallPolicies>>,
     /// `[service-sets.NAME]`, in the order of the file.
     pub service_sets: Vec<ServiceSet>,
+    /// `[redundancy]`, `[redundancy-groups.N]`, `[redundancy-sets.N]`.
+    pub redundancy: Redundancy,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Fault>,
     places: Places,
@@ -226,7 +238,8 @@ pub fn known_keys() -> Vec<KnownKey> {
                     [[nat-rules.NAME.terms]]\n[applications.NAME]\n[application-sets.NAME]\n[address-books.NAME]\n\
                     [[firewall-policies.NAME.policies]]\n[service-sets.NAME.firewall]\n\
                     [[service-sets.NAME.static-mappings]]\n\
-                    [[service-sets.NAME.siit.explicit-mappings]]\n[[service-sets.NAME.nptv6]]\n";
+                    [[service-sets.NAME.siit.explicit-mappings]]\n[[service-sets.NAME.nptv6]]\n\
+                    [redundancy-groups.N.routing-instance]\n[redundancy-sets.N]\n";
     let Ok((_, collected)) = run(skeleton, "known keys") else {
         return Vec::new();
     };
@@ -283,6 +296,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     let application_sets = named(&mut root, "application-sets", NAMED_MAX, application::decode_set);
     let books = named(&mut root, "address-books", NAMED_MAX, address_book::decode);
     let policies = named(&mut root, "firewall-policies", NAMED_MAX, firewall_policy::decode);
+    let raw_redundancy = redundancy::decode(&mut root);
     let sets = named(&mut root, "service-sets", SERVICE_SETS_MAX, service_set::decode);
     root.finish();
     if !whole {
@@ -312,11 +326,14 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
         rules: &nat_rules,
         policies: &firewall_policies,
         sizes: &table_sizes,
+        redundancy: &raw_redundancy,
     };
     let service_sets = service_set::validate(&sets, &parts, d);
     static_conflicts::check(&sets, &service_sets, &pools, &valid_interfaces, d);
     stateless_conflicts::check(&sets, &service_sets, &pools, d);
     pool_use::check_prefixes(&service_sets, &pools, d);
+    let redundancy = redundancy::validate(&raw_redundancy, file, &service_sets, d);
+    redundancy_conflicts::check(&raw_redundancy, &redundancy, &service_sets, &pools, d);
     let config = Config {
         file: file.into(),
         system,
@@ -331,6 +348,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
         nat_rules,
         firewall_policies,
         service_sets,
+        redundancy,
         warnings: Vec::new(),
         places: Places::new(),
         effective: BTreeMap::new(),

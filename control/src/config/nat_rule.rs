@@ -28,6 +28,8 @@ pub struct Term {
     pub matches: TermMatch,
     /// What it does.
     pub action: Action,
+    /// Its sessions are not replicated.
+    pub no_session_backup: bool,
     /// Its key path.
     pub(super) path: String,
 }
@@ -43,6 +45,7 @@ pub(super) struct RawTerm {
     pub path: String,
     pub name: Option<String>,
     has_name: bool,
+    no_session_backup: bool,
     pub from: RawFrom,
     pub then: RawThen,
 }
@@ -85,6 +88,7 @@ fn term(mut section: Section<'_>) -> RawTerm {
         has_name: section.has("name"),
         from: from(section.table("from")),
         then: translation::decode(section.table("then")),
+        no_session_backup: section.boolean("no-session-backup", false),
     };
     section.finish();
     raw
@@ -228,6 +232,7 @@ fn finished(term: &RawTerm, pools: &[&str], d: &Diagnostics) -> Option<Term> {
         name: term.name.clone()?,
         matches: term.from.matches(),
         action: action?,
+        no_session_backup: term.no_session_backup,
         path: term.path.clone(),
     })
 }

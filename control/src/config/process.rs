@@ -50,6 +50,9 @@ pub enum Hugepages {
 pub struct Workers {
     /// How many there are and where they run.
     pub placement: Placement,
+    /// Parts into which subscribers and public ports are cut; each worker has as many. A multiple of [`Workers::count`],
+    /// the same on both chassis of a pair. 1..=240.
+    pub shards: u16,
     /// What a worker does when there is nothing to do.
     pub idle: Idle,
     /// A worker whose heartbeat is older counts as stalled, in milliseconds. 10..=60000.
@@ -248,6 +251,7 @@ pub(super) fn workers(mut section: Section<'_>) -> Workers {
     if let Placement::Count(count) = placement {
         section.effective("count", count);
     }
+    let shards = shards(&mut section, &placement);
     let idle = section.choice(
         "idle",
         &[("adaptive", Idle::Adaptive), ("busy-poll", Idle::BusyPoll)],
@@ -257,9 +261,35 @@ pub(super) fn workers(mut section: Section<'_>) -> Workers {
     section.finish();
     Workers {
         placement,
+        shards,
         idle: idle.unwrap_or(Idle::Adaptive),
         stall_threshold_ms,
     }
+}
+
+/// A whole multiple of the workers; as many as workers, unless set.
+fn shards(section: &mut Section<'_>, placement: &Placement) -> u16 {
+    let (workers, key) = match placement {
+        Placement::Cores(cores) => (cores.len() as u32, "workers.cores"),
+        Placement::Count(count) => (u32::from(*count), "workers.count"),
+    };
+    let most = u32::from(MAX_WORKERS);
+    let shards = section.optional_integer("shards", 1..=most);
+    let d = section.diagnostics();
+    if let Some(shards) = shards.filter(|shards| shards % workers > 0 && d.is_whole()) {
+        let (below, above) = (shards - shards % workers, shards - shards % workers + workers);
+        let fitting = [below, above].into_iter().filter(|n| (1..=most).contains(n));
+        let fitting: Vec<String> = fitting.map(|n| n.to_string()).collect();
+        let problem = format!(
+            "{shards} shards cannot be shared out evenly: there are {workers} workers, {key} (line {})",
+            d.line(key)
+        );
+        let remedy = format!("use a multiple of {workers}, like {}", fitting.join(" or "));
+        d.fault(FaultKind::Conflict, &section.path_of("shards"), problem, remedy);
+    }
+    let shards = shards.unwrap_or(workers);
+    section.effective("shards", shards);
+    shards as u16
 }
 
 pub(super) fn api(mut section: Section<'_>) -> Api {

@@ -1,13 +1,14 @@
 //! What a reload would change, and which of it a running daemon can take.
 //!
-//! DPDK, workers, ports and table sizes are taken at start and stay; everything else is live. A reload that changes
+//! DPDK, workers, ports, table sizes and the channel to the other chassis are taken at start and stay; everything else is live. A reload that changes
 //! anything of the first sort is refused whole, so that the file and the running daemon never tell different stories.
 
 use std::collections::BTreeSet;
 
+use super::diagnostics::{join, position_of};
 use super::fault::{Fault, FaultKind};
 use super::reload_live;
-use super::{Config, diagnostics::position_of};
+use super::{Config, ServiceSet};
 
 /// One key that two configurations have differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +32,23 @@ pub enum Effect {
     Restart,
 }
 
+/// Whether `path` says which redundancy set a service set is of that was there before and stays: its ports were leased, and its
+/// sessions told, by the one it is of.
+fn moves(path: &str, old: &Config, new: &Config) -> bool {
+    let of = |set: &ServiceSet| join("service-sets", &set.name) + ".redundancy-set" == path;
+    path.ends_with(".redundancy-set") && [old, new].iter().all(|config| config.service_sets.iter().any(of))
+}
+
 /// When a change of `path` can take effect.
-fn effect_of(path: &str) -> Effect {
+fn effect_of(path: &str, old: &Config, new: &Config) -> Effect {
     let fixed = ["dpdk.", "workers.", "table-sizes."]
         .iter()
         .any(|section| path.starts_with(section))
         || path == "api.listen"
-        || (path.starts_with("interfaces.") && !path.ends_with(".addresses"));
+        || (path.starts_with("interfaces.") && !path.ends_with(".addresses"))
+        || (path.starts_with("redundancy-groups.") && !path.ends_with(".name"))
+        || (path.starts_with("redundancy-sets.") && path.ends_with(".redundancy-group"))
+        || moves(path, old, new);
     if fixed { Effect::Restart } else { Effect::Live }
 }
 
@@ -52,7 +63,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
             path: key.clone(),
             from: before.get(key).cloned(),
             to: after.get(key).cloned(),
-            effect: effect_of(key),
+            effect: effect_of(key, old, new),
         })
         .collect()
 }

@@ -16,6 +16,8 @@ use super::firewall_policy::FirewallPolicies;
 use super::ipv6::{self, Ipv6};
 use super::names;
 use super::nat_rule::NatRule;
+use super::redundancy;
+use super::redundancy_set::{self, Membership};
 use super::section::{Item, Section};
 use super::service_set_family;
 use super::service_set_lists::{lists_are_filled, resolve, roles, sides_are_apart};
@@ -57,6 +59,10 @@ pub struct ServiceSet {
     pub static_mappings: Vec<StaticMapping>,
     /// Translation without sessions.
     pub stateless: Vec<Stateless>,
+    /// Number of its redundancy set, if it is of one.
+    pub redundancy_set: Option<u8>,
+    /// Age in seconds at which its sessions are replicated, its own or the global one; `None`: they are not.
+    pub replication_threshold_s: Option<u32>,
 }
 
 impl ServiceSet {
@@ -82,6 +88,7 @@ pub(super) struct Raw {
     pub firewall: Option<firewall::Raw>,
     pub static_mappings: Vec<static_mapping::Raw>,
     pub stateless: stateless::Raw,
+    pub membership: Membership,
     /// Keys set to a list with elements, right or wrong.
     pub filled: Vec<&'static str>,
     rest: ServiceSet,
@@ -125,12 +132,15 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         .map(static_mapping::decode)
         .collect();
     let stateless = stateless::decode(&mut section);
+    let membership = redundancy_set::decode_membership(&mut section);
     let rest = ServiceSet {
         name,
         ipv6: ipv6.options.clone(),
         firewall: None,
         static_mappings: Vec::new(),
         stateless: Vec::new(),
+        redundancy_set: membership.set,
+        replication_threshold_s: None,
         inside_interfaces: Vec::new(),
         outside_interfaces: Vec::new(),
         nat_rules: Vec::new(),
@@ -160,6 +170,7 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
         firewall,
         static_mappings,
         stateless,
+        membership,
         filled,
         rest,
     };
@@ -263,6 +274,7 @@ pub(super) struct Parts<'a> {
     pub rules: &'a [Arc<NatRule>],
     pub policies: &'a [Arc<FirewallPolicies>],
     pub sizes: &'a TableSizes,
+    pub redundancy: &'a redundancy::Raw,
 }
 
 /// Checks service sets against interfaces, rules, policies and each other.
@@ -310,8 +322,10 @@ fn one(raw: &Raw, parts: &Parts<'_>, d: &Diagnostics) -> ServiceSet {
             .filter_map(|raw| raw.mapping.clone())
             .collect(),
         stateless: raw.stateless.stateless.clone(),
+        replication_threshold_s: raw.membership.threshold_s(parts.redundancy.threshold_s),
         ..raw.rest.clone()
     };
     service_set_family::check(raw, &set, d);
+    redundancy_set::check_membership(&raw.path, &raw.membership, parts.redundancy, d);
     set
 }

@@ -1,0 +1,213 @@
+//! `[redundancy]`, `[redundancy-groups.N]` and `[redundancy-sets.N]`: the pair this chassis is one half of.
+//!
+//! ```text
+//!   service set --redundancy-set--> redundancy set --redundancy-group--> redundancy group --redundancy-peer--> the other chassis
+//!   what is translated              what is taken over as one             the channel, its keys
+//! ```
+//!
+//! Redundancy spec, sections 1 and 2; the terms are those of inter-chassis stateful synchronization on service cards.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tandem_engine::program::ServiceSetId;
+use tandem_engine::replica::Role;
+
+use super::diagnostics::Diagnostics;
+use super::fault::{Bad, quoted};
+use super::redundancy_group::{self, RedundancyGroup};
+use super::redundancy_set::{self, RedundancySet};
+use super::registry::NameRegistry;
+use super::section::{Item, Section};
+use super::service_set::ServiceSet;
+
+/// Redundancy groups are numbered 1..=16.
+pub const REDUNDANCY_GROUPS_MAX: u8 = 16;
+/// Redundancy sets are numbered 1..=128.
+pub const REDUNDANCY_SETS_MAX: u8 = 128;
+/// Redundancy sets of one group.
+pub const GROUP_SETS_MAX: usize = 16;
+/// Longest replication threshold in seconds: a day.
+pub(super) const THRESHOLD_S_MAX: u32 = 86_400;
+
+/// The pair as this chassis sees it. Without groups and sets, nothing is replicated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redundancy {
+    /// Age in seconds at which a session is replicated, unless its service set has its own. 0: at once. 0..=86400.
+    pub replication_threshold_s: u32,
+    /// `[redundancy-groups.N]`, by number.
+    pub groups: Vec<RedundancyGroup>,
+    /// `[redundancy-sets.N]`, by number.
+    pub sets: Vec<RedundancySet>,
+}
+
+impl Redundancy {
+    /// The group of a number.
+    #[must_use]
+    pub fn group(&self, id: u8) -> Option<&RedundancyGroup> {
+        self.groups.iter().find(|group| group.id == id)
+    }
+
+    /// The set of a number.
+    #[must_use]
+    pub fn set(&self, id: u8) -> Option<&RedundancySet> {
+        self.sets.iter().find(|set| set.id == id)
+    }
+
+    /// The sets of a group, by number.
+    pub fn sets_of(&self, group: u8) -> impl Iterator<Item = &RedundancySet> {
+        self.sets.iter().filter(move |set| set.group == group)
+    }
+}
+
+impl RedundancySet {
+    /// Ids of its service sets in a program that `registry` compiled, in the order of [`RedundancySet::service_sets`].
+    #[must_use]
+    pub fn service_set_ids(&self, registry: &NameRegistry) -> Vec<ServiceSetId> {
+        let names = self.service_sets.iter();
+        names.filter_map(|name| registry.service_set(name)).collect()
+    }
+}
+
+/// The three sections as the file has them, each key checked by itself.
+pub(super) struct Raw {
+    /// The global threshold.
+    pub threshold_s: u32,
+    local: Option<Item<IpAddr>>,
+    pub groups: Vec<redundancy_group::Raw>,
+    pub sets: Vec<redundancy_set::Raw>,
+}
+
+/// Numbers of the tables under `key`: a table whose key is no number in range was told, and is left out.
+fn numbered<T>(
+    root: &mut Section<'_>,
+    key: &'static str,
+    max: u8,
+    decode: impl Fn(u8, Section<'_>) -> T,
+) -> Vec<T> {
+    let sections = root.named(key, |text| number(text, max).map(drop));
+    let decoded = sections.into_iter().map(|(text, section)| {
+        let id = number(&text, max);
+        // It is decoded all the same, so that one run finds its faults, too.
+        let decoded = decode(id.clone().unwrap_or(0), section);
+        id.ok().map(|_| decoded)
+    });
+    decoded.flatten().collect()
+}
+
+fn number(text: &str, max: u8) -> Result<u8, Bad> {
+    let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+    let plain = number.filter(|number: &u8| number.to_string() == text);
+    plain.ok_or_else(|| {
+        Bad::new(
+            format!("{} is not a number in range", quoted(text)),
+            format!("use 1..={max}; a name goes into the key name"),
+        )
+    })
+}
+
+/// An address that a chassis of the pair can have.
+pub(super) fn address(text: &str) -> Result<IpAddr, Bad> {
+    let bad = |problem: &str, remedy: &str| Err(Bad::new(format!("{} {problem}", quoted(text)), remedy));
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return bad(
+            "is not an IP address",
+            "use an address without prefix length, like \"192.0.2.1\" or \"2001:db8::1\"",
+        );
+    };
+    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_multicast() || address.is_unspecified() || broadcast {
+        return bad("is not the address of one chassis", "use a unicast address");
+    }
+    match address {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            bad("is an IPv4 address in disguise", "write it as IPv4")
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => bad(
+            "is link-local, and so means another chassis on each link",
+            "use a global or a unique local address, like \"fd00::1\"",
+        ),
+        _ => Ok(address),
+    }
+}
+
+pub(super) fn decode(root: &mut Section<'_>) -> Raw {
+    let mut section = root.table("redundancy");
+    let local = section.parsed("redundancy-local", "IP address", "", address);
+    let path = section.path_of("redundancy-local");
+    let threshold_s = section.integer("replication-threshold-s", 0..=THRESHOLD_S_MAX, 180);
+    section.finish();
+    Raw {
+        threshold_s,
+        local: local.map(|value| Item { path, value }),
+        groups: numbered(
+            root,
+            "redundancy-groups",
+            REDUNDANCY_GROUPS_MAX,
+            redundancy_group::decode,
+        ),
+        sets: numbered(
+            root,
+            "redundancy-sets",
+            REDUNDANCY_SETS_MAX,
+            redundancy_set::decode,
+        ),
+    }
+}
+
+/// Checks groups, sets and service sets against each other. `file` is where relative paths start.
+pub(super) fn validate(raw: &Raw, file: &str, service_sets: &[ServiceSet], d: &Diagnostics) -> Redundancy {
+    let mut groups: Vec<RedundancyGroup> = raw
+        .groups
+        .iter()
+        .filter_map(|group| redundancy_group::validate(group, raw.local.as_ref(), file, d))
+        .collect();
+    groups.sort_by_key(|group| group.id);
+    let mut sets: Vec<RedundancySet> = raw
+        .sets
+        .iter()
+        .filter_map(|set| redundancy_set::validate(set, &raw.groups, service_sets, d))
+        .collect();
+    sets.sort_by_key(|set| set.id);
+    Redundancy {
+        replication_threshold_s: raw.threshold_s,
+        groups,
+        sets,
+    }
+}
+
+/// How a role is written.
+pub(super) const ROLES: [(&str, Role); 2] = [("primary", Role::Primary), ("standby", Role::Standby)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_one_spelling() {
+        assert_eq!((number("1", 16), number("16", 16)), (Ok(1), Ok(16)));
+        for wrong in ["0", "17", "01", "+1", "one", "", "256"] {
+            assert!(number(wrong, 16).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_chassis_has_a_unicast_address_that_means_one_chassis() {
+        for right in ["5.5.5.1", "127.0.0.1", "2001:db8::1", "fd00::1", "::1"] {
+            assert!(address(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "5.5.5.1/32",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+            "fe80::1",
+            "::ffff:5.5.5.1",
+            "peer",
+            "",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What redundancy groups, redundancy sets, service sets and pools say against each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::diagnostics::{Diagnostics, join};
+use super::fault::FaultKind;
+use super::pool::Pool;
+use super::redundancy::{Raw, Redundancy};
+use super::redundancy_group;
+use super::redundancy_set;
+use super::service_set::ServiceSet;
+use super::translation::Action;
+
+pub(super) fn check(
+    raw: &Raw,
+    redundancy: &Redundancy,
+    sets: &[ServiceSet],
+    pools: &[Pool],
+    d: &Diagnostics,
+) {
+    redundancy_set::groups_fit(&raw.sets, d);
+    peers_differ(&raw.groups, d);
+    pools_are_apart(sets, d);
+    interface_pools(sets, pools, d);
+    unused(raw, redundancy, d);
+}
+
+/// One chassis is the peer of one group. Addresses of different routing instances may be alike.
+fn peers_differ(groups: &[redundancy_group::Raw], d: &Diagnostics) {
+    for (at, group) in groups
+        .iter()
+        .enumerate()
+        .filter(|(_, group)| group.peer.is_some())
+    {
+        let same = |other: &&redundancy_group::Raw| other.peer == group.peer && other.place == group.place;
+        if let Some(first) = groups[..at].iter().find(same) {
+            let place = first.key("redundancy-peer");
+            let problem = format!("is the peer of {place} (line {}), too", d.line(&place));
+            let remedy = "put all redundancy sets with this peer into one group";
+            d.fault(
+                FaultKind::Conflict,
+                &group.key("redundancy-peer"),
+                problem,
+                remedy,
+            );
+        }
+    }
+}
+
+/// Names of the pools a service set takes from.
+pub(super) fn pools_of(set: &ServiceSet) -> BTreeSet<&str> {
+    let terms = set.nat_rules.iter().flat_map(|rule| &rule.terms);
+    terms
+        .filter_map(|term| match &term.action {
+            Action::Source { pool, .. } => Some(pool.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn shown(set: &ServiceSet) -> String {
+    match set.redundancy_set {
+        Some(id) => format!("redundancy set {id}"),
+        None => "no redundancy set".into(),
+    }
+}
+
+/// Leases are by pool, and one chassis at a time gives them out: a pool is of one redundancy set, or of none.
+fn pools_are_apart(sets: &[ServiceSet], d: &Diagnostics) {
+    let mut first_of: BTreeMap<&str, &ServiceSet> = BTreeMap::new();
+    for set in sets {
+        for pool in pools_of(set) {
+            let first = *first_of.entry(pool).or_insert(set);
+            if first.redundancy_set == set.redundancy_set {
+                continue;
+            }
+            let (pool, other) = (join("pools", pool), join("service-sets", &first.name));
+            let problem = format!(
+                "the service set takes from {pool} (line {}) and is of {}; {other} (line {}), of {}, does so, too: \
+                 both chassis would give out the same ports",
+                d.line(&pool),
+                shown(set),
+                d.line(&other),
+                shown(first),
+            );
+            let path = join("service-sets", &set.name);
+            let path = match set.redundancy_set {
+                Some(_) => path + ".redundancy-set",
+                None => path,
+            };
+            let remedy = "make a pool for each, or put both service sets into one redundancy set";
+            d.fault(FaultKind::Conflict, &path, problem, remedy);
+        }
+    }
+}
+
+/// An interface's own address stays with its chassis, and so do the sessions that have it.
+fn interface_pools(sets: &[ServiceSet], pools: &[Pool], d: &Diagnostics) {
+    for set in sets.iter().filter(|set| set.replication_threshold_s.is_some()) {
+        let used = pools_of(set);
+        let of_interface = |pool: &&Pool| pool.interface.is_some() && used.contains(pool.name.as_str());
+        for pool in pools.iter().filter(of_interface) {
+            let (path, other) = (
+                join("pools", &pool.name) + ".interface",
+                join("service-sets", &set.name),
+            );
+            let problem = format!(
+                "{other} (line {}) is replicated, and after a takeover its sessions need these addresses on the other chassis",
+                d.line(&other)
+            );
+            let remedy =
+                "use prefixes or ranges that are routed to the primary, or give both chassis these addresses";
+            d.warn(&path, problem, remedy);
+        }
+    }
+}
+
+/// Warns about what nothing refers to.
+fn unused(raw: &Raw, redundancy: &Redundancy, d: &Diagnostics) {
+    for group in &raw.groups {
+        if !raw.sets.iter().any(|set| set.group == Some(group.id)) {
+            let remedy = format!(
+                "add [redundancy-sets.N] with redundancy-group = {}, or remove it",
+                group.id
+            );
+            d.warn(&group.path, "no redundancy set is of this group", remedy);
+        }
+    }
+    for set in redundancy.sets.iter().filter(|set| set.service_sets.is_empty()) {
+        let remedy = format!("add redundancy-set = {} to a service set, or remove it", set.id);
+        let path = join("redundancy-sets", &set.id.to_string());
+        d.warn(&path, "no service set is of this redundancy set", remedy);
+    }
+}

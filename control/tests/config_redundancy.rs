@@ -1,0 +1,246 @@
+//! A redundancy pair's configuration: what it becomes, what is wrong with it and where, and what a reload may change.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use tandem_control::config::{
+    self, Config, Effect, Extras, FaultKind, NameRegistry, RoutingInstance, Security, Trust, check_reload,
+    compile,
+};
+use tandem_engine::replica::{Replication, Role};
+use tandem_engine::ticks::Ticks;
+
+fn load(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../configs/pair")
+        .join(name);
+    config::load(&path).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn parse(text: &str) -> Config {
+    config::parse(text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn the_pair_of_the_example_has_one_set_and_two_roles() {
+    for (name, local, peer, role) in [
+        ("chassis-1.toml", "5.5.5.1", "5.5.5.2", Role::Primary),
+        ("chassis-2.toml", "5.5.5.2", "5.5.5.1", Role::Standby),
+    ] {
+        let config = load(name);
+        assert_eq!((config.workers.count(), config.workers.shards), (2, 12));
+        let redundancy = &config.redundancy;
+        assert_eq!(redundancy.replication_threshold_s, 180);
+        let group = redundancy.group(1).expect("the group");
+        assert_eq!(
+            (group.local, group.peer, group.port),
+            (address(local), address(peer), 4791)
+        );
+        assert_eq!(group.routing_instance, RoutingInstance::Vrf("HA".into()));
+        let Security::Tls(tls) = &group.security else {
+            panic!("TLS")
+        };
+        assert_eq!(tls.key.file_name().unwrap(), name.replace("toml", "key").as_str());
+        assert_eq!(tls.certificate.parent(), Path::new(&config.file).parent());
+        assert_eq!(tls.trust, Trust::Fingerprints(vec![[0; 32]]));
+        let set = redundancy.set(1).expect("the set");
+        assert_eq!(
+            (set.group, set.role, set.service_sets.as_slice()),
+            (1, role, &["ss2".to_owned()][..])
+        );
+        assert_eq!(redundancy.sets_of(1).count(), 1);
+        assert_eq!(redundancy.sets_of(2).count(), 0);
+
+        let mut registry = NameRegistry::new();
+        let program = compile(&config, &mut registry, None, &Extras::default()).expect("compiles");
+        assert_eq!(set.service_set_ids(&registry), [program.service_sets[0].id]);
+        let wanted = Replication {
+            threshold: Some(Ticks::from_seconds(180)),
+            ..Replication::default()
+        };
+        assert_eq!(program.service_sets[0].replication, wanted);
+        assert_eq!(
+            config.pools[0].addresses[0].first,
+            u32::from_be_bytes([32, 0, 0, 0])
+        );
+        assert_eq!(program.service_sets[0].terms[0].matches.sources.len(), 2);
+    }
+}
+
+/// Two service sets of one redundancy set, and one of none.
+const BASE: &str = include_str!("config/redundancy.toml");
+
+#[test]
+fn thresholds_and_exclusions_reach_the_program() {
+    let text = BASE
+        .replace(
+            "nat-rules = [\"r\"]\nredundancy-set = 1\n[service-sets.x]",
+            "nat-rules = [\"r\", \"more\"]\nredundancy-set = 1\nreplication-threshold-s = 0\n\
+             firewall = { outbound = [\"p\"], inbound = [\"p\"] }\n[service-sets.x]",
+        )
+        .replace(
+            "[nat-rules.q]",
+            r#"[nat-rules.more]
+[[nat-rules.more.terms]]
+name = "one-to-one"
+no-session-backup = true
+from = { source-addresses = ["10.9.0.0/24"] }
+then = { translation-type = "basic-nat44", public-prefix = "203.0.115.0/24" }
+[[nat-rules.more.terms]]
+name = "plain"
+no-session-backup = true
+from = { source-addresses = ["10.8.0.0/24"] }
+then = { no-translation = true }
+[[nat-rules.more.terms]]
+name = "kept"
+then = { translation-type = "napt-44", pool = "a" }
+[firewall-policies.p]
+[[firewall-policies.p.policies]]
+name = "dns"
+from = { applications = ["dns"] }
+then = "permit"
+no-session-backup = true
+[[firewall-policies.p.policies]]
+name = "rest"
+then = "permit"
+[nat-rules.q]"#,
+        )
+        .replacen(
+            "name = \"t\"",
+            "name = \"t\"\nfrom = { source-addresses = [\"10.7.0.0/24\"] }",
+            1,
+        );
+    let config = parse(&text);
+    let thresholds: Vec<_> = config
+        .service_sets
+        .iter()
+        .map(|set| set.replication_threshold_s)
+        .collect();
+    assert_eq!(thresholds, [Some(0), Some(100), None]);
+    let mut registry = NameRegistry::new();
+    let program = compile(&config, &mut registry, None, &Extras::default()).expect("compiles");
+    let [s, x, z] = program.service_sets.as_slice() else {
+        panic!("three sets")
+    };
+    assert_eq!(s.replication.threshold, Some(Ticks::from_seconds(0)));
+    assert_eq!(x.replication.threshold, Some(Ticks::from_seconds(100)));
+    assert_eq!(z.replication, Replication::default());
+    let number = |name: &str| {
+        let terms = s.terms.iter().map(|term| (&term.name, term.number));
+        let statics = program.statics.iter().map(|one| (&one.name, one.number));
+        let found = terms.chain(statics).find(|(found, _)| *found == name);
+        found.unwrap_or_else(|| panic!("no {name}")).1
+    };
+    let mut excluded = vec![number("more/one-to-one"), number("more/plain")];
+    excluded.sort_unstable();
+    assert_eq!(s.replication.excluded_terms, excluded);
+    let firewall = s.firewall.as_ref().expect("a firewall");
+    let mut policies = vec![firewall.outbound.policies[0].id, firewall.inbound.policies[0].id];
+    policies.sort_unstable();
+    assert_eq!(s.replication.excluded_policies, policies);
+    assert!(!s.replication.includes(number("more/plain"), policies[0]));
+    assert!(
+        s.replication
+            .includes(number("more/kept"), firewall.outbound.policies[1].id)
+    );
+    // Numbers stay with their names over a reload, and exclusion follows them.
+    let again = compile(&config, &mut registry, Some(&program), &Extras::default()).expect("compiles");
+    assert_eq!(again.service_sets[0].replication, s.replication);
+    let disabled = parse(&BASE.replacen(
+        "redundancy-set = 1",
+        "redundancy-set = 1\ndisable-replication-capability = true",
+        1,
+    ));
+    assert_eq!(disabled.service_sets[0].replication_threshold_s, None);
+    assert_eq!(
+        disabled.redundancy.sets[0].service_sets,
+        ["s", "x"],
+        "it changes its role all the same"
+    );
+    assert_eq!(disabled.redundancy.sets[0].role, Role::Standby, "the default");
+}
+
+#[test]
+fn paths_of_certificates_start_at_the_file() {
+    let text = BASE.replace(
+        "security = \"none\"",
+        "certificate = \"tls/a.crt\"\nkey = \"/etc/tandem/a.key\"\nca = \"ca.crt\"",
+    );
+    let config = config::parse(&text, "/etc/tandem/conf/x.toml").expect("right");
+    let Security::Tls(tls) = &config.redundancy.groups[0].security else {
+        panic!("TLS is the default")
+    };
+    assert_eq!(tls.certificate, PathBuf::from("/etc/tandem/conf/tls/a.crt"));
+    assert_eq!(tls.key, PathBuf::from("/etc/tandem/a.key"));
+    assert_eq!(tls.trust, Trust::Ca("/etc/tandem/conf/ca.crt".into()));
+    let here = config::parse(&text, "x.toml").expect("right");
+    let Security::Tls(tls) = &here.redundancy.groups[0].security else {
+        panic!("TLS")
+    };
+    assert_eq!(tls.certificate, PathBuf::from("tls/a.crt"));
+}
+
+#[test]
+fn a_reload_changes_thresholds_and_exclusions_but_no_channel_and_no_membership() {
+    let old = parse(BASE);
+    let live = [
+        ("replication-threshold-s = 100", "replication-threshold-s = 0"),
+        (
+            "redundancy-set = 1",
+            "redundancy-set = 1\nreplication-threshold-s = 7",
+        ),
+        (
+            "redundancy-set = 1",
+            "redundancy-set = 1\ndisable-replication-capability = true",
+        ),
+        ("name = \"t\"", "name = \"t\"\nno-session-backup = true"),
+        ("redundancy-group = 1", "redundancy-group = 1\nrole = \"primary\""),
+        ("redundancy-group = 1", "redundancy-group = 1\nname = \"cgn\""),
+        ("security = \"none\"", "security = \"none\"\nname = \"pair\""),
+        ("service-sets.x", "service-sets.new"),
+    ];
+    for (from, to) in live {
+        let changes = check_reload(&old, &parse(&BASE.replacen(from, to, 1)));
+        let changes = changes.unwrap_or_else(|faults| panic!("{from} -> {to}: {faults:#?}"));
+        assert!(
+            !changes.is_empty() && changes.iter().all(|change| change.effect == Effect::Live),
+            "{changes:#?}"
+        );
+    }
+    let restart = [
+        ("5.5.5.2", "5.5.5.3", "redundancy-groups.1.redundancy-peer"),
+        (
+            "security = \"none\"",
+            "security = \"none\"\nport = 1",
+            "redundancy-groups.1.port",
+        ),
+        (
+            "security = \"none\"",
+            "security = \"none\"\ninterface = \"eth0\"",
+            "redundancy-groups.1.interface",
+        ),
+        ("count = 2", "count = 2\nshards = 4", "workers.shards"),
+        (
+            "nat-rules = [\"q\"]",
+            "nat-rules = [\"q\"]\nredundancy-set = 1",
+            "service-sets.z.redundancy-set",
+        ),
+        (
+            "[pools.a]",
+            "[redundancy-sets.2]\nredundancy-group = 1\n[pools.a]",
+            "redundancy-sets.2.redundancy-group",
+        ),
+    ];
+    for (from, to, path) in restart {
+        let (before, after) = (parse(BASE), parse(&BASE.replacen(from, to, 1)));
+        for (old, new) in [(&before, &after), (&after, &before)] {
+            let found = check_reload(old, new).expect_err("needs a restart");
+            let told: Vec<(&str, FaultKind)> = found.iter().map(|f| (f.path.as_str(), f.kind)).collect();
+            assert_eq!(told, [(path, FaultKind::NeedsRestart)]);
+        }
+    }
+}
