@@ -13,7 +13,7 @@ use tandem_engine::ticks::Ticks;
 use tandem_wire::l4::parse_plain;
 use tandem_wire::parse6::parse_plain_ipv6;
 
-use crate::kind::{ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, FRAME_MAX, Flow, Frames, INSIDE, Kind};
+use crate::kind::{ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, Flow, Frames, INSIDE, Kind};
 use crate::rig::{Case, Rig};
 
 /// Octets before a packet, as a port leaves them.
@@ -182,12 +182,13 @@ impl Rig for EngineRig {
         flows: &mut [Flow],
         learn: bool,
     ) -> anyhow::Result<u64> {
-        let mut frame = [0; FRAME_MAX];
-        for (buffer, i) in self.buffers.iter_mut().zip(numbers) {
-            let frame = self.frames.write(direction, *i, flows[*i as usize], &mut frame);
-            buffer.bytes[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
-            (buffer.from, buffer.to) = (HEADROOM + ETHERNET, HEADROOM + frame.len());
-        }
+        let mut buffers = self.buffers.iter_mut();
+        self.frames.write(direction, numbers, flows, |frame| {
+            if let Some(buffer) = buffers.next() {
+                buffer.bytes[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
+                (buffer.from, buffer.to) = (HEADROOM + ETHERNET, HEADROOM + frame.len());
+            }
+        });
         let start = tsc_cycles();
         let (stopped, reason) = self.process(direction);
         let cycles = tsc_cycles() - start;

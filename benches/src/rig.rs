@@ -23,8 +23,7 @@ use tandem_engine::steer::Split;
 
 use crate::bare::EngineRig;
 use crate::kind::{
-    ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, FRAME_MAX, Flow, Frames, Kind, MACS,
-    SESSIONS_PER_SUBSCRIBER,
+    ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, Flow, Frames, Kind, MACS, SESSIONS_PER_SUBSCRIBER,
 };
 use crate::program::program;
 
@@ -266,12 +265,17 @@ impl Rig for WorkerRig {
         flows: &mut [Flow],
         learn: bool,
     ) -> anyhow::Result<u64> {
-        let mut frame = [0; FRAME_MAX];
-        for (mbuf, i) in self.burst.as_mut_slice().iter_mut().zip(numbers) {
-            let frame = self.frames.write(direction, *i, flows[*i as usize], &mut frame);
-            mbuf.reset();
-            mbuf.copy_from_slice(frame)?;
-        }
+        let mut written = Ok(());
+        let mut mbufs = self.burst.as_mut_slice().iter_mut();
+        self.frames.write(direction, numbers, flows, |frame| {
+            if let Some(mbuf) = mbufs.next() {
+                mbuf.reset();
+                if let Err(error) = mbuf.copy_from_slice(frame) {
+                    written = Err(error);
+                }
+            }
+        });
+        written?;
         let start = tsc_cycles();
         self.worker.process_burst(direction, &mut self.burst);
         let cycles = tsc_cycles() - start;
