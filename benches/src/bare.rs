@@ -13,7 +13,7 @@ use tandem_engine::ticks::Ticks;
 use tandem_wire::l4::parse_plain;
 use tandem_wire::parse6::parse_plain_ipv6;
 
-use crate::kind::{ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, Flow, Frames, INSIDE, Kind};
+use crate::kind::{ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, FRAME_MAX, Flow, Frames, INSIDE, Kind};
 use crate::rig::{Case, Rig};
 
 /// Octets before a packet, as a port leaves them.
