@@ -6,7 +6,7 @@
 //!                namespace                       checked  number
 //! ```
 //!
-//! What is said over the channel is none of this module's concern: a [`Conversation`] takes bytes and gives bytes, and [`run`]
+//! What is said over the channel is a [`Conversation`]'s concern, [`Linked`]'s above all: it takes bytes and gives bytes, and [`run`]
 //! carries them, on a thread of its own. The chassis with the lower address listens, the other one connects: so there is never a
 //! second connection to choose from, but for the one that replaces a connection whose other end is gone.
 //!
@@ -20,6 +20,7 @@ mod endpoint;
 mod establish;
 mod failure;
 pub mod keys;
+mod linked;
 mod preamble;
 mod pump;
 mod run;
@@ -32,6 +33,7 @@ pub use conversation::{Conversation, Objection, RECEIVE_WHOLE};
 pub use endpoint::{Bind, DEFAULT_PORT, Endpoint, EndpointError, Security, Side, Stream, Timing, Tls, Trust};
 pub use failure::{Failure, FailureKind};
 pub use keys::Fingerprint;
+pub use linked::{LinkCommand, LinkView, Linked};
 pub use run::{Command, Commands, run};
 pub use status::{ChannelState, ChannelStatus, Counters, Identity, LastFailure, Secured, Status};
 pub use tls::{Channel, SetupError};

@@ -30,6 +30,10 @@ pub trait Conversation {
     fn send(&mut self, out: &mut Vec<u8>, room: usize, now_ms: u64);
     /// Called at least every 20 ms, connected or not: what is to be done by the clock, or for rings that fill.
     fn tick(&mut self, now_ms: u64);
+    /// Why the connection is of no use any more, when it is not what came that says so; asked after each call of the others.
+    fn objection(&self) -> Option<Objection> {
+        None
+    }
     /// A command, in the order in which they were given.
     fn command(&mut self, command: Self::Command, now_ms: u64);
     /// A snapshot for the status.

@@ -141,6 +141,9 @@ pub(super) async fn pump<C: Conversation>(
                 wait = (wait * 2).min(WAIT_MAX);
             }
         }
+        if let Some(objection) = shell.conversation.objection() {
+            return End::Failed(Failure::Conversation(objection.0));
+        }
         shell.publish_sometimes();
         match turn(
             &mut reader,
