@@ -1,7 +1,8 @@
 //! What is wrong with a redundancy pair's configuration: each fault and warning names its line, its key, what it contradicts and
 //! what would be right.
 
-use tandem_control::config::{self, Config, Fault, FaultKind, RoutingInstance};
+use ha_sync::net::Bind;
+use tandem_control::config::{self, Config, Fault, FaultKind};
 
 /// Two service sets of one redundancy set, and one of none.
 const BASE: &str = include_str!("config/redundancy.toml");
@@ -101,11 +102,11 @@ fn each_fault_names_its_line_its_key_and_what_would_be_right() {
             "of two families; use two IPv4 or two IPv6",
         ),
         (
-            "5.5.5.2",
-            "fe80::2",
+            "redundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"",
+            "redundancy-local = \"fd00::1\"\nredundancy-peer = \"fe80::2\"",
             "redundancy-peer",
             "redundancy-groups.1.redundancy-peer",
-            "link-local",
+            "link-local, and so means another chassis on each link; add interface",
         ),
         (
             "5.5.5.2",
@@ -273,6 +274,19 @@ fn each_fault_names_its_line_its_key_and_what_would_be_right() {
     for (keys, path, part) in [
         ("", GROUP, "TLS needs a certificate"),
         (
+            &format!(
+                "{tls}peer-name = \"b\"\npeer-fingerprints = [\"{}\"]\n",
+                "ab".repeat(32)
+            ),
+            "redundancy-groups.1.peer-name",
+            "looked at with ca only",
+        ),
+        (
+            &format!("{tls}ca = \"c\"\npeer-name = \"b b\"\n"),
+            "redundancy-groups.1.peer-name",
+            "neither a DNS name nor an IP address",
+        ),
+        (
             "security = \"tsl\"\n",
             "redundancy-groups.1.security",
             "did you mean \"tls\"?",
@@ -322,6 +336,17 @@ fn a_group_has_sixteen_sets_and_the_seventeenth_is_refused() {
 }
 
 #[test]
+fn link_local_addresses_need_an_interface() {
+    let text = BASE
+        .replace("5.5.5.1", "fe80::1")
+        .replace("5.5.5.2", "fe80::2")
+        .replace("security = \"none\"", "security = \"none\"\ninterface = \"ha0\"");
+    let group = &parse(&text).redundancy.groups[0];
+    assert_eq!(group.bind, Bind::Interface("ha0".into()));
+    assert_eq!(group.endpoint().check(), Ok(()));
+}
+
+#[test]
 fn peers_of_two_routing_instances_may_have_the_same_address() {
     let second = "[redundancy-groups.2]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\nrouting-instance = { namespace = \"ha\" }\n[pools.a]";
     let config = parse(&BASE.replace("[pools.a]", second));
@@ -331,10 +356,7 @@ fn peers_of_two_routing_instances_may_have_the_same_address() {
         .map(|warning| warning.path.as_str())
         .collect();
     assert_eq!(warnings, ["redundancy-groups.2"], "no redundancy set is of it");
-    assert_eq!(
-        config.redundancy.groups[1].routing_instance,
-        RoutingInstance::Namespace("ha".into())
-    );
+    assert_eq!(config.redundancy.groups[1].bind, Bind::Namespace("ha".into()));
 }
 
 #[test]

@@ -3,10 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use tandem_control::config::{
-    self, Config, Effect, Extras, FaultKind, NameRegistry, RoutingInstance, Security, Trust, check_reload,
-    compile,
-};
+use ha_sync::net::{Bind, Security, Trust};
+use tandem_control::config::{self, Config, Effect, Extras, FaultKind, NameRegistry, check_reload, compile};
 use tandem_engine::replica::{Replication, Role};
 use tandem_engine::ticks::Ticks;
 
@@ -40,13 +38,17 @@ fn the_pair_of_the_example_has_one_set_and_two_roles() {
             (group.local, group.peer, group.port),
             (address(local), address(peer), 4791)
         );
-        assert_eq!(group.routing_instance, RoutingInstance::Vrf("HA".into()));
+        assert_eq!(group.bind, Bind::Vrf("HA".into()));
         let Security::Tls(tls) = &group.security else {
             panic!("TLS")
         };
         assert_eq!(tls.key.file_name().unwrap(), name.replace("toml", "key").as_str());
         assert_eq!(tls.certificate.parent(), Path::new(&config.file).parent());
-        assert_eq!(tls.trust, Trust::Fingerprints(vec![[0; 32]]));
+        assert_eq!(
+            tls.trust,
+            Trust::Fingerprints(vec!["00".repeat(32).parse().expect("64 digits")])
+        );
+        assert_eq!(group.endpoint().check(), Ok(()));
         let set = redundancy.set(1).expect("the set");
         assert_eq!(
             (set.group, set.role, set.service_sets.as_slice()),
@@ -176,7 +178,11 @@ fn paths_of_certificates_start_at_the_file() {
     };
     assert_eq!(tls.certificate, PathBuf::from("/etc/tandem/conf/tls/a.crt"));
     assert_eq!(tls.key, PathBuf::from("/etc/tandem/a.key"));
-    assert_eq!(tls.trust, Trust::Ca("/etc/tandem/conf/ca.crt".into()));
+    let trust = Trust::Authority {
+        file: "/etc/tandem/conf/ca.crt".into(),
+        peer_name: "5.5.5.2".into(),
+    };
+    assert_eq!(tls.trust, trust, "for its address, where nothing is said");
     let here = config::parse(&text, "x.toml").expect("right");
     let Security::Tls(tls) = &here.redundancy.groups[0].security else {
         panic!("TLS")

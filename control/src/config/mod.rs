@@ -84,7 +84,7 @@ pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool}
 pub use pool_blocks::PortBlocks;
 pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
 pub use redundancy::{GROUP_SETS_MAX, REDUNDANCY_GROUPS_MAX, REDUNDANCY_SETS_MAX, Redundancy};
-pub use redundancy_group::{DEFAULT_REDUNDANCY_PORT, RedundancyGroup, RoutingInstance, Security, Tls, Trust};
+pub use redundancy_group::{DEFAULT_REDUNDANCY_PORT, RedundancyGroup};
 pub use redundancy_set::RedundancySet;
 pub use registry::NameRegistry;
 pub use reload::{Change, Effect, changes, check_reload};

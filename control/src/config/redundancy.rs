@@ -122,10 +122,6 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Bad> {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
             bad("is an IPv4 address in disguise", "write it as IPv4")
         }
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => bad(
-            "is link-local, and so means another chassis on each link",
-            "use a global or a unique local address, like \"fd00::1\"",
-        ),
         _ => Ok(address),
     }
 }
@@ -192,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_chassis_has_a_unicast_address_that_means_one_chassis() {
-        for right in ["5.5.5.1", "127.0.0.1", "2001:db8::1", "fd00::1", "::1"] {
+        for right in ["5.5.5.1", "127.0.0.1", "2001:db8::1", "fd00::1", "fe80::1", "::1"] {
             assert!(address(right).is_ok(), "{right}");
         }
         for wrong in [
@@ -202,7 +198,6 @@ mod tests {
             "224.0.0.1",
             "255.255.255.255",
             "ff02::1",
-            "fe80::1",
             "::ffff:5.5.5.1",
             "peer",
             "",

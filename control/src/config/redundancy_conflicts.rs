@@ -32,7 +32,7 @@ fn peers_differ(groups: &[redundancy_group::Raw], d: &Diagnostics) {
         .enumerate()
         .filter(|(_, group)| group.peer.is_some())
     {
-        let same = |other: &&redundancy_group::Raw| other.peer == group.peer && other.place == group.place;
+        let same = |other: &&redundancy_group::Raw| other.peer == group.peer && other.bind == group.bind;
         if let Some(first) = groups[..at].iter().find(same) {
             let place = first.key("redundancy-peer");
             let problem = format!("is the peer of {place} (line {}), too", d.line(&place));

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ha_sync::net::{Bind, Endpoint, Fingerprint, Security, Stream, Timing, Tls, Trust};
+
 use super::diagnostics::Diagnostics;
 use super::fault::{Bad, FaultKind, quoted};
 use super::names;
@@ -24,9 +26,9 @@ pub struct RedundancyGroup {
     pub peer: IpAddr,
     /// TCP port on both chassis.
     pub port: u16,
-    /// Where the addresses are.
-    pub routing_instance: RoutingInstance,
-    /// How the channel is protected.
+    /// What the channel is bound to.
+    pub bind: Bind,
+    /// How the channel is secured. Paths that were relative start at the configuration file.
     pub security: Security,
     /// What was sent and not acknowledged is kept up to so many MiB, so that a short break needs no bulk. 1..=4096.
     pub replay_window_mb: u32,
@@ -36,46 +38,20 @@ pub struct RedundancyGroup {
     pub keepalive_lost_threshold: u32,
 }
 
-/// Where the redundancy addresses are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum RoutingInstance {
-    /// In the daemon's own network namespace.
-    Default,
-    /// Behind this VRF device.
-    Vrf(String),
-    /// In this named network namespace.
-    Namespace(String),
-    /// On this kernel interface.
-    Interface(String),
-}
-
-/// How the channel is protected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// TLS 1.3, both sides with certificates.
-    Tls(Tls),
-    /// Not at all: whoever reaches the port can read and make sessions.
-    None,
-}
-
-/// Certificates of one group. Paths that were relative start at the configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// This chassis' certificate, PEM.
-    pub certificate: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
-    /// Whose certificates are taken for the peer's.
-    pub trust: Trust,
-}
-
-/// Whose certificates are taken for the peer's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Those with one of these SHA-256 fingerprints, of the certificate in DER.
-    Fingerprints(Vec<[u8; 32]>),
-    /// Those that this CA signed (PEM) for the peer's address.
-    Ca(PathBuf),
+impl RedundancyGroup {
+    /// This chassis' end of the channel: its only stream, with the channel's own timeouts.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            local: self.local,
+            peer: self.peer,
+            port: self.port,
+            bind: self.bind.clone(),
+            security: self.security.clone(),
+            stream: Stream::default(),
+            timing: Timing::default(),
+        }
+    }
 }
 
 /// A group as the file has it, each key checked by itself.
@@ -86,14 +62,15 @@ pub(super) struct Raw {
     local: Option<IpAddr>,
     pub peer: Option<IpAddr>,
     port: u16,
-    pub place: RoutingInstance,
+    pub bind: Bind,
     secure: bool,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    fingerprints: Vec<Item<[u8; 32]>>,
+    fingerprints: Vec<Item<Fingerprint>>,
     /// The list of fingerprints is there and has no element, right or wrong.
     pins_nothing: bool,
     ca: Option<PathBuf>,
+    peer_name: Option<String>,
     replay_window_mb: u32,
     keepalive_interval_s: u32,
     keepalive_lost_threshold: u32,
@@ -101,17 +78,18 @@ pub(super) struct Raw {
     keys: Vec<&'static str>,
 }
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "redundancy-local",
     "redundancy-peer",
     "certificate",
     "key",
     "peer-fingerprints",
     "ca",
+    "peer-name",
 ];
 
 pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
-    let place = routing_instance(&mut section);
+    let bind = bind(&mut section);
     let security = [("tls", true), ("none", false)];
     let raw = Raw {
         id,
@@ -120,13 +98,14 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         local: section.parsed("redundancy-local", "IP address", "", super::redundancy::address),
         peer: section.parsed("redundancy-peer", "IP address", "", super::redundancy::address),
         port: section.integer("port", 1..=65_535, u32::from(DEFAULT_REDUNDANCY_PORT)) as u16,
-        place,
+        bind,
         secure: section.choice("security", &security, "tls").unwrap_or(true),
         certificate: section.parsed("certificate", "path", "", path),
         key: section.parsed("key", "path", "", path),
         fingerprints: section.list("peer-fingerprints", "SHA-256 fingerprints", fingerprint),
         pins_nothing: section.is_empty_list("peer-fingerprints"),
         ca: section.parsed("ca", "path", "", path),
+        peer_name: section.parsed("peer-name", "DNS name or IP address", "", peer_name),
         replay_window_mb: section.integer("replay-window-mb", 1..=4096, 64),
         keepalive_interval_s: section.integer("keepalive-interval-s", 1..=60, 4),
         keepalive_lost_threshold: section.integer("keepalive-lost-threshold", 3..=255, 16),
@@ -137,9 +116,9 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
 }
 
 /// Of VRF, namespace and interface at most one.
-fn routing_instance(section: &mut Section<'_>) -> RoutingInstance {
+fn bind(section: &mut Section<'_>) -> Bind {
     let d = section.diagnostics();
-    let mut found: Vec<(String, RoutingInstance)> = Vec::new();
+    let mut found: Vec<(String, Bind)> = Vec::new();
     if let Some(mut table) = section.optional_table("routing-instance") {
         let vrf = table.parsed("vrf", "kernel interface name", "", names::ifname);
         let namespace = table.parsed("namespace", "name of a network namespace", "", namespace);
@@ -152,12 +131,12 @@ fn routing_instance(section: &mut Section<'_>) -> RoutingInstance {
                 remedy,
             );
         }
-        found.extend(vrf.map(|name| (table.path_of("vrf"), RoutingInstance::Vrf(name))));
-        found.extend(namespace.map(|name| (table.path_of("namespace"), RoutingInstance::Namespace(name))));
+        found.extend(vrf.map(|name| (table.path_of("vrf"), Bind::Vrf(name))));
+        found.extend(namespace.map(|name| (table.path_of("namespace"), Bind::Namespace(name))));
         table.finish();
     }
     let interface = section.parsed("interface", "kernel interface name", "", names::ifname);
-    found.extend(interface.map(|name| (section.path_of("interface"), RoutingInstance::Interface(name))));
+    found.extend(interface.map(|name| (section.path_of("interface"), Bind::Interface(name))));
     if let [(first, _), others @ ..] = found.as_slice() {
         for (path, _) in others {
             let problem = format!("stands beside {first} (line {})", d.line(first));
@@ -165,10 +144,7 @@ fn routing_instance(section: &mut Section<'_>) -> RoutingInstance {
             d.fault(FaultKind::Conflict, path, problem, remedy);
         }
     }
-    found
-        .into_iter()
-        .next()
-        .map_or(RoutingInstance::Default, |(_, place)| place)
+    found.into_iter().next().map_or(Bind::None, |(_, bind)| bind)
 }
 
 /// A network namespace as `ip netns` names it.
@@ -194,27 +170,30 @@ fn path(text: &str) -> Result<PathBuf, Bad> {
     Ok(text.into())
 }
 
-/// SHA-256 as 64 hexadecimal digits, with colons between octets or without.
-fn fingerprint(text: &str) -> Result<[u8; 32], Bad> {
-    let wrong = || {
+fn fingerprint(text: &str) -> Result<Fingerprint, Bad> {
+    text.parse().map_err(|_| {
         Bad::new(
             format!("{} is not a SHA-256 fingerprint", quoted(text)),
             "use 64 hexadecimal digits, as \"tandem ha keygen\" prints them; colons may stand between octets",
         )
+    })
+}
+
+/// What a certificate can be for.
+fn peer_name(text: &str) -> Result<String, Bad> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
-    let octet = |text: &str| {
-        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        digits.then(|| u8::from_str_radix(text, 16).ok()).flatten()
-    };
-    let octets: Option<Vec<u8>> = if text.contains(':') {
-        text.split(':').map(octet).collect()
-    } else {
-        let pairs = text.as_bytes().chunks(2);
-        pairs
-            .map(|pair| std::str::from_utf8(pair).ok().and_then(octet))
-            .collect()
-    };
-    octets.ok_or_else(wrong)?.try_into().map_err(|_| wrong())
+    if text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label)) {
+        return Ok(text.to_owned());
+    }
+    Err(Bad::new(
+        format!("{} is neither a DNS name nor an IP address", quoted(text)),
+        "use a name that the other chassis' certificate has",
+    ))
 }
 
 /// The group, if it is right in itself. `default` is `[redundancy]`'s address.
@@ -232,7 +211,7 @@ pub(super) fn validate(
         local,
         peer,
         port: raw.port,
-        routing_instance: raw.place.clone(),
+        bind: raw.bind.clone(),
         security: security?,
         replay_window_mb: raw.replay_window_mb,
         keepalive_interval_s: raw.keepalive_interval_s,
@@ -292,12 +271,23 @@ fn addresses(raw: &Raw, default: Option<&Item<IpAddr>>, d: &Diagnostics) -> Opti
             "use two IPv4 or two IPv6 addresses",
         );
     }
+    let link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if !matches!(raw.bind, Bind::Interface(_)) {
+        for (place, address) in [(&place, local), (&raw.key("redundancy-peer"), peer)] {
+            if link_local(address) {
+                let problem = format!("{address} is link-local, and so means another chassis on each link");
+                let remedy =
+                    "add interface = \"...\" to the group, or use a global or a unique local address";
+                d.fault(FaultKind::Conflict, place, problem, remedy);
+            }
+        }
+    }
     Some((local, peer))
 }
 
 /// Certificates with TLS, none without.
 fn security(raw: &Raw, file: &str, d: &Diagnostics) -> Option<Security> {
-    const CERTIFICATES: [&str; 4] = ["certificate", "key", "peer-fingerprints", "ca"];
+    const CERTIFICATES: [&str; 5] = ["certificate", "key", "peer-fingerprints", "ca", "peer-name"];
     if !raw.secure {
         for key in CERTIFICATES.into_iter().filter(|key| raw.has(key)) {
             let place = raw.key("security");
@@ -329,9 +319,20 @@ fn security(raw: &Raw, file: &str, d: &Diagnostics) -> Option<Security> {
         let remedy = "list the fingerprint of the other chassis' certificate";
         d.fault(FaultKind::BadValue, &pinned, problem, remedy);
     }
+    if raw.has("peer-name") && !raw.has("ca") {
+        let remedy = "remove it, or use ca = \"PATH\"";
+        let problem = "is looked at with ca only";
+        d.fault(FaultKind::Conflict, &raw.key("peer-name"), problem, remedy);
+    }
     let from_file = |path: &PathBuf| Path::new(file).parent().unwrap_or(Path::new("")).join(path);
     let trust = match &raw.ca {
-        Some(ca) => Trust::Ca(from_file(ca)),
+        Some(ca) => Trust::Authority {
+            file: from_file(ca),
+            peer_name: match &raw.peer_name {
+                Some(name) => name.clone(),
+                None => raw.peer?.to_string(),
+            },
+        },
         None => Trust::Fingerprints(raw.fingerprints.iter().map(|item| item.value).collect()),
     };
     Some(Security::Tls(Tls {
@@ -339,30 +340,4 @@ fn security(raw: &Raw, file: &str, d: &Diagnostics) -> Option<Security> {
         key: from_file(raw.key.as_ref()?),
         trust,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fingerprints_with_colons_and_without() {
-        let plain = "00ff".repeat(16);
-        let colons = vec!["00:FF"; 16].join(":");
-        let wanted: Vec<u8> = [0x00, 0xff].repeat(16);
-        assert_eq!(fingerprint(&plain).map(|f| f.to_vec()), Ok(wanted.clone()));
-        assert_eq!(fingerprint(&colons).map(|f| f.to_vec()), Ok(wanted));
-        for wrong in [
-            "",
-            "00",
-            &plain[1..],
-            &format!("{plain}00"),
-            &plain.replace("ff", "fg"),
-            &colons[1..],
-            &"+f".repeat(32),
-            &"é".repeat(32),
-        ] {
-            assert!(fingerprint(wrong).is_err(), "{wrong}");
-        }
-    }
 }
