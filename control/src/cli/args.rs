@@ -49,6 +49,23 @@ pub enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// The pair of chassis.
+    #[command(subcommand)]
+    Ha(Ha),
+}
+
+/// What to do for the pair.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Ha {
+    /// Make this chassis' key and certificate for the replication channel: NAME.key and NAME.crt. Overwrites nothing.
+    Keygen {
+        /// Folder they are written to; it has to be there.
+        #[arg(long, value_name = "FOLDER")]
+        directory: PathBuf,
+        /// This chassis' name: letters, digits, '-', '_' and '.'.
+        #[arg(long)]
+        name: String,
+    },
 }
 
 /// What to end.

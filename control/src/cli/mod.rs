@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod dataplane_tables;
 mod fetch;
+mod ha;
 mod row_tables;
 mod system_tables;
 mod table;
@@ -19,7 +20,7 @@ use std::io::{self, Write};
 use clap::Parser;
 
 pub use args::Cli;
-use args::{Clear, Command};
+use args::{Clear, Command, Ha};
 use client::{CallError, Client};
 
 /// How a command ended.
@@ -108,5 +109,6 @@ fn execute(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Exit, 
             Ok(Exit::Ok)
         }
         Command::Check { file } => Ok(check::check(file, out, err)?),
+        Command::Ha(Ha::Keygen { directory, name }) => Ok(ha::keygen(directory, name, out, err)?),
     }
 }

@@ -1,0 +1,81 @@
+//! `tandem ha keygen`: what a chassis needs to prove who it is to the other, without a daemon.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use ha_sync::net::keys::{self, KeyError};
+
+use super::Exit;
+
+/// Makes a key and a certificate, and says what goes into the configurations of both chassis.
+pub fn keygen(directory: &Path, name: &str, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+    let made = match keys::write(directory, name) {
+        Ok(made) => made,
+        Err(error) => {
+            writeln!(err, "tandem: {error}")?;
+            return Ok(match error {
+                KeyError::Name(_) => Exit::Usage,
+                KeyError::Generate(_) | KeyError::Exists(_) | KeyError::Write { .. } => Exit::Refused,
+            });
+        }
+    };
+    writeln!(out, "# sha256 {}", made.fingerprint)?;
+    writeln!(out, "# On this chassis ({name}), in [redundancy]:")?;
+    writeln!(out, "certificate = {:?}", made.certificate)?;
+    writeln!(out, "key = {:?}", made.key)?;
+    writeln!(out, "# On the other chassis, in [redundancy]:")?;
+    writeln!(out, "peer-fingerprints = [\"{}\"]", made.fingerprint)?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::cli::run;
+
+    #[test]
+    fn a_key_is_made_once_and_is_its_owners() {
+        let folder = std::env::temp_dir().join(format!("tandem-keygen-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("folder");
+        let keygen = |name: &str| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let line = [
+                "tandem",
+                "ha",
+                "keygen",
+                "--directory",
+                folder.to_str().expect("UTF-8"),
+                "--name",
+                name,
+            ];
+            let exit = run(line.map(Into::into), &mut out, &mut err);
+            (
+                exit,
+                String::from_utf8(out).expect("UTF-8"),
+                String::from_utf8(err).expect("UTF-8"),
+            )
+        };
+        let (exit, out, _) = keygen("chassis-1");
+        assert_eq!(exit, Exit::Ok);
+        let key = folder.join("chassis-1.key");
+        assert_eq!(key.metadata().expect("key").permissions().mode() & 0o777, 0o600);
+        let before = std::fs::read(&key).expect("key");
+        let line = out
+            .lines()
+            .find(|line| line.starts_with("peer-fingerprints = "))
+            .expect("line");
+        let fingerprint = line.split('"').nth(1).expect("quoted");
+        assert!(
+            fingerprint.parse::<ha_sync::net::Fingerprint>().is_ok(),
+            "{fingerprint}"
+        );
+        let (exit, out, err) = keygen("chassis-1");
+        assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+        assert!(err.contains("not overwritten"), "{err}");
+        assert_eq!(std::fs::read(&key).expect("key"), before);
+        assert_eq!(keygen("../escape").0, Exit::Usage);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+}
