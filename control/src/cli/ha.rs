@@ -20,10 +20,10 @@ pub fn keygen(directory: &Path, name: &str, out: &mut dyn Write, err: &mut dyn W
         }
     };
     writeln!(out, "# sha256 {}", made.fingerprint)?;
-    writeln!(out, "# On this chassis ({name}), in [redundancy]:")?;
+    writeln!(out, "# On this chassis ({name}), in [redundancy-groups.N]:")?;
     writeln!(out, "certificate = {:?}", made.certificate)?;
     writeln!(out, "key = {:?}", made.key)?;
-    writeln!(out, "# On the other chassis, in [redundancy]:")?;
+    writeln!(out, "# On the other chassis, in [redundancy-groups.N]:")?;
     writeln!(out, "peer-fingerprints = [\"{}\"]", made.fingerprint)?;
     Ok(Exit::Ok)
 }
