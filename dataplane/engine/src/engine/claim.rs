@@ -124,7 +124,7 @@ impl Engine {
                 .ok_or(DropReason::MappingTableFull)?;
             // Its address is another pool's since a reload: it ends with the sessions it has.
             let found = self.program.public_space.find(mapping.public);
-            let found = found.filter(|f| self.ports.of(draft.owner).serves(f.index, f.pool));
+            let found = found.filter(|f| self.ports.of(&draft.owner).serves(f.index, f.pool));
             draft.pool = found.ok_or(DropReason::NatOutOfAddresses)?.pool;
             draft.filtering = mapping.filtering_type();
             draft.ends.public = (address::of_v4(mapping.public), public_port(&mapping));
@@ -220,7 +220,7 @@ impl Engine {
         };
         let is_plain = matches!(pool.mode, PoolMode::Ports) && draft.basis != Basis::SharedPort;
         if is_plain && self.program.statics.is_empty() {
-            let ports = self.ports.of_mut(draft.owner);
+            let ports = self.ports.of_mut(&draft.owner);
             return ports.take(&request, &mut self.subscribers);
         }
         let in_use = InUse {
@@ -228,7 +228,7 @@ impl Engine {
             mappings: &self.mappings,
             sessions: &self.sessions,
         };
-        let ports = self.ports.of_mut(draft.owner);
+        let ports = self.ports.of_mut(&draft.owner);
         in_use.take_another(draft, &request, ports, &mut self.subscribers)
     }
 
@@ -238,7 +238,7 @@ impl Engine {
             .and_then(|p| self.program.pools.get(p))
             .ok_or(DropReason::NatOutOfAddresses)?;
         let space = &self.program.public_space;
-        self.ports.of_mut(draft.owner).take_address(
+        self.ports.of_mut(&draft.owner).take_address(
             pool,
             space,
             draft.subscriber,
@@ -282,7 +282,7 @@ impl Engine {
         let space = &self.program.public_space;
         let (index, address) = self
             .ports
-            .of_mut(draft.owner)
+            .of_mut(&draft.owner)
             .address_for(pool, space, draft.subscriber, &mut self.subscribers)
             .ok_or(DropReason::NatOutOfAddresses)?;
         self.config

@@ -270,7 +270,7 @@ impl Engine {
         };
         if subscriber.paired != NO_RECORD {
             self.ports
-                .of_mut(subscriber.address())
+                .of_mut(&subscriber.address())
                 .unpair(subscriber.paired, subscriber.pool);
         }
         self.subscribers.remove_if_idle(number);

@@ -108,7 +108,7 @@ impl Engine {
         // Its address is another pool's since a reload: it ends with the sessions it has.
         if !self
             .ports
-            .of(subscriber.address())
+            .of(&subscriber.address())
             .serves(found.index, found.pool)
         {
             return Err(nobody);

@@ -71,7 +71,6 @@ impl Shards {
         self.split.shard(inside, self.steering_prefix)
     }
 
-    #[cold]
     fn position(&self, inside: u128) -> usize {
         let position = usize::from(self.shard(inside).wrapping_sub(self.first_shard));
         // Another worker's subscriber has no business here; whatever it gets then is given back to the same allocator.
@@ -81,28 +80,28 @@ impl Shards {
     /// The allocator of the subscriber with an inside address.
     #[inline(always)]
     #[must_use]
-    pub fn of(&self, inside: u128) -> &PortAllocator {
+    pub fn of(&self, inside: &u128) -> &PortAllocator {
         if self.more.is_empty() {
             return &self.first;
         }
-        let position = self.position(inside);
-        position
-            .checked_sub(1)
-            .and_then(|at| self.more.get(at))
-            .unwrap_or(&self.first)
+        self.get(self.position(*inside)).unwrap_or(&self.first)
     }
 
     /// The same, to change.
     #[inline(always)]
-    pub fn of_mut(&mut self, inside: u128) -> &mut PortAllocator {
+    pub fn of_mut(&mut self, inside: &u128) -> &mut PortAllocator {
         if self.more.is_empty() {
             return &mut self.first;
         }
-        let position = self.position(inside);
-        position
-            .checked_sub(1)
-            .and_then(|at| self.more.get_mut(at))
-            .unwrap_or(&mut self.first)
+        self.one_of_mut(inside)
+    }
+
+    #[inline(never)]
+    fn one_of_mut(&mut self, inside: &u128) -> &mut PortAllocator {
+        match self.position(*inside).checked_sub(1) {
+            Some(at) => self.more.get_mut(at).unwrap_or(&mut self.first),
+            None => &mut self.first,
+        }
     }
 
     /// The allocator of a subscriber by its number.
@@ -112,7 +111,7 @@ impl Shards {
             return &mut self.first;
         }
         let inside = subscribers.get(number).map_or(0, |s| s.address());
-        self.of_mut(inside)
+        self.one_of_mut(&inside)
     }
 
     /// The allocator of a shard, if it is one of this worker's.

@@ -74,7 +74,7 @@ pub fn check(engine: &Engine) {
         assert_eq!(s.ports.iter().sum::<u32>(), ports_of.remove(&n).unwrap_or(0));
         assert!(!s.is_idle(), "an idle subscriber stayed");
         let (mut blocks, mut at) = (0, s.blocks);
-        while let Some(b) = tables.ports.of(s.address()).blocks().get(at) {
+        while let Some(b) = tables.ports.of(&s.address()).blocks().get(at) {
             assert_eq!(b.subscriber, n);
             blocks += 1;
             at = b.next;

@@ -366,7 +366,7 @@ fn subscribers_agree(world: &World, tables: &Tables<'_>, taken: &[Taken]) {
         );
         let mut blocks = 0;
         let mut at = s.blocks;
-        while let Some(b) = tables.ports.of(s.address()).blocks().get(at) {
+        while let Some(b) = tables.ports.of(&s.address()).blocks().get(at) {
             assert_eq!(b.subscriber, n);
             blocks += 1;
             at = b.next;
