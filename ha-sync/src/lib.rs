@@ -9,8 +9,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bridge;
 pub mod chassis;
 pub mod frame;
+mod leases;
 pub mod link;
 pub mod net;
 pub mod wire;

@@ -1,0 +1,134 @@
+//! The rings of all workers, and which worker an operation is for.
+
+use std::collections::VecDeque;
+
+use rtrb::{Consumer, Producer};
+use tandem_engine::address;
+use tandem_engine::replica::{Op, SessionKey};
+use tandem_engine::steer::Split;
+
+/// Outboxes in turn: a few operations of each, so that none waits for another.
+#[derive(Debug)]
+pub(super) struct Outboxes {
+    rings: Vec<Consumer<Op>>,
+    turn: usize,
+    taken: u32,
+}
+
+/// Operations of one worker taken in a row.
+const IN_A_ROW: u32 = 64;
+
+impl Outboxes {
+    pub fn new(rings: Vec<Consumer<Op>>) -> Self {
+        Self {
+            rings,
+            turn: 0,
+            taken: 0,
+        }
+    }
+
+    /// The next operation, and whose it is.
+    pub fn pop(&mut self) -> Option<(usize, Op)> {
+        for _ in 0..=self.rings.len() {
+            if self.taken < IN_A_ROW
+                && let Some(Ok(op)) = self.rings.get_mut(self.turn).map(Consumer::pop)
+            {
+                self.taken += 1;
+                return Some((self.turn, op));
+            }
+            self.turn = (self.turn + 1) % self.rings.len().max(1);
+            self.taken = 0;
+        }
+        None
+    }
+}
+
+/// Inboxes, each with the commands that wait for room in it.
+#[derive(Debug)]
+pub(super) struct Rings {
+    inboxes: Vec<Producer<Op>>,
+    waiting: Vec<VecDeque<Op>>,
+    split: Split,
+}
+
+impl Rings {
+    pub fn new(inboxes: Vec<Producer<Op>>, split: Split) -> Self {
+        Self {
+            waiting: inboxes.iter().map(|_| VecDeque::new()).collect(),
+            inboxes,
+            split,
+        }
+    }
+
+    pub fn workers(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// A command for all workers; where there is no room, it waits, and everything after it with it.
+    pub fn command(&mut self, op: Op) {
+        for waiting in &mut self.waiting {
+            waiting.push_back(op);
+        }
+        self.flush();
+    }
+
+    /// Brings waiting commands.
+    pub fn flush(&mut self) {
+        for (inbox, waiting) in self.inboxes.iter_mut().zip(&mut self.waiting) {
+            while let Some(op) = waiting.front() {
+                if inbox.push(*op).is_err() {
+                    break;
+                }
+                waiting.pop_front();
+            }
+        }
+    }
+
+    /// Whether the workers have read everything.
+    pub fn all_read(&self) -> bool {
+        let read = |inbox: &Producer<Op>| inbox.slots() == inbox.buffer().capacity();
+        self.waiting.iter().all(VecDeque::is_empty) && self.inboxes.iter().all(read)
+    }
+
+    pub fn push_for(&mut self, subscriber: u128, steering_prefix: u8, op: Op) -> bool {
+        self.push_shard(self.split.shard(subscriber, steering_prefix), op)
+    }
+
+    pub fn push_shard(&mut self, shard: u8, op: Op) -> bool {
+        let worker = usize::from(self.split.worker_of(shard));
+        match (self.inboxes.get_mut(worker), self.waiting.get(worker)) {
+            (Some(inbox), Some(waiting)) => waiting.is_empty() && inbox.push(op).is_ok(),
+            // An extent of a shard that is none here: the peer's number of shards was compared, so it has none either.
+            _ => true,
+        }
+    }
+
+    /// To all workers, or to none when one has no room.
+    pub fn push_all(&mut self, op: Op) -> bool {
+        let room = self.inboxes.iter().all(|inbox| !inbox.is_full());
+        let free = room && self.waiting.iter().all(VecDeque::is_empty);
+        if free {
+            self.command(op);
+        }
+        free
+    }
+}
+
+/// The inside end an operation of a peer is about, by which its worker is found.
+pub(super) fn subscriber(op: &Op) -> Option<u128> {
+    Some(match op {
+        Op::Session(session) => inside(&session.key),
+        Op::Close { key, .. } => inside(key),
+        Op::Mapping(mapping) | Op::MappingClose(mapping) => mapping.inside,
+        Op::Block(block) | Op::BlockClose(block) => block.subscriber,
+        _ => return None,
+    })
+}
+
+fn inside(key: &SessionKey) -> u128 {
+    match key {
+        SessionKey::V4 { out, .. } => address::of_v4(out.src),
+        SessionKey::Nat64 { inside, .. } => *inside,
+        SessionKey::V6(key) => key.inside,
+    }
+}

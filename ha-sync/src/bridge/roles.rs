@@ -1,0 +1,144 @@
+//! Roles of redundancy sets: given to the workers, done when all of them say so, and yielded to whoever has a higher epoch.
+
+use tandem_engine::program::ServiceSetId;
+use tandem_engine::replica::{Op, Role};
+
+use super::{Bridge, BridgeEvent};
+use crate::chassis::SetRole;
+
+/// A redundancy set on this chassis.
+#[derive(Debug)]
+pub(super) struct SetState {
+    pub number: u8,
+    pub service_sets: Vec<ServiceSetId>,
+    pub role: Role,
+    pub epoch: u64,
+    /// Number of the last change given to the workers, and how many of their answers are still to come.
+    change: u32,
+    waiting: usize,
+}
+
+impl SetState {
+    fn set_role(&self) -> SetRole {
+        SetRole {
+            set: self.number,
+            primary: self.role == Role::Primary,
+            epoch: self.epoch,
+        }
+    }
+}
+
+impl Bridge {
+    /// Gives a redundancy set a role; [`BridgeEvent::RoleDone`] comes when all workers have taken it up. A chassis that becomes
+    /// primary gives nobody the ports that the peer may have given out until they have rested. False: there is no such set.
+    pub fn set_role(&mut self, set: u8, role: Role, epoch: u64) -> bool {
+        let Some(state) = self.sets.iter_mut().find(|state| state.number == set) else {
+            return false;
+        };
+        let takes_over = role == Role::Primary && state.role == Role::Standby;
+        self.changes = self.changes.wrapping_add(1);
+        (state.role, state.epoch, state.change) = (role, epoch, self.changes);
+        state.waiting = state.service_sets.len() * self.rings.workers();
+        let service_sets = state.service_sets.clone();
+        let nothing = state.waiting == 0;
+        let done = state.set_role();
+        for service_set in &service_sets {
+            self.rings.command(Op::Role {
+                service_set: *service_set,
+                role,
+                epoch: self.changes,
+            });
+        }
+        if takes_over {
+            self.keeper.took_over(self.now, &self.program, &service_sets);
+        } else if role == Role::Standby {
+            self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
+        }
+        if nothing {
+            self.events.push_back(BridgeEvent::RoleDone(done));
+        }
+        true
+    }
+
+    /// All sets' roles here, for [`crate::link::Link::announce_roles`].
+    #[must_use]
+    pub fn roles(&self) -> Vec<SetRole> {
+        self.sets.iter().map(SetState::set_role).collect()
+    }
+
+    /// Whether all workers have taken up a set's role.
+    #[must_use]
+    pub fn role_is_done(&self, set: u8) -> bool {
+        self.sets.iter().any(|s| s.number == set && s.waiting == 0)
+    }
+
+    pub(super) fn number_sets(&mut self) {
+        let mut before = std::mem::take(&mut self.sets);
+        for set in &self.config.sets {
+            let known = before.iter().position(|s| s.number == set.number);
+            let mut state = known.map_or_else(
+                || SetState {
+                    number: set.number,
+                    service_sets: Vec::new(),
+                    role: Role::Primary,
+                    epoch: 0,
+                    change: 0,
+                    waiting: 0,
+                },
+                |at| before.swap_remove(at),
+            );
+            let more: Vec<ServiceSetId> = set
+                .service_sets
+                .iter()
+                .filter(|id| !state.service_sets.contains(id))
+                .copied()
+                .collect();
+            state.service_sets.clone_from(&set.service_sets);
+            if known.is_some() && state.role == Role::Standby {
+                for service_set in more {
+                    // It joins a set that is standby; engines begin as primary.
+                    self.rings.command(Op::Role {
+                        service_set,
+                        role: Role::Standby,
+                        epoch: 0,
+                    });
+                }
+            }
+            self.sets.push(state);
+        }
+        self.sets.sort_by_key(|set| set.number);
+        let numbered = self.sets.iter().enumerate();
+        self.of_service_set = numbered
+            .flat_map(|(at, set)| set.service_sets.iter().map(move |id| (*id, at)))
+            .collect();
+    }
+
+    pub(super) fn role_done(&mut self, service_set: ServiceSetId, change: u32) {
+        let at = self.of_service_set.get(&service_set).copied();
+        let Some(state) = at.and_then(|at| self.sets.get_mut(at)) else {
+            return;
+        };
+        if state.change != change || state.waiting == 0 {
+            return;
+        }
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            let done = state.set_role();
+            self.events.push_back(BridgeEvent::RoleDone(done));
+        }
+    }
+
+    /// Two primaries: the one with the lower epoch yields. Redundancy spec, section 1. Equal epochs are for the driver to decide.
+    pub(super) fn yield_to(&mut self, peer: &[SetRole]) {
+        for theirs in peer.iter().filter(|role| role.primary) {
+            let ours = self.sets.iter().find(|s| s.number == theirs.set);
+            if ours.is_some_and(|s| s.role == Role::Primary && s.epoch < theirs.epoch) {
+                self.set_role(theirs.set, Role::Standby, theirs.epoch);
+                self.events.push_back(BridgeEvent::Yielded(SetRole {
+                    primary: false,
+                    ..*theirs
+                }));
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Leases of extents: kept ahead of need, so that no worker gives out a port that the peer could give out after a takeover.
+//! Redundancy spec, section 2.
+//!
+//! ```text
+//!   as primary   FREE --offer--> PENDING --acknowledged--> GRANTED --a worker takes it--> shard --> FREE --10 s--> withdrawn
+//!   as standby   FREE --told--> PEER (nobody takes it) --after a takeover and its rest--> FREE
+//! ```
+//!
+//! Leases are required from the time when a peer is connected and has acknowledged the first round of them, until it is gone:
+//! without a peer there is none to wait for (the stated degraded mode). Pools that are not replicated are granted without asking.
+
+mod plan;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tandem_engine::program::{PoolId, PoolMode, Program, ServiceSetId};
+use tandem_engine::public_space::{LeaseStates, OWNER_FREE, OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER};
+use tandem_engine::replica::{Lease, LeaseChange};
+
+use crate::bridge::BridgeStats;
+use plan::{Kept, Plan};
+
+/// Extents of an address granted ahead.
+const EXTENTS_AHEAD: usize = 2;
+/// Addresses of a pool granted ahead that gives out whole ones.
+const ADDRESSES_AHEAD: u32 = 8;
+/// Addresses looked at in one call.
+const SLICE: usize = 2048;
+/// Changes waiting for the link at which no more are made.
+const QUEUE_MAX: usize = 8192;
+/// A lease not used for so long is given back.
+const UNUSED_MS: u64 = 10_000;
+/// What a lost peer may have given out rests at least so long. RFC 6888 REQ-8.
+const REST_MS_MIN: u64 = 120_000;
+
+/// What a peer may have given out of a pool until we took it over.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    pool: PoolId,
+    until_ms: u64,
+}
+
+/// Keeps the leases.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    plan: Plan,
+    connected: bool,
+    /// A whole round was made since the connect.
+    round: bool,
+    /// Offers of the first round that are not acknowledged.
+    first: HashSet<Lease>,
+    queue: VecDeque<LeaseChange>,
+    /// Offers that are not acknowledged.
+    asked: HashSet<Lease>,
+    /// What the peer takes for leased, and since when it is seen free here (0: it is not).
+    told: HashMap<Lease, u64>,
+    /// Where the next slice begins.
+    cursor: u32,
+    /// Everything leased is offered again in this round: the peer begins anew.
+    again: bool,
+    /// Whole addresses ahead seen in this round, by pool.
+    whole: HashMap<PoolId, u32>,
+    rests: Vec<Rest>,
+}
+
+impl Keeper {
+    pub fn next_change(&mut self) -> Option<LeaseChange> {
+        self.queue.pop_front()
+    }
+
+    /// A slice of the work.
+    pub fn service(
+        &mut self,
+        now: u64,
+        program: &Program,
+        primary: &[ServiceSetId],
+        stats: &mut BridgeStats,
+    ) {
+        self.plan.follow(program, primary);
+        self.free_rested(now, program, stats);
+        if self.connected || program.public_space.leases_required() {
+            self.slice(now, program, stats);
+        }
+        let required = self.connected && self.round && self.first.is_empty() && self.plan.any_primary();
+        if required != stats.leases_required {
+            program.public_space.set_leases_required(required);
+            stats.leases_required = required;
+        }
+    }
+
+    pub fn connected(&mut self) {
+        self.connected = true;
+        self.begin_round();
+    }
+
+    /// The peer forgets what it was told.
+    pub fn tell_again(&mut self) {
+        self.again = true;
+        self.told.clear();
+        self.begin_round();
+    }
+
+    fn begin_round(&mut self) {
+        (self.cursor, self.round) = (0, false);
+        self.whole.clear();
+        self.first.clear();
+    }
+
+    pub fn disconnected(&mut self, program: &Program, stats: &mut BridgeStats) {
+        self.connected = false;
+        self.queue.clear();
+        self.first.clear();
+        // Degraded, at once: nobody waits for an acknowledgment that does not come.
+        program.public_space.set_leases_required(false);
+        stats.leases_required = false;
+        for lease in self.asked.drain() {
+            if let Some(index) = program.public_space.index_of(lease.public) {
+                program.public_space.withdraw(index, lease.extent.into());
+            }
+        }
+    }
+
+    pub fn acknowledged(&mut self, lease: Lease, program: &Program, stats: &mut BridgeStats) {
+        self.asked.remove(&lease);
+        self.first.remove(&lease);
+        let index = program.public_space.index_of(lease.public);
+        if index.is_some_and(|index| program.public_space.grant(index, lease.extent.into())) {
+            stats.leases_granted += 1;
+        }
+    }
+
+    /// The peer's.
+    pub fn told(&mut self, change: LeaseChange, program: &Program, stats: &mut BridgeStats) {
+        let (lease, offers) = match change {
+            LeaseChange::Offer(lease) => (lease, true),
+            LeaseChange::Withdraw(lease) => (lease, false),
+        };
+        let space = &program.public_space;
+        let Some(index) = space.index_of(lease.public) else {
+            return;
+        };
+        let extent = usize::from(lease.extent);
+        if !offers {
+            space.unmark_peer(index, extent);
+            return;
+        }
+        stats.leases_told += 1;
+        let ours = |owner| matches!(owner, OWNER_GRANTED | OWNER_LEASE_PENDING);
+        if !space.mark_peer(index, extent) && ours(space.owner(index, extent)) {
+            stats.lease_conflicts += 1;
+        }
+    }
+
+    /// These service sets are primary here from now on: what the peer may have given out of their pools rests first.
+    pub fn took_over(&mut self, now: u64, program: &Program, service_sets: &[ServiceSetId]) {
+        for pool in plan::pools_of(program, service_sets) {
+            let quarantine = program.pools.iter().find(|p| p.id == pool);
+            let quarantine_ms = quarantine.map_or(0, |p| u64::from(p.quarantine.0) * 100);
+            self.rests.retain(|rest| rest.pool != pool);
+            self.rests.push(Rest {
+                pool,
+                until_ms: now + quarantine_ms.max(REST_MS_MIN),
+            });
+        }
+    }
+
+    /// These service sets are standby here from now on: leases nobody has used go back.
+    pub fn gave_up(&mut self, program: &Program, service_sets: &[ServiceSetId], stats: &mut BridgeStats) {
+        let pools = plan::pools_of(program, service_sets);
+        self.rests.retain(|rest| !pools.contains(&rest.pool));
+        for states in program.public_space.lease_states(0) {
+            if !pools.contains(&states.pool) {
+                continue;
+            }
+            for extent in states
+                .extents(OWNER_LEASE_PENDING)
+                .chain(states.extents(OWNER_GRANTED))
+            {
+                if program.public_space.withdraw(states.index, extent) {
+                    self.withdraw(lease(&states, extent), stats);
+                }
+            }
+        }
+    }
+
+    fn withdraw(&mut self, lease: Lease, stats: &mut BridgeStats) {
+        self.asked.remove(&lease);
+        self.first.remove(&lease);
+        self.told.remove(&lease);
+        if self.connected {
+            self.queue.push_back(LeaseChange::Withdraw(lease));
+            stats.leases_withdrawn += 1;
+        }
+    }
+
+    fn slice(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
+        let space = &program.public_space;
+        for (seen, states) in space.lease_states(self.cursor).enumerate() {
+            if seen == SLICE || self.queue.len() >= QUEUE_MAX {
+                return;
+            }
+            self.cursor = states.index + 1;
+            match self.plan.of(states.pool) {
+                Some(kept) if kept.primary && self.connected => {
+                    let kept = kept.clone();
+                    self.keep(now, program, &kept, &states, stats);
+                }
+                Some(kept) if !kept.replicated => grant_all(program, kept, &states),
+                _ => {}
+            }
+        }
+        // The end of a round.
+        if !self.round {
+            (self.round, self.again) = (true, false);
+            self.first.clone_from(&self.asked);
+        }
+        self.cursor = 0;
+        self.whole.clear();
+    }
+
+    /// Keeps an address of a pool that is primary here.
+    fn keep(
+        &mut self,
+        now: u64,
+        program: &Program,
+        kept: &Kept,
+        states: &LeaseStates,
+        stats: &mut BridgeStats,
+    ) {
+        if self.again {
+            for extent in states
+                .extents(OWNER_LEASE_PENDING)
+                .chain(states.extents(OWNER_GRANTED))
+            {
+                self.offer(lease(states, extent), stats);
+            }
+        }
+        let wanted = match &kept.mode {
+            _ if kept.drain => 0,
+            PoolMode::Ports | PoolMode::OverloadedPorts => {
+                let ahead = states.count(OWNER_LEASE_PENDING) + states.count(OWNER_GRANTED);
+                EXTENTS_AHEAD.saturating_sub(ahead)
+            }
+            PoolMode::Addresses => self.whole_wanted(states),
+            PoolMode::Deterministic(_) | PoolMode::Static => 0,
+        };
+        let mut offered = 0;
+        for extent in states.extents(OWNER_FREE).filter(|extent| kept.has(*extent)) {
+            let lease = lease(states, extent);
+            if offered < wanted && program.public_space.offer(states.index, extent) {
+                self.asked.insert(lease);
+                self.offer(lease, stats);
+                offered += 1;
+            } else if let Some(free_since) = self.told.get_mut(&lease) {
+                if *free_since == 0 {
+                    *free_since = now.max(1);
+                } else if now.saturating_sub(*free_since) >= UNUSED_MS {
+                    self.withdraw(lease, stats);
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, lease: Lease, stats: &mut BridgeStats) {
+        self.told.insert(lease, 0);
+        self.queue.push_back(LeaseChange::Offer(lease));
+        stats.leases_offered += 1;
+    }
+
+    /// Extents to offer of an address that is given out whole.
+    fn whole_wanted(&mut self, states: &LeaseStates) -> usize {
+        if states.owned() > 0 || states.count(OWNER_PEER) > 0 {
+            return 0;
+        }
+        let ahead = self.whole.entry(states.pool).or_default();
+        if *ahead >= ADDRESSES_AHEAD {
+            return 0;
+        }
+        *ahead += 1;
+        states.count(OWNER_FREE)
+    }
+
+    /// Frees what the peer had leased of pools that were taken over long enough ago.
+    fn free_rested(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
+        if !self.rests.iter().any(|rest| rest.until_ms <= now) {
+            return;
+        }
+        let over: Vec<PoolId> = self
+            .rests
+            .extract_if(.., |rest| rest.until_ms <= now)
+            .map(|rest| rest.pool)
+            .collect();
+        for states in program.public_space.lease_states(0) {
+            if !over.contains(&states.pool) {
+                continue;
+            }
+            for extent in states.extents(OWNER_PEER) {
+                stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
+            }
+        }
+    }
+}
+
+/// Grants what nobody has to be asked for.
+fn grant_all(program: &Program, kept: &Kept, states: &LeaseStates) {
+    let space = &program.public_space;
+    let whole = matches!(kept.mode, PoolMode::Addresses);
+    let wanted = if whole {
+        states.count(OWNER_FREE)
+    } else {
+        EXTENTS_AHEAD.saturating_sub(states.count(OWNER_GRANTED))
+    };
+    let free = states.extents(OWNER_FREE).filter(|extent| kept.has(*extent));
+    for extent in free.take(wanted) {
+        if space.offer(states.index, extent) {
+            space.grant(states.index, extent);
+        }
+    }
+}
+
+fn lease(states: &LeaseStates, extent: usize) -> Lease {
+    Lease {
+        public: states.address,
+        extent: extent as u8,
+    }
+}

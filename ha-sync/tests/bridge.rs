@@ -1,0 +1,389 @@
+//! The bridge over real rings: what goes to which worker, bulks of several workers, roles, and leases between two of them.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::model::session;
+use common::{dictionary, program};
+use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError, BridgeEvent, RedundancySet};
+use ha_sync::chassis::{Chassis, PeerEvent, SetRole};
+use ha_sync::link::{Link, LinkConfig};
+use rtrb::{Consumer, Producer, RingBuffer};
+use tandem_engine::address;
+use tandem_engine::program::Program;
+use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
+use tandem_engine::replica::{ExtentRecord, Op, Role};
+use tandem_engine::steer::Split;
+use tandem_engine::ticks::Ticks;
+use tandem_engine_testkit::POOL;
+
+const WORKERS: usize = 2;
+const SHARDS: u8 = 4;
+
+/// The worker's ends of its rings.
+struct Worker {
+    outbox: Producer<Op>,
+    inbox: Consumer<Op>,
+}
+
+impl Worker {
+    fn read(&mut self) -> Vec<Op> {
+        std::iter::from_fn(|| self.inbox.pop().ok()).collect()
+    }
+
+    fn say(&mut self, op: Op) {
+        self.outbox.push(op).unwrap();
+    }
+}
+
+struct Side {
+    bridge: Bridge,
+    workers: Vec<Worker>,
+    program: Arc<Program>,
+}
+
+fn side(capacity: usize) -> Side {
+    // A public space of its own: it is another process.
+    let mut program = program();
+    program.public_space = Arc::new(PublicSpace::build(&program.pools, None));
+    let program = Arc::new(program);
+    let (mut outboxes, mut inboxes, mut workers) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..WORKERS {
+        let (outbox, ours) = RingBuffer::new(64);
+        let (theirs, inbox) = RingBuffer::new(capacity);
+        outboxes.push(ours);
+        inboxes.push(theirs);
+        workers.push(Worker { outbox, inbox });
+    }
+    let config = BridgeConfig {
+        shards: SHARDS,
+        sets: vec![RedundancySet {
+            number: 1,
+            service_sets: vec![1],
+        }],
+        tick_zero_ms: 0,
+    };
+    let bridge = Bridge::new(config, Arc::clone(&program), outboxes, inboxes).unwrap();
+    Side {
+        bridge,
+        workers,
+        program,
+    }
+}
+
+impl Side {
+    fn events(&mut self) -> Vec<BridgeEvent> {
+        std::iter::from_fn(|| self.bridge.next_event()).collect()
+    }
+
+    /// How many extents are in a state.
+    fn count(&self, state: u8) -> usize {
+        let states = self.program.public_space.lease_states(0);
+        states.map(|s| s.count(state)).sum()
+    }
+
+    /// Workers read, and answer what engines answer.
+    fn work(&mut self) -> Vec<Op> {
+        let mut all = Vec::new();
+        for worker in &mut self.workers {
+            for op in worker.read() {
+                match op {
+                    Op::Bulk(n) => worker.say(Op::BulkEnd(n)),
+                    Op::Role {
+                        service_set, epoch, ..
+                    } => worker.say(Op::RoleDone { service_set, epoch }),
+                    _ => {}
+                }
+                all.push(op);
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn each_operation_goes_to_the_worker_of_its_subscribers_shard() {
+    let mut side = side(1024);
+    let split = Split::new(WORKERS as u8, SHARDS).unwrap();
+    for n in 0..200 {
+        let record = session(n, 1, Ticks(5));
+        assert!(side.bridge.install(&Op::Session(record)));
+        let worker = split.worker_of(split.shard(address::of_v4(0x0a00_0000 + n), 64));
+        assert_eq!(side.workers[usize::from(worker)].read(), [Op::Session(record)]);
+        assert!(side.workers[1 - usize::from(worker)].read().is_empty());
+    }
+    for shard in 0..SHARDS {
+        let op = Op::Extent(ExtentRecord {
+            public: POOL,
+            pool: 1,
+            extent: 3,
+            shard,
+        });
+        assert!(side.bridge.install(&op));
+        assert_eq!(side.workers[usize::from(split.worker_of(shard))].read(), [op]);
+    }
+}
+
+#[test]
+fn the_beginning_of_a_bulk_waits_until_all_workers_have_room() {
+    let mut side = side(2);
+    let record = session(1, 1, Ticks(5));
+    while side.bridge.install(&Op::Session(record)) {}
+    assert!(!side.bridge.install(&Op::BulkBegin(1)));
+    assert_eq!(side.workers.iter_mut().flat_map(Worker::read).count(), 2);
+    assert!(side.bridge.install(&Op::BulkBegin(1)));
+    for worker in &mut side.workers {
+        assert_eq!(worker.read(), [Op::BulkBegin(1)]);
+    }
+}
+
+#[test]
+fn a_bulk_ends_when_every_worker_has_told_its_part() {
+    let mut side = side(64);
+    side.bridge.service(1000);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(9) });
+    for worker in &mut side.workers {
+        assert_eq!(worker.read(), [Op::Listen(true), Op::Bulk(9)]);
+    }
+    let told = Op::Session(session(1, 1, Ticks(5)));
+    side.workers[0].say(told);
+    side.workers[0].say(Op::BulkEnd(9));
+    side.workers[1].say(Op::BulkEnd(8));
+    let mut next = || std::iter::from_fn(|| side.bridge.next()).collect::<Vec<_>>();
+    assert_eq!(next(), [told]);
+    side.workers[1].say(told);
+    side.workers[1].say(Op::BulkEnd(9));
+    assert_eq!(next(), [told, Op::BulkEnd(9)]);
+}
+
+#[test]
+fn what_was_put_out_before_anybody_listened_is_not_told() {
+    let mut side = side(64);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.workers.iter_mut().for_each(|w| drop(w.read()));
+    let old = Op::Session(session(1, 1, Ticks(5)));
+    side.bridge.peer(PeerEvent::Forgotten);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(2) });
+    // The worker has not read yet that it shall stop.
+    side.workers[0].say(old);
+    side.bridge.service(2000);
+    assert_eq!(side.bridge.next(), None);
+    assert_eq!(side.workers[0].read(), [Op::Listen(false)]);
+    side.workers[0].say(old);
+    side.bridge.service(2001);
+    assert!(side.workers[0].read().is_empty(), "the other one has not read it");
+    assert_eq!(side.workers[1].read(), [Op::Listen(false)]);
+    side.bridge.service(2002);
+    assert_eq!(side.workers[0].read(), [Op::Listen(true), Op::Bulk(2)]);
+    assert_eq!(side.bridge.stats().dropped, 2);
+    side.workers[0].say(old);
+    assert_eq!(side.bridge.next(), Some(old));
+}
+
+#[test]
+fn a_role_is_done_when_all_workers_say_so_and_a_higher_epoch_makes_us_yield() {
+    let mut side = side(64);
+    assert!(!side.bridge.set_role(2, Role::Standby, 1), "no such set");
+    assert!(side.bridge.set_role(1, Role::Primary, 4) && !side.bridge.role_is_done(1));
+    side.work();
+    side.bridge.service(1000);
+    let primary = SetRole {
+        set: 1,
+        primary: true,
+        epoch: 4,
+    };
+    assert_eq!(side.events(), [BridgeEvent::RoleDone(primary)]);
+    let standby = SetRole {
+        primary: false,
+        epoch: 5,
+        ..primary
+    };
+    let theirs = |epoch| PeerEvent::Roles(vec![SetRole { epoch, ..primary }]);
+    side.bridge.peer(theirs(4));
+    assert_eq!(
+        side.bridge.roles(),
+        [primary],
+        "equal epochs are not decided here"
+    );
+    side.bridge.peer(theirs(5));
+    assert_eq!(side.bridge.roles(), [standby]);
+    assert!(side.events().contains(&BridgeEvent::Yielded(standby)));
+    side.work();
+    side.bridge.service(1001);
+    assert_eq!(side.events(), [BridgeEvent::RoleDone(standby)]);
+}
+
+/// Two sides with a link each, and wires in between.
+struct Pair {
+    sides: [Side; 2],
+    links: [Link; 2],
+    now: u64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let link = |incarnation| {
+            let mut link = Link::new(LinkConfig::new(incarnation, SHARDS, [1; 32], dictionary()));
+            link.connected(1000);
+            link
+        };
+        Self {
+            sides: [side(1024), side(1024)],
+            links: [link(1), link(2)],
+            now: 1000,
+        }
+    }
+
+    fn step(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        for from in 0..2 {
+            let side = &mut self.sides[from];
+            side.work();
+            side.bridge.service(self.now);
+            let mut out = Vec::new();
+            self.links[from].poll(self.now, &mut side.bridge, &mut out);
+            if !out.is_empty() {
+                let used = self.links[1 - from]
+                    .received(self.now, &out, &mut self.sides[1 - from].bridge)
+                    .unwrap();
+                assert_eq!(used, out.len());
+            }
+        }
+    }
+
+    fn steps(&mut self, count: usize) {
+        (0..count).for_each(|_| self.step(10));
+    }
+}
+
+#[test]
+fn leases_are_ahead_required_and_known_to_the_peer() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    assert!(!pair.sides[0].bridge.stats().leases_required);
+    pair.steps(40);
+    // 16 addresses, two extents ahead on each.
+    assert_eq!(pair.sides[0].count(OWNER_GRANTED), 32);
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 32);
+    assert!(pair.sides[0].bridge.stats().leases_required);
+    assert!(!pair.sides[1].bridge.stats().leases_required, "standby");
+    // One is taken: another is leased in its place.
+    let space = Arc::clone(&pair.sides[0].program.public_space);
+    let index = space.index_of(POOL).unwrap();
+    assert!(
+        space.acquire(index, 0, 2) && !space.acquire(index, 9, 2),
+        "not granted"
+    );
+    pair.steps(10);
+    assert_eq!(pair.sides[0].count(OWNER_GRANTED), 32);
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 33);
+    // It comes back, and some time later so does its lease.
+    assert!(space.release(index, 0, 2));
+    pair.steps(1200);
+    assert_eq!(pair.sides[0].count(OWNER_GRANTED), 32);
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 32);
+    // Without the peer nobody waits for it.
+    let now = pair.now;
+    pair.links[0].disconnected(now);
+    let side = &mut pair.sides[0];
+    pair.links[0].poll(now, &mut side.bridge, &mut Vec::new());
+    assert!(!side.bridge.stats().leases_required && !space.leases_required());
+    assert_eq!(side.count(OWNER_LEASE_PENDING), 0);
+    assert!(space.acquire(index, 9, 2));
+}
+
+#[test]
+fn what_a_lost_primary_had_leased_rests_before_anybody_gets_it() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    let now = pair.now;
+    pair.links[1].disconnected(now);
+    let side = &mut pair.sides[1];
+    side.bridge.set_role(1, Role::Primary, 2);
+    for at in [now, now + 119_000] {
+        side.work();
+        side.bridge.service(at);
+        assert_eq!(side.count(OWNER_PEER), 32);
+    }
+    side.bridge.service(now + 121_000);
+    assert_eq!(
+        (side.count(OWNER_PEER), side.bridge.stats().leases_freed),
+        (0, 32)
+    );
+}
+
+#[test]
+fn a_graceful_switch_hands_the_set_over_and_its_leases_back() {
+    let mut pair = Pair::new();
+    pair.sides[0].bridge.set_role(1, Role::Primary, 1);
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    pair.sides.iter_mut().for_each(|s| drop(s.events()));
+    let now = pair.now;
+    assert!(pair.links[1].request_release(1, now));
+    pair.steps(2);
+    assert!(
+        pair.sides[0]
+            .events()
+            .contains(&BridgeEvent::Peer(PeerEvent::ReleaseAsked { set: 1 }))
+    );
+    let last = Op::Session(session(5, 3, Ticks(1)));
+    pair.sides[0].workers[0].say(last);
+    assert!(pair.sides[0].bridge.set_role(1, Role::Standby, 2));
+    pair.steps(2);
+    let released = SetRole {
+        set: 1,
+        primary: false,
+        epoch: 2,
+    };
+    assert!(pair.sides[0].events().contains(&BridgeEvent::RoleDone(released)));
+    pair.links[0].released(1, 2, pair.now);
+    let roles = pair.sides[0].bridge.roles();
+    pair.links[0].announce_roles(&roles);
+    // Workers of the asker have the last session before the release is heard.
+    let side = &mut pair.sides[0];
+    side.bridge.service(pair.now);
+    let mut out = Vec::new();
+    pair.links[0].poll(pair.now, &mut side.bridge, &mut out);
+    pair.links[1]
+        .received(pair.now, &out, &mut pair.sides[1].bridge)
+        .unwrap();
+    let heard = PeerEvent::Released { set: 1, epoch: 2 };
+    assert!(pair.sides[1].events().contains(&BridgeEvent::Peer(heard)));
+    pair.sides[1].bridge.set_role(1, Role::Primary, 3);
+    pair.steps(60);
+    assert!(pair.sides[1].bridge.stats().leases_required);
+    assert!(!pair.sides[0].bridge.stats().leases_required);
+    assert_eq!(pair.sides[0].count(OWNER_GRANTED), 0);
+    assert_eq!(pair.sides[0].count(OWNER_PEER), 32);
+    assert_eq!(
+        (
+            pair.sides[1].count(OWNER_GRANTED),
+            pair.sides[1].count(OWNER_PEER)
+        ),
+        (32, 0)
+    );
+}
+
+#[test]
+fn rings_that_do_not_go_together_are_refused() {
+    let config = BridgeConfig {
+        shards: 3,
+        sets: Vec::new(),
+        tick_zero_ms: 0,
+    };
+    let program = Arc::new(program());
+    let rings = |n: usize| (0..n).map(|_| RingBuffer::new(4)).unzip::<_, _, Vec<_>, Vec<_>>();
+    let uneven = Bridge::new(config.clone(), Arc::clone(&program), rings(2).1, rings(2).0);
+    assert!(matches!(uneven, Err(BridgeError::Split(_))));
+    let missing = Bridge::new(config, program, rings(2).1, rings(3).0);
+    assert!(matches!(
+        missing,
+        Err(BridgeError::Rings {
+            outboxes: 2,
+            inboxes: 3
+        })
+    ));
+}
