@@ -36,7 +36,7 @@ fn the_pair_of_the_example_has_one_set_and_two_roles() {
         let group = redundancy.group(1).expect("the group");
         assert_eq!(
             (group.local, group.peer, group.port),
-            (address(local), address(peer), 4791)
+            (address(local), address(peer), 4793)
         );
         assert_eq!(group.bind, Bind::Vrf("HA".into()));
         let Security::Tls(tls) = &group.security else {

@@ -11,7 +11,7 @@ use super::names;
 use super::section::{Item, Section};
 
 /// TCP port of the channel, unless set.
-pub const DEFAULT_REDUNDANCY_PORT: u16 = 4791;
+pub const DEFAULT_REDUNDANCY_PORT: u16 = ha_sync::net::DEFAULT_PORT;
 
 /// The association with one other chassis.
 #[derive(Clone, Debug, PartialEq, Eq)]
