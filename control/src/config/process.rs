@@ -52,7 +52,7 @@ pub struct Workers {
     pub placement: Placement,
     /// Parts into which subscribers and public ports are cut; each worker has as many. A multiple of [`Workers::count`],
     /// the same on both chassis of a pair. 1..=240.
-    pub shards: u16,
+    pub shards: u8,
     /// What a worker does when there is nothing to do.
     pub idle: Idle,
     /// A worker whose heartbeat is older counts as stalled, in milliseconds. 10..=60000.
@@ -268,7 +268,7 @@ pub(super) fn workers(mut section: Section<'_>) -> Workers {
 }
 
 /// A whole multiple of the workers; as many as workers, unless set.
-fn shards(section: &mut Section<'_>, placement: &Placement) -> u16 {
+fn shards(section: &mut Section<'_>, placement: &Placement) -> u8 {
     let (workers, key) = match placement {
         Placement::Cores(cores) => (cores.len() as u32, "workers.cores"),
         Placement::Count(count) => (u32::from(*count), "workers.count"),
@@ -289,7 +289,7 @@ fn shards(section: &mut Section<'_>, placement: &Placement) -> u16 {
     }
     let shards = shards.unwrap_or(workers);
     section.effective("shards", shards);
-    shards as u16
+    shards as u8
 }
 
 pub(super) fn api(mut section: Section<'_>) -> Api {

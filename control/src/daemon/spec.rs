@@ -192,7 +192,7 @@ pub(super) fn build(
             Placement::Cores(cores) => cores.iter().map(|core| Some(usize::from(*core))).collect(),
             Placement::Count(count) => vec![None; usize::from(*count)],
         },
-        shards: None,
+        shards: Some(config.workers.shards),
         idle: match config.workers.idle {
             Idle::Adaptive => worker::Idle::Adaptive,
             Idle::BusyPoll => worker::Idle::BusyPoll,
@@ -313,6 +313,10 @@ mac = "02:00:00:00:00:01"
         let mac = |name: &str| (name == "eth1").then_some(netdev);
         let spec = build(&config, &program, Memory::Plain(512), &[0], mac).expect("a specification");
         assert_eq!(spec.workers, [Some(3), Some(5)]);
+        assert_eq!(spec.shards, Some(2), "as many as workers");
+        let (more, program_of_more) = of(&TWO_PORTS.replacen("[workers]\n", "[workers]\nshards = 6\n", 1));
+        let more = build(&more, &program_of_more, Memory::Plain(512), &[0], mac).expect("a specification");
+        assert_eq!(more.shards, Some(6));
         let [xdp, pci] = &spec.ports[..] else {
             panic!("two ports: {:?}", spec.ports)
         };
