@@ -345,8 +345,7 @@ fn numbers_depend_on_what_is_replicated_and_on_nothing_else() {
         let mut plan = Plan::new();
         plan.program.service_sets.clear();
         plan.program.pools.clear();
-        let mut id = first_id;
-        for name in order {
+        for (id, name) in (first_id..).zip(order) {
             let mut set = service_set(id, id);
             set.name = format!("set-{name}");
             set.replication = replicated();
@@ -359,7 +358,6 @@ fn numbers_depend_on_what_is_replicated_and_on_nothing_else() {
             pool.name = format!("pool-{name}");
             plan.program.service_sets.push(set);
             plan.program.pools.push(pool);
-            id += 1;
         }
         if alone {
             plan.program.service_sets.insert(0, service_set(99, 98));
