@@ -37,6 +37,8 @@ fn read(stream: &[u8], cuts: &[usize], limit: u32) -> (Vec<Message>, Result<(), 
                 Ok(Some(frame)) => {
                     assert!(frame.payload.len() <= limit as usize);
                     frames.push((frame.message_type, frame.payload.to_vec()));
+                    let last = decoder.last().map(|f| (f.message_type, f.payload.to_vec()));
+                    assert_eq!(last.as_ref(), frames.last(), "until the next call");
                 }
                 Ok(None) => {
                     assert!(input.is_empty(), "it wants more only when there is no more");

@@ -252,6 +252,22 @@ fn nothing_is_replicated_while_the_configurations_differ() {
     ));
     assert!(world.models.iter().all(|m| m.theirs.is_empty() && !m.listening));
     assert_eq!(world.links[1].peer_roles()[0].set, 3);
+    // Sets are handed over all the same.
+    assert!(world.links[1].request_release(3, world.now));
+    world.steps(3, 10);
+    assert!(
+        world.models[0]
+            .events
+            .contains(&PeerEvent::ReleaseAsked { set: 3 })
+    );
+    assert!(world.links[0].released(3, 6, world.now));
+    world.steps(3, 10);
+    assert!(
+        world.models[1]
+            .events
+            .contains(&PeerEvent::Released { set: 3, epoch: 6 })
+    );
+    assert!(!world.links[0].resync_to_peer(world.now) && !world.links[0].resync_from_peer(world.now));
     // Either end may change.
     world.links[0].set_digest([8; 32]);
     world.settle();
@@ -404,4 +420,47 @@ fn who_cannot_be_a_peer_is_refused_and_it_says_why() {
     assert!(said.contains("version 9") && said.contains("chassis 1"), "{said}");
     link.connected(0);
     assert!(link.received(0, b"GET / HTTP/1.1", &mut chassis).is_err());
+}
+
+#[test]
+fn a_refused_release_is_heard_and_asked_again_after_a_new_stream() {
+    let mut world = world(Faults::default(), 13, |c| c);
+    assert!(!world.links[1].request_release(1, world.now), "nobody to ask");
+    world.connect();
+    world.settle();
+    world.stall(0, true);
+    assert!(world.links[1].request_release(1, world.now));
+    world.step(1);
+    // Both commit: a new stream each, and what was asked is not forgotten.
+    (0..2).for_each(|i| world.links[i].set_digest([3; 32]));
+    world.step(1);
+    world.settle();
+    let asked = |e: &&PeerEvent| **e == PeerEvent::ReleaseAsked { set: 1 };
+    assert!(world.models[0].events.iter().filter(asked).count() >= 1);
+    assert!(world.links[0].refuse_release(1, world.now));
+    world.settle();
+    assert!(
+        world.models[1]
+            .events
+            .contains(&PeerEvent::ReleaseRefused { set: 1 })
+    );
+}
+
+#[test]
+fn a_link_says_hello_and_then_waits() {
+    let (mut link, mut chassis) = (Link::new(config(5)), Model::new(5));
+    let mut out = Vec::new();
+    link.poll(0, &mut chassis, &mut out);
+    assert!(
+        out.is_empty() && link.next_timer().is_none(),
+        "no stream, nothing to keep"
+    );
+    link.connected(0);
+    link.poll(0, &mut chassis, &mut out);
+    assert_eq!(common::net::frames(&out).len(), 1, "a hello");
+    out.clear();
+    link.poll(1, &mut chassis, &mut out);
+    assert!(out.is_empty());
+    assert!(link.next_timer().is_some_and(|at| at <= 64_000));
+    assert!(matches!(link.received(1, &[], &mut chassis), Ok(0)));
 }

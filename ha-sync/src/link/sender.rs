@@ -148,6 +148,14 @@ impl Sender {
                         },
                         0,
                     ),
+                    Some(
+                        Op::BulkBegin(_)
+                        | Op::BulkEnd(_)
+                        | Op::Bulk(_)
+                        | Op::Listen(_)
+                        | Op::Role { .. }
+                        | Op::RoleDone { .. },
+                    ) => continue,
                     Some(op) => (Record::Op(op), 0),
                     None => break,
                 },

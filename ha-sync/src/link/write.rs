@@ -29,6 +29,8 @@ impl Link {
             self.said_ms = now;
         }
         self.stats.bytes_sent += (out.len() - start) as u64;
+        self.stats.sequence_sent = self.sender.window.last();
+        self.stats.window_bytes = self.sender.window.bytes() as u64;
     }
 
     /// Acknowledgments, requests and keepalives.
