@@ -5,6 +5,7 @@ The seeds are in the repository; run this again after changing it.
 """
 
 import pathlib
+import struct
 
 from scapy.all import (
     ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6PacketTooBig,
@@ -179,9 +180,59 @@ fragments = {
     "icmp": ROOM + bytes([0, 0, 4, 1, 0, 0, 4, 0, 0, 0x80, 4, 0, 0, 8, 5, 0, 0, 0x88, 5, 0, 0, 0x90, 0x47, 2, 0, 0x90, 0x47, 0]),
 }
 
+
+def number(value):
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(groups))
+
+
+def record(kind, body):
+    return bytes([len(body), kind]) + body
+
+
+def message(kind, payload):
+    return bytes([2, kind]) + struct.pack(">H", len(payload)) + payload
+
+
+def batch(sequence, *records, stream=1, identity=0xFFFFFFFF):
+    return message(2, struct.pack(">IQIIH", stream, sequence, identity, 0, len(records)) + b"".join(records))[1:]
+
+
+V4 = bytes([10, 0, 0, 1, 198, 51, 100, 1]) + struct.pack(">HH", 50123, 443)
+REST = bytes([3]) + struct.pack(">HHHH", 0, 0, 0xFFFF, 0) + bytes([0]) + b"".join(map(number, (300, 20, 12, 34, 5678, 91011)))
+NAMED = struct.pack(">HB", 0, 6)
+V6 = bytes.fromhex("20010db8000000010000000000000001")
+session_v4 = NAMED + bytes([0x21]) + V4 + bytes([203, 0, 113, 5]) + struct.pack(">H", 33333) + REST
+session_64 = NAMED + bytes([1]) + V6 + struct.pack(">HHH", 5, 443, 0) + V4 + REST
+session_66 = NAMED + bytes([1]) + V6 * 2 + struct.pack(">HH", 5, 443) + REST
+close_v4 = NAMED + bytes([0]) + V4 * 2
+mapping = struct.pack(">HHB", 0, 0, 4) + bytes([10, 0, 0, 1]) + struct.pack(">HIH", 5, 0xCB007105, 6) + bytes([17, 0, 0])
+block = struct.pack(">HHB", 0, 0, 6) + V6 + struct.pack(">IHH", 0xCB007105, 1024, 64) + number(99)
+extent = struct.pack(">HIBB", 0, 0xCB007105, 3, 1)
+bulk_end = struct.pack(">H", 9) + b"".join(map(number, (3, 1, 1, 1)))
+acknowledgment = struct.pack(">IQI", 1, 1, 0)
+records = {
+    "session_v4": (1, session_v4), "session_64": (2, session_64), "session_66": (3, session_66), "close_v4": (4, close_v4),
+    "mapping": (7, mapping), "block_close": (10, block), "extent": (11, extent), "bulk_end": (14, bulk_end),
+    "lease": (15, bytes([203, 0, 113, 5, 3])), "released": (129, bytes([1]) + bytes(8)),
+}
+bulk = batch(1, record(13, struct.pack(">H", 9)), record(1, session_v4), record(2, session_64), record(3, session_66),
+             record(7, mapping), record(9, block), record(11, extent), record(14, bulk_end))
+ha_sync_wire = {name: bytes([0, kind]) + body for name, (kind, body) in records.items()} | {
+    "bulk": bytes([2]) + bulk + batch(2, record(4, close_v4), record(15, bytes([203, 0, 113, 5, 3]))),
+    "gap": bytes([2]) + bulk + batch(3, record(8, mapping)) + batch(2, record(12, extent)),
+    "control": bytes([2]) + batch(1, record(128, bytes([1])), record(130, bytes([2])), stream=2, identity=0),
+    "answers": bytes([2]) + message(3, acknowledgment)[1:] + message(4, acknowledgment)[1:]
+    + message(5, acknowledgment + bytes([1, 1, 1]) + bytes(8))[1:] + message(99, b"later")[1:],
+    "octets": bytes([3]) + b"TdHA\x00\x01\x00\x01\x00\x00\x00\x00",
+}
+
 for target, seeds in (
     ("engine_all", engine_all),
     ("fragments", fragments),
+    ("ha_sync_wire", ha_sync_wire),
     ("wire_ipv4", ipv4),
     ("wire_icmp_error", icmp_error),
     ("wire_ipv6", ipv6),

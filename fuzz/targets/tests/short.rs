@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use tandem_fuzz_targets::{
-    engine_all, engine_napt44, fragments, wire_ethernet, wire_icmp_error, wire_icmp6_error, wire_ipv4,
-    wire_ipv6, xlat, xlat_maps,
+    engine_all, engine_napt44, fragments, ha_sync_wire, wire_ethernet, wire_icmp_error, wire_icmp6_error,
+    wire_ipv4, wire_ipv6, xlat, xlat_maps,
 };
 
 /// As `-max_len` in README.md.
@@ -117,6 +117,11 @@ fn fragments_short() {
 }
 
 #[test]
+fn ha_sync_wire_short() {
+    short("ha_sync_wire", ha_sync_wire::run, 500_000);
+}
+
+#[test]
 fn wire_ipv4_short() {
     short("wire_ipv4", wire_ipv4::run, 1_000_000);
 }
@@ -175,6 +180,7 @@ fn every_corpus_has_its_test() {
             "engine_all",
             "engine_napt44",
             "fragments",
+            "ha_sync_wire",
             "wire_ethernet",
             "wire_icmp6_error",
             "wire_icmp_error",
