@@ -95,6 +95,8 @@ drop_reasons! {
     SubscriberTableFull = "subscriber-table-full",
     /// The port block table is full.
     BlockTableFull = "block-table-full",
+    /// The other chassis is primary of the service set: packets shall go there.
+    NotPrimary = "not-primary",
     /// From outside to a pool address and port that nobody has mapped.
     NoMapping = "no-mapping",
     /// From outside to a mapping that has not sent to this address (and port): the filtering policy refuses it.

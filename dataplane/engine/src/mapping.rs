@@ -27,9 +27,9 @@ pub struct Mapping {
     inside_low: u32,
     /// Public address.
     pub public: u32,
-    /// Of its sessions, those the subscriber has sent on itself. Without any, and unless packets from outside shall
-    /// refresh (RFC 7857 section 7), it takes no new sessions from outside: nobody outside can keep it alive.
-    pub holders: u32,
+    /// Of its sessions, those the subscriber has sent on itself: [`Mapping::holders`].
+    /// The uppermost bits: see [`KNOWN`] and [`LOST`].
+    holders: u32,
     /// Subscriber it belongs to.
     pub subscriber: u32,
     /// Sessions that use it.
@@ -48,6 +48,12 @@ pub struct Mapping {
 }
 
 const _: () = assert!(size_of::<Mapping>() == 32);
+
+/// The other chassis knows the mapping: it was told of a session of it, or told of it itself.
+const KNOWN: u32 = 1 << 31;
+/// Its public end, or its inside end, is another's by the word of the other chassis: it is in no index, its port is given
+/// back, and its sessions are on their way out.
+const LOST: u32 = 1 << 30;
 
 /// Most NAT64 prefixes of one service set: what a mapping can tell apart.
 pub const MAX_PREFIXES: usize = 32;
@@ -85,6 +91,54 @@ impl Mapping {
             protocol,
             kind: filtering as u8 | wide | prefix << 3,
         }
+    }
+
+    /// Of its sessions, those the subscriber has sent on itself. Without any, and unless packets from outside shall refresh
+    /// (RFC 7857 section 7), it takes no new sessions from outside: nobody outside can keep it alive.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holders(&self) -> u32 {
+        self.holders & !(KNOWN | LOST)
+    }
+
+    /// One session more; `holds`: the subscriber has sent on it.
+    #[inline(always)]
+    pub const fn join(&mut self, holds: bool) {
+        self.sessions += 1;
+        self.holders += holds as u32;
+    }
+
+    /// One session less; `held`: the subscriber had sent on it.
+    #[inline(always)]
+    pub const fn leave(&mut self, held: bool) {
+        self.sessions = self.sessions.saturating_sub(1);
+        if held && self.holders() != 0 {
+            self.holders -= 1;
+        }
+    }
+
+    /// The subscriber has now sent on one of its sessions.
+    pub const fn hold(&mut self) {
+        self.holders += 1;
+    }
+
+    /// Whether the other chassis knows it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.holders & KNOWN != 0
+    }
+
+    /// Says whether the other chassis knows it.
+    pub const fn set_known(&mut self, known: bool) {
+        self.holders = self.holders & !KNOWN | if known { KNOWN } else { 0 };
+    }
+
+    /// Whether its ends are another's; see [`MappingTable::lose`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.holders & LOST != 0
     }
 
     /// Its inside address; `of` is its subscriber.
@@ -253,6 +307,18 @@ impl MappingTable {
 
     /// Takes a mapping out of the index and frees its record; `of` is its subscriber.
     pub fn remove(&mut self, number: u32, of: &Subscriber) {
+        self.leave_index(number, of);
+        self.records[number as usize].protocol = 0;
+        self.records[number as usize].inside = self.slab.give_back(number);
+    }
+
+    /// Takes a mapping out of the index, because its ends are another's. It stays until its sessions have ended.
+    pub fn lose(&mut self, number: u32, of: &Subscriber) {
+        self.leave_index(number, of);
+        self.records[number as usize].holders |= LOST;
+    }
+
+    fn leave_index(&mut self, number: u32, of: &Subscriber) {
         let mapping = self.records[number as usize];
         let inside = self.inside_place(
             of.service_set,
@@ -263,8 +329,6 @@ impl MappingTable {
         let public = self.public_place(mapping.public, mapping.public_port, mapping.protocol);
         self.index.remove(inside, number);
         self.index.remove(public, number);
-        self.records[number as usize].protocol = 0;
-        self.records[number as usize].inside = self.slab.give_back(number);
     }
 
     /// A mapping.

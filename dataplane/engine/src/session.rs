@@ -17,6 +17,7 @@
 //! A tuple is what the packet of that direction looks like when it arrives, so a packet is compared with one tuple and
 //! rewritten from the other. The index has one entry per tuple.
 
+mod told;
 mod wide;
 mod window;
 
@@ -106,8 +107,10 @@ pub const FLAG_FREE_STANDING: u16 = 128;
 pub const FLAG_EXTENDED: u16 = 256;
 /// The session's TCP windows are tracked.
 pub const FLAG_TRACKED: u16 = 512;
-/// Changed since it was last told to the peer (replication).
+/// Changed since it was last told to the other chassis: there was no room on the way there.
 pub const FLAG_DIRTY: u16 = 16;
+/// The other chassis knows the session: it was told of it here, or told of it itself.
+pub const FLAG_REPLICATED: u16 = 1024;
 
 /// What every packet touches.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -172,6 +175,13 @@ impl Hot {
         let (low, carry) = self.bytes_low[d].overflowing_add(bytes);
         self.bytes_low[d] = low;
         self.bytes_high[d] = self.bytes_high[d].wrapping_add(u16::from(carry));
+    }
+
+    /// Sets packets and bytes of a direction, modulo what fits.
+    fn set_counts(&mut self, direction: Direction, (packets, bytes): (u64, u64)) {
+        let d = direction as usize;
+        self.packets[d] = packets as u32;
+        (self.bytes_low[d], self.bytes_high[d]) = (bytes as u32, (bytes >> 32) as u16);
     }
 
     /// Packets and bytes of a direction. Packets count modulo 2^32, bytes modulo 2^48.

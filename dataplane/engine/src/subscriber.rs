@@ -42,13 +42,16 @@ pub struct Subscriber {
     pub block_count: u16,
     /// Pool of the paired address.
     pub pool: u16,
-    /// 0 when the record is free.
+    /// 0 when the record is free; [`KEPT`] on top of 1.
     pub live: u8,
     /// Whether `rate_tokens` was ever filled.
     rate_started: u8,
 }
 
 const _: () = assert!(size_of::<Subscriber>() == 64);
+
+/// It has a whole address whose mapping has no sessions here, but lives on the other chassis.
+const KEPT: u8 = 2;
 
 /// Which limit refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +150,15 @@ impl Subscriber {
         (limits.max_ports == 0 || all < limits.max_ports) && (own == 0 || self.ports[class % 3] < own)
     }
 
-    /// Whether nothing keeps it.
+    /// Says whether a mapping of its whole address keeps it without sessions.
+    pub const fn keep(&mut self, keep: bool) {
+        self.live = 1 | if keep { KEPT } else { 0 };
+    }
+
+    /// Whether nothing keeps it: a port in use without a session is one of a mapping that lives on the other chassis.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.sessions == 0 && self.blocks == NO_RECORD
+        self.sessions == 0 && self.blocks == NO_RECORD && self.ports == [0; 3] && self.live & KEPT == 0
     }
 }
 

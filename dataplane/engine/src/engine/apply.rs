@@ -10,9 +10,7 @@ use tandem_wire::xlat;
 use super::Engine;
 use super::sort::is_for;
 use crate::mapping::MAX_PREFIXES;
-use crate::program::{
-    NONE, NatAction, PrefixId, Program, RefreshDirection, ServiceSet, Stateless, UnsolicitedAnswer,
-};
+use crate::program::{NONE, NatAction, PrefixId, Program, RefreshDirection, ServiceSet, Stateless};
 use crate::session::{KIND_44, KIND_64};
 use crate::tcp_state::TimerClass;
 
@@ -41,6 +39,8 @@ pub(super) struct SetPlan {
     pub xlat: xlat::Options,
     /// IPv4 packets without DF that would be longer are cut on their way to IPv6.
     pub lowest_mtu: u16,
+    /// When it was last taken over from the other chassis, in ticks; 0 if never.
+    pub not_before: u32,
     /// Whether an interface is its outside, by interface id.
     pub outside: Vec<bool>,
     translates: [bool; 2],
@@ -77,10 +77,6 @@ impl Engine {
             .iter()
             .zip(&self.sets)
             .any(|pair| matches!(pair, (Some(old), Some(new)) if old.timeouts != new.timeouts));
-        self.hold_syns = program
-            .service_sets
-            .iter()
-            .any(|s| s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable);
         self.has_firewall = program.service_sets.iter().any(|s| s.firewall.is_some());
         self.has_untranslated = self.has_firewall
             || program
@@ -117,8 +113,8 @@ impl Engine {
         }
         self.ports.apply(&program);
         self.program = program;
-        self.program_salt = self.program_salt.wrapping_add(0x9E37_79B1);
         self.purge = 0;
+        self.roles_changed();
     }
 }
 
@@ -211,6 +207,7 @@ fn plan(
             ..xlat::Options::default()
         },
         lowest_mtu: set.ipv6.lowest_mtu,
+        not_before: 0,
         outside,
         translates: [
             has_term(KIND_44) || has_static(true),

@@ -88,10 +88,7 @@ impl Engine {
     /// One session more on a mapping that is there.
     fn claim_known(&mut self, draft: &mut Draft, number: u32) -> Result<(), DropReason> {
         let mapping = self.mappings.get_mut(number).ok_or(DropReason::NoMapping)?;
-        mapping.sessions += 1;
-        if draft.direction == Direction::Out {
-            mapping.holders += 1;
-        }
+        mapping.join(draft.direction == Direction::Out);
         draft.anchor = number;
         Ok(())
     }
@@ -145,7 +142,7 @@ impl Engine {
             draft.filtering,
             prefix,
         );
-        (mapping.sessions, mapping.holders) = (1, 1);
+        mapping.join(true);
         draft.ends.public = (address::of_v4(taken.address), public_port(&mapping));
         match self.mappings.insert(draft.mapping_place, mapping) {
             Ok(number) => {

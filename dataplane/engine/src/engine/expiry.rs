@@ -2,12 +2,13 @@
 //! done a little at a time between bursts.
 
 use super::Engine;
-use crate::mapping::WHOLE_ADDRESS;
+use super::replica::has_mapping;
+use crate::mapping::{Mapping, WHOLE_ADDRESS};
 use crate::ports::PortClass;
 use crate::program::{NONE, NatAction, Pool};
 use crate::session::{
     Cold, Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT,
-    FLAG_UNANSWERED, Hot, KIND_44, KIND_64, NO_RECORD,
+    FLAG_REPLICATED, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, NO_RECORD,
 };
 use crate::ticks::Ticks;
 
@@ -25,6 +26,12 @@ pub enum EndReason {
     Purged,
     /// The policies of a later commit refuse it.
     Refused,
+    /// The other chassis, which is primary, says that it ended.
+    Told,
+    /// It contradicts what the other chassis, which is primary, says is there.
+    Contrary,
+    /// The other chassis, which is primary, told all it has, and it was not among that.
+    Swept,
 }
 
 impl Engine {
@@ -37,6 +44,9 @@ impl Engine {
                 break;
             };
             let deadline = self.deadline(number);
+            if self.replicates && self.look(number, deadline) {
+                continue;
+            }
             if deadline.0 <= self.now.0 {
                 self.end_unlinked(number, EndReason::Expired);
             } else {
@@ -52,6 +62,9 @@ impl Engine {
         if self.purge != NO_RECORD {
             self.purge_step();
         }
+        if self.replicates {
+            self.replicate();
+        }
     }
 
     /// Whether a purge is still under way.
@@ -65,10 +78,14 @@ impl Engine {
         let Some(hot) = self.sessions.hot(number) else {
             return self.now;
         };
-        let timeout = self
-            .set_plan(hot.service_set)
-            .map_or(0, |p| p.timeouts[usize::from(hot.timer) % p.timeouts.len()]);
-        Ticks(hot.last_seen).plus(Ticks(timeout))
+        let (timeout, not_before) = self.set_plan(hot.service_set).map_or((0, 0), |p| {
+            (
+                p.timeouts[usize::from(hot.timer) % p.timeouts.len()],
+                p.not_before,
+            )
+        });
+        // Idle times count from a takeover at the earliest: the other chassis need not have told of each packet.
+        Ticks(hot.last_seen.max(not_before)).plus(Ticks(timeout))
     }
 
     fn purge_step(&mut self) {
@@ -83,9 +100,7 @@ impl Engine {
             if self.has_lost_ground(number) {
                 self.end(number, EndReason::Purged);
             } else if self.rearm {
-                let deadline = self.deadline(number);
-                self.wheel.remove(self.sessions.links(), number);
-                self.wheel.insert(self.sessions.links(), number, deadline);
+                self.rearm(number);
             }
         }
         self.purge = if end >= self.sessions.high_water() {
@@ -113,6 +128,9 @@ impl Engine {
         }
         if hot.flags & FLAG_FREE_STANDING != 0 {
             return self.has_lost_rule(hot, cold);
+        }
+        if has_mapping(hot.flags) && self.mappings.get(cold.anchor).is_some_and(Mapping::is_lost) {
+            return true;
         }
         let back = hot.from_outside();
         let now_in = self.program.public_space.find(back.dst).map(|f| f.pool);
@@ -178,10 +196,8 @@ impl Engine {
             let place = self.sessions.address_place(&back, hot.protocol);
             self.sessions.leave(place, number);
         }
-        if hot.flags & FLAG_ADDRESS_ONLY != 0 {
-            self.config
-                .claims
-                .release(back.dst, back.src, hot.protocol, self.config.worker);
+        if hot.flags & FLAG_REPLICATED != 0 {
+            self.tell_end(&hot);
         }
         self.sessions.free(number);
         match reason {
@@ -189,13 +205,24 @@ impl Engine {
             EndReason::Cleared => self.counters.sessions_cleared += 1,
             EndReason::Purged => self.counters.sessions_purged += 1,
             EndReason::Refused => self.counters.sessions_refused += 1,
+            EndReason::Told | EndReason::Contrary | EndReason::Swept => self.counters.replica_ended += 1,
         }
-        if hot.flags & FLAG_OWNS_PORT != 0 {
-            self.release_port(cold.anchor, hot.protocol, back.dport, cold.subscriber);
-        } else if hot.flags & (FLAG_ADDRESS_ONLY | FLAG_FREE_STANDING) == 0 {
-            self.leave_mapping(cold.anchor, hot.flags);
-        }
+        self.leave_ground(&hot, cold.anchor, cold.subscriber);
         self.leave_subscriber(cold.subscriber);
+    }
+
+    /// Gives back what a session stands on.
+    pub(super) fn leave_ground(&mut self, hot: &Hot, anchor: u32, subscriber: u32) {
+        let back = hot.from_outside();
+        if hot.flags & FLAG_ADDRESS_ONLY != 0 {
+            self.config
+                .claims
+                .release(back.dst, back.src, hot.protocol, self.config.worker);
+        } else if hot.flags & FLAG_OWNS_PORT != 0 {
+            self.release_port(anchor, hot.protocol, back.dport, subscriber);
+        } else if has_mapping(hot.flags) {
+            self.leave_mapping(anchor, hot.flags);
+        }
     }
 
     /// One session less on a mapping; the mapping ends, and its port is freed, when that was the last.
@@ -203,20 +230,40 @@ impl Engine {
         let Some(mapping) = self.mappings.get_mut(number) else {
             return;
         };
-        mapping.sessions = mapping.sessions.saturating_sub(1);
-        if session_flags & FLAG_UNANSWERED == 0 {
-            mapping.holders = mapping.holders.saturating_sub(1);
-        }
+        mapping.leave(session_flags & FLAG_UNANSWERED == 0);
         let mapping = *mapping;
-        let Some(subscriber) = self
-            .subscribers
-            .get(mapping.subscriber)
-            .filter(|_| mapping.sessions == 0)
-        else {
+        if mapping.sessions != 0 {
+            return;
+        }
+        // What the other chassis has ends when it says so.
+        if mapping.is_known() && !mapping.is_lost() && self.is_standby_of_mapping(&mapping) {
+            self.keep_mapping(number);
+        } else {
+            self.end_mapping(number);
+        }
+    }
+
+    fn is_standby_of_mapping(&self, mapping: &Mapping) -> bool {
+        let subscriber = self.subscribers.get(mapping.subscriber);
+        subscriber.is_some_and(|s| self.is_standby(s.service_set))
+    }
+
+    /// Ends a mapping that has no sessions.
+    pub(super) fn end_mapping(&mut self, number: u32) {
+        let Some(mapping) = self.mappings.get(number).copied() else {
             return;
         };
-        self.mappings.remove(number, subscriber);
+        let Some(subscriber) = self.subscribers.get(mapping.subscriber).copied() else {
+            return;
+        };
+        self.mappings.remove(number, &subscriber);
         self.counters.mappings_ended += 1;
+        if mapping.is_lost() {
+            return;
+        }
+        if mapping.is_known() {
+            self.tell_mapping_end(&mapping, &subscriber);
+        }
         match self.program.public_space.index_of(mapping.public) {
             Some(index) => {
                 self.release_port(index, mapping.protocol, mapping.public_port, mapping.subscriber);

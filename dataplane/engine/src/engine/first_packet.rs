@@ -178,9 +178,13 @@ impl Engine {
         router: &R,
         packets: &mut [P],
         descs: &mut [D],
-        drafts: &mut [Draft],
+        mut drafts: &mut [Draft],
         mut refused: Refusals,
     ) {
+        if self.has_standby {
+            let left = self.refuse_standby(drafts, descs);
+            drafts = drafts.get_mut(..left).unwrap_or(&mut []);
+        }
         for draft in drafts.iter() {
             self.mappings.prefetch_candidate(draft.mapping_place);
             self.subscribers.prefetch_candidate(draft.subscriber_place);
@@ -309,7 +313,10 @@ impl Engine {
             (Side::Inside(_), _) | (_, KIND_66) => desc.place(),
             _ => Place::NOWHERE,
         };
-        if let Err(verdict) = sorted {
+        if let Err(mut verdict) = sorted {
+            if self.has_standby {
+                verdict = self.refused_here(desc.side(), &flow, verdict);
+            }
             desc.set_verdict(verdict);
             return false;
         }

@@ -89,6 +89,7 @@ impl Engine {
             self.error_from_inside(desc, &error, set, router)?
         } else {
             let about = self.about_from_outside(desc, &error, router)?;
+            self.check_primary(about.service_set)?;
             check(&error)?;
             // An error goes to who sent what it quotes. One that quotes another's packet is made up.
             if desc.meta.dst != error.embedded.src {
@@ -234,6 +235,7 @@ impl Engine {
                 self.stays_inside(route, set)
             });
         };
+        self.check_primary(set)?;
         check(error)?;
         if desc.meta.dst != embedded.src {
             return Err(drop(DropReason::IcmpErrorBadEmbedded));

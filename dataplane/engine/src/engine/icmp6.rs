@@ -73,6 +73,7 @@ impl Engine {
             .and_then(|n| self.sessions.hot(n))
             .ok_or(nobody)?
             .from_outside();
+        self.check_primary(set)?;
         check(&error)?;
         // An error goes to who sent what it quotes. One that quotes another's packet is made up.
         if desc.meta.dst != about.src {
@@ -150,6 +151,7 @@ impl Engine {
         let (Some(hot), Some(quoted)) = (ours, quoted) else {
             return Err(self.about_no_session6(desc, router));
         };
+        self.check_primary(hot.service_set)?;
         check(&error)?;
         // An error goes to who sent what it quotes. One that quotes another's packet is made up.
         if desc.meta.dst != about.src {

@@ -37,6 +37,7 @@ impl Engine {
             None => self.for_inside_host(flow, router)?,
         };
         if flow.ttl <= 1 {
+            self.check_primary(draft.service_set)?;
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         self.mappings.prefetch_place(draft.mapping_place);
@@ -114,7 +115,7 @@ impl Engine {
             return Err(nobody);
         }
         let plan = self.set_plan(subscriber.service_set).ok_or(nobody)?;
-        if mapping.holders == 0 && !plan.refresh_inbound {
+        if mapping.holders() == 0 && !plan.refresh_inbound {
             return Err(self.unsolicited(flow, DropReason::NoMapping));
         }
         let filtering = mapping.filtering_type();

@@ -22,6 +22,7 @@ mod leaving;
 mod plain;
 mod plain6;
 mod query;
+mod replica;
 mod six;
 mod sort;
 mod stateless;
@@ -36,10 +37,12 @@ use tandem_wire::npt::Nptv6;
 use tandem_wire::rfc6052::Prefix64;
 
 pub use expiry::EndReason;
+pub use replica::{BACKLOG, NotInstalled};
 
 use self::apply::SetPlan;
 use self::first_packet::Draft;
 use self::plain::Pass;
+use self::replica::Replica;
 use crate::claims::Claims;
 use crate::event_ring::EventRing;
 use crate::hash::{HashKeys, Rng};
@@ -131,6 +134,32 @@ counters! {
     windows_unknown = "windows-unknown",
     /// MSS options clamped.
     mss_clamped = "mss-clamped",
+    /// Operations put out for the other chassis.
+    replica_emitted = "replica-emitted",
+    /// Sessions that could not be told at once for want of room, and were marked for later.
+    replica_dirty = "replica-dirty",
+    /// Sessions marked for later that were told by now.
+    replica_walked = "replica-walked",
+    /// Endings, and other operations that must keep their order, that waited for room.
+    replica_backlogged = "replica-backlogged",
+    /// Operations that found no room even to wait: a new bulk makes up for them.
+    replica_lost = "replica-lost",
+    /// Sessions installed for the other chassis.
+    replica_installed = "replica-installed",
+    /// Sessions of the other chassis that were known, and are now as it says.
+    replica_updated = "replica-updated",
+    /// Sessions ended because the other chassis said so, has others in their place, or no longer has them.
+    replica_ended = "replica-ended",
+    /// Things of the other chassis not installed because this chassis is not standby of their service set.
+    replica_refused_role = "replica-refused-role",
+    /// Things of the other chassis not installed because a table is full.
+    replica_refused_room = "replica-refused-room",
+    /// Things of the other chassis not installed because their port or address could not be had here.
+    replica_refused_ground = "replica-refused-ground",
+    /// Sessions, mappings and blocks of this chassis that made way for what the other chassis has.
+    replica_conflicts = "replica-conflicts",
+    /// Sessions, mappings, blocks and extents that a complete bulk of the other chassis did not confirm.
+    replica_swept = "replica-swept",
     /// Allocator and table disagreed about a port: a defect, please report it.
     port_release_mismatch = "port-release-mismatch",
 }
@@ -189,6 +218,11 @@ pub struct Engine {
     /// First packets that no policy and nothing else decided about, by service set id and direction.
     default_hits: Vec<[u64; 2]>,
     policy_events: EventRing<PolicyEvent>,
+    /// Replication was set up, or a role was given.
+    replicates: bool,
+    /// This chassis is standby of a service set.
+    has_standby: bool,
+    replica: Replica,
     /// Room for the drafts of a burst.
     drafts: Box<[Draft]>,
     /// IPv4 identification of the next packet that needs one. RFC 7915 section 5.1.
@@ -256,6 +290,9 @@ impl Engine {
             policy_hits: Vec::new(),
             default_hits: Vec::new(),
             policy_events: EventRing::new(POLICY_EVENTS),
+            replicates: false,
+            has_standby: false,
+            replica: Replica::default(),
             drafts: first_packet::drafts(),
             ip_id: rng.draw() as u16,
             program: Arc::clone(&program),

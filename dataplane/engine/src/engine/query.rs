@@ -103,6 +103,8 @@ impl Engine {
                 refused.then_some(Some(()))
             }),
             Ask::CountSessions => self.session_view(number, &filter).map(|_| Some(())),
+            // Of a standby's the other chassis decides: it would tell of them again.
+            Ask::ClearSessions if self.sessions.hot(number).is_some_and(|h| self.is_kept(h)) => None,
             Ask::ClearSessions => self.session_view(number, &filter).map(|_| {
                 self.end(number, EndReason::Cleared);
                 Some(())

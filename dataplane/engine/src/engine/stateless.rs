@@ -107,6 +107,7 @@ impl Engine {
             _ => t.to_v6(meta.dst).is_some(),
         });
         let (set, siit) = found.ok_or(Verdict::Route)?;
+        self.check_primary(set.id)?;
         let dst = siit.to_v6(meta.dst).ok_or(Verdict::Route)?;
         let src = siit.to_v6(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
         check_addresses((meta.src, meta.dst), (src, dst))?;
@@ -192,6 +193,9 @@ impl Engine {
                     _ if back.is_some() => {}
                     _ => return None,
                 }
+                if let Err(verdict) = self.check_primary(id) {
+                    return Some(Err(verdict));
+                }
                 let Some(src) = pair.to_outside(meta.src) else {
                     return Some(Err(impossible));
                 };
@@ -205,8 +209,11 @@ impl Engine {
                 }
             }
             Side::Outside => {
-                let mut all = self.stateless_sets().flat_map(pairs);
-                let pair = all.find(|p| p.outside().contains(meta.dst))?;
+                let mut all = self.stateless_sets().flat_map(|s| pairs(s).map(|p| (s.id, p)));
+                let (id, pair) = all.find(|(_, p)| p.outside().contains(meta.dst))?;
+                if let Err(verdict) = self.check_primary(id) {
+                    return Some(Err(verdict));
+                }
                 let Some(dst) = pair.to_inside(meta.dst) else {
                     return Some(Err(impossible));
                 };
@@ -281,6 +288,7 @@ impl Engine {
         }
         let found = self.siit_for(desc.side, |t| t.to_v4(meta.dst).is_some());
         let (set, siit) = found.ok_or(Verdict::Route)?;
+        self.check_primary(set.id)?;
         let dst = siit.to_v4(meta.dst).ok_or(Verdict::Route)?;
         let src = siit.to_v4(meta.src).ok_or(drop(DropReason::StatelessNoMapping))?;
         check_addresses((src, dst), (meta.src, meta.dst))?;

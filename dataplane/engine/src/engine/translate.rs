@@ -11,8 +11,7 @@ use super::leaving::Leaving;
 use crate::drop_reason::DropReason;
 use crate::packet::{Answer, Desc, Packet, RouteKind, Router, Verdict};
 use crate::session::{
-    Direction, FLAG_DIRTY, FLAG_TRACKED, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, KIND_66, NO_NEXT_HOP,
-    NO_RECORD, Segment,
+    Direction, FLAG_TRACKED, FLAG_UNANSWERED, Hot, KIND_44, KIND_64, KIND_66, NO_NEXT_HOP, NO_RECORD, Segment,
 };
 use crate::tcp_state::{State, TimerClass};
 
@@ -148,7 +147,13 @@ impl Engine {
         let Some(segment) = segment.and_then(Segment::parse) else {
             return Ok(());
         };
-        match self.sessions.in_window(number, direction, &segment) {
+        // Windows of before a takeover are not those of now.
+        let since = self
+            .sessions
+            .hot(number)
+            .and_then(|h| self.set_plan(h.service_set))
+            .map_or(0, |p| p.not_before);
+        match self.sessions.in_window(number, direction, &segment, since) {
             Some(true) => Ok(()),
             Some(false) => Err(Verdict::Drop(DropReason::TcpOutOfWindow, Answer::None)),
             None => {
@@ -226,6 +231,8 @@ impl Engine {
         }
         let mut next_hop = hot.next_hop[direction as usize];
         if next_hop == NO_NEXT_HOP {
+            let set = hot.service_set;
+            self.check_primary(set)?;
             next_hop = self.look_up(number, direction, leaving.hash, router);
             self.sessions.hot_mut(number).ok_or(nobody)?.next_hop[direction as usize] = next_hop;
         }
@@ -275,8 +282,9 @@ impl Engine {
         hot.flags &= !FLAG_UNANSWERED;
         let anchor = self.sessions.cold(number).map_or(NO_RECORD, |c| c.anchor);
         if let Some(mapping) = self.mappings.get_mut(anchor) {
-            mapping.holders += 1;
+            mapping.hold();
         }
+        self.changed(number);
     }
 
     /// A new TCP state, and the timer that belongs to it. A shorter deadline moves the session in the wheel at once.
@@ -288,12 +296,10 @@ impl Engine {
         let old_timer = hot.timer;
         hot.state = next as u8;
         hot.timer = next.timer() as u8;
-        hot.flags |= FLAG_DIRTY;
         if hot.timer != old_timer {
-            let deadline = self.deadline(number);
-            self.wheel.remove(self.sessions.links(), number);
-            self.wheel.insert(self.sessions.links(), number, deadline);
+            self.rearm(number);
         }
+        self.changed(number);
     }
 }
 

@@ -115,7 +115,10 @@ impl Engine {
             self.give_back(draft);
             return Err(DropReason::SessionIndexFull);
         }
-        let deadline = self.now.plus(Ticks(timeout));
+        let mut deadline = self.now.plus(Ticks(timeout));
+        if self.replicates {
+            deadline = self.written(number, deadline);
+        }
         self.wheel.insert(self.sessions.links(), number, deadline);
         match draft.flags & FLAG_INITIATED_OUTSIDE {
             0 => self.counters.sessions_created_out += 1,
@@ -178,7 +181,13 @@ impl Engine {
 
     /// Enters a record under all its places, or under none.
     #[inline(always)]
-    fn enter(&mut self, out: Place, back: Option<Place>, address: Option<Place>, number: u32) -> bool {
+    pub(super) fn enter(
+        &mut self,
+        out: Place,
+        back: Option<Place>,
+        address: Option<Place>,
+        number: u32,
+    ) -> bool {
         let sessions = &mut self.sessions;
         if sessions.enter(out, number).is_err() {
             return false;

@@ -7,7 +7,8 @@ use super::{Block, BlockEvent, PortAllocator};
 use crate::hash::Rng;
 use crate::mem::OutOfMemory;
 use crate::program::{PoolId, Program};
-use crate::replica::Op;
+use crate::public_space::{AddressIndex, PublicSpace};
+use crate::replica::{ExtentRecord, Op};
 use crate::steer::Split;
 use crate::subscriber::SubscriberTable;
 use crate::ticks::Ticks;
@@ -198,6 +199,39 @@ impl Shards {
         let number = place / count;
         let allocator = self.get((place % count) as usize)?;
         Some((number, allocator.blocks().get(number)?))
+    }
+
+    /// The place of a block of a shard of this worker.
+    #[must_use]
+    pub fn block_place(&self, shard: u8, number: u32) -> u32 {
+        self.place(shard, number)
+    }
+
+    /// One more than the last place [`Shards::extent`] may find an extent at.
+    #[must_use]
+    pub fn extents_end(&self) -> u32 {
+        let highest = self.all().map(PortAllocator::extents_end).max();
+        highest.unwrap_or(0) * self.count() as u32
+    }
+
+    /// The extent at a place of a walk over those of all shards.
+    #[must_use]
+    pub fn extent(&self, space: &PublicSpace, place: u32) -> Option<ExtentRecord> {
+        let count = self.count() as u32;
+        let allocator = self.get((place % count) as usize)?;
+        let (number, record) = allocator.owned_extents(space, place / count).next()?;
+        (number == place / count).then_some(record)
+    }
+
+    /// The place of an extent that a shard of this worker has.
+    #[must_use]
+    pub fn extent_place(&self, shard: u8, index: AddressIndex, extent: usize) -> Option<u32> {
+        let number = self.of_shard(shard)?.extent_number(index, extent)?;
+        Some(self.place(shard, number))
+    }
+
+    fn place(&self, shard: u8, number: u32) -> u32 {
+        number * self.count() as u32 + u32::from(shard.wrapping_sub(self.first_shard))
     }
 
     /// [`PortAllocator::drain_events`] of all shards.

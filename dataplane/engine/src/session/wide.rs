@@ -37,6 +37,15 @@ impl SmallCount {
         self.0 >= NEARLY_FULL_PACKETS * PACKET || self.0 & BYTES > NEARLY_FULL_BYTES
     }
 
+    /// A count of so many packets and bytes; `None` when the next packet might not fit.
+    pub(super) const fn of(packets: u64, bytes: u64) -> Option<Self> {
+        if packets < NEARLY_FULL_PACKETS as u64 && bytes <= NEARLY_FULL_BYTES as u64 {
+            Some(Self((packets as u32) << 22 | bytes as u32))
+        } else {
+            None
+        }
+    }
+
     /// Packets and bytes.
     #[must_use]
     pub const fn parts(self) -> (u32, u32) {
@@ -130,7 +139,7 @@ impl Hot {
         transmute_mut!(self)
     }
 
-    fn small_counts(&mut self) -> Option<&mut [SmallCount; 2]> {
+    pub(super) fn small_counts(&mut self) -> Option<&mut [SmallCount; 2]> {
         match self.kind {
             KIND_64 => Some(&mut self.six_four_mut().counts),
             KIND_66 => Some(&mut self.six_six_mut().counts),

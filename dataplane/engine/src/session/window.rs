@@ -31,6 +31,8 @@ const _: () = assert!(size_of::<[End; 2]>() == size_of::<[Tuple4; 2]>());
 
 /// Window scale of an end, with this bit when its SYN offered one.
 const OFFERED: u8 = 0x80;
+/// The largest window scale. RFC 7323 section 2.3.
+const MAX_SCALE: u8 = 14;
 
 /// A segment, as far as windows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ fn scale(mut options: &[u8]) -> Option<u8> {
         match (kind, rest) {
             (0, _) => return None,
             (1, _) => options = rest,
-            (3, [3, shift, ..]) => return Some((*shift).min(14)),
+            (3, [3, shift, ..]) => return Some((*shift).min(MAX_SCALE)),
             (_, [length, ..]) if *length >= 2 => options = options.get(usize::from(*length)..)?,
             _ => return None,
         }
@@ -95,15 +97,29 @@ const fn reaches(a: u32, b: u32) -> bool {
 impl SessionTable {
     /// Whether a segment lies in its session's windows; moves them along if so. What a SYN does depends on the connection's
     /// state before it. `None` when the session table has no room for the windows.
+    ///
+    /// `since`: when the service set was last taken over from another chassis, in ticks; 0 if never. What was known before is
+    /// forgotten, and as the scales of the windows may have been told on the other chassis, the largest are assumed.
     #[cold]
     #[inline(never)]
-    pub fn in_window(&mut self, number: u32, direction: Direction, segment: &Segment) -> Option<bool> {
+    pub fn in_window(
+        &mut self,
+        number: u32,
+        direction: Direction,
+        segment: &Segment,
+        since: u32,
+    ) -> Option<bool> {
         let is_open = matches!(
             State::from_u8(self.hot(number)?.state),
             State::Established | State::FinInside | State::FinOutside
         );
         let extension = self.extension(number)?;
         let record: &mut Hot = self.hot.get_mut(extension as usize)?;
+        if record.next_hop_generation != since {
+            record.next_hop_generation = since;
+            record.next_hop = transmute!([OFFERED | MAX_SCALE, OFFERED | MAX_SCALE, 0, 0]);
+            record.tuples = Default::default();
+        }
         let mut scales: [u8; 4] = transmute!(record.next_hop);
         let ends: &mut [End; 2] = transmute_mut!(&mut record.tuples);
         let [first, second] = ends;
@@ -144,7 +160,7 @@ fn step(sender: &mut End, receiver: &mut End, scales: &mut [u8; 4], s: usize, se
     let shift = |at: usize| {
         let both = scales[0] & scales[1] & OFFERED != 0;
         if both {
-            u32::from(scales[at] & !OFFERED).min(14)
+            u32::from(scales[at] & !OFFERED).min(u32::from(MAX_SCALE))
         } else {
             0
         }
@@ -255,7 +271,7 @@ mod tests {
                 payload,
                 scale,
             };
-            let ok = self.0.in_window(self.1, direction, &segment).unwrap();
+            let ok = self.0.in_window(self.1, direction, &segment, 0).unwrap();
             let hot = self.0.hot_mut(self.1).unwrap();
             if ok {
                 hot.state = State::from_u8(hot.state).next(flags, direction == Out) as u8;
@@ -352,11 +368,11 @@ mod tests {
             scale,
         };
         assert_eq!(
-            b.0.in_window(b.1, Out, &syn(tcp::SYN, 10, 0, Some(7))),
+            b.0.in_window(b.1, Out, &syn(tcp::SYN, 10, 0, Some(7)), 0),
             Some(true)
         );
         assert_eq!(
-            b.0.in_window(b.1, In, &syn(tcp::SYN | tcp::ACK, 50, 11, None)),
+            b.0.in_window(b.1, In, &syn(tcp::SYN | tcp::ACK, 50, 11, None), 0),
             Some(true)
         );
         assert!(b.pass(Out, tcp::ACK, (11, 51, 1000), 0));

@@ -10,6 +10,7 @@ mod conformance;
 mod firewall;
 mod pcap_cases;
 mod reload;
+mod replica;
 mod robustness;
 mod simulator;
 mod types;

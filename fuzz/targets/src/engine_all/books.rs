@@ -48,7 +48,7 @@ pub fn check(engine: &Engine) {
     }
     for n in 0..tables.mappings.high_water() {
         let Some(m) = tables.mappings.get(n) else { continue };
-        assert_eq!(users.remove(&n), Some((m.sessions, m.holders)), "{m:?}");
+        assert_eq!(users.remove(&n), Some((m.sessions, m.holders())), "{m:?}");
         let other = ends.insert((m.public, m.public_port, m.protocol), false);
         assert_eq!(other, None, "a port twice");
         let found = tables.mappings.find_public(m.public, m.public_port, m.protocol);

@@ -239,6 +239,29 @@ impl PortAllocator {
         Ok(())
     }
 
+    /// The other chassis uses this address for the subscriber, without a port: pairs them, as ports do.
+    pub fn install_pairing(
+        &mut self,
+        space: &PublicSpace,
+        pool: &Pool,
+        index: u32,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+    ) {
+        self.forget_lost_pairing(space, subscriber, subscribers);
+        let is_here = space.address(index).is_some_and(|(_, now_in)| now_in == pool.id);
+        if is_here && (index as usize) < self.addresses.len() {
+            self.pair(pool, index, subscriber, subscribers);
+        }
+    }
+
+    /// The number of an extent this shard has, as [`PortAllocator::owned_extents`] counts.
+    #[must_use]
+    pub fn extent_number(&self, index: u32, extent: usize) -> Option<u32> {
+        let slot = *self.addresses.get(index as usize)?.extents.get(extent)?;
+        slot.checked_sub(1)
+    }
+
     /// The block a port is in.
     #[must_use]
     pub fn block_at(&self, index: u32, port: u16) -> Option<u32> {

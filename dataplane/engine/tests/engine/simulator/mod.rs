@@ -3,10 +3,10 @@
 //! A seed decides everything. `SIMULATOR_SEED=n` runs that one alone and tells each step; `SIMULATOR_SEEDS=n` runs that many
 //! (by default enough for a few seconds). A failure prints its seed.
 
-mod books;
+pub mod books;
 mod ledger;
-mod operations;
-mod plans;
+pub mod operations;
+pub mod plans;
 mod rules;
 
 use tandem_engine::hash::Rng;

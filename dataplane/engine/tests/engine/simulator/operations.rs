@@ -125,7 +125,8 @@ impl Operations {
         self.forwarded.drain(..extra);
     }
 
-    fn new_flows(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
+    /// Some packets of this sort.
+    pub fn new_flows(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
         let packets = (0..1 + rng.below(24))
             .map(|_| {
                 let six = rng.below(3) == 0;
@@ -153,7 +154,7 @@ impl Operations {
     }
 
     /// Packets of sessions there are, both ways.
-    fn known_flows(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
+    pub fn known_flows(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
         let sessions = world.sessions();
         if sessions.is_empty() {
             return "nothing known";
@@ -169,7 +170,8 @@ impl Operations {
         "known flows"
     }
 
-    fn strangers(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
+    /// Some packets of this sort.
+    pub fn strangers(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
         let mappings = world.mappings();
         let packets = (0..1 + rng.below(10))
             .map(|_| {
@@ -215,7 +217,8 @@ impl Operations {
         "from outside"
     }
 
-    fn errors(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
+    /// Some packets of this sort.
+    pub fn errors(&mut self, world: &mut World, rng: &mut Rng) -> &'static str {
         let mut got = Vec::new();
         for _ in 0..1 + rng.below(6) {
             if self.forwarded.is_empty() {
@@ -232,7 +235,8 @@ impl Operations {
         "ICMP errors"
     }
 
-    fn clear(world: &mut World, rng: &mut Rng) -> &'static str {
+    /// An operator ends some sessions.
+    pub fn clear(world: &mut World, rng: &mut Rng) -> &'static str {
         let mut filter = Filter::default();
         match rng.below(4) {
             0 => {

@@ -1,0 +1,318 @@
+//! Telling everything there is, catching up with what found no room, and sweeping what a bulk did not confirm.
+//!
+//! All of it goes over the tables in slices, between bursts, and stops where the outbox is full. Changes meanwhile are told as
+//! always: whatever a walk has passed, a change comes after it on the outbox.
+
+use super::{Engine, WALK_STEP};
+use crate::engine::EndReason;
+use crate::replica::{Op, Role};
+use crate::session::{FLAG_DIRTY, FLAG_REPLICATED, Hot};
+use crate::ticks::Ticks;
+
+/// A table of the walks, in the order in which a bulk goes over them: what is stood on comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    Extents,
+    Blocks,
+    Mappings,
+    Sessions,
+}
+
+/// A bulk on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bulk {
+    number: u16,
+    /// `None`: all is told.
+    table: Option<Table>,
+    at: u32,
+}
+
+/// A sweep after a bulk came in: tables in the other order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    table: Table,
+    at: u32,
+}
+
+impl Engine {
+    /// Somebody takes what is put out from now on, or nobody.
+    pub(super) fn listen(&mut self, listening: bool) {
+        self.replica.listening = listening;
+        self.ports.set_telling(listening);
+        if !listening {
+            self.replica.backlog.clear();
+            (self.replica.lost, self.replica.bulk) = (false, None);
+        }
+    }
+
+    /// Tells everything there is.
+    pub(super) fn start_bulk(&mut self, number: u16) {
+        self.replica.bulk = Some(Bulk {
+            number,
+            table: Some(Table::Extents),
+            at: 0,
+        });
+    }
+
+    /// Tells sessions that found no room before.
+    pub(super) fn walk_marked(&mut self) {
+        for _ in 0..WALK_STEP {
+            if self.replica.has_told_marked() {
+                return;
+            }
+            if self.replica.walk_at >= self.sessions.high_water() {
+                self.replica.walk_at = 0;
+            }
+            let number = self.replica.walk_at;
+            let is_marked = |h: &Hot| h.is_session() && h.flags & FLAG_DIRTY != 0;
+            if self.sessions.hot(number).is_some_and(is_marked) {
+                if !self.tell(number) {
+                    return;
+                }
+                self.counters.replica_walked += 1;
+            }
+            self.replica.walk_at += 1;
+        }
+    }
+
+    /// Goes on with a bulk.
+    pub(super) fn walk_bulk(&mut self) {
+        for _ in 0..WALK_STEP {
+            let Some(mut bulk) = self.replica.bulk else {
+                return;
+            };
+            let Some(table) = bulk.table else {
+                let rest = self.replica.has_told_marked() && self.replica.backlog.is_empty();
+                if rest && self.push(Op::BulkEnd(bulk.number)) {
+                    self.replica.bulk = None;
+                }
+                return;
+            };
+            let (next, told) = match table {
+                Table::Extents => self.tell_extent_of_bulk(bulk.at),
+                Table::Blocks => self.tell_block_of_bulk(bulk.at),
+                Table::Mappings => self.tell_mapping_of_bulk(bulk.at),
+                Table::Sessions => self.tell_session_of_bulk(bulk.at),
+            };
+            match next {
+                Some(next) => bulk.at = next,
+                None => {
+                    bulk.at = 0;
+                    bulk.table = match table {
+                        Table::Extents => Some(Table::Blocks),
+                        Table::Blocks => Some(Table::Mappings),
+                        Table::Mappings => Some(Table::Sessions),
+                        Table::Sessions => None,
+                    };
+                }
+            }
+            self.replica.bulk = Some(bulk);
+            if !told {
+                return;
+            }
+        }
+    }
+
+    /// Tells one operation of a bulk if there is something to tell; where to go on, and whether there was room.
+    fn tell_of_bulk(&mut self, at: u32, op: Option<Op>) -> (Option<u32>, bool) {
+        match op {
+            Some(op) if !self.push(op) => (Some(at), false),
+            _ => (Some(at + 1), true),
+        }
+    }
+
+    fn tell_extent_of_bulk(&mut self, at: u32) -> (Option<u32>, bool) {
+        if at >= self.ports.extents_end() {
+            return (None, true);
+        }
+        let record = self.ports.extent(&self.program.public_space, at);
+        let op = record.map(Op::Extent).filter(|op| self.is_told(op));
+        self.tell_of_bulk(at, op)
+    }
+
+    fn tell_block_of_bulk(&mut self, at: u32) -> (Option<u32>, bool) {
+        if at >= self.ports.blocks_end() {
+            return (None, true);
+        }
+        let record = self.ports.block(at).and_then(|(_, block)| {
+            let subscriber = self.subscribers.get(block.subscriber)?;
+            let allocator = self.ports.of(&subscriber.address());
+            allocator.block_record(&self.program.public_space, block, subscriber)
+        });
+        let op = record.map(Op::Block).filter(|op| self.is_told(op));
+        self.tell_of_bulk(at, op)
+    }
+
+    fn tell_mapping_of_bulk(&mut self, at: u32) -> (Option<u32>, bool) {
+        if at >= self.mappings.high_water() {
+            return (None, true);
+        }
+        let known = self.mappings.get(at).filter(|m| m.is_known() && !m.is_lost());
+        let record = known.and_then(|mapping| {
+            let of = self.subscribers.get(mapping.subscriber)?;
+            let ours = self.role(of.service_set) == Role::Primary;
+            ours.then(|| Op::Mapping(self.mapping_record(mapping, of)))
+        });
+        self.tell_of_bulk(at, record)
+    }
+
+    fn tell_session_of_bulk(&mut self, at: u32) -> (Option<u32>, bool) {
+        if at >= self.sessions.high_water() {
+            return (None, true);
+        }
+        let Some(hot) = self.sessions.hot(at).filter(|h| h.is_session()).copied() else {
+            return (Some(at + 1), true);
+        };
+        if self.is_standby(hot.service_set) {
+            return (Some(at + 1), true);
+        }
+        let from = self.told_from(at);
+        if hot.flags & FLAG_REPLICATED != 0 || from.is_some_and(|from| from <= self.now) {
+            // One that finds no room is marked, and told before the bulk's end.
+            return (Some(at + 1), self.tell(at));
+        }
+        if from.is_some() {
+            self.rearm(at);
+        }
+        (Some(at + 1), true)
+    }
+
+    /// Puts a session to where it belongs in the wheel.
+    pub(in crate::engine) fn rearm(&mut self, number: u32) {
+        let deadline = self.deadline(number);
+        let look = if self.replicates {
+            self.look_at(number, deadline)
+        } else {
+            deadline
+        };
+        self.wheel.remove(self.sessions.links(), number);
+        self.wheel.insert(self.sessions.links(), number, look);
+    }
+
+    /// A bulk begins to come in: what is installed from now on is confirmed by it.
+    pub(super) fn begin_bulk(&mut self, number: u16) {
+        (self.replica.epoch, self.replica.sweep) = (number, None);
+    }
+
+    /// The bulk that began last is complete: what it did not confirm is gone at the primary.
+    pub(super) fn end_bulk(&mut self, number: u16) {
+        if number == self.replica.epoch {
+            self.replica.sweep = Some(Sweep {
+                table: Table::Sessions,
+                at: 0,
+            });
+        }
+    }
+
+    /// Goes on with a sweep.
+    pub(super) fn sweep(&mut self) {
+        let Some(mut sweep) = self.replica.sweep else {
+            return;
+        };
+        let high_water = match sweep.table {
+            Table::Sessions => self.sessions.high_water(),
+            Table::Mappings => self.mappings.high_water(),
+            Table::Blocks => self.ports.blocks_end(),
+            Table::Extents => self.ports.extents_end(),
+        };
+        let end = high_water.min(sweep.at.saturating_add(WALK_STEP));
+        for number in sweep.at..end {
+            let swept = match sweep.table {
+                Table::Sessions => self.sweep_session(number),
+                Table::Mappings => self.sweep_mapping(number),
+                Table::Blocks => self.sweep_block(number),
+                Table::Extents => self.sweep_extent(number),
+            };
+            self.counters.replica_swept += u64::from(swept);
+        }
+        sweep.at = end;
+        self.replica.sweep = Some(sweep);
+        if end >= high_water {
+            let next = match sweep.table {
+                Table::Sessions => Some(Table::Mappings),
+                Table::Mappings => Some(Table::Blocks),
+                Table::Blocks => Some(Table::Extents),
+                Table::Extents => None,
+            };
+            self.replica.sweep = next.map(|table| Sweep { table, at: 0 });
+        }
+    }
+
+    fn sweep_session(&mut self, number: u32) -> bool {
+        let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
+            return false;
+        };
+        let stale = hot.is_session() && self.is_standby(hot.service_set) && cold.epoch != self.replica.epoch;
+        if stale {
+            self.end(number, EndReason::Swept);
+        }
+        stale
+    }
+
+    fn sweep_mapping(&mut self, number: u32) -> bool {
+        let Some(mapping) = self.mappings.get_mut(number).filter(|m| m.is_known()) else {
+            return false;
+        };
+        let of = self.subscribers.get(mapping.subscriber).map(|s| s.service_set);
+        let epoch = self.replica.mapping_epochs.get(number as usize);
+        let ours = of.is_some_and(|set| {
+            let role = self.replica.roles.get(usize::from(set));
+            role.is_some_and(|r| r.role == Role::Standby)
+        });
+        if !ours || epoch.is_none_or(|e| *e == self.replica.epoch) {
+            return false;
+        }
+        mapping.set_known(false);
+        self.end_mapping_if_unused(number);
+        true
+    }
+
+    fn sweep_block(&mut self, number: u32) -> bool {
+        let Some(block) = self.ports.block(number).map(|(_, block)| *block) else {
+            return false;
+        };
+        let of = self.subscribers.get(block.subscriber).map(|s| s.service_set);
+        let epoch = self.replica.block_epochs.get(number as usize);
+        let stale =
+            of.is_some_and(|set| self.is_standby(set)) && epoch.is_some_and(|e| *e != self.replica.epoch);
+        if stale {
+            self.drop_block(block.address_index, block.first_port, block.size);
+        }
+        stale
+    }
+
+    fn sweep_extent(&mut self, number: u32) -> bool {
+        let space = &self.program.public_space;
+        let Some(record) = self.ports.extent(space, number) else {
+            return false;
+        };
+        let epoch = self.replica.extent_epochs.get(number as usize);
+        let allocator = self.ports.of_shard_mut(record.shard);
+        let Some(allocator) = allocator.filter(|a| a.follows(record.pool)) else {
+            return false;
+        };
+        let stale = epoch.is_some_and(|e| *e != self.replica.epoch);
+        let index = space.index_of(record.public).filter(|_| stale);
+        index.is_some_and(|index| allocator.drop_extent(space, index, usize::from(record.extent)))
+    }
+
+    /// The other chassis has this block.
+    pub(super) fn confirm_block(&mut self, place: u32) {
+        if let Some(epoch) = self.replica.block_epochs.get_mut(place as usize) {
+            *epoch = self.replica.epoch;
+        }
+    }
+
+    /// The other chassis has this extent.
+    pub(super) fn confirm_extent(&mut self, place: u32) {
+        if let Some(epoch) = self.replica.extent_epochs.get_mut(place as usize) {
+            *epoch = self.replica.epoch;
+        }
+    }
+
+    /// The idle timeout of a session.
+    pub(super) fn timeout(&self, hot: &Hot) -> Ticks {
+        let plan = self.set_plan(hot.service_set);
+        Ticks(plan.map_or(0, |p| p.timeouts[usize::from(hot.timer) % p.timeouts.len()]))
+    }
+}

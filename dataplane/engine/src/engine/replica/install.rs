@@ -1,0 +1,352 @@
+//! Installing what the other chassis says: sessions, and the mappings they stand on.
+//!
+//! Everything may come twice, updates for what is known, and endings of what is not. Where the other chassis and the tables
+//! here contradict each other, it is right: it is primary. What finds no room is refused as a whole.
+
+use super::Engine;
+use super::emit::has_mapping;
+use crate::engine::EndReason;
+use crate::index::Place;
+use crate::program::ServiceSetId;
+use crate::replica::{CARRIED_FLAGS, MappingRecord, Op, SessionKey, SessionRecord};
+use crate::session::{
+    Direction, FLAG_ADDRESS_ENTRY, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_REPLICATED,
+    FLAG_UNANSWERED, Hot, KIND_44, KIND_64, KIND_66, new_cold, new_hot,
+};
+use crate::tcp_state::TimerClass;
+use crate::ticks::Ticks;
+
+/// Why something was not installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotInstalled {
+    /// This chassis is primary of the service set, or does not have it.
+    #[error("this chassis is not standby of the service set")]
+    NotStandby,
+    /// A table is full.
+    #[error("a table is full")]
+    NoRoom,
+    /// Its port or address is in use for somebody else, or is nobody's to have here.
+    #[error("its port or address cannot be had here")]
+    NoGround,
+}
+
+/// The record a session of such ends has.
+pub(super) fn record_like(key: &SessionKey, set: ServiceSetId, protocol: u8, now: Ticks) -> Hot {
+    let of = |kind, tuples| new_hot(kind, tuples, protocol, set, now);
+    match key {
+        SessionKey::V4 { out, back } => of(KIND_44, [*out, *back]),
+        SessionKey::Nat64 {
+            inside,
+            inside_port,
+            outside_port,
+            prefix,
+            back,
+        } => {
+            let mut hot = of(KIND_64, Default::default());
+            hot.six_four_mut()
+                .set(*inside, (*inside_port, *outside_port), *prefix, *back);
+            hot
+        }
+        SessionKey::V6(key) => {
+            let mut hot = of(KIND_66, Default::default());
+            hot.six_six_mut().set(key);
+            hot
+        }
+    }
+}
+
+impl Engine {
+    /// Does what an operation says: what the other chassis told, or what the bridge to it commands. Cheap enough for a few
+    /// between bursts. What is refused is counted as well.
+    ///
+    /// # Errors
+    /// [`NotInstalled`]; nothing changed then, unless something of this chassis' own stood in the way and was ended.
+    pub fn install(&mut self, op: &Op, now: Ticks) -> Result<(), NotInstalled> {
+        self.now = self.now.max(now);
+        let result = match op {
+            Op::Session(record) => self.install_session(record),
+            Op::Close {
+                key,
+                service_set,
+                protocol,
+            } => self.install_end(key, *service_set, *protocol),
+            Op::Mapping(record) => self.install_mapping(record),
+            Op::MappingClose(record) => self.install_mapping_end(record),
+            Op::Block(record) => self.install_block(record),
+            Op::BlockClose(record) => self.install_block_end(record),
+            Op::Extent(record) => self.install_extent(record),
+            Op::ExtentClose(record) => self.install_extent_end(record),
+            Op::BulkBegin(number) => {
+                self.begin_bulk(*number);
+                Ok(())
+            }
+            Op::BulkEnd(number) => {
+                self.end_bulk(*number);
+                Ok(())
+            }
+            Op::Bulk(number) => {
+                self.start_bulk(*number);
+                Ok(())
+            }
+            Op::Listen(listening) => {
+                self.listen(*listening);
+                Ok(())
+            }
+            Op::Role {
+                service_set,
+                role,
+                epoch,
+            } => {
+                self.take_role(*service_set, *role, *epoch);
+                Ok(())
+            }
+            // Words for the bridge.
+            Op::Lost | Op::RoleDone { .. } => Ok(()),
+        };
+        match result {
+            Ok(()) => {}
+            Err(NotInstalled::NotStandby) => self.counters.replica_refused_role += 1,
+            Err(NotInstalled::NoRoom) => self.counters.replica_refused_room += 1,
+            Err(NotInstalled::NoGround) => self.counters.replica_refused_ground += 1,
+        }
+        result
+    }
+
+    /// Whether the other chassis may say what ends in a service set. (One that a reload took away may be among them.)
+    pub(super) fn check_standby(&self, set: ServiceSetId) -> Result<(), NotInstalled> {
+        if self.is_standby(set) {
+            Ok(())
+        } else {
+            Err(NotInstalled::NotStandby)
+        }
+    }
+
+    /// Whether the other chassis may say what is there in a service set.
+    pub(super) fn check_known(&self, set: ServiceSetId) -> Result<(), NotInstalled> {
+        self.check_standby(set)?;
+        self.set_plan(set).map(|_| ()).ok_or(NotInstalled::NotStandby)
+    }
+
+    /// The session that looks the same from inside.
+    fn find_like(&self, hot: &Hot, place: Place) -> Option<u32> {
+        match hot.kind {
+            KIND_66 => self.sessions.find_66(place, &hot.six_six().key(), hot.protocol),
+            KIND_64 => {
+                let wide = hot.six_four();
+                let ports = (wide.inside_port, wide.outside_port());
+                let of = (hot.service_set, wide.prefix);
+                self.sessions
+                    .find_64(place, wide.inside(), wide.back.src, ports, hot.protocol, of)
+            }
+            _ => {
+                let out = &hot.tuples[Direction::Out as usize];
+                self.sessions
+                    .find(place, out, hot.protocol, Direction::Out, hot.service_set)
+            }
+        }
+    }
+
+    /// Whether a session is the same from outside, too.
+    fn is_same(&self, number: u32, hot: &Hot) -> bool {
+        self.sessions.hot(number).is_some_and(|h| {
+            h.service_set == hot.service_set
+                && (hot.kind == KIND_66 || h.from_outside() == hot.from_outside())
+        })
+    }
+
+    fn install_session(&mut self, record: &SessionRecord) -> Result<(), NotInstalled> {
+        self.check_known(record.service_set)?;
+        let mut hot = record_like(&record.key, record.service_set, record.protocol, record.last_seen);
+        let (out, back) = self.sessions.places(&hot);
+        if let Some(number) = self.find_like(&hot, out) {
+            if self.is_same(number, &hot) && self.stands_as(number, record.flags) {
+                self.update(number, record);
+                return Ok(());
+            }
+            self.end_contrary(number);
+        }
+        let from_outside = hot.from_outside();
+        let other = back.and_then(|place| {
+            self.sessions
+                .find(place, &from_outside, hot.protocol, Direction::In, 0)
+        });
+        if let Some(number) = other {
+            self.end_contrary(number);
+        }
+        if self.sessions.live() >= self.sessions.capacity() {
+            return Err(NotInstalled::NoRoom);
+        }
+        let inside = self.ends_of(&hot).inside;
+        let subscriber = self.subscriber_of(record.service_set, inside.0)?;
+        let anchor = match self.take_ground(record, &hot, inside, subscriber) {
+            Ok(anchor) => anchor,
+            Err(reason) => {
+                self.drop_subscriber_if_idle(subscriber);
+                return Err(reason);
+            }
+        };
+        if let Some(subscriber) = self.subscribers.get_mut(subscriber) {
+            subscriber.sessions += 1;
+        }
+        hot.flags = record.flags & CARRIED_FLAGS | FLAG_REPLICATED;
+        (hot.state, hot.timer) = (record.state, record.timer % TimerClass::COUNT as u8);
+        let mut cold = new_cold(anchor, subscriber, record.term, record.pool, record.created);
+        (cold.policy, cold.epoch) = (record.policy, self.replica.epoch);
+        let address = (hot.flags & FLAG_ADDRESS_ENTRY != 0)
+            .then(|| self.sessions.address_place(&from_outside, hot.protocol));
+        let number = self.sessions.take(hot, cold);
+        let entered = number.filter(|n| self.enter(out, back, address, *n));
+        let Some(number) = entered else {
+            if let Some(number) = number {
+                self.sessions.free(number);
+            }
+            self.leave_ground(&hot, anchor, subscriber);
+            self.leave_subscriber(subscriber);
+            return Err(NotInstalled::NoRoom);
+        };
+        if !self.sessions.set_counts(number, record.packets, record.bytes) {
+            self.counters.totals_stopped += 1;
+        }
+        let look = self.look_at(number, self.now);
+        self.wheel.insert(self.sessions.links(), number, look);
+        self.counters.replica_installed += 1;
+        Ok(())
+    }
+
+    /// The subscriber of an inside address, made if there is none.
+    pub(super) fn subscriber_of(&mut self, set: ServiceSetId, inside: u128) -> Result<u32, NotInstalled> {
+        let mask = self.set_plan(set).map_or(u128::MAX, |p| p.subscriber_mask);
+        let owner = if crate::address::is_v4(inside) {
+            inside
+        } else {
+            inside & mask
+        };
+        let place = self.subscribers.place(set, owner);
+        self.subscribers
+            .find_or_insert(place, set, owner)
+            .ok_or(NotInstalled::NoRoom)
+    }
+
+    /// Whether a session stands on the same kind of ground as the other chassis says.
+    fn stands_as(&self, number: u32, flags: u16) -> bool {
+        const GROUND: u16 = FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY | FLAG_FREE_STANDING;
+        self.sessions
+            .hot(number)
+            .is_some_and(|h| (h.flags ^ flags) & GROUND == 0)
+    }
+
+    /// Ends a session that contradicts what the other chassis says.
+    fn end_contrary(&mut self, number: u32) {
+        self.counters.replica_conflicts += 1;
+        self.end(number, EndReason::Contrary);
+    }
+
+    /// What the other chassis says anew of a session that is known.
+    fn update(&mut self, number: u32, record: &SessionRecord) {
+        let epoch = self.replica.epoch;
+        let Some(hot) = self.sessions.hot_mut(number) else {
+            return;
+        };
+        let timer = record.timer % TimerClass::COUNT as u8;
+        let moves = hot.timer != timer || hot.flags & FLAG_REPLICATED == 0;
+        let answered = hot.flags & FLAG_UNANSWERED != 0 && record.flags & FLAG_UNANSWERED == 0;
+        (hot.state, hot.timer, hot.last_seen) = (record.state, timer, record.last_seen.0);
+        hot.flags |= FLAG_REPLICATED;
+        if answered {
+            hot.flags &= !FLAG_UNANSWERED;
+        }
+        let stands_on_mapping = has_mapping(hot.flags);
+        let Some(cold) = self.sessions.cold_mut(number) else {
+            return;
+        };
+        (cold.created, cold.epoch) = (record.created.0, epoch);
+        (cold.term, cold.policy, cold.pool) = (record.term, record.policy, record.pool);
+        let anchor = cold.anchor;
+        if stands_on_mapping {
+            if answered && let Some(mapping) = self.mappings.get_mut(anchor) {
+                mapping.hold();
+            }
+            self.confirm_mapping(anchor);
+        }
+        if !self.sessions.set_counts(number, record.packets, record.bytes) {
+            self.counters.totals_stopped += 1;
+        }
+        if moves {
+            let look = self.look_at(number, self.now);
+            self.wheel.remove(self.sessions.links(), number);
+            self.wheel.insert(self.sessions.links(), number, look);
+        }
+        self.counters.replica_updated += 1;
+    }
+
+    fn install_end(&mut self, key: &SessionKey, set: ServiceSetId, protocol: u8) -> Result<(), NotInstalled> {
+        self.check_standby(set)?;
+        let hot = record_like(key, set, protocol, self.now);
+        let (out, _) = self.sessions.places(&hot);
+        if let Some(number) = self.find_like(&hot, out).filter(|n| self.is_same(*n, &hot)) {
+            self.end(number, EndReason::Told);
+        }
+        Ok(())
+    }
+
+    fn install_mapping(&mut self, record: &MappingRecord) -> Result<(), NotInstalled> {
+        self.check_known(record.service_set)?;
+        let subscriber = self.subscriber_of(record.service_set, record.inside)?;
+        let result = self.mapping_for(record, subscriber);
+        match result {
+            Ok(number) => self.keep_mapping(number),
+            Err(_) => self.drop_subscriber_if_idle(subscriber),
+        }
+        result.map(|_| ())
+    }
+
+    fn install_mapping_end(&mut self, record: &MappingRecord) -> Result<(), NotInstalled> {
+        self.check_standby(record.service_set)?;
+        let found = self
+            .mappings
+            .find_public(record.public, record.public_port, record.protocol);
+        let Some(number) = found.filter(|n| self.is_mapping_of(*n, record)) else {
+            return Ok(());
+        };
+        if let Some(mapping) = self.mappings.get_mut(number) {
+            mapping.set_known(false);
+        }
+        self.end_mapping_if_unused(number);
+        Ok(())
+    }
+
+    fn is_mapping_of(&self, number: u32, record: &MappingRecord) -> bool {
+        let Some(mapping) = self.mappings.get(number) else {
+            return false;
+        };
+        self.subscribers.get(mapping.subscriber).is_some_and(|of| {
+            (of.service_set, mapping.inside(of), mapping.inside_port)
+                == (record.service_set, record.inside, record.inside_port)
+        })
+    }
+}
+
+/// What a session's record says of the mapping it stands on.
+pub(super) fn mapping_of(
+    record: &SessionRecord,
+    hot: &Hot,
+    inside: (u128, u16),
+    whole: bool,
+) -> MappingRecord {
+    let back = hot.from_outside();
+    let (inside_port, public_port, protocol) = match whole {
+        true => (0, 0, crate::mapping::WHOLE_ADDRESS),
+        false => (inside.1, back.dport, hot.protocol),
+    };
+    MappingRecord {
+        inside: inside.0,
+        inside_port,
+        public_port,
+        public: back.dst,
+        service_set: record.service_set,
+        pool: record.pool,
+        protocol,
+        filtering: record.filtering,
+        prefix: record.mapping_prefix,
+    }
+}

@@ -1,0 +1,194 @@
+//! Roles: of a service set that this chassis is standby of nothing is forwarded, nothing ends by time, nothing is told.
+//!
+//! A role change makes all that sessions know of routes old ([`Engine::route_generation`]). So each session's next packet
+//! looks its route up again, and there a standby's is refused: the way of an established packet has no question more.
+
+use super::{BACKLOG, Engine, WALK_STEP};
+use crate::drop_reason::DropReason;
+use crate::engine::first_packet::Draft;
+use crate::engine::flow::{Described, Flow};
+use crate::engine::leaving::drop;
+use crate::packet::{Side, Verdict};
+use crate::program::{ServiceSetId, UnsolicitedAnswer};
+use crate::replica::{Op, Role};
+use crate::session::{FLAG_REPLICATED, Hot, NO_RECORD};
+use crate::tcp_state::TimerClass;
+use crate::ticks::Ticks;
+
+/// How long ports that were in extents at a takeover are nobody's, at least: RFC 6888 REQ-8.
+const HELD: Ticks = Ticks::from_seconds(120);
+
+/// The part played for a service set.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SetRole {
+    pub role: Role,
+    /// When it was last taken over, if ever: idle times count from then at the earliest.
+    pub since: Ticks,
+}
+
+impl Engine {
+    /// The part this chassis plays for a service set; primary until something else was said.
+    #[must_use]
+    pub fn role(&self, set: ServiceSetId) -> Role {
+        self.set_role(set).role
+    }
+
+    fn set_role(&self, set: ServiceSetId) -> SetRole {
+        self.replica
+            .roles
+            .get(usize::from(set))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    pub(in crate::engine) fn is_standby(&self, set: ServiceSetId) -> bool {
+        self.has_standby && self.role(set) == Role::Standby
+    }
+
+    /// Whether a session ends only when the other chassis says so.
+    pub(in crate::engine) fn is_kept(&self, hot: &Hot) -> bool {
+        hot.flags & FLAG_REPLICATED != 0 && self.is_standby(hot.service_set)
+    }
+
+    /// Takes up a role. What was to be told under the old one goes out first, then [`Op::RoleDone`].
+    pub(super) fn take_role(&mut self, set: ServiceSetId, role: Role, epoch: u32) {
+        let at = usize::from(set);
+        if self.replica.roles.len() <= at {
+            self.replica.roles.resize(at + 1, SetRole::default());
+        }
+        self.replicates = true;
+        let before = std::mem::replace(&mut self.replica.roles[at].role, role);
+        if before != role {
+            if role == Role::Primary {
+                self.take_over(set);
+            }
+            self.roles_changed();
+        }
+        if self.replica.done.len() < BACKLOG {
+            self.replica.done.push_back((set, epoch));
+        }
+    }
+
+    fn take_over(&mut self, set: ServiceSetId) {
+        // Never the same twice: what is known of TCP windows goes by it.
+        let since = &mut self.replica.roles[usize::from(set)].since;
+        *since = Ticks(self.now.0.max(since.0.saturating_add(1)));
+        // What stands on a mapping here may not be all that stood on it there: its subscriber finds it for a while.
+        let keep = self
+            .set_plan(set)
+            .map_or(0, |p| p.timeouts[TimerClass::Udp as usize]);
+        self.replica.kept_until = self.replica.kept_until.max(self.now.plus(Ticks(keep)));
+        self.replica.kept_at = 0;
+        self.hold_ports(set, HELD);
+    }
+
+    /// What follows from roles, after one of them or the program changed.
+    pub(in crate::engine) fn roles_changed(&mut self) {
+        let roles = &self.replica.roles;
+        let role = |set: ServiceSetId| roles.get(usize::from(set)).copied().unwrap_or_default();
+        self.has_standby = roles.iter().any(|r| r.role == Role::Standby);
+        self.hold_syns = self.program.service_sets.iter().any(|s| {
+            s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable && role(s.id).role == Role::Primary
+        });
+        for (set, plan) in self.sets.iter_mut().enumerate() {
+            if let Some(plan) = plan {
+                plan.not_before = role(set as ServiceSetId).since.0;
+            }
+        }
+        self.program_salt = self.program_salt.wrapping_add(0x9E37_79B1);
+        self.follow_pools();
+    }
+
+    /// Reports roles that were taken up, once all that came before is out.
+    pub(super) fn report_roles(&mut self) {
+        while self.replica.has_told_marked() && self.replica.backlog.is_empty() && !self.replica.lost {
+            let Some((service_set, epoch)) = self.replica.done.front().copied() else {
+                return;
+            };
+            if !self.push(Op::RoleDone { service_set, epoch }) {
+                return;
+            }
+            self.replica.done.pop_front();
+        }
+    }
+
+    /// Ends mappings that were kept over a takeover and that nobody has used since.
+    pub(super) fn end_kept_mappings(&mut self) {
+        if self.replica.kept_at == NO_RECORD || self.now < self.replica.kept_until {
+            return;
+        }
+        let high_water = self.mappings.high_water();
+        let end = high_water.min(self.replica.kept_at.saturating_add(WALK_STEP));
+        for number in self.replica.kept_at..end {
+            if self.mappings.get(number).is_some_and(|m| m.sessions == 0) {
+                self.end_mapping_if_unused(number);
+            }
+        }
+        self.replica.kept_at = if end >= high_water { NO_RECORD } else { end };
+    }
+
+    /// A packet of a service set that this chassis is standby of is for the other one.
+    #[inline]
+    pub(in crate::engine) fn check_primary(&self, set: ServiceSetId) -> Result<(), Verdict> {
+        if self.is_standby(set) {
+            return Err(drop(DropReason::NotPrimary));
+        }
+        Ok(())
+    }
+
+    /// What becomes of a packet without a session, decided as `verdict`, when it is a standby's: it is neither answered nor
+    /// held, but what is for this box, or no service set's, is as ever.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::engine) fn refused_here(&self, side: Side, flow: &Flow, verdict: Verdict) -> Verdict {
+        let set = match side {
+            Side::Inside(set) => Some(set),
+            Side::Outside => self.set_of_public(flow),
+            Side::Neither => None,
+        };
+        match verdict {
+            Verdict::Kernel | Verdict::Route => verdict,
+            _ if set.is_some_and(|set| self.is_standby(set)) => drop(DropReason::NotPrimary),
+            _ => verdict,
+        }
+    }
+
+    /// The service set of a public end that somebody has.
+    fn set_of_public(&self, flow: &Flow) -> Option<ServiceSetId> {
+        let public = crate::address::v4(flow.dst)?;
+        let number = self
+            .mappings
+            .find_public(public, flow.dport, flow.proto)
+            .or_else(|| {
+                self.mappings
+                    .find_public(public, 0, crate::mapping::WHOLE_ADDRESS)
+            });
+        if let Some(mapping) = number.and_then(|n| self.mappings.get(n)) {
+            return self.subscribers.get(mapping.subscriber).map(|s| s.service_set);
+        }
+        let found = self.program.statics.by_public(public, flow.proto, flow.dport);
+        found.map(|f| f.mapping.service_set)
+    }
+
+    /// Refuses the drafts of service sets that this chassis is standby of. The others come first then; how many there are.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::engine) fn refuse_standby<D: Described>(
+        &self,
+        drafts: &mut [Draft],
+        descs: &mut [D],
+    ) -> usize {
+        let mut left = 0;
+        for at in 0..drafts.len() {
+            let draft = drafts[at];
+            if !self.is_standby(draft.service_set) {
+                drafts[left] = draft;
+                left += 1;
+            } else if let Some(desc) = descs.get_mut(usize::from(draft.packet)) {
+                desc.set_verdict(drop(DropReason::NotPrimary));
+            }
+        }
+        left
+    }
+}
