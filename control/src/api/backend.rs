@@ -13,8 +13,12 @@ use tandem_engine::view::Query;
 
 use super::model::{
     Committed, ConfigSummary, Counter, Health, Interface, Names, Neighbour, NewStaticMapping, Pool,
-    ReloadReport, RouteQuery, RouteRows, Version, Worker,
+    RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest,
+    RoleChange, RoleRequest, RouteQuery, RouteRows, Version, Worker,
 };
+
+/// Most events of redundancy sets that are kept.
+pub const EVENTS_MAX: usize = 1000;
 
 /// Why the daemon could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,9 @@ pub enum BackendError {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// The state of the pair does not allow what was asked for, and nothing was changed: why, and what would help.
+    #[error("{0}")]
+    Refused(String),
     /// What should be changed is not there.
     #[error("{0}")]
     Unknown(String),
@@ -48,7 +55,7 @@ pub enum BackendError {
 ///
 /// Every method may be called at any time from any task, several at once. A future may be dropped before it is ready
 /// (the client went away, or the request's time is over), except those of [`Backend::reload`], of the changes of static
-/// mappings, and of a [`Backend::query`] that ends sessions: these are always driven to their end.
+/// mappings and roles, and of a [`Backend::query`] that ends sessions: these are always driven to their end.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Versions; constant.
@@ -114,4 +121,28 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads the config file again and applies it when it has no fault. A refused file is an `Ok` report with
     /// `applied == false`; `Err` is for a reload that could not be tried. Calls are taken one after the other.
     async fn reload(&self) -> Result<ReloadReport, BackendError>;
+
+    /// Redundancy groups that run, by number, and what the workers count of replication.
+    async fn replication(&self) -> Result<Replication, BackendError>;
+
+    /// Begins a resynchronization with the peer of a redundancy group.
+    ///
+    /// [`BackendError::Unknown`] when no such group runs, [`BackendError::Refused`] when nothing is replicated with its peer now.
+    async fn resync(&self, group: u8, wanted: ResyncRequest) -> Result<Resync, BackendError>;
+
+    /// What both chassis of a redundancy group must have alike; `None` when the running configuration has no such group.
+    fn replicated_config(&self, group: u8) -> Option<ReplicatedConfig>;
+
+    /// Redundancy sets that run, by number.
+    fn redundancy_sets(&self) -> Vec<RedundancySet>;
+
+    /// What became of the roles of redundancy sets since start, the latest first; at most [`EVENTS_MAX`].
+    fn redundancy_events(&self) -> Vec<RedundancyEvent>;
+
+    /// Takes up a role for a redundancy set, by the rules of the redundancy spec, section 1. Ready when this chassis has the
+    /// role, in a few seconds at most; a role it has already is no error.
+    ///
+    /// [`BackendError::Unknown`] when no such set runs, [`BackendError::Refused`] when the state does not allow it or the peer
+    /// does not agree, [`BackendError::NoAnswer`] when the peer or a worker does not answer.
+    async fn request_role(&self, set: u8, wanted: RoleRequest) -> Result<RoleChange, BackendError>;
 }

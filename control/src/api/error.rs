@@ -47,7 +47,7 @@ impl ErrorCode {
     /// Whether any request may be answered by it; the others belong to some paths, which say so.
     #[must_use]
     pub const fn is_general(self) -> bool {
-        !matches!(self, Self::ConfigRefused | Self::Conflict)
+        !matches!(self, Self::ConfigRefused | Self::Conflict | Self::Refused)
     }
 }
 
@@ -68,6 +68,8 @@ error_codes! {
     ConfigRefused = "config-refused", UNPROCESSABLE_ENTITY;
     /// The change contradicts the running configuration; nothing was changed.
     Conflict = "conflict", CONFLICT;
+    /// The state of the pair does not allow it now; nothing was changed.
+    Refused = "refused", CONFLICT;
     /// More requests are under way than the listener takes.
     Busy = "busy", SERVICE_UNAVAILABLE;
     /// The dataplane did not answer in time, or is stopping.
@@ -153,6 +155,7 @@ impl From<BackendError> for ApiError {
                     ..Self::new(ErrorCode::Conflict, why)
                 };
             }
+            BackendError::Refused(_) => ErrorCode::Refused,
             BackendError::Unknown(_) => ErrorCode::NotFound,
             BackendError::NoAnswer { .. } | BackendError::Stopping => ErrorCode::NoAnswer,
             BackendError::Failed(_) => ErrorCode::Internal,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-pub use backend::{Backend, BackendError};
+pub use backend::{Backend, BackendError, EVENTS_MAX};
 pub use error::{ApiError, ErrorCode, Problem, Refusals};
 pub use guard::{ApiCounters, BadToken, SharedToken, TOKEN_LENGTH_MIN, Token};
 pub use router::openapi;

@@ -12,7 +12,7 @@ use tandem_dataplane::stats::PublishedStats;
 use tandem_engine::program::{PoolId, Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::{PoolUse, Query};
 
-use super::clock::{Clock, unix_seconds};
+use super::clock::Clock;
 use super::events::{Heartbeat, PolicyLines, WorkerWatch, is_stalled};
 use super::life::Life;
 use super::ports::{InterfaceRecord, Ports};
@@ -23,10 +23,12 @@ use super::taps::Taps;
 use super::{counters, views};
 use crate::api::model::{
     Check, Committed, ConfigSummary, Counter, Health, HealthStatus, Interface, Names, Neighbour,
-    NewStaticMapping, Pool, ReloadReport, RouteQuery, RouteRows, Version, Worker,
+    NewStaticMapping, Pool, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication,
+    Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, Version, Worker,
+    WorkerReplication, hexadecimal, unix_seconds,
 };
 use crate::api::{Backend, BackendError};
-use crate::config::{Config, Placement};
+use crate::config::{self, Config, Placement};
 use crate::kernel::{Rtnl, WatcherHandle};
 
 /// The share of all packet buffers that is free at least while all is well: one in so many.
@@ -413,5 +415,38 @@ impl Backend for Api {
     async fn reload(&self) -> Result<ReloadReport, BackendError> {
         let result = blocking(&self.0, |daemon| daemon.running.reload(daemon)).await?;
         result.map_err(|error| BackendError::Failed(error.to_string()))
+    }
+
+    async fn replication(&self) -> Result<Replication, BackendError> {
+        Ok(Replication {
+            rows: Vec::new(),
+            workers: WorkerReplication::from_counters(&counters::all(&self.0)),
+        })
+    }
+
+    async fn resync(&self, group: u8, _: ResyncRequest) -> Result<Resync, BackendError> {
+        Err(BackendError::Unknown(format!("no redundancy group {group} runs")))
+    }
+
+    fn replicated_config(&self, group: u8) -> Option<ReplicatedConfig> {
+        let in_force = self.0.running.in_force();
+        in_force.config.redundancy.group(group)?;
+        Some(ReplicatedConfig {
+            redundancy_group: group,
+            digest: hexadecimal(&config::group_digest(&in_force.config, group)),
+            text: config::group_canonical(&in_force.config, group),
+        })
+    }
+
+    fn redundancy_sets(&self) -> Vec<RedundancySet> {
+        Vec::new()
+    }
+
+    fn redundancy_events(&self) -> Vec<RedundancyEvent> {
+        Vec::new()
+    }
+
+    async fn request_role(&self, set: u8, _: RoleRequest) -> Result<RoleChange, BackendError> {
+        Err(BackendError::Unknown(format!("no redundancy set {set} runs")))
     }
 }

@@ -45,15 +45,10 @@ fn wall(now: SystemTime, uptime: Duration, at: Ticks) -> SystemTime {
     now.checked_sub(uptime.saturating_sub(since_start)).unwrap_or(now)
 }
 
-/// Seconds since 1970-01-01 UTC.
-pub(super) fn unix_seconds(at: SystemTime) -> u64 {
-    at.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::model::unix_seconds;
 
     #[test]
     fn ticks_are_places_on_the_wall_clock() {

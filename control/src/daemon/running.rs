@@ -15,10 +15,9 @@ use tandem_engine::program::policy::ClassifierBuilder;
 use tandem_engine::program::{PolicyId, PoolId, Program, ServiceSetId};
 use tracing::{error, info, warn};
 
-use super::clock::unix_seconds;
 use super::statics::{RuntimeStatics, StateFile};
 use super::views;
-use crate::api::model::{Fault, Names, ReloadReport};
+use crate::api::model::{Fault, Names, ReloadReport, unix_seconds};
 use crate::api::{ServeError, SharedToken, Token, read_secret};
 use crate::config::{self, CompileError, Config, NameRegistry};
 pub(super) use changes::{Restored, compile_first};

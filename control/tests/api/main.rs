@@ -14,6 +14,7 @@ mod lookup;
 mod metrics;
 mod mock;
 mod paging;
+mod pair;
 mod refusals;
 mod samples;
 mod statics;

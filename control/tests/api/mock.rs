@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use tandem_control::api::model::{
     Check, Committed, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus,
-    Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, Pool, ReloadReport, Route,
-    RouteQuery, RouteRows, Use, Version, Worker,
+    Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, ObjectType, Pool, RedundancyEvent,
+    RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange,
+    RoleRequest, Route, RouteQuery, RouteRows, Use, Version, Worker, WorkerReplication,
 };
 use tandem_control::api::{Backend, BackendError};
 use tandem_control::config;
@@ -20,6 +21,7 @@ use tandem_engine::session::Direction;
 use tandem_engine::view::{Ask, Decider, Filter, Query, SessionView};
 use tokio::sync::Notify;
 
+use super::pair::{self, Sets};
 use super::samples::{CONFIG, SIX, inside, interface, ip, push, route, session, session_six, worker};
 
 pub const SESSIONS: usize = 25;
@@ -46,6 +48,9 @@ pub struct Mock {
     six: AtomicBool,
     /// Static mappings set at run time, and the program with them.
     runtime: Mutex<(Vec<NewStaticMapping>, Arc<Program>)>,
+    pub sets: Mutex<Sets>,
+    /// It is half of no pair.
+    pub alone: AtomicBool,
 }
 
 fn compiled(runtime: &[NewStaticMapping]) -> Result<Program, config::CompileError> {
@@ -75,6 +80,8 @@ impl Default for Mock {
             down: AtomicBool::new(false),
             six: AtomicBool::new(false),
             runtime: Mutex::new((Vec::new(), Arc::new(compiled(&[]).expect("a program")))),
+            sets: Mutex::default(),
+            alone: AtomicBool::new(false),
         }
     }
 }
@@ -385,6 +392,13 @@ impl Backend for Mock {
             "Config files refused.",
             1,
         ));
+        let help = "Objects of the peer installed.";
+        counters.push(Counter::of_workers(
+            "replica-installed",
+            CounterGroup::Dataplane,
+            help,
+            vec![4, 5],
+        ));
         Ok(counters)
     }
 
@@ -432,5 +446,46 @@ impl Backend for Mock {
             warnings: Vec::new(),
             sessions_ended: None,
         })
+    }
+
+    async fn replication(&self) -> Result<Replication, BackendError> {
+        let alone = self.alone.load(Ordering::SeqCst);
+        Ok(Replication {
+            rows: if alone { Vec::new() } else { pair::groups() },
+            workers: WorkerReplication::from_counters(&self.counters().await?),
+        })
+    }
+
+    async fn resync(&self, group: u8, wanted: ResyncRequest) -> Result<Resync, BackendError> {
+        match group {
+            // Whatever is asked for, it is always everything.
+            pair::GROUP => Ok(Resync {
+                redundancy_group: group,
+                direction: wanted.direction,
+                objects: ObjectType::ALL.to_vec(),
+            }),
+            pair::SUSPENDED => Err(BackendError::Refused("the configurations differ".to_owned())),
+            _ => Err(BackendError::Unknown(format!("no redundancy group {group} runs"))),
+        }
+    }
+
+    fn replicated_config(&self, group: u8) -> Option<ReplicatedConfig> {
+        (group == pair::GROUP).then(|| pair::config(group))
+    }
+
+    fn redundancy_sets(&self) -> Vec<RedundancySet> {
+        if self.alone.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        self.sets.lock().expect("no test panics with it").sets.clone()
+    }
+
+    fn redundancy_events(&self) -> Vec<RedundancyEvent> {
+        self.sets.lock().expect("no test panics with it").events.clone()
+    }
+
+    async fn request_role(&self, set: u8, wanted: RoleRequest) -> Result<RoleChange, BackendError> {
+        let mut sets = self.sets.lock().expect("no test panics with it");
+        sets.request(set, wanted)
     }
 }

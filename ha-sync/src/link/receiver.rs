@@ -205,6 +205,7 @@ impl Receiver {
                     return false;
                 }
                 work.updates += 1;
+                stats.objects_received.count(op);
                 sender::count(op, &mut work.bulk, now);
             }
             Record::Lease(change) => chassis.lease_told(*change),
@@ -214,6 +215,7 @@ impl Receiver {
                     return false;
                 }
                 self.bulk = ours;
+                stats.bulks_received += 1;
                 (work.number, work.mirror) = (*number, Mirror::Set);
                 work.bulk = BulkProgress {
                     number: ours,

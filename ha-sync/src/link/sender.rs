@@ -108,6 +108,7 @@ impl Sender {
     pub fn begin_bulk(&mut self, now: u64, stats: &mut LinkStats) -> u16 {
         self.bulk = self.bulk.wrapping_add(1).max(1);
         self.mirror = Mirror::Set;
+        stats.bulks_sent += 1;
         stats.bulk_sent = BulkProgress {
             number: self.bulk,
             running: true,
@@ -228,7 +229,10 @@ impl Sender {
                 stats.bulk_sent.objects = Objects::default();
             }
             Record::Lease(LeaseChange::Offer(lease)) => open.offers.push((lease, item.serial)),
-            Record::Op(op) => count(&op, &mut stats.bulk_sent, now),
+            Record::Op(op) => {
+                stats.objects_sent.count(&op);
+                count(&op, &mut stats.bulk_sent, now);
+            }
             _ => {}
         }
         if open.records.len() >= config.batch_bytes || open.count == u16::MAX {
@@ -277,15 +281,7 @@ impl Sender {
 
 /// Counts an object of a bulk.
 pub(super) fn count(op: &Op, bulk: &mut BulkProgress, now: u64) {
-    let objects = &mut bulk.objects;
-    match op {
-        Op::Session(_) => objects.sessions += 1,
-        Op::Mapping(_) => objects.mappings += 1,
-        Op::Block(_) => objects.blocks += 1,
-        Op::Extent(_) => objects.extents += 1,
-        _ => return,
-    }
-    if bulk.running {
+    if bulk.objects.count(op) && bulk.running {
         bulk.took_ms = now.saturating_sub(bulk.began_ms);
     }
 }

@@ -1,5 +1,7 @@
 //! What a link counts.
 
+use tandem_engine::replica::Op;
+
 use super::histogram::Histogram;
 
 /// Objects of a bulk, by type.
@@ -20,6 +22,18 @@ impl Objects {
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.sessions + self.mappings + self.blocks + self.extents
+    }
+
+    /// Counts an operation that tells of an object; false: this one does not.
+    pub(super) const fn count(&mut self, op: &Op) -> bool {
+        match op {
+            Op::Session(_) => self.sessions += 1,
+            Op::Mapping(_) => self.mappings += 1,
+            Op::Block(_) => self.blocks += 1,
+            Op::Extent(_) => self.extents += 1,
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -97,6 +111,14 @@ pub struct LinkStats {
     pub acknowledgment_ms: Histogram,
     /// Lease offers the peer acknowledged.
     pub leases_acknowledged: u64,
+    /// Objects told, new or changed.
+    pub objects_sent: Objects,
+    /// Objects the chassis took, new or changed.
+    pub objects_received: Objects,
+    /// Bulks begun that we tell.
+    pub bulks_sent: u64,
+    /// Bulks begun that we are told.
+    pub bulks_received: u64,
     /// The bulk we tell.
     pub bulk_sent: BulkProgress,
     /// The bulk we are told.

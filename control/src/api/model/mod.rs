@@ -11,6 +11,8 @@ mod lookup;
 mod names;
 mod page;
 mod pool;
+mod redundancy;
+mod replication;
 mod routing;
 mod rows;
 mod static_mapping;
@@ -24,11 +26,20 @@ pub use lookup::{Holder, Lookup, Source};
 pub use names::Names;
 pub use page::{Cleared, List, Page};
 pub use pool::{Pool, Use};
+pub use redundancy::{
+    RedundancyEvent, RedundancySet, RoleCause, RoleChange, RoleRequest, RoleState, WantedRole,
+};
+pub use replication::{
+    BulkSync, Certificate, Channel, Digests, FailureCount, GroupView, Lag, LastFailure, LinkCounters,
+    MirrorState, ObjectType, Objects, Queues, RefusedInstalls, ReplicatedConfig, Replication,
+    ReplicationGroup, ReplicationState, Resync, ResyncDirection, ResyncRequest, WorkerReplication,
+    hexadecimal,
+};
 pub use routing::{Neighbour, NeighbourState, NextHop, Route, RouteAction, RouteQuery, RouteRows};
 pub use rows::{
     ANY_PROTOCOL, Block, Limits, Mapping, Session, Subscriber, SubscriberDetail, protocol_name,
     protocol_number,
 };
 pub use static_mapping::{Committed, NewStaticMapping, StaticMapping, inside_range};
-pub use system::{Check, ConfigSummary, Fault, Health, HealthStatus, ReloadReport, Version};
+pub use system::{Check, ConfigSummary, Fault, Health, HealthStatus, ReloadReport, Version, unix_seconds};
 pub use worker::Worker;

@@ -1,11 +1,19 @@
 //! The daemon as a whole: health, version, the running configuration and what the last reload said.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config;
+
+/// Seconds since 1970-01-01 UTC.
+#[must_use]
+pub fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}
 
 /// How the daemon is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

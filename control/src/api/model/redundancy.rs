@@ -1,0 +1,186 @@
+//! Redundancy sets: the units of takeover, their roles on both chassis, and what became of them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The part a chassis plays for a redundancy set. Redundancy spec, section 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleState {
+    /// It translates, allocates, and tells the other.
+    Primary,
+    /// It holds what it is told, forwards nothing of the set, and is ready to take over.
+    Standby,
+    /// Standby, and not ready to take over: the bulk synchronization is not complete.
+    Wait,
+}
+
+impl RoleState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Primary, Self::Standby, Self::Wait];
+
+    /// Its name in views.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+/// A role that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WantedRole {
+    /// Be primary: the peer, if it is there and primary, is asked to release the set.
+    Primary,
+    /// Release the set.
+    Standby,
+}
+
+impl WantedRole {
+    /// Its name in views.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+        }
+    }
+}
+
+/// Why a role changed, or was to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleCause {
+    /// The configuration says so at start.
+    Start,
+    /// Somebody asked for it here.
+    Operator,
+    /// The peer asked for it.
+    Peer,
+    /// The peer is primary with a higher epoch.
+    Epoch,
+}
+
+impl RoleCause {
+    /// Its name in views.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Operator => "operator",
+            Self::Peer => "peer",
+            Self::Epoch => "epoch",
+        }
+    }
+}
+
+/// One redundancy set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RedundancySet {
+    /// Its number, the same on both chassis, 1..=128.
+    pub id: u8,
+    /// Its name.
+    pub name: Option<String>,
+    /// Number of its redundancy group.
+    pub redundancy_group: u8,
+    /// Its service sets, in the order of the config file.
+    pub service_sets: Vec<String>,
+    /// Role of this chassis.
+    pub role: RoleState,
+    /// Role of the other chassis, as it said last; none while it is not connected.
+    pub peer_role: Option<RoleState>,
+    /// The role that was asked for and is not taken up yet.
+    pub changing_to: Option<WantedRole>,
+    /// Number of the role change that led here; grows with each. The higher one wins where both say primary.
+    pub epoch: u64,
+    /// The peer's, as it said last.
+    pub peer_epoch: Option<u64>,
+    /// Since when the role is so, seconds since 1970-01-01 UTC.
+    pub since_unix_s: u64,
+    /// Why it became so.
+    pub last_cause: RoleCause,
+}
+
+/// Something that became of a redundancy set's role, or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RedundancyEvent {
+    /// Its number since start, from 1: a gap says that events have been forgotten.
+    pub id: u64,
+    /// When, seconds since 1970-01-01 UTC.
+    pub at_unix_s: u64,
+    /// The redundancy set.
+    pub redundancy_set: u8,
+    /// Role before.
+    pub from: RoleState,
+    /// Role it changed to, or was to change to.
+    pub to: RoleState,
+    /// The set's epoch after it.
+    pub epoch: u64,
+    /// Why.
+    pub cause: RoleCause,
+    /// It was asked for by force.
+    pub forced: bool,
+    /// It was carried out.
+    pub ok: bool,
+    /// Why not, if it was not.
+    pub reason: Option<String>,
+}
+
+/// A role that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RoleRequest {
+    /// The role.
+    pub role: WantedRole,
+    /// Also when it costs something: a standby that does not know all becomes primary, or the primary releases the set to such
+    /// a one.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A role that was taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RoleChange {
+    /// The redundancy set.
+    pub redundancy_set: u8,
+    /// Role of this chassis from now on.
+    pub role: RoleState,
+    /// The set's epoch.
+    pub epoch: u64,
+    /// False: it was so already, and nothing was done.
+    pub changed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_views_are_those_in_json() {
+        let name = |value: serde_json::Value| value.as_str().map(str::to_owned);
+        for role in RoleState::ALL {
+            let written = serde_json::to_value(role).expect("it can be written");
+            assert_eq!(name(written).as_deref(), Some(role.as_str()));
+        }
+        for role in [WantedRole::Primary, WantedRole::Standby] {
+            let written = serde_json::to_value(role).expect("it can be written");
+            assert_eq!(name(written).as_deref(), Some(role.as_str()));
+        }
+        for cause in [
+            RoleCause::Start,
+            RoleCause::Operator,
+            RoleCause::Peer,
+            RoleCause::Epoch,
+        ] {
+            let written = serde_json::to_value(cause).expect("it can be written");
+            assert_eq!(name(written).as_deref(), Some(cause.as_str()));
+        }
+    }
+}

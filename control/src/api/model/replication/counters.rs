@@ -1,0 +1,194 @@
+//! What link and workers count of replication.
+
+use ha_sync::link::LinkStats;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::super::Counter;
+use super::Objects;
+
+/// What the link of one redundancy group counted since start, over all connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkCounters {
+    /// Changes sent.
+    pub updates_sent: u64,
+    /// Changes received and brought to the workers.
+    pub updates_received: u64,
+    /// Objects among the changes sent, new or changed, by type.
+    pub objects_sent: Objects,
+    /// Objects among the changes received, new or changed, by type.
+    pub objects_received: Objects,
+    /// Batches sent for the first time.
+    pub batches_sent: u64,
+    /// Batches received in order.
+    pub batches_received: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Batches sent again.
+    pub retransmits: u64,
+    /// Batches received that were here already.
+    pub duplicates: u64,
+    /// Batches received before one that is missing.
+    pub gaps: u64,
+    /// Batches left aside because the configurations differed when they were made or came.
+    pub batches_dropped: u64,
+    /// Changes that replaced an older one about the same session before it was sent.
+    pub collapsed: u64,
+    /// Changes about something that the peer cannot know; not sent.
+    pub untranslatable: u64,
+    /// Messages of a type that this release does not know; skipped.
+    pub unknown_messages: u64,
+    /// Times the workers had no room for a change of the peer.
+    pub install_waits: u64,
+    /// Connections on which the peer greeted well.
+    pub connects: u64,
+    /// Of these, those that went on where the one before broke, without a bulk.
+    pub resumes: u64,
+    /// Bulk synchronizations begun that this chassis tells.
+    pub bulks_sent: u64,
+    /// Bulk synchronizations begun that the peer tells.
+    pub bulks_received: u64,
+    /// Bulks received whose end did not have as many objects as came.
+    pub bulk_mismatches: u64,
+    /// Connections that were refused because of what came.
+    pub refused: u64,
+    /// Times the peer was not heard for too long.
+    pub lost: u64,
+    /// Leases of extents that the peer acknowledged.
+    pub leases_acknowledged: u64,
+}
+
+impl From<&LinkStats> for LinkCounters {
+    fn from(stats: &LinkStats) -> Self {
+        Self {
+            updates_sent: stats.updates_sent,
+            updates_received: stats.updates_received,
+            objects_sent: stats.objects_sent.into(),
+            objects_received: stats.objects_received.into(),
+            batches_sent: stats.batches_sent,
+            batches_received: stats.batches_received,
+            sent_bytes: stats.bytes_sent,
+            received_bytes: stats.bytes_received,
+            retransmits: stats.retransmits,
+            duplicates: stats.duplicates,
+            gaps: stats.gaps,
+            batches_dropped: stats.batches_dropped,
+            collapsed: stats.collapsed,
+            untranslatable: stats.untranslatable,
+            unknown_messages: stats.unknown_messages,
+            install_waits: stats.install_waits,
+            connects: stats.connects,
+            resumes: stats.resumes,
+            bulks_sent: stats.bulks_sent,
+            bulks_received: stats.bulks_received,
+            bulk_mismatches: stats.bulk_mismatches,
+            refused: stats.refused,
+            lost: stats.lost,
+            leases_acknowledged: stats.leases_acknowledged,
+        }
+    }
+}
+
+/// Changes of the peer that were not installed, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RefusedInstalls {
+    /// This chassis is primary for the redundancy set itself.
+    pub role: u64,
+    /// A table has no room.
+    pub room: u64,
+    /// What it stands on is not here: its service set, pool, block or extent.
+    pub ground: u64,
+}
+
+/// What the workers count of replication since start, all together and for all redundancy groups; each is a counter
+/// `replica-...` of `/v1/counters`, too, by worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct WorkerReplication {
+    /// Changes put out for a peer.
+    pub emitted: u64,
+    /// Sessions marked for a later walk because there was no room to put them out.
+    pub dirty: u64,
+    /// Of these, those put out by such a walk.
+    pub walked: u64,
+    /// Endings and allocations that waited in the backlog because there was no room to put them out.
+    pub backlogged: u64,
+    /// Endings that found no room in the backlog either; each makes a new bulk.
+    pub lost: u64,
+    /// Objects installed.
+    pub installed: u64,
+    /// Objects here that were brought up to date.
+    pub updated: u64,
+    /// Objects ended because the peer said so.
+    pub ended: u64,
+    /// Changes not installed.
+    pub refused: RefusedInstalls,
+    /// Objects ended because the peer has their public end for another inside end: the primary is right.
+    pub conflicts: u64,
+    /// Objects ended at the end of a bulk that did not have them.
+    pub swept: u64,
+}
+
+impl WorkerReplication {
+    /// From the workers' counters, by their names.
+    #[must_use]
+    pub fn from_counters(counters: &[Counter]) -> Self {
+        let total = |name: &str| {
+            let named = counters
+                .iter()
+                .find(|counter| counter.name.strip_prefix("replica-") == Some(name));
+            named.map_or(0, |counter| counter.total)
+        };
+        Self {
+            emitted: total("emitted"),
+            dirty: total("dirty"),
+            walked: total("walked"),
+            backlogged: total("backlogged"),
+            lost: total("lost"),
+            installed: total("installed"),
+            updated: total("updated"),
+            ended: total("ended"),
+            refused: RefusedInstalls {
+                role: total("refused-role"),
+                room: total("refused-room"),
+                ground: total("refused-ground"),
+            },
+            conflicts: total("conflicts"),
+            swept: total("swept"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::model::CounterGroup;
+
+    #[test]
+    fn workers_counters_are_found_by_name_and_added_up() {
+        let named = |name: &str, workers: Vec<u64>| {
+            Counter::of_workers(name, CounterGroup::Dataplane, "Help.", workers)
+        };
+        let counters = [
+            named("replica-emitted", vec![3, 4]),
+            named("replica-refused-room", vec![0, 2]),
+            named("emitted", vec![9, 9]),
+            named("replica-swept", vec![1, 0]),
+        ];
+        let found = WorkerReplication::from_counters(&counters);
+        let expect = WorkerReplication {
+            emitted: 7,
+            refused: RefusedInstalls {
+                room: 2,
+                ..RefusedInstalls::default()
+            },
+            swept: 1,
+            ..WorkerReplication::default()
+        };
+        assert_eq!(found, expect);
+    }
+}
