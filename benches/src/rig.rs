@@ -234,6 +234,7 @@ impl WorkerRig {
             from_workers: Vec::new(),
             to_kernel: None,
             from_kernel: None,
+            inbox: None,
             pool: ground.pool.clone(),
             claims,
             mailbox: Arc::new(Mailbox::default()),

@@ -16,11 +16,13 @@ use rte_bindings::{
     RingError, RingProducer, RssFields, RxOffloads, Single, TxOffloads, WorkerThread, pin_current_thread,
     spsc_ring, tsc_cycles, tsc_hz,
 };
+use rtrb::RingBuffer;
 use tandem_engine::claims::Claims;
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::mem::OutOfMemory;
 use tandem_engine::packet::Sides;
 use tandem_engine::program::{InterfaceId, Program, TableSizes};
+use tandem_engine::replica::Op;
 use tandem_engine::steer::{Split, Steering, UnevenSplit};
 
 use crate::command::{Commit, Mailbox};
@@ -96,6 +98,17 @@ pub struct DataplaneSpec {
     pub max_routes: MaxRoutes,
     /// The first program.
     pub program: Arc<Program>,
+    /// Operations that can wait between a worker and the replication, each way; `None`: nothing is ever replicated.
+    pub replica_ring: Option<usize>,
+}
+
+/// One worker's ends of the replication, for whoever speaks with the other chassis.
+#[derive(Debug)]
+pub struct ReplicaRings {
+    /// What the worker puts out.
+    pub outbox: rtrb::Consumer<Op>,
+    /// What it is to do.
+    pub inbox: rtrb::Producer<Op>,
 }
 
 /// The dataplane did not start.
@@ -154,6 +167,8 @@ pub struct Prepared {
     pub ports: Vec<RunningPort>,
     pool: Mempool,
     workers: Vec<WorkerParts>,
+    /// The replication's rings by worker, to be taken before the start; empty when nothing is replicated.
+    pub replica: Vec<ReplicaRings>,
     cores: Vec<Option<usize>>,
     mirror_rings: (Vec<RingConsumer<Single>>, RingProducer<Single>),
 }
@@ -262,13 +277,13 @@ impl Prepared {
         let routes = RouteWriter::new(&eal, spec.max_routes, mtus)?;
         let claims = Arc::new(Claims::default());
         let tsc = (tsc_hz(&eal), tsc_cycles());
-        let mut parts = Vec::new();
+        let (mut parts, mut replica) = (Vec::new(), Vec::new());
         let mut to_kernel = Vec::new();
         for id in 0..workers {
             let seed = random()?;
             let (producer, consumer) = spsc_ring(&eal, &format!("punt{id}"), RING, None)?;
             to_kernel.push(consumer);
-            let engine = Engine::new(
+            let mut engine = Engine::new(
                 EngineConfig {
                     worker: id as u8,
                     split,
@@ -279,6 +294,12 @@ impl Prepared {
                 },
                 Arc::clone(&spec.program),
             )?;
+            let inbox = spec.replica_ring.map(|room| {
+                let ((out, outbox), (inbox, into)) = (RingBuffer::new(room), RingBuffer::new(room));
+                engine.connect(out);
+                replica.push(ReplicaRings { outbox, inbox });
+                into
+            });
             parts.push(WorkerParts {
                 id: id as u8,
                 split,
@@ -292,6 +313,7 @@ impl Prepared {
                 from_workers: Vec::new(),
                 to_kernel: Some(producer),
                 from_kernel: None,
+                inbox,
                 pool: pool.clone(),
                 claims: Arc::clone(&claims),
                 mailbox: Arc::new(Mailbox::default()),
@@ -327,6 +349,7 @@ impl Prepared {
             ports,
             pool,
             workers: parts,
+            replica,
             cores: spec.workers,
             mirror_rings: (to_kernel, to_worker),
         })

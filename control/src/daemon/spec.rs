@@ -202,6 +202,7 @@ pub(super) fn build(
         sizes: config.table_sizes,
         max_routes: max_routes(memory),
         program: Arc::clone(program),
+        replica_ring: None,
     })
 }
 

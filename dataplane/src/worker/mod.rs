@@ -36,6 +36,7 @@ use tandem_engine::mem::OutOfMemory;
 use tandem_engine::packet::{Desc, Sides};
 use tandem_engine::packet6::Desc6;
 use tandem_engine::program::{InterfaceId, TableSizes};
+use tandem_engine::replica::Op;
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::Query;
@@ -127,6 +128,8 @@ pub struct WorkerParts {
     pub to_kernel: Option<RingProducer<Single>>,
     /// Ring from the kernel mirror.
     pub from_kernel: Option<RingConsumer<Single>>,
+    /// What the other chassis tells of sessions, and commands that come in order with it; `None` when nothing is replicated.
+    pub inbox: Option<rtrb::Consumer<Op>>,
     /// Buffers for packets of our own.
     pub pool: Mempool,
     /// Shared by all workers.
@@ -176,6 +179,7 @@ pub struct Worker {
     to_kernel: Option<RingProducer<Single>>,
     punts: Burst,
     from_kernel: Option<RingConsumer<Single>>,
+    inbox: Option<rtrb::Consumer<Op>>,
     pool: Mempool,
     claims: Arc<Claims>,
     mailbox: Arc<Mailbox>,
@@ -253,6 +257,7 @@ impl Worker {
             from_workers: parts.from_workers,
             to_kernel: parts.to_kernel,
             from_kernel: parts.from_kernel,
+            inbox: parts.inbox,
             pool: parts.pool,
             claims: parts.claims,
             mailbox: parts.mailbox,

@@ -17,6 +17,8 @@ const EXPIRE_PER_LOOP: usize = 32;
 const SLOTS_PER_LOOP: u32 = 512;
 /// Loops without a packet before a worker starts to sleep.
 const EMPTY_LOOPS: u32 = 256;
+/// Operations of the other chassis installed per loop: some microseconds' worth, so that packets do not wait.
+const INSTALLS_PER_LOOP: usize = 64;
 /// Longest sleep of an idle worker: what the first packet after a pause may wait.
 const LONGEST_SLEEP: Duration = Duration::from_micros(500);
 /// Loops between two publications of the counters under load.
@@ -67,7 +69,8 @@ impl Worker {
     /// One turn of the loop at the time that was set: everything received is processed, timers and the mailbox are looked
     /// at, and what is ready is sent. Whether anything was received. `burst` is empty before and after.
     pub fn turn(&mut self, burst: &mut Burst) -> bool {
-        let worked = self.poll(burst);
+        let mut worked = self.poll(burst);
+        worked |= self.install();
         self.between_bursts();
         self.command();
         self.flush();
@@ -113,6 +116,22 @@ impl Worker {
             }
         }
         worked
+    }
+
+    /// Does what the other chassis tells, a bounded number of operations; whether there were any.
+    fn install(&mut self) -> bool {
+        let Some(inbox) = &mut self.inbox else {
+            return false;
+        };
+        let count = inbox.slots().min(INSTALLS_PER_LOOP);
+        let Ok(chunk) = inbox.read_chunk(count) else {
+            return false;
+        };
+        for op in chunk {
+            // What could not be done the engine has counted, with its reason.
+            let _counted = self.engine.install(&op, self.now);
+        }
+        count > 0
     }
 
     fn process_handed_over(&mut self, burst: &mut Burst) {

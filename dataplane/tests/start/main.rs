@@ -117,6 +117,7 @@ fn spec(program: &Arc<Program>) -> DataplaneSpec {
         sizes: SIZES,
         max_routes: MaxRoutes { ipv4: 256, ipv6: 256 },
         program: Arc::clone(program),
+        replica_ring: None,
     }
 }
 

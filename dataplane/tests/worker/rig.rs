@@ -201,6 +201,7 @@ impl Rig {
                 from_workers: Vec::new(),
                 to_kernel: Some(to_kernel),
                 from_kernel: None,
+                inbox: None,
                 pool: pool.clone(),
                 claims: Arc::clone(&claims),
                 mailbox: Arc::clone(&mailboxes[usize::from(id)]),
