@@ -259,9 +259,9 @@ lab_owned() {
 lab_down() {
     local pid start label h n
     if [[ -r $LAB_DIR/pids ]]; then
-        # tandemd first, by itself, so that it can close its ports cleanly; then the rest together.
+        # tandemd (of a pair both) first, by itself, so that it can close its ports cleanly; then the rest together.
         while read -r pid start label; do
-            [[ $label != tandemd ]] || end_process "$pid" "$start" TERM || true
+            [[ $label != tandemd* ]] || end_process "$pid" "$start" TERM || true
         done <"$LAB_DIR/pids"
         while read -r pid start label; do
             ! process_alive "$pid" "$start" || kill -TERM "$pid" 2>/dev/null || true
@@ -293,13 +293,14 @@ lab_down() {
     rmdir "$LAB_ROOT" 2>/dev/null || true
 }
 
-# What a DPDK process that was killed leaves in files: its runtime folder and its hugepages.
+# What a DPDK process that was killed leaves in files: its runtime folder and its hugepages. The second chassis of a pair
+# (lib/pair.sh) has the prefix with `_2` behind it, which no other lab can have.
 lab_scrub_dpdk() {
     local prefix=$LAB_PREFIX mount
-    rm -rf "/run/dpdk/$prefix"
+    rm -rf "/run/dpdk/$prefix" "/run/dpdk/${prefix}_2"
     rmdir /run/dpdk 2>/dev/null || true
     while read -r mount; do
-        rm -f "$mount/${prefix}map_"*
+        rm -f "$mount/${prefix}map_"* "$mount/${prefix}_2map_"*
     done < <(awk '$3 == "hugetlbfs" { print $2 }' /proc/mounts)
 }
 
@@ -308,11 +309,11 @@ lab_scrub_dpdk() {
 lab_leftovers() {
     ip netns list 2>/dev/null | awk -v p="$LAB_PREFIX-" 'index($1, p) == 1 { print "namespace " $1 }'
     [[ ! -e $LAB_DIR ]] || echo "folder $LAB_DIR"
-    [[ ! -e /run/dpdk/$LAB_PREFIX ]] || echo "folder /run/dpdk/$LAB_PREFIX"
     local f mount
+    for f in "/run/dpdk/$LAB_PREFIX" "/run/dpdk/${LAB_PREFIX}_2"; do [[ ! -e $f ]] || echo "folder $f"; done
     for f in /etc/netns/"$LAB_PREFIX"-*; do [[ ! -e $f ]] || echo "folder $f"; done
     while read -r mount; do
-        for f in "$mount/${LAB_PREFIX}map_"*; do [[ ! -e $f ]] || echo "hugepage file $f"; done
+        for f in "$mount/${LAB_PREFIX}map_"* "$mount/${LAB_PREFIX}_2map_"*; do [[ ! -e $f ]] || echo "hugepage file $f"; done
     done < <(awk '$3 == "hugetlbfs" { print $2 }' /proc/mounts)
 }
 

@@ -21,6 +21,7 @@ API=http://127.0.0.1:8480
 #   HUGEPAGES     auto, required or never (auto)
 #   EXTRA_*       TOML text put into the pool and the service set, or at the end (EXTRA_TOML)
 #   INSIDE6, OUTSIDE6  IPv6 addresses of the interfaces, as TOML after a comma (none; lib/lab6.sh sets them)
+#   INSIDE4, OUTSIDE4, SHARDS, FILE_PREFIX  what the second chassis of a pair has otherwise (lib/pair.sh)
 # A test with other service sets writes config_head and its own text instead.
 write_config() { { config_head && config_napt44; } >"$LAB_DIR/tandem.toml"; }
 config_head() {
@@ -31,10 +32,11 @@ name = "$LAB_NAME"
 [dpdk]
 hugepages = "${HUGEPAGES:-auto}"
 memory-mb = ${MEMORY_MB:-512}
-file-prefix = "$LAB_PREFIX"
+file-prefix = "${FILE_PREFIX:-$LAB_PREFIX}"
 
 [workers]
 count = ${WORKERS:-1}
+${SHARDS:+shards = $SHARDS}
 idle = "adaptive"
 
 [api]
@@ -43,12 +45,12 @@ listen = "127.0.0.1:8480"
 [interfaces.inside0]
 device = "net_af_xdp0,iface=dut-in"
 tap = "inside0"
-addresses = ["100.64.0.1/16"${INSIDE6:-}]
+addresses = ["${INSIDE4:-100.64.0.1/16}"${INSIDE6:-}]
 
 [interfaces.outside0]
 device = "net_af_xdp1,iface=dut-out"
 tap = "outside0"
-addresses = ["192.0.2.2/24"${OUTSIDE6:-}]
+addresses = ["${OUTSIDE4:-192.0.2.2/24}"${OUTSIDE6:-}]
 ${OUTSIDE_MTU:+mtu = $OUTSIDE_MTU}
 
 [table-sizes]
