@@ -323,6 +323,7 @@ impl Engine {
         let program = std::sync::Arc::clone(&self.program);
         let (space, pool) = (&program.public_space, &program.pools[pool]);
         let (first, size, created) = (record.first_port, record.size, record.created);
+        self.hold_subscriber(subscriber);
         // Blocks of ours in its way: the other chassis is right.
         let shard = self.ports.shard(record.subscriber);
         for _ in 0..size / 64 {
@@ -341,17 +342,18 @@ impl Engine {
             );
             match result {
                 Ok(number) => {
+                    self.leave_subscriber(subscriber);
                     self.confirm_block(self.ports.block_place(shard, number));
                     return Ok(());
                 }
                 Err(DropReason::SessionConflict) if self.drop_block_at(index, first, size) => {}
                 Err(reason) => {
-                    self.drop_subscriber_if_idle(subscriber);
+                    self.leave_subscriber(subscriber);
                     return Err(refused(reason));
                 }
             }
         }
-        self.drop_subscriber_if_idle(subscriber);
+        self.leave_subscriber(subscriber);
         Err(NotInstalled::NoGround)
     }
 

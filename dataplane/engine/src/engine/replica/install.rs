@@ -178,16 +178,15 @@ impl Engine {
         }
         let inside = self.ends_of(&hot).inside;
         let subscriber = self.subscriber_of(record.service_set, inside.0)?;
+        // Counted first: what stands in its way may be the last that the subscriber has.
+        self.hold_subscriber(subscriber);
         let anchor = match self.take_ground(record, &hot, inside, subscriber) {
             Ok(anchor) => anchor,
             Err(reason) => {
-                self.drop_subscriber_if_idle(subscriber);
+                self.leave_subscriber(subscriber);
                 return Err(reason);
             }
         };
-        if let Some(subscriber) = self.subscribers.get_mut(subscriber) {
-            subscriber.sessions += 1;
-        }
         hot.flags = record.flags & CARRIED_FLAGS | FLAG_REPLICATED;
         (hot.state, hot.timer) = (record.state, record.timer % TimerClass::COUNT as u8);
         let mut cold = new_cold(anchor, subscriber, record.term, record.pool, record.created);
@@ -225,6 +224,13 @@ impl Engine {
         self.subscribers
             .find_or_insert(place, set, owner)
             .ok_or(NotInstalled::NoRoom)
+    }
+
+    /// Keeps a subscriber while things of it may end, as a session does.
+    pub(super) fn hold_subscriber(&mut self, number: u32) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
+            subscriber.sessions += 1;
+        }
     }
 
     /// Whether a session stands on the same kind of ground as the other chassis says.
@@ -292,11 +298,12 @@ impl Engine {
     fn install_mapping(&mut self, record: &MappingRecord) -> Result<(), NotInstalled> {
         self.check_known(record.service_set)?;
         let subscriber = self.subscriber_of(record.service_set, record.inside)?;
+        self.hold_subscriber(subscriber);
         let result = self.mapping_for(record, subscriber);
-        match result {
-            Ok(number) => self.keep_mapping(number),
-            Err(_) => self.drop_subscriber_if_idle(subscriber),
+        if let Ok(number) = result {
+            self.keep_mapping(number);
         }
+        self.leave_subscriber(subscriber);
         result.map(|_| ())
     }
 

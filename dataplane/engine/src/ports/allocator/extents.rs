@@ -158,7 +158,12 @@ impl PortAllocator {
                 .plans
                 .get(usize::from(pool))
                 .is_none_or(|p| p.hold.is_by_rule() || p.tag != state.tag);
-            if (state.subscribers != 0 || self.follows(pool)) && !lost {
+            // Taken anew, an extent would no longer be held.
+            let held = self
+                .plans
+                .get(usize::from(pool))
+                .is_some_and(|p| p.held_until > now);
+            if (state.subscribers != 0 || held || self.follows(pool)) && !lost {
                 continue;
             }
             let rest = program
