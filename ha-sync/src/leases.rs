@@ -14,7 +14,9 @@ mod plan;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use tandem_engine::program::{PoolId, PoolMode, Program, ServiceSetId};
-use tandem_engine::public_space::{LeaseStates, OWNER_FREE, OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER};
+use tandem_engine::public_space::{
+    LeaseStates, MAX_WORKERS, OWNER_FREE, OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER,
+};
 use tandem_engine::replica::{Lease, LeaseChange};
 
 use crate::bridge::BridgeStats;
@@ -233,6 +235,16 @@ impl Keeper {
                 .chain(states.extents(OWNER_GRANTED))
             {
                 self.offer(lease(states, extent), stats);
+            }
+        }
+        // What the peer had given out before it was lost rests here; a peer that has forgotten it must not give it out either,
+        // should it be made primary meanwhile. Nor an address that a worker has: of these only mappings are told, old ones.
+        let whole = matches!(kept.mode, PoolMode::Addresses);
+        for (extent, owner) in states.owners.iter().enumerate() {
+            let lease = lease(states, extent);
+            let taken = *owner == OWNER_PEER || whole && *owner < MAX_WORKERS;
+            if taken && !self.told.contains_key(&lease) {
+                self.offer(lease, stats);
             }
         }
         let wanted = match &kept.mode {
