@@ -5,3 +5,9 @@
 mod common;
 
 pub use common::*;
+
+#[path = "../../tests/engine/simulator/ledger.rs"]
+mod ledger;
+
+#[path = "../../tests/engine/simulator/books.rs"]
+pub mod books;

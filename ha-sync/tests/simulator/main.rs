@@ -1,0 +1,124 @@
+//! The simulator of a pair: two chassis in one process, real engines, rings, bridges and links, under virtual time, with a network
+//! between them that does everything a network can do.
+//!
+//! ```text
+//!   run.rs: what happens, step by step, drawn from a seed
+//!     pair.rs: both chassis, the operator (pair/operator.rs), crashes and restarts (pair/takeover.rs)
+//!       side.rs: a chassis: engines <-rings-> bridge <-> link           traffic.rs: packets
+//!       network.rs: a stream or datagrams; loss, delay, reordering, duplicates, cuts, stalls, breaks
+//!   after each step: public_ends.rs, leases.rs, what a standby has, memory; after crashes survivors.rs; after quiet time equal.rs
+//! ```
+//!
+//! A seed decides everything: `TANDEM_SEED=n cargo test -p ha-sync --test simulator replay -- --nocapture` tells each step of a
+//! run. `TANDEM_SEEDS=a..b TANDEM_THREADS=n cargo test --release -p ha-sync --test simulator many -- --ignored --nocapture` runs many.
+
+mod equal;
+mod leases;
+mod network;
+mod pair;
+mod program;
+mod public_ends;
+mod recorder;
+mod report;
+mod run;
+mod side;
+mod survivors;
+mod traffic;
+mod views;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use report::Report;
+
+/// Runs one seed; a failure names it.
+fn one(seed: u64, loud: bool) -> Report {
+    let step = AtomicU32::new(0);
+    let run = || run::run(seed, loud, |at| step.store(at, Ordering::Relaxed));
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(report) => report,
+        Err(panic) => {
+            let step = step.load(Ordering::Relaxed);
+            eprintln!(
+                "seed {seed} fails at step {step}; TANDEM_SEED={seed} cargo test -p ha-sync --test simulator replay -- --nocapture repeats it"
+            );
+            resume_unwind(panic)
+        }
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// A bounded number of runs, about so many seconds' worth, and something of everything in them.
+#[test]
+fn random_pairs_keep_what_they_promise() {
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut total = Report::default();
+    for seed in 0.. {
+        total.add(&one(seed, false));
+        if seed >= 50 && Instant::now() > end {
+            break;
+        }
+    }
+    println!("{total}");
+    total.assert_something_of_everything();
+}
+
+/// Runs the seed of the environment variable `TANDEM_SEED` (0 without it) and tells each step.
+#[test]
+fn replay() {
+    one(number("TANDEM_SEED").unwrap_or(0), true);
+}
+
+fn seeds() -> Range<u64> {
+    let given = std::env::var("TANDEM_SEEDS").unwrap_or_else(|_| "0..1000".into());
+    let (first, end) = given.split_once("..").expect("TANDEM_SEEDS=FIRST..END");
+    first.parse().expect("a number")..end.parse().expect("a number")
+}
+
+/// Runs the seeds of `TANDEM_SEEDS` (0..1000 without it) on `TANDEM_THREADS` threads. All of them, even if some fail.
+#[test]
+#[ignore = "takes as long as it is told to"]
+fn many() {
+    let seeds = seeds();
+    let (next, total, failed) = (
+        AtomicU64::new(seeds.start),
+        Mutex::default(),
+        Mutex::new(Vec::new()),
+    );
+    let start = Instant::now();
+    let stop_at = number("TANDEM_FAILURES").unwrap_or(20);
+    std::thread::scope(|scope| {
+        for _ in 0..number("TANDEM_THREADS").unwrap_or(2) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let enough = failed
+                        .lock()
+                        .is_ok_and(|f: std::sync::MutexGuard<'_, Vec<u64>>| f.len() >= stop_at);
+                    if seed >= seeds.end || enough {
+                        return;
+                    }
+                    match catch_unwind(|| one(seed, false)) {
+                        Ok(report) => {
+                            let mut total = total.lock().expect("nobody panics with it");
+                            Report::add(&mut total, &report);
+                            if total.seeds.is_multiple_of(5000) {
+                                println!("{total} ({:?})", start.elapsed());
+                            }
+                        }
+                        Err(_) => failed.lock().expect("nobody panics with it").push(seed),
+                    }
+                }
+            });
+        }
+    });
+    println!("{} in {:?}", total.lock().expect("all are done"), start.elapsed());
+    let failed = failed.into_inner().expect("all are done");
+    assert!(failed.is_empty(), "{} seeds fail: {failed:?}", failed.len());
+}

@@ -1,0 +1,129 @@
+//! The operator: moves roles from one chassis to the other and back, with the peer's help where it can be reached, else by force.
+
+use super::Pair;
+use crate::side::Side;
+
+/// After so long an operator no longer waits for a release.
+const PATIENCE_MS: u64 = 5000;
+
+/// A role on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Move {
+    from: usize,
+    to: usize,
+    since: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The new primary asked the old one to release.
+    Asked,
+    /// The old one becomes standby, and says so when it is.
+    Leaving,
+    /// The old one has released; the word is on its way.
+    Released,
+    /// The peer is not to be reached: the old one becomes standby without a word.
+    Forced,
+}
+
+impl Pair {
+    /// Moves a set's role to the other chassis.
+    pub fn flip(&mut self, set: u16) -> &'static str {
+        let at = usize::from(set) - 1;
+        let (Some(from), None) = (self.primary[at], self.moves[at]) else {
+            return "no flip";
+        };
+        let to = 1 - from;
+        let [Some(_), Some(_)] = &self.sides else {
+            return "no flip, the other is down";
+        };
+        let now = self.now;
+        let covered = self.sides[from].as_ref().is_some_and(|s| s.covered)
+            && self.sides[to].as_ref().is_some_and(Side::has_all);
+        let asked = covered
+            && self.sides[to]
+                .as_mut()
+                .is_some_and(|s| s.request_release(set, now));
+        let stage = if asked { Stage::Asked } else { Stage::Forced };
+        if !asked {
+            self.make_standby(set, from);
+        }
+        self.moves[at] = Some(Move {
+            from,
+            to,
+            since: now,
+            stage,
+        });
+        self.pump();
+        if asked { "a flip" } else { "a forced flip" }
+    }
+
+    /// Roles on their way go on.
+    pub(super) fn drive_moves(&mut self) {
+        for at in 0..self.moves.len() {
+            let Some(mut going) = self.moves[at] else { continue };
+            let set = at as u16 + 1;
+            let epoch = u64::from(self.epoch);
+            let late = self.now > going.since + PATIENCE_MS;
+            let [Some(a), Some(b)] = &mut self.sides else {
+                continue;
+            };
+            let (from, to) = if going.from == 0 { (a, b) } else { (b, a) };
+            match going.stage {
+                Stage::Asked if from.take_release_asked(set) => {
+                    going.stage = Stage::Leaving;
+                    self.make_standby(set, going.from);
+                }
+                Stage::Leaving if from.is_settled(set) => {
+                    going.stage = if from.released(set, epoch, self.now) {
+                        Stage::Released
+                    } else {
+                        Stage::Forced
+                    };
+                }
+                Stage::Released if to.take_released(set) => {
+                    self.finish(set, going.to);
+                    continue;
+                }
+                Stage::Forced if from.is_standby(set) => {
+                    let covered = from.covered && to.has_all();
+                    self.forget_unknown(set, going.from, covered);
+                    self.finish(set, going.to);
+                    continue;
+                }
+                Stage::Asked if late => {
+                    going.stage = Stage::Forced;
+                    self.make_standby(set, going.from);
+                }
+                Stage::Leaving | Stage::Released if late => going.stage = Stage::Forced,
+                _ => {}
+            }
+            self.moves[at] = Some(going);
+        }
+    }
+
+    fn finish(&mut self, set: u16, to: usize) {
+        self.moves[usize::from(set) - 1] = None;
+        self.report.flips += 1;
+        self.make_primary(set, to);
+    }
+
+    /// A chassis becomes primary of a set, and the traffic comes to it.
+    pub(super) fn make_primary(&mut self, set: u16, to: usize) {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        if let Some(side) = &mut self.sides[to] {
+            side.take_role(set, true, epoch, self.now);
+            self.primary[usize::from(set) - 1] = Some(to);
+        }
+    }
+
+    fn make_standby(&mut self, set: u16, from: usize) {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        if let Some(side) = &mut self.sides[from] {
+            side.take_role(set, false, epoch, self.now);
+        }
+    }
+}

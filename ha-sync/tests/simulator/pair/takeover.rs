@@ -1,0 +1,131 @@
+//! Crashes, what has to survive them, and restarts.
+
+use super::{Pair, QUIET_MAX_MS, SLICE_MS};
+use crate::side::Side;
+use crate::survivors;
+use crate::views::Ends;
+use tandem_engine::ticks::Ticks;
+
+/// A service set whose primary crashed, until the other takes over.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Sessions that must be there then.
+    due: Vec<(Ends, Ticks)>,
+    /// Who has them.
+    heir: usize,
+}
+
+impl Pair {
+    /// A chassis loses everything. The other takes over what it was primary of: at once, or when the operator comes by.
+    pub fn crash(&mut self, at: usize, at_once: bool) {
+        let Some(side) = self.sides[at].take() else {
+            return self.restart(at);
+        };
+        self.report.crashes += 1;
+        let covered = side.covered && self.sides[1 - at].as_ref().is_some_and(Side::has_all);
+        let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms());
+        for set in self.sets() {
+            let index = usize::from(set) - 1;
+            if let Some(orphan) = &mut self.orphans[index] {
+                // The heir crashes, too.
+                orphan.due.clear();
+                continue;
+            }
+            // A role on its way goes to the one that is left, or stays there.
+            let going = self.moves[index].take();
+            if self.primary[index] != Some(at) && going.is_none() {
+                continue;
+            }
+            if self.primary[index] == Some(at) {
+                self.forget_unknown(set, at, covered);
+            }
+            let mut due = Vec::new();
+            if covered && self.primary[index] == Some(at) {
+                due = survivors::due(&side.world, set, age);
+                self.report.covered += 1;
+            }
+            self.primary[index] = None;
+            self.orphans[index] = Some(Orphan { due, heir: 1 - at });
+        }
+        self.leases[at] = Default::default();
+        side.count(&mut self.report);
+        self.break_connection();
+        if let Some(other) = &mut self.sides[1 - at] {
+            other.covered = false;
+            other.inherit(side.told);
+        }
+        if self.sides.iter().all(Option::is_none) {
+            self.ends.forget();
+        }
+        if at_once {
+            self.take_over();
+        }
+    }
+
+    /// Nobody can know any more what a set's primary gave away that the other was not told of: all of it, when its mirror was
+    /// not complete, or what it took without leave because nobody was there to give it.
+    pub(super) fn forget_unknown(&mut self, set: u16, at: usize, covered: bool) {
+        let leases = &self.leases[at];
+        self.ends
+            .forget_if(set, |public| !covered || leases.is_unknown(public));
+    }
+
+    /// Whoever is up becomes primary of what has no primary.
+    pub fn take_over(&mut self) {
+        let Some(up) = (0..2).find(|at| self.sides[*at].is_some()) else {
+            return;
+        };
+        for set in self.sets() {
+            let index = usize::from(set) - 1;
+            if self.primary[index].is_some() {
+                continue;
+            }
+            let heir = self.orphans[index].as_ref().map(|o| o.heir);
+            let to = heir.filter(|heir| self.sides[*heir].is_some()).unwrap_or(up);
+            self.make_primary(set, to);
+            let mut rounds = 0;
+            while !self.sides[to].as_ref().is_some_and(|s| s.is_primary(set)) {
+                rounds += 1;
+                assert!(rounds < 1000, "the role is not taken up");
+                self.advance(1);
+            }
+            let orphan = self.orphans[index].take();
+            if let (Some(orphan), Some(side)) = (orphan, &mut self.sides[to]) {
+                survivors::are_there(&side.world, &orphan.due);
+                survivors::pass(&mut side.world, &orphan.due);
+                self.report.survived += orphan.due.len() as u64;
+            }
+        }
+    }
+
+    /// A chassis that is down starts, standby of everything; the operator has moved its roles before.
+    pub fn restart(&mut self, at: usize) {
+        if self.sides[at].is_some() {
+            return;
+        }
+        self.take_over();
+        self.starts += 1;
+        self.sides[at] = Some(Side::new(&self.tuning, at, self.starts, self.now));
+        self.pump();
+    }
+
+    /// Both are up, the network is well, somebody is primary of everything.
+    pub fn make_whole(&mut self) {
+        self.network.heal();
+        self.take_over();
+        self.restart(0);
+        self.restart(1);
+        self.take_over();
+        let until = self.now + QUIET_MAX_MS;
+        while !self.sides.iter().flatten().all(|s| s.covered && s.has_all())
+            || self.moves.iter().any(Option::is_some)
+        {
+            assert!(
+                self.now < until,
+                "both up and nothing lost, and no mirror: {}",
+                self.summary()
+            );
+            self.advance(100);
+        }
+    }
+}

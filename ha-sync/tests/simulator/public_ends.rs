@@ -1,0 +1,96 @@
+//! Whose each public end is, and was: no (address, port, protocol) has two inside ends, on one chassis or across a takeover, and
+//! one that another subscriber had rests first.
+
+use tandem_engine::program::Program;
+
+use crate::views::{End, Map, Public, Taken};
+
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    inside: End,
+    subscriber: (u16, u128),
+    /// When it was last seen to have it, milliseconds.
+    until: u64,
+    /// In which look that was.
+    look: u64,
+    /// On which chassis.
+    chassis: usize,
+}
+
+/// The public ends there are and were.
+#[derive(Debug, Default)]
+pub struct PublicEnds {
+    held: Map<Public, Holder>,
+    look: u64,
+    /// Quarantine of each pool in milliseconds, by pool id.
+    quarantine: Vec<u64>,
+}
+
+impl PublicEnds {
+    /// Nothing is taken yet.
+    pub fn new(program: &Program) -> Self {
+        let mut quarantine = vec![0; program.pools.len() + 1];
+        for pool in &program.pools {
+            quarantine[usize::from(pool.id)] = u64::from(pool.quarantine.0) * 100;
+        }
+        Self {
+            held: Map::default(),
+            look: 0,
+            quarantine,
+        }
+    }
+
+    /// A look at everything begins.
+    pub fn look(&mut self) {
+        self.look += 1;
+    }
+
+    /// A primary chassis has this end now.
+    pub fn seen(&mut self, now: u64, chassis: usize, program: &Program, taken: &Taken) {
+        if taken.shared {
+            return;
+        }
+        let subscriber = (taken.set, taken.subscriber);
+        let holder = Holder {
+            inside: taken.inside,
+            subscriber,
+            until: now,
+            look: self.look,
+            chassis,
+        };
+        let Some(before) = self.held.insert(taken.public, holder) else {
+            return;
+        };
+        if before.inside == holder.inside && before.subscriber == subscriber {
+            return;
+        }
+        if before.look == self.look {
+            panic!(
+                "{:?} has two inside ends: {before:x?} and {holder:x?}",
+                taken.public
+            );
+        }
+        let pool = program.public_space.find(taken.public.0);
+        let quarantine = pool.map_or(0, |p| self.quarantine[usize::from(p.pool)]);
+        // What happens within one step is seen at its end: a tick's tolerance.
+        assert!(
+            before.subscriber == subscriber || now + 100 >= before.until + quarantine,
+            "{:?} went from {before:x?} on chassis {} to {holder:x?} on {} after {} of {quarantine} ms",
+            taken.public,
+            before.chassis,
+            holder.chassis,
+            now - before.until
+        );
+    }
+
+    /// Nobody knows any more what was given away: all chassis that knew are gone, or could not know it.
+    pub fn forget(&mut self) {
+        self.held.clear();
+    }
+
+    /// Forgets those ends of a service set for which `gone` says so.
+    pub fn forget_if(&mut self, set: u16, mut gone: impl FnMut(Public) -> bool) {
+        self.held
+            .retain(|public, holder| holder.subscriber.0 != set || !gone(*public));
+    }
+}

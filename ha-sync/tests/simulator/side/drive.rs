@@ -1,0 +1,186 @@
+//! What the daemon's threads do for a chassis: workers look after their tables and rings, the bridge goes round, the link talks and
+//! listens, roles change.
+
+use super::{Side, ticks};
+use ha_sync::bridge::BridgeEvent;
+use ha_sync::chassis::PeerEvent;
+use ha_sync::link::{LinkState, Mirror};
+use tandem_engine::replica::{Op, Role};
+
+use crate::network::Network;
+use crate::recorder::{Recorder, Told};
+use crate::views;
+
+impl Side {
+    /// Workers take what is on their inboxes and look after their tables; the bridge goes round.
+    pub fn work(&mut self, now: u64) {
+        self.world.now = ticks(now);
+        let workers = self.world.engines.iter_mut().zip(&mut self.inboxes);
+        for ((engine, inbox), refused_before) in workers.zip(&mut self.refused_before) {
+            for _ in 0..self.tuning.ring {
+                let Ok(op) = inbox.pop() else { break };
+                if matches!(op, Op::BulkBegin(_)) {
+                    *refused_before = engine.counters().replica_refused_ground;
+                }
+                if matches!(op, Op::Role { .. }) {
+                    // What it has of its own until the next bulk, nobody told it.
+                    self.own.extend(views::sessions(engine).map(|s| s.ends));
+                }
+                // What is refused is counted by the engine; the checks look at what comes of it.
+                let _ = engine.install(&op, self.world.now);
+            }
+            engine.maintain(self.world.now, self.tuning.budget);
+        }
+        self.bridge.service(now);
+        self.ask_again(now);
+    }
+
+    /// The link writes as much as the network takes. Whether it did write.
+    pub fn talk(&mut self, now: u64, at: usize, network: &mut Network) -> bool {
+        let mut chassis = Recorder {
+            chassis: &mut self.bridge,
+            told: &mut self.told,
+            program: &self.world.program,
+        };
+        let mut wrote = false;
+        loop {
+            self.out.clear();
+            if network.room(at) == 0 {
+                self.link.absorb(now, &mut chassis);
+                break;
+            }
+            self.link.poll(now, &mut chassis, &mut self.out);
+            if self.out.is_empty() {
+                break;
+            }
+            network.write(at, now, &self.out);
+            wrote = true;
+        }
+        self.heed();
+        wrote
+    }
+
+    /// The link reads octets; how many it took.
+    pub fn hear(&mut self, now: u64, octets: &[u8]) -> usize {
+        let mut chassis = Recorder {
+            chassis: &mut self.bridge,
+            told: &mut self.told,
+            program: &self.world.program,
+        };
+        let taken = self.link.received(now, octets, &mut chassis);
+        self.heed();
+        // An error closes the stream: see `wants_close`.
+        taken.unwrap_or(octets.len())
+    }
+
+    /// A connection is there.
+    pub fn connected(&mut self, now: u64) {
+        self.link.connected(now);
+    }
+
+    /// It is gone.
+    pub fn disconnected(&mut self, now: u64) {
+        self.link.disconnected(now);
+        self.heed();
+    }
+
+    /// The stream is of no use any more.
+    pub fn wants_close(&self) -> bool {
+        if let LinkState::Refused(refusal) = self.link.state() {
+            panic!("two chassis of one kind refuse each other: {refusal}");
+        }
+        self.link.state().wants_close()
+    }
+
+    /// The other is gone, and its word stays.
+    pub fn inherit(&mut self, told: Told) {
+        self.own.extend(told.sessions);
+    }
+
+    /// A standby that could not install something asks for everything anew, now and then, until it can.
+    fn ask_again(&mut self, now: u64) {
+        let receives = matches!(
+            self.link.state(),
+            LinkState::Connected {
+                receiving: Mirror::Active,
+                ..
+            }
+        );
+        if receives && !self.has_all() && now >= self.ask_at {
+            self.link.resync_from_peer(now);
+            self.ask_at = now + 1000;
+        }
+    }
+
+    /// Looks at what the link said, and how far it is.
+    fn heed(&mut self) {
+        while let Some(event) = self.bridge.next_event() {
+            match event {
+                BridgeEvent::Peer(PeerEvent::ReleaseAsked { set }) => {
+                    self.asked.insert(u16::from(set));
+                }
+                BridgeEvent::Peer(PeerEvent::Released { set, .. }) => {
+                    self.released.insert(u16::from(set));
+                }
+                BridgeEvent::Peer(PeerEvent::Forgotten) => self.covered = false,
+                BridgeEvent::Yielded(role) => panic!("nobody else was made primary: {role:?}"),
+                _ => {}
+            }
+        }
+        match self.link.state() {
+            LinkState::Connected { sending, receiving } => {
+                self.covered = *sending == Mirror::Active;
+                self.filled = *receiving == Mirror::Active;
+            }
+            LinkState::Suspended(mismatch) => panic!("equal configurations differ: {mismatch}"),
+            _ => {}
+        }
+    }
+
+    /// All is told anew: to the other, or by it.
+    pub fn resynchronize(&mut self, now: u64, to_peer: bool) {
+        if to_peer {
+            self.link.resync_to_peer(now);
+        } else {
+            self.link.resync_from_peer(now);
+        }
+    }
+
+    /// Takes up a role, as far as the bridge is concerned; workers follow.
+    pub fn take_role(&mut self, set: u16, primary: bool, epoch: u32, now: u64) {
+        let role = if primary { Role::Primary } else { Role::Standby };
+        self.bridge.set_role(set as u8, role, epoch.into());
+        self.link.announce_roles(&self.bridge.roles());
+        if primary {
+            self.covered = false;
+            // The other may have sessions of its own time as primary that this one was never told of: a bulk sweeps them.
+            self.link.resync_to_peer(now);
+        }
+    }
+
+    /// Whether all workers have taken up the last role of a set, and what they told before is in the link.
+    pub fn is_settled(&self, set: u16) -> bool {
+        self.bridge.role_is_done(set as u8)
+    }
+
+    /// Asks the other chassis to release a set.
+    pub fn request_release(&mut self, set: u16, now: u64) -> bool {
+        let connected = matches!(self.link.state(), LinkState::Connected { .. });
+        connected && self.link.request_release(set as u8, now)
+    }
+
+    /// The other asked for it.
+    pub fn take_release_asked(&mut self, set: u16) -> bool {
+        self.asked.remove(&set)
+    }
+
+    /// A set is released; false when there is nobody to tell.
+    pub fn released(&mut self, set: u16, epoch: u64, now: u64) -> bool {
+        self.link.released(set as u8, epoch, now)
+    }
+
+    /// The other has released it.
+    pub fn take_released(&mut self, set: u16) -> bool {
+        self.released.remove(&set)
+    }
+}

@@ -1,0 +1,59 @@
+//! What must survive a crash of its primary: sessions older than the threshold and a second, and the time the other chassis was behind.
+
+use tandem_engine::packet::Verdict;
+use tandem_engine::ticks::Ticks;
+use tandem_engine_testkit::packets::ends;
+use tandem_engine_testkit::packets6::{ends6, is_six};
+use tandem_engine_testkit::world::World;
+use tandem_wire::tcp::ACK;
+
+use crate::traffic::packet_of;
+use crate::views::{self, End, Ends};
+
+/// Sessions of a service set that its primary, about to crash, must have told long enough ago: all that are older than `age`.
+pub fn due(world: &World, set: u16, age: Ticks) -> Vec<(Ends, Ticks)> {
+    let old = |s: &views::Session| s.replicated && s.ends.set == set && world.now.since(s.created) > age;
+    let engines = world.engines.iter();
+    engines
+        .flat_map(|e| views::sessions(e).filter(old).map(|s| (s.ends, s.created)))
+        .collect()
+}
+
+/// Each of them is there, with the same ends on both sides.
+pub fn are_there(world: &World, due: &[(Ends, Ticks)]) {
+    for (ends, created) in due {
+        let engines = world.engines.iter();
+        let found = engines.flat_map(views::sessions).any(|s| s.ends == *ends);
+        assert!(
+            found,
+            "lost at the crash of its primary: {ends:x?}, {:?} old at {:?}",
+            world.now.since(*created),
+            world.now
+        );
+    }
+}
+
+/// Each of them still passes a packet from inside, which looks outside as it ever did.
+pub fn pass(world: &mut World, due: &[(Ends, Ticks)]) {
+    for (ends, _) in due {
+        let (interface, packet) = packet_of(ends, true, ACK);
+        let got = world.burst(interface, vec![packet]).remove(0);
+        assert_eq!(got.verdict, Verdict::Forward, "after the takeover, of {ends:x?}");
+        let (from, to) = looks(&got.packet);
+        assert_eq!(
+            (from, to.0),
+            (ends.public, ends.remote.0),
+            "after the takeover it looks different from outside: {ends:x?}"
+        );
+    }
+}
+
+/// Source and destination of a packet of either family.
+fn looks(packet: &[u8]) -> (End, End) {
+    if is_six(packet) {
+        return ends6(packet);
+    }
+    let wide = |(address, port)| (tandem_engine::address::of_v4(address), port);
+    let (from, to) = ends(packet);
+    (wide(from), wide(to))
+}
