@@ -36,7 +36,8 @@ impl Worker {
 
     #[inline(always)]
     fn deliver_batch4<const MAY_BE_SIX: bool>(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let Some(spare) = self.spare.take() else { return };
+        let mut batch = std::mem::replace(&mut self.batch, spare);
         let mut known = KnownExit::default();
         for (at, mbuf) in batch.drain().enumerate() {
             let Some(desc) = self.descs.get(at) else {
@@ -73,7 +74,7 @@ impl Worker {
             }
         }
         self.descs.clear();
-        self.batch = batch;
+        self.spare = Some(batch);
     }
 
     pub(super) fn deliver_batch6(&mut self) {

@@ -189,8 +189,11 @@ pub struct Worker {
     waiting: Waiting,
     answers: Budgets,
     /// IPv4 packets under way, and what is known of each.
-    batch: Burst,
+    batch: Box<Burst>,
     descs: Descs<Desc>,
+    /// The empty one of two batches: what leaves is worked off while the other stands in its place. Half a kilobyte need not
+    /// be moved for that.
+    spare: Option<Box<Burst>>,
     /// IPv6 packets likewise.
     batch6: Burst,
     descs6: Descs<Desc6>,
@@ -231,8 +234,9 @@ impl Worker {
             held: HeldSyns::new(HELD_SYNS, HashKeys::new(rng.draw()))?,
             waiting: Waiting::new(parts.interfaces.all.iter().map(|i| i.id)),
             answers: Budgets::new(),
-            batch: burst(),
+            batch: Box::default(),
             descs: Descs::new(),
+            spare: Some(Box::default()),
             batch6: burst(),
             descs6: Descs::new6(),
             hairpins: MbufBurst::default(),

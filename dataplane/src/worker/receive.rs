@@ -40,7 +40,7 @@ impl Worker {
         if burst.as_slice().first().is_some_and(is_ipv6_frame) {
             return self.receive_burst6(port, &plain, burst);
         }
-        std::mem::swap(&mut self.batch, burst);
+        std::mem::swap(&mut *self.batch, burst);
         let Self {
             batch, descs, engine, ..
         } = self;
@@ -56,7 +56,7 @@ impl Worker {
     /// Takes a burst apart in which the packets of `others` are no plain IPv4 ones.
     #[inline(never)]
     fn receive_mixed(&mut self, port: u8, plain: &Plain, others: u64) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut *self.batch);
         let mut known = [None; BURST];
         for (at, (slot, desc)) in known.iter_mut().zip(self.descs.iter()).enumerate() {
             *slot = (others >> at & 1 == 0).then_some(*desc);
