@@ -95,6 +95,15 @@ pub struct BridgeStats {
     pub leases_required: bool,
 }
 
+/// Operations in all workers' rings, and how many fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingUse {
+    /// Put out by the workers, and not taken yet.
+    pub outboxes: (usize, usize),
+    /// Brought to the workers, and not done yet.
+    pub inboxes: (usize, usize),
+}
+
 /// Whether workers put out operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listening {
@@ -226,6 +235,15 @@ impl Bridge {
     #[must_use]
     pub const fn stats(&self) -> &BridgeStats {
         &self.stats
+    }
+
+    /// How full the rings are.
+    #[must_use]
+    pub fn ring_use(&self) -> RingUse {
+        RingUse {
+            outboxes: self.outboxes.filled(),
+            inboxes: self.rings.filled(),
+        }
     }
 
     fn start_if_asked(&mut self) {

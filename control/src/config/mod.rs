@@ -154,10 +154,10 @@ impl Config {
     }
 }
 
-/// Reads and validates a file.
+/// Reads and validates a file that is to run.
 ///
 /// # Errors
-/// All faults found in one run, in the order of the file.
+/// All faults found in one run, in the order of the file; when there are none, what this release cannot run yet.
 pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
     let file = path.display().to_string();
     let unreadable = |line, column, problem: String, remedy: &str| {
@@ -190,7 +190,13 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
         }
     };
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &file),
+        Ok(text) => {
+            let config = parse(text, &file)?;
+            match redundancy_conflicts::second_group(&config) {
+                None => Ok(config),
+                Some(fault) => Err(vec![fault]),
+            }
+        }
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.split(|byte| *byte == b'\n').count() as u32;

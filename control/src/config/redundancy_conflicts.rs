@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Config;
 use super::diagnostics::{Diagnostics, join};
-use super::fault::FaultKind;
+use super::fault::{Fault, FaultKind};
 use super::pool::Pool;
 use super::redundancy::{Raw, Redundancy};
 use super::redundancy_group;
@@ -23,6 +24,28 @@ pub(super) fn check(
     pools_are_apart(sets, d);
     interface_pools(sets, pools, d);
     unused(raw, redundancy, d);
+}
+
+/// The workers have one ring each to the other chassis: what this release runs is one group, whatever the file may describe.
+pub(super) fn second_group(config: &Config) -> Option<Fault> {
+    let (first, second) = (
+        config.redundancy.groups.first()?,
+        config.redundancy.groups.get(1)?,
+    );
+    let path = |id: u8| join("redundancy-groups", &id.to_string());
+    let ((line, column), other) = (config.position(&path(second.id)), path(first.id));
+    Some(Fault {
+        kind: FaultKind::Conflict,
+        file: config.file.clone(),
+        line,
+        column,
+        path: path(second.id),
+        problem: format!(
+            "a second redundancy group beside {other} (line {}); this release replicates to one other chassis",
+            config.position(&other).0
+        ),
+        remedy: format!("put all redundancy sets into {other}"),
+    })
 }
 
 /// One chassis is the peer of one group. Addresses of different routing instances may be alike.
@@ -130,5 +153,28 @@ fn unused(raw: &Raw, redundancy: &Redundancy, d: &Diagnostics) {
         let remedy = format!("add redundancy-set = {} to a service set, or remove it", set.id);
         let path = join("redundancy-sets", &set.id.to_string());
         d.warn(&path, "no service set is of this redundancy set", remedy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn one_group_runs_and_a_second_one_is_named_with_its_line() {
+        let one = "[redundancy]\nredundancy-local = \"5.5.5.1\"\n[interfaces.a]\ndevice = \"net_null0\"\n\
+                   [redundancy-groups.3]\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\n";
+        let two =
+            one.to_owned() + "[redundancy-groups.7]\nredundancy-peer = \"5.5.5.3\"\nsecurity = \"none\"\n";
+        let found = |text: &str| second_group(&parse(text, "t.toml").expect("valid"));
+        assert_eq!(found(one), None);
+        let fault = found(&two).expect("a second group");
+        assert_eq!((fault.line, fault.path.as_str()), (8, "redundancy-groups.7"));
+        assert!(
+            fault.problem.contains("redundancy-groups.3 (line 5)"),
+            "{}",
+            fault.problem
+        );
     }
 }

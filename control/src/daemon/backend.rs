@@ -17,6 +17,7 @@ use super::events::{Heartbeat, PolicyLines, WorkerWatch, is_stalled};
 use super::life::Life;
 use super::ports::{InterfaceRecord, Ports};
 use super::questions::Questions;
+use super::replication;
 use super::running::{Running, Target};
 use super::sink::Routing;
 use super::taps::Taps;
@@ -28,7 +29,7 @@ use crate::api::model::{
     WorkerReplication, hexadecimal, unix_seconds,
 };
 use crate::api::{Backend, BackendError};
-use crate::config::{self, Config, Placement};
+use crate::config::{self, Config, NameRegistry, Placement};
 use crate::kernel::{Rtnl, WatcherHandle};
 
 /// The share of all packet buffers that is free at least while all is well: one in so many.
@@ -45,6 +46,8 @@ pub(super) struct Lives {
     pub ports: Life,
     /// The dataplane's, between workers and taps.
     pub mirror: Life,
+    /// Speaks with the other chassis.
+    pub replication: Life,
 }
 
 /// The events thread does a round in some milliseconds. One that took so long stands still.
@@ -69,6 +72,7 @@ pub(super) struct Daemon {
     pub clock: Clock,
     pub watcher: WatcherHandle,
     pub lives: Lives,
+    pub replication: replication::Replication,
     /// Log lines that nobody read in time.
     pub log_lost: tracing_appender::non_blocking::ErrorCounter,
     pub buffers: rte_bindings::Mempool,
@@ -106,6 +110,7 @@ impl Lives {
             ("kernel", &self.kernel),
             ("events", &self.events),
             ("ports", &self.ports),
+            ("replication", &self.replication),
         ];
         all.iter()
             .find(|(_, life)| !life.is_alive())
@@ -200,6 +205,7 @@ impl Daemon {
                 left_out.join("; ")
             ),
         ));
+        checks.extend(self.replication_check());
         let (free, all) = (self.buffers.available(), self.buffers.capacity());
         checks.push(check(
             "packet-buffers".into(),
@@ -216,6 +222,23 @@ impl Daemon {
             ));
         }
         checks
+    }
+
+    /// How replication is, if there is one.
+    fn replication_check(&self) -> Option<Check> {
+        if !self.replication.is_there() {
+            return None;
+        }
+        let trouble = if self.lives.replication.is_alive() {
+            self.replication.trouble(&self.running.in_force().config)
+        } else {
+            Some("the thread that speaks with the other chassis has ended".to_owned())
+        };
+        Some(Check {
+            name: "replication".to_owned(),
+            ok: trouble.is_none(),
+            detail: trouble.unwrap_or_default(),
+        })
     }
 
     /// All checks in one word: without a worker, the kernel's tables or any interface nothing is forwarded.
@@ -295,6 +318,10 @@ impl Target for Daemon {
         let lagging = |s: &Arc<PublishedStats>| s.program() != u64::from(generation);
         let worker = self.stats.iter().position(lagging)?;
         Some(format!("worker {worker}"))
+    }
+
+    fn committed(&self, config: &Config, program: &Arc<Program>, registry: &NameRegistry) {
+        self.replication.committed(config, program, registry);
     }
 
     fn set_addresses(&self, config: &Config) -> Vec<String> {
@@ -418,14 +445,15 @@ impl Backend for Api {
     }
 
     async fn replication(&self) -> Result<Replication, BackendError> {
+        let group = self.0.replication.group(&self.0.running.in_force().config, None);
         Ok(Replication {
-            rows: Vec::new(),
+            rows: group.into_iter().collect(),
             workers: WorkerReplication::from_counters(&counters::all(&self.0)),
         })
     }
 
-    async fn resync(&self, group: u8, _: ResyncRequest) -> Result<Resync, BackendError> {
-        Err(BackendError::Unknown(format!("no redundancy group {group} runs")))
+    async fn resync(&self, group: u8, wanted: ResyncRequest) -> Result<Resync, BackendError> {
+        self.0.replication.resync(group, &wanted).await
     }
 
     fn replicated_config(&self, group: u8) -> Option<ReplicatedConfig> {
@@ -439,14 +467,14 @@ impl Backend for Api {
     }
 
     fn redundancy_sets(&self) -> Vec<RedundancySet> {
-        Vec::new()
+        self.0.replication.sets(&self.0.running.in_force().config)
     }
 
     fn redundancy_events(&self) -> Vec<RedundancyEvent> {
-        Vec::new()
+        self.0.replication.events()
     }
 
-    async fn request_role(&self, set: u8, _: RoleRequest) -> Result<RoleChange, BackendError> {
-        Err(BackendError::Unknown(format!("no redundancy set {set} runs")))
+    async fn request_role(&self, set: u8, wanted: RoleRequest) -> Result<RoleChange, BackendError> {
+        self.0.replication.request_role(set, wanted).await
     }
 }

@@ -7,6 +7,7 @@
 //!   kernel --> watcher --> sink --> FIB, neighbours                      '--> ports, taps
 //!                             \---> ports (link and carrier) --> interface up, tap carrier
 //!   workers' mailboxes --> events --> kernel (resolve), log (port blocks)
+//!   workers' rings <--> replication <--> the other chassis
 //! ```
 //!
 //! Every thread here is a control thread. What they share with the workers are atomics and bounded queues.
@@ -21,6 +22,7 @@ mod life;
 mod options;
 mod ports;
 mod questions;
+mod replication;
 mod run;
 mod running;
 mod sink;

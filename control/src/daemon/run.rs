@@ -26,6 +26,7 @@ use super::events::{Events, Heartbeat, PolicyLines, WorkerWatch};
 use super::life::{self, Life};
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::questions::Questions;
+use super::replication::{self, Replication, Replicator, SetupError};
 use super::running::{Running, compile_first};
 use super::sink::{Routing, Sink};
 use super::spec::{self, Memory};
@@ -62,6 +63,9 @@ pub(super) enum RunError {
     /// A port's kernel device is not there, or the kernel cannot be spoken to.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// The replication cannot be set up.
+    #[error(transparent)]
+    Replication(#[from] SetupError),
     /// The API does not listen.
     #[error(transparent)]
     Api(#[from] ServeError),
@@ -145,7 +149,7 @@ struct Threads {
 impl Threads {
     fn spawn(
         &mut self,
-        name: &'static str,
+        name: &str,
         life: &Life,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), RunError> {
@@ -209,11 +213,17 @@ fn start(
     let mut registry = NameRegistry::new();
     let kept = state.read()?;
     let (plain, restored) = compile_first(&config, &mut registry, state, kept)?;
+    let channel = replication::channel(&config)?;
     let mut rtnl = Rtnl::open()?;
     let mut prepared = prepare(&config, &Arc::new(plain.clone()), &mut rtnl)?;
     let classifiers = AclBuilder::new(&prepared.eal);
     let program = equip(&plain, &classifiers)?;
     prepared.set_program(&program);
+    let rings = std::mem::take(&mut prepared.replica);
+    let replicator = match channel {
+        Some(channel) => Replicator::new(channel, &config, &program, &registry, rings)?,
+        None => None,
+    };
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
     let lives = Lives::default();
     let (taps, devices) = Taps::create(&config, &interfaces, &lives.mirror)?;
@@ -251,6 +261,8 @@ fn start(
         watcher: handle.clone(),
         handles: Vec::new(),
     };
+    let replication = replicator.map(|replicator| replicate(replicator, clock, &mut threads, &lives));
+    let replication = replication.transpose()?.unwrap_or_default();
     let events = Events {
         mailboxes: dataplane.mailboxes.clone(),
         stats: dataplane.stats.clone(),
@@ -282,6 +294,7 @@ fn start(
         clock,
         watcher: handle,
         lives: lives.clone(),
+        replication,
         log_lost,
         buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
@@ -308,6 +321,18 @@ fn start(
         }
     })?;
     Ok((daemon, threads, eal))
+}
+
+/// Starts the thread that speaks with the other chassis.
+fn replicate(
+    replicator: Replicator,
+    clock: Clock,
+    threads: &mut Threads,
+    lives: &Lives,
+) -> Result<Replication, RunError> {
+    let (name, work, ready) = replicator.start(clock);
+    threads.spawn(&name, &lives.replication, work)?;
+    Ok(ready()?)
 }
 
 /// DPDK, ports and memory.
@@ -424,6 +449,8 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
     if let Some(dataplane) = dataplane {
         dataplane.stop();
     }
+    // What the workers had put out until then still goes to the other chassis.
+    daemon.replication.stop();
     drop(threads);
     let mut ports = std::mem::take(&mut *daemon.ports.lock());
     for running in ports.iter_mut().filter(|p| p.spec.promiscuous) {

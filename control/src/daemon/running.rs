@@ -33,6 +33,8 @@ pub(super) trait Target: Send + Sync {
     fn apply(&self, program: &Arc<Program>) -> Result<(), String>;
     /// A worker that does not run this generation yet.
     fn lags(&self, generation: u32) -> Option<String>;
+    /// The workers have this program, or will: whoever follows it beside them is told.
+    fn committed(&self, config: &Config, program: &Arc<Program>, registry: &NameRegistry);
     /// Puts the configured addresses on the taps; what was refused.
     fn set_addresses(&self, config: &Config) -> Vec<String>;
 }
@@ -254,6 +256,7 @@ impl Running {
         // From here on the program runs, or will: that is what is in force, whatever else happens.
         self.token.set(token);
         let lagging = wait(|| target.lags(generation));
+        target.committed(&next.config, &next.program, &next.registry);
         let warnings = target.set_addresses(&next.config);
         for refusal in &warnings {
             warn!("{refusal}");

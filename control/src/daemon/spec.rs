@@ -8,6 +8,7 @@ use tandem_dataplane::routes::{MaxRoutes, ROUTE6_BYTES};
 use tandem_dataplane::worker;
 use tandem_engine::program::{InterfaceId, Program};
 
+use super::replication;
 use crate::config::{Attachment, Config, Device, Hugepages, Idle, Interface, Placement, Port};
 
 /// IPv4 routes there is room for when memory is no question: a full Internet table.
@@ -202,7 +203,7 @@ pub(super) fn build(
         sizes: config.table_sizes,
         max_routes: max_routes(memory),
         program: Arc::clone(program),
-        replica_ring: None,
+        replica_ring: replication::ring(config),
     })
 }
 

@@ -27,6 +27,15 @@ impl Outboxes {
         }
     }
 
+    /// Operations in them, and how many fit.
+    pub fn filled(&self) -> (usize, usize) {
+        let each = self
+            .rings
+            .iter()
+            .map(|ring| (ring.slots(), ring.buffer().capacity()));
+        each.fold((0, 0), |(used, total), (one, room)| (used + one, total + room))
+    }
+
     /// The next operation, and whose it is.
     pub fn pop(&mut self) -> Option<(usize, Op)> {
         for _ in 0..=self.rings.len() {
@@ -62,6 +71,15 @@ impl Rings {
 
     pub fn workers(&self) -> usize {
         self.inboxes.len()
+    }
+
+    /// Operations in them, and how many fit.
+    pub fn filled(&self) -> (usize, usize) {
+        let each = self.inboxes.iter().map(|inbox| {
+            let room = inbox.buffer().capacity();
+            (room - inbox.slots().min(room), room)
+        });
+        each.fold((0, 0), |(used, total), (one, room)| (used + one, total + room))
     }
 
     /// A command for all workers; where there is no room, it waits, and everything after it with it.

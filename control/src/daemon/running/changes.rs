@@ -144,6 +144,7 @@ impl Running {
         self.hand_over(target, &next)?;
         let generation = next.program.generation;
         let lagging = wait(|| target.lags(generation));
+        target.committed(&next.config, &next.program, &next.registry);
         // It runs, so it is in force; a file that stays behind is told.
         let kept = written.put_in_place();
         if let Err(error) = &kept {

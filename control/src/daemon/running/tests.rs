@@ -27,6 +27,8 @@ pub(super) struct Fake {
     pub stands_still: bool,
     pub refuses_addresses: bool,
     pub addresses_set: AtomicU32,
+    /// Generation of the last program that was told to be in force.
+    pub told: AtomicU32,
 }
 
 impl Target for Fake {
@@ -40,6 +42,10 @@ impl Target for Fake {
 
     fn lags(&self, generation: u32) -> Option<String> {
         (self.runs.load(Ordering::Relaxed) != generation).then(|| "worker 0".into())
+    }
+
+    fn committed(&self, _: &Config, program: &Arc<Program>, _: &NameRegistry) {
+        self.told.store(program.generation, Ordering::Relaxed);
     }
 
     fn set_addresses(&self, _: &Config) -> Vec<String> {
@@ -97,6 +103,11 @@ fn a_good_file_takes_effect_and_keeps_ids() {
     assert!(report.applied && report.faults.is_empty());
     assert_eq!((report.generation, target.runs.load(Ordering::Relaxed)), (2, 2));
     assert_eq!(target.addresses_set.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        target.told.load(Ordering::Relaxed),
+        2,
+        "whoever follows the program is told"
+    );
     let in_force = running.in_force();
     assert_eq!((in_force.program.pools[0].id, in_force.applied), (pool, 1));
     assert_eq!(in_force.last_reload.as_ref(), Some(&report));
@@ -123,6 +134,11 @@ fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
     assert_eq!(
         (target.runs.load(Ordering::Relaxed), running.in_force().refused),
         (0, 3)
+    );
+    assert_eq!(
+        target.told.load(Ordering::Relaxed),
+        0,
+        "nobody is told of what is not in force"
     );
     file.write(GOOD);
     assert!(
@@ -199,6 +215,8 @@ fn names_are_known_before_workers_use_them() {
         fn lags(&self, _: u32) -> Option<String> {
             None
         }
+
+        fn committed(&self, _: &Config, _: &Arc<Program>, _: &NameRegistry) {}
 
         fn set_addresses(&self, _: &Config) -> Vec<String> {
             Vec::new()

@@ -32,6 +32,7 @@ fn a_static_mapping_is_a_commit_that_outlives_reloads_of_the_file() {
         .expect("it fits");
     assert_eq!((done.generation, done.kept), (2, false));
     assert_eq!(target.runs.load(Ordering::Relaxed), 2);
+    assert_eq!(target.told.load(Ordering::Relaxed), 2);
     assert_eq!(names_of(&running), ["web"]);
     let in_force = |what: fn(&InForce) -> u64| what(&running.in_force());
     assert_eq!(in_force(|f| f.applied), 0, "it is no reload");

@@ -1,0 +1,96 @@
+//! What became of the roles of redundancy sets: in the log, and the latest of it in memory for the API.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tracing::{info, warn};
+
+use crate::api::EVENTS_MAX;
+use crate::api::model::{RedundancyEvent, RoleCause, RoleState, unix_seconds};
+
+/// A change of a role, or one that did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub set: u8,
+    pub from: RoleState,
+    pub to: RoleState,
+    pub epoch: u64,
+    pub cause: RoleCause,
+    pub forced: bool,
+    /// Why it did not come about, if it did not.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<RedundancyEvent>,
+    count: u64,
+}
+
+/// The history.
+#[derive(Debug, Default)]
+pub(super) struct History(Mutex<Kept>);
+
+impl History {
+    /// Logs it and keeps it; the oldest goes when there are too many.
+    pub(super) fn add(&self, entry: Entry) {
+        let (from, to, cause) = (entry.from.as_str(), entry.to.as_str(), entry.cause.as_str());
+        let (set, epoch, forced) = (entry.set, entry.epoch, entry.forced);
+        match &entry.reason {
+            None => info!(set, from, to, epoch, cause, forced, "redundancy set: role"),
+            Some(reason) => {
+                warn!(set, from, to, epoch, cause, forced, %reason, "redundancy set: no change of role");
+            }
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.count += 1;
+        let event = RedundancyEvent {
+            id: kept.count,
+            at_unix_s: unix_seconds(SystemTime::now()),
+            redundancy_set: entry.set,
+            from: entry.from,
+            to: entry.to,
+            epoch: entry.epoch,
+            cause: entry.cause,
+            forced: entry.forced,
+            ok: entry.reason.is_none(),
+            reason: entry.reason,
+        };
+        kept.events.push_front(event);
+        kept.events.truncate(EVENTS_MAX);
+    }
+
+    /// The latest first.
+    pub(super) fn events(&self) -> Vec<RedundancyEvent> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.events.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_kept_and_numbered() {
+        let history = History::default();
+        for epoch in 1..=EVENTS_MAX as u64 + 2 {
+            history.add(Entry {
+                set: 1,
+                from: RoleState::Standby,
+                to: RoleState::Primary,
+                epoch,
+                cause: RoleCause::Operator,
+                forced: false,
+                reason: (epoch % 2 == 0).then(|| "not now".to_owned()),
+            });
+        }
+        let events = history.events();
+        let last = EVENTS_MAX as u64 + 2;
+        let shown = |event: Option<&RedundancyEvent>| event.map(|event| (event.id, event.epoch, event.ok));
+        assert_eq!(events.len(), EVENTS_MAX);
+        assert_eq!(shown(events.first()), Some((last, last, false)));
+        assert_eq!(shown(events.last()), Some((3, 3, true)));
+    }
+}

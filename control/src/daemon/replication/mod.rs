@@ -1,0 +1,158 @@
+//! Replication: the thread that speaks with the other chassis of the pair, and how the rest of the daemon speaks with it.
+//!
+//! ```text
+//!   workers' rings <--> bridge <--> link <--> channel ==TLS==> the other chassis          thread "ha-N"
+//!                          ^  roles  ^
+//!   API, commits -- orders-'---------'--> status, sets, history --> API
+//! ```
+//!
+//! The workers' rings are one pair each, so one redundancy group at a time has them; the configuration sees to it.
+
+mod history;
+mod order;
+mod roles;
+mod setup;
+mod shown;
+mod talk;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ha_sync::net::{Command, Status};
+use tandem_engine::program::Program;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api::BackendError;
+use crate::api::model::{
+    ObjectType, RedundancyEvent, RedundancySet, ReplicationGroup, ReplicationState, Resync, ResyncDirection,
+    ResyncRequest, RoleChange, RoleRequest,
+};
+use crate::config::{Config, NameRegistry};
+use history::History;
+use order::{Commit, Order};
+use shown::SetShown;
+use talk::TalkState;
+
+pub(super) use setup::{Replicator, SetupError, channel, ring};
+
+/// Changes beside the link's window, at most.
+const PENDING_MAX: usize = 131_072;
+
+/// A running replication.
+struct Pair {
+    group: u8,
+    orders: mpsc::UnboundedSender<Command<Order>>,
+    status: watch::Receiver<Status<TalkState>>,
+    sets: Arc<Mutex<Vec<SetShown>>>,
+    history: Arc<History>,
+}
+
+/// The replication, if the configuration has one.
+#[derive(Default)]
+pub(super) struct Replication(Option<Pair>);
+
+impl Replication {
+    /// Whether the thread runs at all.
+    pub(super) const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn say(&self, order: Order) -> Result<(), BackendError> {
+        let pair = self.0.as_ref().ok_or(BackendError::Stopping)?;
+        let said = pair.orders.send(Command::Say(order));
+        said.map_err(|_| BackendError::Stopping)
+    }
+
+    /// The workers have this program from now on.
+    pub(super) fn committed(&self, config: &Config, program: &Arc<Program>, registry: &NameRegistry) {
+        let Some(pair) = &self.0 else { return };
+        let commit = Commit::of(pair.group, config, program, registry);
+        // Nobody is left to hear it while the daemon stops.
+        let _stopping = self.say(Order::Commit(Box::new(commit)));
+    }
+
+    /// Sends what there is to send, within a second, and ends the thread. To be called when the workers have ended.
+    pub(super) fn stop(&self) {
+        if let Some(pair) = &self.0 {
+            // It has ended by itself, which is known already.
+            let _ended = pair.orders.send(Command::Stop);
+        }
+    }
+
+    /// See [`crate::api::Backend::request_role`].
+    pub(super) async fn request_role(
+        &self,
+        set: u8,
+        wanted: RoleRequest,
+    ) -> Result<RoleChange, BackendError> {
+        if self.0.is_none() {
+            return Err(BackendError::Unknown(format!("no redundancy set {set} runs")));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.say(Order::Role {
+            set,
+            role: wanted.role,
+            forced: wanted.force,
+            answer,
+        })?;
+        answered.await.unwrap_or(Err(BackendError::Stopping))
+    }
+
+    /// See [`crate::api::Backend::resync`].
+    pub(super) async fn resync(&self, group: u8, wanted: &ResyncRequest) -> Result<Resync, BackendError> {
+        if self.0.as_ref().is_none_or(|pair| pair.group != group) {
+            return Err(BackendError::Unknown(format!("no redundancy group {group} runs")));
+        }
+        let (answer, answered) = oneshot::channel();
+        let to_peer = wanted.direction == ResyncDirection::ToPeer;
+        self.say(Order::Resync { to_peer, answer })?;
+        answered.await.unwrap_or(Err(BackendError::Stopping))?;
+        Ok(Resync {
+            redundancy_group: group,
+            direction: wanted.direction,
+            objects: ObjectType::ALL.to_vec(),
+        })
+    }
+
+    /// The redundancy group, as the API shows it.
+    pub(super) fn group(&self, config: &Config, expected_objects: Option<u64>) -> Option<ReplicationGroup> {
+        let pair = self.0.as_ref()?;
+        let status = pair.status.borrow().clone();
+        Some(shown::group(pair.group, config, &status, expected_objects))
+    }
+
+    /// What is wrong with it, if something is.
+    pub(super) fn trouble(&self, config: &Config) -> Option<String> {
+        let group = self.group(config, None)?;
+        if matches!(
+            group.state,
+            ReplicationState::Active | ReplicationState::Synchronizing
+        ) {
+            return None;
+        }
+        let why = if group.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", group.detail)
+        };
+        Some(format!(
+            "the connection with the peer of redundancy group {} is {}{why}",
+            group.id,
+            group.state.as_str()
+        ))
+    }
+
+    /// Redundancy sets, by number.
+    pub(super) fn sets(&self, config: &Config) -> Vec<RedundancySet> {
+        let Some(pair) = &self.0 else { return Vec::new() };
+        let sets = pair.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.iter().filter_map(|set| set.row(config)).collect()
+    }
+
+    /// What became of their roles, the latest first.
+    pub(super) fn events(&self) -> Vec<RedundancyEvent> {
+        self.0
+            .as_ref()
+            .map(|pair| pair.history.events())
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,61 @@
+//! What the replication thread is told, and what it needs to know of a configuration.
+
+use std::sync::Arc;
+
+use ha_sync::bridge::RedundancySet;
+use ha_sync::wire::Dictionary;
+use tandem_engine::program::Program;
+use tandem_engine::replica::Role;
+use tokio::sync::oneshot;
+
+use super::roles::Answer;
+use crate::api::BackendError;
+use crate::api::model::WantedRole;
+use crate::config::{self, Config, NameRegistry};
+
+/// An order.
+pub(super) enum Order {
+    /// Take up a role.
+    Role {
+        set: u8,
+        role: WantedRole,
+        forced: bool,
+        answer: Answer,
+    },
+    /// Tell everything anew, or have it told.
+    Resync {
+        to_peer: bool,
+        answer: oneshot::Sender<Result<(), BackendError>>,
+    },
+    /// The workers have another program.
+    Commit(Box<Commit>),
+}
+
+/// A configuration as the replication sees it.
+pub(super) struct Commit {
+    pub program: Arc<Program>,
+    pub dictionary: Dictionary,
+    pub digest: [u8; 32],
+    /// Redundancy sets with the ids of their service sets.
+    pub sets: Vec<RedundancySet>,
+    /// The role each starts with.
+    pub roles: Vec<(u8, Role)>,
+}
+
+impl Commit {
+    /// Of the redundancy group `group`.
+    pub(super) fn of(group: u8, config: &Config, program: &Arc<Program>, registry: &NameRegistry) -> Self {
+        let sets = || config.redundancy.sets_of(group);
+        let numbered = |set: &config::RedundancySet| RedundancySet {
+            number: set.id,
+            service_sets: set.service_set_ids(registry),
+        };
+        Self {
+            program: Arc::clone(program),
+            dictionary: Dictionary::of(program),
+            digest: config::group_digest(config, group),
+            sets: sets().map(numbered).collect(),
+            roles: sets().map(|set| (set.id, set.role)).collect(),
+        }
+    }
+}

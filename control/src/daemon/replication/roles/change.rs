@@ -1,0 +1,84 @@
+//! A change of a role under way, and who waits for it.
+
+use tandem_engine::replica::Role;
+use tokio::sync::oneshot;
+
+use crate::api::BackendError;
+use crate::api::model::{RoleCause, RoleChange, RoleState, WantedRole};
+
+/// How long a peer may take to release a set, and workers to take up a role. Milliseconds.
+pub(super) const CHANGE_MAX_MS: u64 = 5000;
+
+/// Where the result goes.
+pub(in super::super) type Answer = oneshot::Sender<Result<RoleChange, BackendError>>;
+
+/// How far a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The peer was asked to release the set.
+    Asked,
+    /// The workers take up the role.
+    Taking,
+    /// The peer was told of the release, and is to say that it is primary.
+    HandedOver,
+}
+
+/// A change under way.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub to: WantedRole,
+    pub from: RoleState,
+    pub stage: Stage,
+    pub cause: RoleCause,
+    pub forced: bool,
+    /// The peer is told when the workers are standby, and takes over.
+    pub tell: bool,
+    /// When those who wait are told that it takes too long.
+    pub until_ms: u64,
+    pub answers: Vec<Answer>,
+}
+
+impl Change {
+    pub fn new(to: WantedRole, cause: RoleCause, from: Role, now_ms: u64) -> Self {
+        Self {
+            to,
+            from: state(from),
+            stage: Stage::Taking,
+            cause,
+            forced: false,
+            tell: false,
+            until_ms: now_ms + CHANGE_MAX_MS,
+            answers: Vec::new(),
+        }
+    }
+
+    pub const fn role(&self) -> Role {
+        role_of(self.to)
+    }
+
+    /// Tells those who wait.
+    pub fn answer(&mut self, result: &Result<RoleChange, BackendError>) {
+        for answer in self.answers.drain(..) {
+            give(answer, result.clone());
+        }
+    }
+}
+
+pub(super) fn give(answer: Answer, result: Result<RoleChange, BackendError>) {
+    // Whoever asked may be gone; what was asked for is done all the same.
+    let _gone = answer.send(result);
+}
+
+pub(super) const fn role_of(wanted: WantedRole) -> Role {
+    match wanted {
+        WantedRole::Primary => Role::Primary,
+        WantedRole::Standby => Role::Standby,
+    }
+}
+
+pub(super) const fn state(role: Role) -> RoleState {
+    match role {
+        Role::Primary => RoleState::Primary,
+        Role::Standby => RoleState::Standby,
+    }
+}

@@ -1,0 +1,81 @@
+//! When a role may change, and what a change needs of the chassis and its peer. Redundancy spec, section 1.
+
+use ha_sync::chassis::SetRole;
+use tandem_engine::replica::Role;
+
+/// How the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Peer {
+    /// Not connected.
+    Gone,
+    /// Connected, and no word of it yet.
+    Greeting,
+    /// Connected, its roles known.
+    There {
+        /// It has been told everything by this chassis.
+        knows_all: bool,
+        /// It has told this chassis everything.
+        told_all: bool,
+    },
+}
+
+impl Peer {
+    pub const fn is_there(self) -> bool {
+        matches!(self, Self::There { .. })
+    }
+}
+
+/// What roles are given to, and the way to the peer.
+pub(in super::super) trait Hands {
+    /// The role a set has here.
+    fn role(&self, set: u8) -> Option<SetRole>;
+    /// How the peer is.
+    fn peer(&self) -> Peer;
+    /// The role a set has there, as last heard.
+    fn peer_role(&self, set: u8) -> Option<SetRole>;
+    /// Has the workers take up a role; [`super::Roles::taken_up`] is called when they have.
+    fn take_up(&mut self, set: u8, role: Role, epoch: u64);
+    /// Asks the peer to release a set. False: there is none to ask.
+    fn ask(&mut self, set: u8) -> bool;
+    /// Tells the peer that a set is released. False: there is none to tell.
+    fn released(&mut self, set: u8, epoch: u64) -> bool;
+    /// Tells the peer that a set is not released.
+    fn refuse(&mut self, set: u8);
+}
+
+/// The epoch of a change that is made now: higher than any known.
+pub(super) fn next_epoch(set: u8, hands: &impl Hands) -> u64 {
+    let known = [hands.role(set), hands.peer_role(set)];
+    let highest = known.iter().flatten().map(|role| role.epoch).max();
+    highest.unwrap_or(0).saturating_add(1)
+}
+
+/// Whether this chassis may become primary.
+pub(super) fn may_acquire(set: u8, forced: bool, hands: &impl Hands) -> Result<(), String> {
+    let from_primary = hands.peer_role(set).is_some_and(|peer| peer.primary);
+    match hands.peer() {
+        Peer::Greeting => Err("the peer has just connected and has not said its roles; ask again in a moment".into()),
+        Peer::There { told_all: false, .. } if from_primary && !forced => Err(
+            "the peer has not told this chassis all its sessions (show replication says how far it is, and why); \
+             ask again when it has, or use force, which loses the others"
+                .into(),
+        ),
+        Peer::Gone | Peer::There { .. } => Ok(()),
+    }
+}
+
+/// Whether this chassis may stop being primary.
+pub(super) fn may_release(set: u8, forced: bool, hands: &impl Hands) -> Result<(), String> {
+    if forced {
+        return Ok(());
+    }
+    let why = match (hands.peer(), hands.peer_role(set)) {
+        (Peer::Gone | Peer::Greeting, _) => "the peer is not connected, so nobody would be primary",
+        (Peer::There { .. }, None) => "the peer has no such redundancy set, so nobody would be primary",
+        (Peer::There { knows_all: false, .. }, _) => {
+            "the peer has not been told all sessions (show replication says how far it is, and why)"
+        }
+        (Peer::There { .. }, Some(_)) => return Ok(()),
+    };
+    Err(format!("{why}; use force to release the set all the same"))
+}

@@ -1,0 +1,371 @@
+use tokio::sync::oneshot::{self, Receiver};
+
+use super::*;
+
+const SET: u8 = 1;
+
+/// A chassis whose workers take a role up when the test says so, and what its peer is told.
+struct Chassis {
+    ours: SetRole,
+    theirs: Option<SetRole>,
+    peer: Peer,
+    asked: u32,
+    released: Vec<u64>,
+    refused: u32,
+}
+
+const fn role(primary: bool, epoch: u64) -> SetRole {
+    SetRole {
+        set: SET,
+        primary,
+        epoch,
+    }
+}
+
+const IN_STEP: Peer = Peer::There {
+    knows_all: true,
+    told_all: true,
+};
+const BEHIND: Peer = Peer::There {
+    knows_all: false,
+    told_all: false,
+};
+
+impl Hands for Chassis {
+    fn role(&self, set: u8) -> Option<SetRole> {
+        (set == SET).then_some(self.ours)
+    }
+    fn peer(&self) -> Peer {
+        self.peer
+    }
+    fn peer_role(&self, set: u8) -> Option<SetRole> {
+        self.theirs.filter(|_| set == SET)
+    }
+    fn take_up(&mut self, _: u8, role: Role, epoch: u64) {
+        self.ours.primary = role == Role::Primary;
+        self.ours.epoch = epoch;
+    }
+    fn ask(&mut self, _: u8) -> bool {
+        self.asked += 1;
+        self.peer.is_there()
+    }
+    fn released(&mut self, _: u8, epoch: u64) -> bool {
+        self.released.push(epoch);
+        self.peer.is_there()
+    }
+    fn refuse(&mut self, _: u8) {
+        self.refused += 1;
+    }
+}
+
+struct Bench {
+    chassis: Chassis,
+    roles: Roles,
+    history: Arc<History>,
+}
+
+type Answered = Result<RoleChange, BackendError>;
+
+impl Bench {
+    /// A set that started with a role, beside a peer with a role.
+    fn new(start: Role, peer: Peer, theirs: Option<SetRole>) -> Self {
+        let history = Arc::new(History::default());
+        let mut bench = Self {
+            chassis: Chassis {
+                ours: role(true, 0),
+                theirs,
+                peer,
+                asked: 0,
+                released: Vec::new(),
+                refused: 0,
+            },
+            roles: Roles::new(Arc::clone(&history), false),
+            history,
+        };
+        bench.roles.follow(&[(SET, start)], 0, &mut bench.chassis);
+        bench.workers_take_it_up(0);
+        bench
+    }
+
+    fn workers_take_it_up(&mut self, now_ms: u64) {
+        let role = self.chassis.ours;
+        self.roles.taken_up(&role, now_ms, &mut self.chassis);
+    }
+
+    fn request(&mut self, to: WantedRole, forced: bool) -> Receiver<Answered> {
+        let (answer, answered) = oneshot::channel();
+        self.roles
+            .request(SET, to, forced, answer, 1000, &mut self.chassis);
+        answered
+    }
+
+    /// The latest event: from, to, epoch, why, whether it came about.
+    fn last(&self) -> (RoleState, RoleState, u64, RoleCause, bool) {
+        let event = self.history.events().swap_remove(0);
+        (event.from, event.to, event.epoch, event.cause, event.ok)
+    }
+}
+
+fn now(answered: &mut Receiver<Answered>) -> Answered {
+    answered.try_recv().expect("an answer")
+}
+
+fn waits(answered: &mut Receiver<Answered>) -> bool {
+    answered.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+}
+
+fn changed(role: RoleState, epoch: u64) -> Answered {
+    Ok(RoleChange {
+        redundancy_set: SET,
+        role,
+        epoch,
+        changed: true,
+    })
+}
+
+#[test]
+fn a_set_starts_with_its_role_and_says_so() {
+    for (start, state) in [
+        (Role::Primary, RoleState::Primary),
+        (Role::Standby, RoleState::Standby),
+    ] {
+        let bench = Bench::new(start, Peer::Gone, None);
+        assert_eq!(bench.chassis.ours, role(start == Role::Primary, 1));
+        assert_eq!(
+            bench.last(),
+            (RoleState::Standby, state, 1, RoleCause::Start, true)
+        );
+        let shown = bench.roles.shown(SET).expect("there");
+        assert_eq!((shown.cause, shown.changing_to), (RoleCause::Start, None));
+    }
+}
+
+#[test]
+fn without_a_peer_a_standby_becomes_primary_as_soon_as_its_workers_have() {
+    let mut bench = Bench::new(Role::Standby, Peer::Gone, Some(role(true, 7)));
+    let mut answered = bench.request(WantedRole::Primary, false);
+    assert!(waits(&mut answered), "the workers have not taken it up");
+    assert_eq!(
+        bench.roles.shown(SET).and_then(|set| set.changing_to),
+        Some(WantedRole::Primary)
+    );
+    bench.workers_take_it_up(1010);
+    assert_eq!(now(&mut answered), changed(RoleState::Primary, 8));
+    assert_eq!(bench.chassis.asked, 0);
+    assert_eq!(
+        bench.last(),
+        (
+            RoleState::Standby,
+            RoleState::Primary,
+            8,
+            RoleCause::Operator,
+            true
+        )
+    );
+}
+
+#[test]
+fn a_primary_peer_is_asked_and_its_release_is_waited_for() {
+    let mut bench = Bench::new(Role::Standby, IN_STEP, Some(role(true, 4)));
+    let mut answered = bench.request(WantedRole::Primary, false);
+    let mut same = bench.request(WantedRole::Primary, false);
+    assert_eq!((bench.chassis.asked, bench.chassis.ours.primary), (1, false));
+    bench.chassis.theirs = Some(role(false, 5));
+    bench.roles.released(SET, 5, 1100, &mut bench.chassis);
+    assert!(bench.chassis.ours.primary && waits(&mut answered));
+    bench.workers_take_it_up(1200);
+    assert_eq!(now(&mut answered), changed(RoleState::Primary, 6));
+    assert_eq!(
+        now(&mut same),
+        changed(RoleState::Primary, 6),
+        "both who asked are told"
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_release_is_named_and_its_late_release_is_taken_all_the_same() {
+    let mut bench = Bench::new(Role::Standby, IN_STEP, Some(role(true, 4)));
+    let mut answered = bench.request(WantedRole::Primary, false);
+    bench.roles.tick(5999, &bench.chassis);
+    assert!(waits(&mut answered));
+    bench.roles.tick(6000, &bench.chassis);
+    assert!(matches!(now(&mut answered), Err(BackendError::NoAnswer { .. })));
+    assert_eq!(
+        bench.last(),
+        (
+            RoleState::Standby,
+            RoleState::Primary,
+            1,
+            RoleCause::Operator,
+            false
+        )
+    );
+    assert!(!bench.chassis.ours.primary);
+    bench.roles.released(SET, 5, 7000, &mut bench.chassis);
+    bench.workers_take_it_up(7001);
+    assert_eq!(
+        bench.last(),
+        (RoleState::Standby, RoleState::Primary, 6, RoleCause::Peer, true)
+    );
+}
+
+#[test]
+fn a_refused_release_and_a_broken_connection_change_nothing() {
+    for breaks in [false, true] {
+        let mut bench = Bench::new(Role::Standby, IN_STEP, Some(role(true, 4)));
+        let mut answered = bench.request(WantedRole::Primary, false);
+        if breaks {
+            bench.chassis.peer = Peer::Gone;
+            bench.roles.disconnected(&bench.chassis);
+        } else {
+            bench.roles.release_refused(SET, &bench.chassis);
+        }
+        assert!(matches!(now(&mut answered), Err(BackendError::Refused(_))));
+        assert_eq!(bench.chassis.ours, role(false, 1));
+        assert!(!bench.last().4);
+        assert_eq!(bench.roles.shown(SET).and_then(|set| set.changing_to), None);
+    }
+}
+
+#[test]
+fn a_standby_that_does_not_know_all_becomes_primary_only_by_force() {
+    let mut bench = Bench::new(Role::Standby, BEHIND, Some(role(true, 4)));
+    let refused = now(&mut bench.request(WantedRole::Primary, false));
+    assert!(matches!(refused, Err(BackendError::Refused(why)) if why.contains("force")));
+    assert_eq!(bench.chassis.asked, 0);
+    let mut answered = bench.request(WantedRole::Primary, true);
+    assert_eq!(
+        bench.chassis.asked, 1,
+        "even by force nobody becomes a second primary"
+    );
+    assert!(waits(&mut answered) && !bench.chassis.ours.primary);
+}
+
+#[test]
+fn a_primary_releases_to_a_standby_that_knows_all_and_waits_until_it_is_primary() {
+    let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+    let mut answered = bench.request(WantedRole::Standby, false);
+    assert!(
+        bench.chassis.released.is_empty(),
+        "workers first, then the peer is told"
+    );
+    bench.workers_take_it_up(1100);
+    assert_eq!(bench.chassis.released, [2]);
+    assert!(waits(&mut answered));
+    bench.chassis.theirs = Some(role(true, 3));
+    bench.roles.peer_said(&mut bench.chassis);
+    assert_eq!(now(&mut answered), changed(RoleState::Standby, 2));
+}
+
+#[test]
+fn a_primary_stays_when_nobody_could_take_over_unless_forced() {
+    for (peer, theirs) in [
+        (Peer::Gone, Some(role(false, 1))),
+        (Peer::Greeting, None),
+        (IN_STEP, None),
+        (BEHIND, Some(role(false, 1))),
+    ] {
+        let mut bench = Bench::new(Role::Primary, peer, theirs);
+        let refused = now(&mut bench.request(WantedRole::Standby, false));
+        assert!(matches!(refused, Err(BackendError::Refused(why)) if why.contains("force")));
+        assert!(bench.chassis.ours.primary);
+        assert_eq!(
+            bench.last(),
+            (
+                RoleState::Primary,
+                RoleState::Standby,
+                1,
+                RoleCause::Operator,
+                false
+            )
+        );
+        let _answered = bench.request(WantedRole::Standby, true);
+        assert!(!bench.chassis.ours.primary);
+    }
+    let mut bench = Bench::new(Role::Primary, Peer::Gone, None);
+    let mut answered = bench.request(WantedRole::Standby, true);
+    bench.workers_take_it_up(1100);
+    assert_eq!(now(&mut answered), changed(RoleState::Standby, 2));
+}
+
+#[test]
+fn asked_by_the_peer_a_primary_releases_when_its_workers_have() {
+    let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+    bench.roles.asked(SET, 1000, &mut bench.chassis);
+    assert!(!bench.chassis.ours.primary && bench.chassis.released.is_empty());
+    bench.roles.asked(SET, 1001, &mut bench.chassis);
+    assert_eq!(bench.chassis.refused, 1, "one at a time");
+    bench.workers_take_it_up(1100);
+    assert_eq!(bench.chassis.released, [2]);
+    assert_eq!(
+        bench.last(),
+        (RoleState::Primary, RoleState::Standby, 2, RoleCause::Peer, true)
+    );
+    bench.roles.asked(SET, 1200, &mut bench.chassis);
+    assert_eq!(bench.chassis.released, [2, 2], "it is told again");
+    bench.roles.asked(9, 1200, &mut bench.chassis);
+    assert_eq!(bench.chassis.refused, 2, "there is no such set");
+}
+
+#[test]
+fn a_release_that_nobody_could_be_told_of_is_taken_back() {
+    let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+    bench.roles.asked(SET, 1000, &mut bench.chassis);
+    bench.chassis.peer = Peer::Gone;
+    bench.workers_take_it_up(1100);
+    assert_eq!(bench.chassis.ours, role(true, 3));
+    bench.workers_take_it_up(1200);
+    assert_eq!(
+        bench.last(),
+        (RoleState::Standby, RoleState::Primary, 3, RoleCause::Peer, true)
+    );
+}
+
+#[test]
+fn what_is_so_already_is_no_change_and_two_changes_at_once_are_refused() {
+    let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+    let same = now(&mut bench.request(WantedRole::Primary, false)).expect("no error");
+    assert_eq!((same.changed, same.epoch), (false, 1));
+    let mut answered = bench.request(WantedRole::Standby, false);
+    let other = now(&mut bench.request(WantedRole::Primary, true));
+    assert!(matches!(other, Err(BackendError::Refused(_))));
+    assert!(waits(&mut answered));
+    let (answer, mut unknown) = oneshot::channel();
+    bench
+        .roles
+        .request(9, WantedRole::Primary, true, answer, 1000, &mut bench.chassis);
+    assert!(matches!(now(&mut unknown), Err(BackendError::Unknown(_))));
+}
+
+#[test]
+fn of_two_primaries_with_the_same_epoch_the_lower_address_stays() {
+    for is_lower in [false, true] {
+        let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(true, 1)));
+        bench.roles.is_lower = is_lower;
+        bench.roles.peer_said(&mut bench.chassis);
+        assert_eq!(bench.chassis.ours, role(is_lower, 1));
+    }
+}
+
+#[test]
+fn a_higher_epoch_ends_a_change_under_way() {
+    let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(true, 9)));
+    let mut answered = bench.request(WantedRole::Standby, true);
+    bench.chassis.ours = role(false, 9);
+    bench.roles.yielded(&role(false, 9), &bench.chassis);
+    assert!(matches!(now(&mut answered), Err(BackendError::Refused(_))));
+    assert_eq!(
+        bench.last(),
+        (RoleState::Primary, RoleState::Standby, 9, RoleCause::Epoch, true)
+    );
+}
+
+#[test]
+fn a_worker_that_stands_still_is_not_waited_for_for_ever() {
+    let mut bench = Bench::new(Role::Standby, Peer::Gone, None);
+    let mut answered = bench.request(WantedRole::Primary, false);
+    bench.roles.tick(6000, &bench.chassis);
+    assert!(matches!(now(&mut answered), Err(BackendError::NoAnswer { who }) if who.contains("worker")));
+    bench.workers_take_it_up(9000);
+    assert!(bench.last().4, "it comes about when the worker moves again");
+}

@@ -1,0 +1,167 @@
+//! From a configuration to a replication that can start: the channel's end, the link, the bridge, and the first roles.
+
+use std::sync::{Arc, Mutex, mpsc};
+
+use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
+use ha_sync::link::{Link, LinkConfig};
+use ha_sync::net::{self, Channel, Side};
+use ring::rand::{SecureRandom, SystemRandom};
+use tandem_dataplane::dataplane::ReplicaRings;
+use tandem_engine::program::Program;
+use tokio::sync::mpsc::unbounded_channel;
+use tracing::{error, info};
+
+use super::history::History;
+use super::order::Commit;
+use super::roles::Roles;
+use super::talk::{Line, Talk};
+use super::{PENDING_MAX, Pair, Replication};
+use crate::config::{Config, NameRegistry};
+use crate::daemon::clock::Clock;
+
+/// Operations that can wait between a worker and the replication, each way: 144 octets each, so 4.5 MiB for a worker.
+const RING: usize = 16_384;
+
+/// Why there is no replication.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum SetupError {
+    /// The channel.
+    #[error("redundancy group {group}: {error}")]
+    Channel {
+        /// The redundancy group.
+        group: u8,
+        /// What is wrong.
+        #[source]
+        error: net::SetupError,
+    },
+    /// The workers' rings.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
+    /// Every start needs a number that no other had.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// The thread.
+    #[error("the replication did not start; the log says why")]
+    NotStarted,
+}
+
+/// The rings a configuration needs.
+pub(in super::super) fn ring(config: &Config) -> Option<usize> {
+    (!config.redundancy.groups.is_empty()).then_some(RING)
+}
+
+/// This chassis' end of the channel, if the configuration has one: its keys are read here.
+pub(in super::super) fn channel(config: &Config) -> Result<Option<Channel>, SetupError> {
+    let Some(group) = config.redundancy.groups.first() else {
+        return Ok(None);
+    };
+    let channel = Channel::new(group.endpoint());
+    let failed = |error| SetupError::Channel {
+        group: group.id,
+        error,
+    };
+    channel.map(Some).map_err(failed)
+}
+
+/// A number that no other start had.
+fn incarnation() -> Result<u64, SetupError> {
+    let mut octets = [0; 8];
+    let filled = SystemRandom::new().fill(&mut octets);
+    filled.map_err(|_| SetupError::Random)?;
+    Ok(u64::from_ne_bytes(octets).max(1))
+}
+
+/// A replication that can start.
+pub(in super::super) struct Replicator {
+    group: u8,
+    channel: Channel,
+    line: Line,
+    roles: Roles,
+    history: Arc<History>,
+}
+
+impl Replicator {
+    /// Over the rings of workers that have not started: the first roles are on their way to them before any packet.
+    pub(in super::super) fn new(
+        channel: Channel,
+        config: &Config,
+        program: &Arc<Program>,
+        registry: &NameRegistry,
+        rings: Vec<ReplicaRings>,
+    ) -> Result<Option<Self>, SetupError> {
+        let Some(group) = config.redundancy.groups.first() else {
+            return Ok(None);
+        };
+        let commit = Commit::of(group.id, config, program, registry);
+        let shards = config.workers.shards;
+        let link = Link::new(LinkConfig {
+            window_bytes: (group.replay_window_mb as usize) << 20,
+            pending_max: PENDING_MAX,
+            keepalive_ms: u64::from(group.keepalive_interval_s) * 1000,
+            keepalive_lost: group.keepalive_lost_threshold,
+            ..LinkConfig::new(incarnation()?, shards, commit.digest, commit.dictionary)
+        });
+        let (outboxes, inboxes) = rings.into_iter().map(|ring| (ring.outbox, ring.inbox)).unzip();
+        let bridge_config = BridgeConfig {
+            shards,
+            sets: commit.sets,
+            // The link is given the workers' time.
+            tick_zero_ms: 0,
+        };
+        let bridge = Bridge::new(bridge_config, commit.program, outboxes, inboxes)?;
+        let mut line = Line {
+            link,
+            bridge,
+            now_ms: 0,
+            is_complete: false,
+        };
+        let history = Arc::new(History::default());
+        let is_lower = group.endpoint().side() == Side::Listens;
+        let mut roles = Roles::new(Arc::clone(&history), is_lower);
+        roles.follow(&commit.roles, 0, &mut line);
+        Ok(Some(Self {
+            group: group.id,
+            channel,
+            line,
+            roles,
+            history,
+        }))
+    }
+
+    /// The thread's name and work, and the replication once it runs.
+    pub(in super::super) fn start(
+        self,
+        clock: Clock,
+    ) -> (
+        String,
+        impl FnOnce() + Send + 'static,
+        impl FnOnce() -> Result<Replication, SetupError>,
+    ) {
+        let name = format!("ha-{}", self.group);
+        let (orders, mut commands) = unbounded_channel();
+        let (started, status) = mpsc::channel();
+        let sets = Arc::new(Mutex::new(Vec::new()));
+        let (group, history, shown) = (self.group, self.history, Arc::clone(&sets));
+        let mut talk = Talk::new(self.line, self.roles, clock, shown);
+        let channel = self.channel;
+        let work = move || {
+            info!(group, "replication starts");
+            // Whoever waits for it may have given up.
+            let published = |status| drop(started.send(status));
+            if let Err(error) = net::run(&channel, &mut talk, &mut commands, published) {
+                error!(%error, "replication cannot run");
+            }
+        };
+        let ready = move || {
+            let status = status.recv().map_err(|_| SetupError::NotStarted)?;
+            Ok(Replication(Some(Pair {
+                group,
+                orders,
+                status,
+                sets,
+                history,
+            })))
+        };
+        (name, work, ready)
+    }
+}

@@ -1,0 +1,292 @@
+//! What goes over the channel, on its thread: the link, the bridge to the workers, and the roles, kept going together.
+//!
+//! Its clock is the workers' (milliseconds since tick 0), not the channel's: sessions' ages are told by it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ha_sync::bridge::{Bridge, BridgeEvent, RingUse};
+use ha_sync::chassis::{PeerEvent, SetRole};
+use ha_sync::link::{Link, LinkState, LinkStats, Mirror, Refusal};
+use ha_sync::net::{Conversation, Objection};
+use tandem_engine::replica::Role;
+use tracing::{info, warn};
+
+use super::order::Order;
+use super::roles::{Hands, Peer, Roles};
+use super::shown::SetShown;
+use crate::api::BackendError;
+use crate::daemon::clock::Clock;
+
+/// The conversation.
+pub(super) struct Talk {
+    line: Line,
+    roles: Roles,
+    clock: Clock,
+    /// What is shown of the sets, as of the last change.
+    sets: Arc<Mutex<Vec<SetShown>>>,
+    /// Why the last connection was refused; the log has it.
+    refused: Option<Refusal>,
+}
+
+/// Link and bridge, as the roles see them.
+pub(super) struct Line {
+    pub link: Link,
+    pub bridge: Bridge,
+    pub now_ms: u64,
+    /// The peer has told everything, and nothing was missed since, as far as is known.
+    pub is_complete: bool,
+}
+
+/// What is published of the conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TalkState {
+    pub link: LinkState,
+    pub stats: LinkStats,
+    pub rings: RingUse,
+}
+
+impl Line {
+    fn knows_of(&mut self) {
+        match self.link.state() {
+            LinkState::Connected { receiving, .. } => self.is_complete = *receiving == Mirror::Active,
+            LinkState::Suspended(_) => self.is_complete = false,
+            // What it had told until then is still here.
+            LinkState::Disconnected | LinkState::Greeting | LinkState::Refused(_) | LinkState::Lost => {}
+        }
+    }
+}
+
+impl Hands for Line {
+    fn role(&self, set: u8) -> Option<SetRole> {
+        self.bridge.roles().into_iter().find(|role| role.set == set)
+    }
+
+    fn peer(&self) -> Peer {
+        match self.link.state() {
+            LinkState::Disconnected | LinkState::Refused(_) | LinkState::Lost => Peer::Gone,
+            LinkState::Greeting => Peer::Greeting,
+            LinkState::Suspended(_) => Peer::There {
+                knows_all: false,
+                told_all: false,
+            },
+            LinkState::Connected { sending, receiving } => Peer::There {
+                knows_all: *sending == Mirror::Active,
+                told_all: *receiving == Mirror::Active,
+            },
+        }
+    }
+
+    fn peer_role(&self, set: u8) -> Option<SetRole> {
+        self.link
+            .peer_roles()
+            .iter()
+            .find(|role| role.set == set)
+            .copied()
+    }
+
+    fn take_up(&mut self, set: u8, role: Role, epoch: u64) {
+        // A set that is gone meanwhile has no role.
+        let _there = self.bridge.set_role(set, role, epoch);
+        self.link.announce_roles(&self.bridge.roles());
+    }
+
+    fn ask(&mut self, set: u8) -> bool {
+        self.link.request_release(set, self.now_ms)
+    }
+
+    fn released(&mut self, set: u8, epoch: u64) -> bool {
+        self.peer().is_there() && self.link.released(set, epoch, self.now_ms)
+    }
+
+    fn refuse(&mut self, set: u8) {
+        // A peer that is gone does not wait.
+        let _told = self.link.refuse_release(set, self.now_ms);
+    }
+}
+
+impl Talk {
+    pub(super) fn new(line: Line, roles: Roles, clock: Clock, sets: Arc<Mutex<Vec<SetShown>>>) -> Self {
+        let talk = Self {
+            line,
+            roles,
+            clock,
+            sets,
+            refused: None,
+        };
+        talk.show();
+        talk
+    }
+
+    fn now(&mut self) -> u64 {
+        let now = self.clock.uptime().as_millis() as u64;
+        self.line.now_ms = now;
+        now
+    }
+
+    /// What follows from what the link and the workers did.
+    fn follow(&mut self) {
+        let now = self.line.now_ms;
+        self.line.knows_of();
+        while let Some(event) = self.line.bridge.next_event() {
+            match event {
+                BridgeEvent::Peer(event) => self.peer(event),
+                BridgeEvent::RoleDone(role) => self.roles.taken_up(&role, now, &mut self.line),
+                BridgeEvent::Yielded(role) => self.roles.yielded(&role, &self.line),
+            }
+        }
+        self.roles.tick(now, &self.line);
+        self.line.link.announce_roles(&self.line.bridge.roles());
+        self.show();
+    }
+
+    fn peer(&mut self, event: PeerEvent) {
+        let (now, line) = (self.line.now_ms, &mut self.line);
+        match event {
+            PeerEvent::Connected { new_bulk: Some(bulk) } => {
+                info!(bulk, "replication: connected, everything is told anew")
+            }
+            PeerEvent::Connected { new_bulk: None } => {
+                info!("replication: connected, it goes on where it stopped")
+            }
+            PeerEvent::Bulk(bulk) => info!(bulk, "replication: everything is told anew"),
+            PeerEvent::Suspended(mismatch) => warn!(%mismatch, "replication: suspended"),
+            PeerEvent::Disconnected => {
+                warn!("replication: the peer is gone");
+                self.roles.disconnected(line);
+            }
+            PeerEvent::Forgotten => info!("replication: nothing is kept for the peer any more"),
+            PeerEvent::Refused(refusal) => {
+                // It comes again with each of its attempts.
+                if self.refused.replace(refusal) != Some(refusal) {
+                    warn!(%refusal, "replication: the connection was refused");
+                }
+                self.roles.disconnected(line);
+            }
+            PeerEvent::Roles(_) => {
+                self.refused = None;
+                self.roles.peer_said(line);
+            }
+            PeerEvent::ReleaseAsked { set } => self.roles.asked(set, now, line),
+            PeerEvent::Released { set, epoch } => self.roles.released(set, epoch, now, line),
+            PeerEvent::ReleaseRefused { set } => self.roles.release_refused(set, line),
+        }
+    }
+
+    /// Shows the sets, if something about them has changed.
+    fn show(&self) {
+        let line = &self.line;
+        let sets: Vec<SetShown> = line
+            .bridge
+            .roles()
+            .into_iter()
+            .filter_map(|ours| {
+                let peer = line.peer_role(ours.set).filter(|_| line.peer().is_there());
+                let knows_all = matches!(line.peer(), Peer::There { knows_all: true, .. });
+                let change = self.roles.shown(ours.set)?;
+                Some(SetShown::of(ours, line.is_complete, peer, knows_all, change))
+            })
+            .collect();
+        let mut shown = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown != sets {
+            *shown = sets;
+        }
+    }
+}
+
+impl Conversation for Talk {
+    type Command = Order;
+    type State = TalkState;
+
+    fn connected(&mut self, _: u64) {
+        let now = self.now();
+        self.line.link.connected(now);
+        self.follow();
+    }
+
+    fn disconnected(&mut self, _: u64) {
+        let now = self.now();
+        self.line.link.disconnected(now);
+        // The bridge hears of it with the next look at the link.
+        self.line.link.absorb(now, &mut self.line.bridge);
+        self.follow();
+    }
+
+    fn receive(&mut self, bytes: &[u8], _: u64) -> Result<usize, Objection> {
+        let now = self.now();
+        let taken = self.line.link.received(now, bytes, &mut self.line.bridge);
+        self.follow();
+        taken.map_err(|error| Objection(error.to_string()))
+    }
+
+    fn send(&mut self, out: &mut Vec<u8>, room: usize, _: u64) {
+        let (now, end) = (self.now(), out.len().saturating_add(room));
+        loop {
+            let before = out.len();
+            self.line.bridge.service(now);
+            self.line.link.poll(now, &mut self.line.bridge, out);
+            self.follow();
+            if out.len() == before || out.len() >= end {
+                return;
+            }
+        }
+    }
+
+    fn tick(&mut self, _: u64) {
+        let now = self.now();
+        self.line.bridge.service(now);
+        self.line.link.absorb(now, &mut self.line.bridge);
+        self.follow();
+    }
+
+    fn objection(&self) -> Option<Objection> {
+        match self.line.link.state() {
+            LinkState::Lost => Some(Objection("the peer was not heard for too long".to_owned())),
+            LinkState::Refused(refusal) => Some(Objection(refusal.to_string())),
+            LinkState::Disconnected
+            | LinkState::Greeting
+            | LinkState::Suspended(_)
+            | LinkState::Connected { .. } => None,
+        }
+    }
+
+    fn command(&mut self, order: Order, _: u64) {
+        let (now, line) = (self.now(), &mut self.line);
+        match order {
+            Order::Role {
+                set,
+                role,
+                forced,
+                answer,
+            } => self.roles.request(set, role, forced, answer, now, line),
+            Order::Resync { to_peer, answer } => {
+                let begun = if to_peer {
+                    line.link.resync_to_peer(now)
+                } else {
+                    line.link.resync_from_peer(now)
+                };
+                let refused = || {
+                    BackendError::Refused(
+                        "nothing is replicated with the peer now (show replication says why)".into(),
+                    )
+                };
+                // Whoever asked may be gone.
+                let _gone = answer.send(begun.then_some(()).ok_or_else(refused));
+            }
+            Order::Commit(commit) => {
+                line.bridge.set_program(commit.program, commit.sets);
+                line.link.set_digest(commit.digest);
+                line.link.set_dictionary(commit.dictionary);
+                self.roles.follow(&commit.roles, now, line);
+            }
+        }
+        self.follow();
+    }
+
+    fn state(&self) -> TalkState {
+        TalkState {
+            link: *self.line.link.state(),
+            stats: self.line.link.stats().clone(),
+            rings: self.line.bridge.ring_use(),
+        }
+    }
+}
