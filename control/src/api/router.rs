@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::{ApiError, ErrorCode, Problem};
-use super::handlers::{dataplane, firewall, lookup, statics, system, tables};
+use super::handlers::{dataplane, firewall, lookup, redundancy, statics, system, tables};
 use super::{App, guard};
 
 #[derive(OpenApi)]
@@ -23,6 +23,7 @@ use super::{App, guard};
         (name = "dataplane", description = "Interfaces, workers, routes, neighbours, pools"),
         (name = "tables", description = "Sessions, mappings, blocks, subscribers; who has an address"),
         (name = "firewall", description = "Policies and what they decided"),
+        (name = "redundancy", description = "The pair: replication, redundancy sets and their roles"),
         (name = "static-mappings", description = "Static mappings, of the file and set at run time"),
     ),
     components(schemas(Problem))
@@ -56,6 +57,13 @@ fn routes() -> OpenApiRouter<Arc<App>> {
             statics::add_static_mapping,
             statics::remove_static_mapping
         ))
+        .routes(routes!(redundancy::replication))
+        .routes(routes!(redundancy::replicated_config))
+        .routes(routes!(redundancy::resync))
+        .routes(routes!(redundancy::redundancy_sets))
+        .routes(routes!(redundancy::redundancy_set))
+        .routes(routes!(redundancy::request_role))
+        .routes(routes!(redundancy::redundancy_events))
 }
 
 /// The OpenAPI document of the API.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::redundancy_args::{RedundancyView, ReplicationView, Request};
+
 /// Tandem: ask and direct a running carrier-grade NAT.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -49,6 +51,9 @@ pub enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Ask the pair for a change: a role, a resynchronization.
+    #[command(subcommand)]
+    Request(Request),
     /// The pair of chassis.
     #[command(subcommand)]
     Ha(Ha),
@@ -277,6 +282,18 @@ pub enum What {
         /// How many.
         #[command(flatten)]
         limit: Limit,
+    },
+    /// Replication with the peer of each redundancy group: state, lag, what waits.
+    Replication {
+        /// More of it.
+        #[command(subcommand)]
+        view: Option<ReplicationView>,
+    },
+    /// Redundancy sets and their roles on both chassis.
+    Redundancy {
+        /// More of it.
+        #[command(subcommand)]
+        view: Option<RedundancyView>,
     },
     /// All named counters.
     Counters {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::args::{Limit, Pairs, Show, What, given};
 use super::client::{CallError, Client};
 use super::table::Table;
-use super::{Exit, Failure, dataplane_tables, row_tables, system_tables};
+use super::{Exit, Failure, dataplane_tables, redundancy, row_tables, system_tables};
 use crate::api::model::{
     Block, ConfigSummary, Counter, Health, HealthStatus, Interface, List, Mapping, Neighbour, Page, Policy,
     Pool, Route, Session, Subscriber, SubscriberDetail, Version, Worker,
@@ -135,6 +135,8 @@ pub fn show(client: &Client, show: &Show, out: &mut dyn Write, err: &mut dyn Wri
             let list = client.get::<List<Counter>>("/v1/counters", &[])?;
             to.print(&list, |list| vec![system_tables::counters(&list.rows, *all)])?;
         }
+        What::Replication { view } => return redundancy::replication(client, view.as_ref(), &mut to),
+        What::Redundancy { view } => redundancy::redundancy(client, view.as_ref(), &mut to)?,
         What::Drops { all } => drops(client, *all, &mut to)?,
         listed => rows(client, listed, &mut to)?,
     }

@@ -10,6 +10,9 @@ mod client;
 mod dataplane_tables;
 mod fetch;
 mod ha;
+mod redundancy;
+mod redundancy_args;
+mod redundancy_tables;
 mod row_tables;
 mod system_tables;
 mod table;
@@ -108,6 +111,7 @@ fn execute(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Exit, 
             writeln!(out)?;
             Ok(Exit::Ok)
         }
+        Command::Request(what) => redundancy::request(&client()?, what, out),
         Command::Check { file } => Ok(check::check(file, out, err)?),
         Command::Ha(Ha::Keygen { directory, name }) => Ok(ha::keygen(directory, name, out, err)?),
     }

@@ -18,10 +18,10 @@ fn tandem(api: &str, words: &str) -> Output {
         .expect("the binary runs")
 }
 
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 fn said(output: Output) -> Said {
@@ -33,7 +33,7 @@ fn said(output: Output) -> Said {
     }
 }
 
-fn ask(daemon: &Daemon, words: &str) -> Said {
+pub fn ask(daemon: &Daemon, words: &str) -> Said {
     said(tandem(&daemon.url(), words))
 }
 
@@ -166,7 +166,7 @@ fn clear_and_reload_do_what_they_say() {
 }
 
 /// Every line fits and ends where its text does.
-fn fits(said: &Said) {
+pub fn fits(said: &Said) {
     for line in said.out.lines() {
         assert!(line.chars().count() <= 100 && line == line.trim_end(), "{line:?}");
     }

@@ -9,7 +9,7 @@ use super::daemon::Daemon;
 use super::http::{get, get_json};
 
 /// Every method and path there is. A new route must be written down here, and in docs/api.md.
-const ROUTES: [(&str, &str); 23] = [
+const ROUTES: [(&str, &str); 30] = [
     ("get", "/metrics"),
     ("get", "/openapi.json"),
     ("get", "/v1/blocks"),
@@ -24,6 +24,13 @@ const ROUTES: [(&str, &str); 23] = [
     ("get", "/v1/mappings"),
     ("get", "/v1/neighbours"),
     ("get", "/v1/pools"),
+    ("get", "/v1/redundancy-events"),
+    ("get", "/v1/redundancy-sets"),
+    ("get", "/v1/redundancy-sets/{set}"),
+    ("post", "/v1/redundancy-sets/{set}/role"),
+    ("get", "/v1/replication"),
+    ("get", "/v1/replication/{group}/config"),
+    ("post", "/v1/replication/{group}/resync"),
     ("get", "/v1/routes"),
     ("get", "/v1/sessions"),
     ("delete", "/v1/sessions"),
@@ -165,6 +172,8 @@ fn documented_fields_are_those_of_a_real_answer() {
         ("/v1/firewall/policies", "Policy"),
         ("/v1/static-mappings", "StaticMapping"),
         ("/v1/lookup?inside=10.0.0.1", "Holder"),
+        ("/v1/replication", "ReplicationGroup"),
+        ("/v1/redundancy-sets", "RedundancySet"),
     ] {
         let answer = get_json(&daemon, path);
         let served: BTreeSet<&String> = answer["rows"][0].as_object().expect("a row").keys().collect();

@@ -15,6 +15,8 @@ mod metrics;
 mod mock;
 mod paging;
 mod pair;
+mod redundancy;
+mod redundancy_cli;
 mod refusals;
 mod samples;
 mod statics;

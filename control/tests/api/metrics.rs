@@ -169,6 +169,62 @@ fn the_numbers_are_the_backends() {
         ("tandem_interface_up{interface=\"lan\"}", 1.0),
         ("tandem_interface_up{interface=\"wan\"}", 0.0),
         ("tandem_interface_sent_bytes_total{interface=\"wan\"}", 900.0),
+        (
+            "tandem_replication_state{group=\"1\",state=\"synchronizing\"}",
+            1.0,
+        ),
+        ("tandem_replication_state{group=\"1\",state=\"active\"}", 0.0),
+        ("tandem_replication_state{group=\"2\",state=\"suspended\"}", 1.0),
+        ("tandem_replication_lag_seconds{group=\"1\"}", 0.04),
+        (
+            "tandem_replication_acknowledgment_seconds{group=\"1\",quantile=\"0.5\"}",
+            0.002,
+        ),
+        (
+            "tandem_replication_acknowledgment_seconds{group=\"1\",quantile=\"1\"}",
+            0.04,
+        ),
+        ("tandem_replication_window_bytes{group=\"1\"}", 16_384.0),
+        ("tandem_replication_queue{group=\"1\",queue=\"pending\"}", 7.0),
+        ("tandem_replication_queue{group=\"1\",queue=\"outbox\"}", 64.0),
+        (
+            "tandem_replication_queue_max{group=\"1\",queue=\"inbox\"}",
+            131_072.0,
+        ),
+        ("tandem_replication_retransmits_total{group=\"1\"}", 3.0),
+        ("tandem_replication_collapsed_total{group=\"1\"}", 12.0),
+        ("tandem_replication_sent_bytes_total{group=\"1\"}", 700_000.0),
+        (
+            "tandem_replication_mirror_active{group=\"1\",direction=\"receiving\"}",
+            1.0,
+        ),
+        (
+            "tandem_replication_mirror_active{group=\"1\",direction=\"sending\"}",
+            0.0,
+        ),
+        (
+            "tandem_replication_mirror_active{group=\"2\",direction=\"sending\"}",
+            0.0,
+        ),
+        (
+            "tandem_replication_bulk_progress_ratio{group=\"1\",direction=\"sending\"}",
+            0.25,
+        ),
+        (
+            "tandem_replication_channel_failures_total{group=\"2\",kind=\"wrong-fingerprint\"}",
+            0.0,
+        ),
+        (
+            "tandem_replication_certificate_expiry_timestamp_seconds{group=\"1\",chassis=\"peer\"}",
+            2_100_000_000.0,
+        ),
+        ("tandem_redundancy_set_role{set=\"1\",role=\"primary\"}", 1.0),
+        ("tandem_redundancy_set_role{set=\"7\",role=\"wait\"}", 1.0),
+        ("tandem_redundancy_set_epoch{set=\"7\"}", 4.0),
+        (
+            "tandem_events_total{event=\"replica-installed\",group=\"dataplane\",worker=\"1\"}",
+            5.0,
+        ),
         ("tandem_config_generation", 4.0),
         ("tandem_uptime_seconds", 3600.0),
         (

@@ -112,6 +112,16 @@ fn bad_values_are_named_with_what_would_be_right() {
         ("/v1/lookup?inside=10.0.0.0/8", "inside", "IPv4 or IPv6"),
         ("/v1/subscribers/nobody", "address", "IPv4 or IPv6"),
         ("/v1/subscribers/%ff", "address", "UTF-8"),
+        ("/v1/redundancy-sets/0", "set", "1..=128"),
+        ("/v1/redundancy-sets/residential", "set", "1..=128"),
+        ("/v1/redundancy-sets/%ff", "set", "UTF-8"),
+        (
+            "/v1/redundancy-events?redundancy-set=129",
+            "redundancy-set",
+            "1..=128",
+        ),
+        ("/v1/redundancy-events?limit=0", "limit", "1..=10000"),
+        ("/v1/replication/17/config", "group", "1..=16"),
     ] {
         refused(&daemon, path, field, says);
     }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use tandem_engine::program::{self, ServiceSetId};
 use utoipa::IntoParams;
 
-use super::{Answer, Shared};
-use crate::api::error::{ApiError, ErrorCode, Problem, Refusals};
+use super::{Answer, Shared, body_of, change};
+use crate::api::error::{ApiError, Problem, Refusals};
 use crate::api::model::{Committed, NewStaticMapping, Page, StaticMapping};
 use crate::api::params::{self, NoParams, PageParams, Strict};
 use crate::api::walk::fingerprint;
@@ -114,16 +114,6 @@ pub(in crate::api) async fn static_mappings(
     }))
 }
 
-/// Runs a change to its end, also when the client hangs up.
-async fn change<F>(work: F) -> Answer<Committed>
-where
-    F: Future<Output = Result<Committed, crate::api::BackendError>> + Send + 'static,
-{
-    let done = tokio::spawn(work).await;
-    let done = done.map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))?;
-    Ok(Json(done?))
-}
-
 /// Sets a static mapping, beside those of the file.
 ///
 /// One that contradicts the running configuration is refused with 409, and nothing changes. Sessions that stand against it
@@ -135,12 +125,7 @@ pub(in crate::api) async fn add_static_mapping(
     _: Strict<NoParams>,
     body: Bytes,
 ) -> Answer<Committed> {
-    let new: NewStaticMapping = serde_json::from_slice(&body).map_err(|e| {
-        ApiError::new(
-            ErrorCode::BadParameter,
-            format!("the body is not a static mapping as JSON: {e}"),
-        )
-    })?;
+    let new: NewStaticMapping = body_of(&body, "a static mapping")?;
     // What is wrong by itself is the request's fault, not a contradiction.
     new.read()
         .map_err(|fault| ApiError::parameter(fault.key, format!("{}; {}", fault.problem, fault.remedy)))?;

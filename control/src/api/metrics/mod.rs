@@ -4,6 +4,7 @@
 
 mod dataplane;
 mod families;
+mod redundancy;
 
 use std::fmt;
 
@@ -13,7 +14,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::model::{ConfigSummary, Counter, Health, Interface, Policy, Pool, Version, Worker};
+use super::model::{
+    ConfigSummary, Counter, Health, Interface, Policy, Pool, RedundancySet, ReplicationGroup, Version, Worker,
+};
 
 /// What the text is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,6 +32,8 @@ pub(super) struct Snapshot {
     pub pools: Vec<Pool>,
     pub counters: Vec<Counter>,
     pub policies: Vec<Policy>,
+    pub replication: Vec<ReplicationGroup>,
+    pub redundancy_sets: Vec<RedundancySet>,
 }
 
 /// Policies whose hits are shown, at most: each is a time series of its own. The API shows all. Defaults are not counted
@@ -162,6 +167,8 @@ impl Collector for Snapshot {
         self.interfaces(&mut out)?;
         self.pools(&mut out)?;
         self.policies(&mut out)?;
+        self.replication(&mut out)?;
+        self.redundancy_sets(&mut out)?;
         self.counters(&mut out)
     }
 }

@@ -1,0 +1,99 @@
+//! The part of the command line that is about the pair.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::api::model::{ObjectType, WantedRole};
+
+/// What else of replication.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReplicationView {
+    /// Everything: channel and certificates, bulks, queues, counters.
+    Extensive,
+    /// What of the configuration both chassis must have alike, as text.
+    Config {
+        /// Number of the redundancy group.
+        group: u8,
+        /// Only the lines that differ from this file, which has the other chassis' text; exit code 1 when there are any.
+        #[arg(long, value_name = "FILE")]
+        compare: Option<PathBuf>,
+    },
+}
+
+/// What else of redundancy.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RedundancyView {
+    /// What became of the roles, the latest first.
+    Events {
+        /// Number of the redundancy set.
+        #[arg(long, value_name = "N")]
+        set: Option<u8>,
+        /// At most this many, 1..=1000.
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u16,
+    },
+}
+
+/// What to ask the pair for.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Request {
+    /// Roles of redundancy sets.
+    #[command(subcommand)]
+    Redundancy(RequestRedundancy),
+    /// Replication.
+    #[command(subcommand)]
+    Replication(RequestReplication),
+}
+
+/// What to ask of redundancy.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RequestRedundancy {
+    /// Take up a role for a redundancy set on this chassis.
+    Set {
+        /// Its number.
+        set: u8,
+        /// primary: the peer, if it is there, is asked to release it; standby: release it to the peer.
+        #[arg(value_parser = role, value_name = "primary|standby")]
+        role: WantedRole,
+        /// Also when the one that becomes primary does not know all, or the peer is not there to agree.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// What to ask of replication.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RequestReplication {
+    /// Tell everything anew, beside what changes. It is seldom needed: overflows and breaks see to it themselves.
+    Resync(ResyncArgs),
+}
+
+/// Which resynchronization.
+#[derive(Clone, Debug, Args)]
+pub struct ResyncArgs {
+    /// Number of the redundancy group; needed when there are several.
+    #[arg(long, value_name = "N")]
+    pub group: Option<u8>,
+    /// The peer tells this chassis.
+    #[arg(long, conflicts_with = "to_peer", required_unless_present = "to_peer")]
+    pub from_peer: bool,
+    /// This chassis tells the peer.
+    #[arg(long)]
+    pub to_peer: bool,
+    /// session, mapping, block, separated by commas, with what they stand on; all when not given.
+    #[arg(long, value_delimiter = ',', value_parser = object_type, value_name = "TYPES")]
+    pub objects: Vec<ObjectType>,
+}
+
+fn role(text: &str) -> Result<WantedRole, String> {
+    [WantedRole::Primary, WantedRole::Standby]
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| "use primary or standby".to_owned())
+}
+
+fn object_type(text: &str) -> Result<ObjectType, String> {
+    let named = ObjectType::ALL.into_iter().find(|one| one.as_str() == text);
+    named.ok_or_else(|| "use session, mapping, block".to_owned())
+}

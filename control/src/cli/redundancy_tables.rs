@@ -1,0 +1,311 @@
+//! Tables of the pair: redundancy groups and what waits between the chassis, redundancy sets and their events.
+
+use super::table::{Table, or_dash, percent};
+use crate::api::model::{
+    BulkSync, Certificate, LinkCounters, RedundancyEvent, RedundancySet, Replication, ReplicationGroup, Use,
+    WorkerReplication,
+};
+
+/// One line for each redundancy group: state, mirrors, lag, what waits; then why those that are not active are not.
+pub fn replication(all: &Replication) -> Vec<Table> {
+    let mut groups = Table::new(&[
+        ">GROUP",
+        "PEER",
+        "STATE",
+        "SEND",
+        "RECEIVE",
+        ">BULK %",
+        ">LAG ms",
+        ">PENDING",
+        ">WINDOW bytes",
+        "NAME",
+    ]);
+    let mut reasons = Table::new(&[">GROUP", "REASON", "DETAIL"]);
+    for group in &all.rows {
+        groups.row(vec![
+            group.id.to_string(),
+            group.channel.peer_address.to_string(),
+            group.state.as_str().to_owned(),
+            mirror(group.sending),
+            mirror(group.receiving),
+            bulk_percent(&group.bulk_sent),
+            group.lag.now_ms.to_string(),
+            group.queues.pending.used.to_string(),
+            group.queues.window_bytes.used.to_string(),
+            or_dash(&group.name),
+        ]);
+        if !group.detail.is_empty() {
+            reasons.row(vec![
+                group.id.to_string(),
+                or_dash(&group.reason),
+                group.detail.clone(),
+            ]);
+        }
+    }
+    vec![groups, reasons]
+}
+
+/// Everything there is about replication.
+pub fn extensive(all: &Replication) -> Vec<Table> {
+    let mut tables = replication(all);
+    for group in &all.rows {
+        tables.push(channel(group));
+        tables.push(bulks(group));
+        tables.push(queues(group));
+        tables.push(counters(group.id, &group.counters));
+        tables.push(failures(group));
+    }
+    tables.push(workers(&all.workers));
+    tables
+}
+
+fn mirror(state: Option<crate::api::model::MirrorState>) -> String {
+    state.map_or("-", |state| state.as_str()).to_owned()
+}
+
+fn bulk_percent(bulk: &BulkSync) -> String {
+    or_dash(&bulk.percent.map(|percent| format!("{percent:.0}")))
+}
+
+fn channel(group: &ReplicationGroup) -> Table {
+    let channel = &group.channel;
+    let certificate = |one: &Option<Certificate>| match one {
+        Some(one) => {
+            let expires = or_dash(&one.expires_unix_s);
+            format!("{} until {expires} unix s", one.fingerprint)
+        }
+        None => "-".to_owned(),
+    };
+    let secured = match (&channel.protocol, &channel.cipher) {
+        (Some(protocol), Some(cipher)) => format!("{protocol} {cipher}"),
+        _ => "-".to_owned(),
+    };
+    let mut table = Table::new(&[&format!("GROUP {}", group.id), "CHANNEL"]);
+    for (what, value) in [
+        ("local", channel.local_address.to_string()),
+        ("peer", format!("{} port {}", channel.peer_address, channel.port)),
+        ("side", channel.side.clone()),
+        ("security", channel.security.clone()),
+        ("connected to", or_dash(&channel.connected_to)),
+        ("since unix s", or_dash(&channel.connected_since_unix_s)),
+        ("secured by", secured),
+        ("certificate", certificate(&channel.certificate)),
+        ("of the peer", certificate(&channel.peer_certificate)),
+        ("digest", group.digest.ours.clone()),
+        ("of the peer", or_dash(&group.digest.theirs)),
+    ] {
+        table.row(vec![what.to_owned(), value]);
+    }
+    table
+}
+
+fn bulks(group: &ReplicationGroup) -> Table {
+    let mut table = Table::new(&[
+        &format!("GROUP {}", group.id),
+        ">BULK",
+        "RUNNING",
+        ">%",
+        ">TOOK ms",
+        ">SESSIONS",
+        ">MAPPINGS",
+        ">BLOCKS",
+        ">EXTENTS",
+    ]);
+    for (direction, bulk) in [("sent", &group.bulk_sent), ("received", &group.bulk_received)] {
+        table.row(vec![
+            direction.to_owned(),
+            bulk.number.to_string(),
+            if bulk.running { "yes" } else { "no" }.to_owned(),
+            bulk_percent(bulk),
+            bulk.took_ms.to_string(),
+            bulk.objects.sessions.to_string(),
+            bulk.objects.mappings.to_string(),
+            bulk.objects.blocks.to_string(),
+            bulk.objects.extents.to_string(),
+        ]);
+    }
+    table
+}
+
+fn queues(group: &ReplicationGroup) -> Table {
+    let (lag, queues) = (group.lag, &group.queues);
+    let mut table = Table::new(&[&format!("GROUP {}", group.id), ">NOW", ">ROOM", ">%", ">PEAK"]);
+    let mut row = |name: &str, n: Use, peak: Option<u64>| {
+        table.row(vec![
+            name.to_owned(),
+            n.used.to_string(),
+            n.total.to_string(),
+            percent(n.used, n.total),
+            or_dash(&peak),
+        ]);
+    };
+    row(
+        "window bytes",
+        queues.window_bytes,
+        Some(queues.window_peak_bytes),
+    );
+    row("pending", queues.pending, Some(queues.pending_peak));
+    row("outbox", queues.outbox, None);
+    row("inbox", queues.inbox, None);
+    let dash = || "-".to_owned();
+    for (name, ms) in [
+        ("lag ms", lag.now_ms),
+        ("lag ms p50", lag.p50_ms),
+        ("lag ms p99", lag.p99_ms),
+    ] {
+        let peak = if name == "lag ms" {
+            lag.max_ms.to_string()
+        } else {
+            dash()
+        };
+        table.row(vec![name.to_owned(), ms.to_string(), dash(), dash(), peak]);
+    }
+    table
+}
+
+fn counters(group: u8, c: &LinkCounters) -> Table {
+    let mut table = Table::new(&[&format!("GROUP {group}"), ">COUNT"]);
+    for (name, count) in [
+        ("updates sent", c.updates_sent),
+        ("updates received", c.updates_received),
+        ("sessions sent", c.objects_sent.sessions),
+        ("mappings sent", c.objects_sent.mappings),
+        ("blocks sent", c.objects_sent.blocks),
+        ("extents sent", c.objects_sent.extents),
+        ("sessions received", c.objects_received.sessions),
+        ("mappings received", c.objects_received.mappings),
+        ("blocks received", c.objects_received.blocks),
+        ("extents received", c.objects_received.extents),
+        ("batches sent", c.batches_sent),
+        ("batches received", c.batches_received),
+        ("bytes sent", c.sent_bytes),
+        ("bytes received", c.received_bytes),
+        ("retransmits", c.retransmits),
+        ("duplicates", c.duplicates),
+        ("gaps", c.gaps),
+        ("batches dropped", c.batches_dropped),
+        ("collapsed", c.collapsed),
+        ("untranslatable", c.untranslatable),
+        ("unknown messages", c.unknown_messages),
+        ("install waits", c.install_waits),
+        ("connects", c.connects),
+        ("resumes", c.resumes),
+        ("bulks sent", c.bulks_sent),
+        ("bulks received", c.bulks_received),
+        ("bulk mismatches", c.bulk_mismatches),
+        ("refused", c.refused),
+        ("lost", c.lost),
+        ("leases acknowledged", c.leases_acknowledged),
+    ] {
+        table.row(vec![name.to_owned(), count.to_string()]);
+    }
+    table
+}
+
+fn failures(group: &ReplicationGroup) -> Table {
+    let mut table = Table::new(&[&format!("GROUP {}", group.id), ">FAILURES", ">AT unix s", "LAST"]);
+    let last = group.channel.last_failure.as_ref();
+    for one in group.channel.failures.iter() {
+        let last = last.filter(|last| last.kind == one.kind);
+        if one.count > 0 || last.is_some() {
+            table.row(vec![
+                one.kind.clone(),
+                one.count.to_string(),
+                or_dash(&last.map(|last| last.at_unix_s)),
+                or_dash(&last.map(|last| last.text.clone())),
+            ]);
+        }
+    }
+    table
+}
+
+fn workers(w: &WorkerReplication) -> Table {
+    let mut table = Table::new(&["WORKERS", ">COUNT"]);
+    for (name, count) in [
+        ("emitted", w.emitted),
+        ("dirty", w.dirty),
+        ("walked", w.walked),
+        ("backlogged", w.backlogged),
+        ("lost", w.lost),
+        ("installed", w.installed),
+        ("updated", w.updated),
+        ("ended", w.ended),
+        ("refused: role", w.refused.role),
+        ("refused: room", w.refused.room),
+        ("refused: ground", w.refused.ground),
+        ("conflicts", w.conflicts),
+        ("swept", w.swept),
+    ] {
+        table.row(vec![name.to_owned(), count.to_string()]);
+    }
+    table
+}
+
+/// Redundancy sets.
+pub fn sets(rows: &[RedundancySet]) -> Table {
+    let mut table = Table::new(&[
+        ">SET",
+        ">GROUP",
+        "ROLE",
+        "PEER",
+        ">EPOCH",
+        ">SINCE unix s",
+        "CAUSE",
+        "CHANGING TO",
+        "NAME",
+        "SERVICE SETS",
+    ]);
+    for set in rows {
+        table.row(vec![
+            set.id.to_string(),
+            set.redundancy_group.to_string(),
+            set.role.as_str().to_owned(),
+            set.peer_role.map_or("-", |role| role.as_str()).to_owned(),
+            set.epoch.to_string(),
+            set.since_unix_s.to_string(),
+            set.last_cause.as_str().to_owned(),
+            set.changing_to.map_or("-", |role| role.as_str()).to_owned(),
+            or_dash(&set.name),
+            set.service_sets.join(" "),
+        ]);
+    }
+    table
+}
+
+/// Events of redundancy sets.
+pub fn events(rows: &[RedundancyEvent]) -> Table {
+    let mut table = Table::new(&[
+        ">EVENT",
+        ">AT unix s",
+        ">SET",
+        "FROM",
+        "TO",
+        ">EPOCH",
+        "CAUSE",
+        "RESULT",
+    ]);
+    for event in rows {
+        let cause = event.cause.as_str();
+        let cause = if event.forced {
+            format!("{cause}, force")
+        } else {
+            cause.to_owned()
+        };
+        let result = match &event.reason {
+            _ if event.ok => "done".to_owned(),
+            Some(reason) => format!("refused: {reason}"),
+            None => "refused".to_owned(),
+        };
+        table.row(vec![
+            event.id.to_string(),
+            event.at_unix_s.to_string(),
+            event.redundancy_set.to_string(),
+            event.from.as_str().to_owned(),
+            event.to.as_str().to_owned(),
+            event.epoch.to_string(),
+            cause,
+            result,
+        ]);
+    }
+    table
+}

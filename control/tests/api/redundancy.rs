@@ -1,0 +1,205 @@
+//! The pair: replication, redundancy sets, and what they are asked to do.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::http::{Answer, get, get_json, post};
+
+fn ask(daemon: &Daemon, path: &str, body: &Value) -> Answer {
+    post(daemon, path, body.to_string().as_bytes())
+}
+
+#[test]
+fn a_group_shows_its_channel_its_mirrors_and_what_waits() {
+    let daemon = Daemon::start();
+    let all = get_json(&daemon, "/v1/replication");
+    let group = &all["rows"][0];
+    assert_eq!(group["state"], "synchronizing");
+    assert_eq!(
+        (&group["sending"], &group["receiving"]),
+        (&json!("set"), &json!("active"))
+    );
+    assert_eq!((&group["reason"], &group["detail"]), (&Value::Null, &json!("")));
+    let channel = &group["channel"];
+    assert_eq!(channel["peer-address"], "5.5.5.2");
+    assert_eq!(channel["cipher"], "TLS13_AES_256_GCM_SHA384");
+    assert_eq!(
+        channel["peer-certificate"],
+        json!({"fingerprint": "bb".repeat(32), "expires-unix-s": 2_100_000_000u64})
+    );
+    assert_eq!(channel["last-failure"]["kind"], "closed");
+    let kinds = channel["failures"].as_array().expect("failures");
+    assert!(
+        kinds
+            .iter()
+            .any(|one| *one == json!({"kind": "wrong-fingerprint", "count": 0}))
+    );
+    // 250 of 1000, and the one received long ago is complete.
+    assert_eq!(group["bulk-sent"]["percent"], 25.0);
+    assert_eq!(group["bulk-received"]["percent"], 100.0);
+    assert_eq!(group["bulk-received"]["expected-objects"], Value::Null);
+    assert_eq!(
+        group["lag"],
+        json!({"now-ms": 40, "p50-ms": 2, "p99-ms": 2, "max-ms": 40})
+    );
+    assert_eq!(
+        group["queues"]["window-bytes"],
+        json!({"used": 16_384, "total": 67_108_864})
+    );
+    assert_eq!(group["counters"]["retransmits"], 3);
+    assert_eq!(all["workers"]["installed"], 9);
+}
+
+#[test]
+fn a_peer_with_another_configuration_is_named_with_both_digests() {
+    let daemon = Daemon::start();
+    let group = get_json(&daemon, "/v1/replication")["rows"][1].clone();
+    assert_eq!(
+        (&group["state"], &group["reason"]),
+        (&json!("suspended"), &json!("digest"))
+    );
+    let detail = group["detail"].as_str().expect("words");
+    assert!(detail.contains("11111111 here, 22222222 there"), "{detail}");
+    assert_eq!(
+        group["digest"],
+        json!({"ours": "11".repeat(32), "theirs": "22".repeat(32)})
+    );
+    assert_eq!(
+        (&group["sending"], &group["receiving"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_chassis_alone_has_no_rows() {
+    let daemon = Daemon::start();
+    daemon.mock.alone.store(true, Ordering::SeqCst);
+    assert_eq!(get_json(&daemon, "/v1/replication")["rows"], json!([]));
+    assert_eq!(get_json(&daemon, "/v1/redundancy-sets"), json!({"rows": []}));
+    assert_eq!(get(&daemon, "/v1/redundancy-sets/1").status, 404);
+    assert_eq!(get(&daemon, "/metrics").status, 200);
+}
+
+#[test]
+fn the_text_that_is_compared_can_be_had() {
+    let daemon = Daemon::start();
+    let config = get_json(&daemon, "/v1/replication/1/config");
+    assert_eq!(config["digest"], "11".repeat(32));
+    assert!(
+        config["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("pools.p2.port-allocation"))
+    );
+    assert_eq!(get(&daemon, "/v1/replication/9/config").status, 404);
+}
+
+#[test]
+fn a_resynchronization_says_what_it_tells() {
+    let daemon = Daemon::start();
+    let wanted = json!({"direction": "from-peer", "objects": ["session"]});
+    let answer = ask(&daemon, "/v1/replication/1/resync", &wanted);
+    assert_eq!(
+        (answer.status, answer.json()),
+        (
+            200,
+            json!({"redundancy-group": 1, "direction": "from-peer", "objects": ["session", "mapping", "block"]})
+        )
+    );
+    let suspended = ask(
+        &daemon,
+        "/v1/replication/2/resync",
+        &json!({"direction": "to-peer"}),
+    );
+    assert_eq!(
+        (suspended.status, &suspended.json()["error"]),
+        (409, &json!("refused")),
+        "{}",
+        suspended.text
+    );
+    let unknown = ask(
+        &daemon,
+        "/v1/replication/9/resync",
+        &json!({"direction": "to-peer"}),
+    );
+    assert_eq!(
+        (unknown.status, &unknown.json()["error"]),
+        (404, &json!("not-found"))
+    );
+    for wrong in [
+        json!({}),
+        json!({"direction": "sideways"}),
+        json!({"direction": "to-peer", "objects": ["arp"]}),
+        json!({"direction": "to-peer", "object": ["session"]}),
+    ] {
+        let answer = ask(&daemon, "/v1/replication/1/resync", &wrong);
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (400, &json!("bad-parameter")),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_role_is_taken_up_and_told() {
+    let daemon = Daemon::start();
+    let answer = ask(&daemon, "/v1/redundancy-sets/1/role", &json!({"role": "standby"}));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (
+            200,
+            json!({"redundancy-set": 1, "role": "standby", "epoch": 5, "changed": true})
+        )
+    );
+    let set = get_json(&daemon, "/v1/redundancy-sets/1");
+    assert_eq!((&set["role"], &set["epoch"]), (&json!("standby"), &json!(5)));
+    assert_eq!(set["last-cause"], "operator");
+    let again = ask(&daemon, "/v1/redundancy-sets/1/role", &json!({"role": "standby"}));
+    assert_eq!((again.status, &again.json()["changed"]), (200, &json!(false)));
+    assert_eq!(
+        get_json(&daemon, "/v1/redundancy-events"),
+        json!({"rows": [{
+            "id": 1, "at-unix-s": 1_790_000_100u64, "redundancy-set": 1, "from": "primary", "to": "standby", "epoch": 5,
+            "cause": "operator", "forced": false, "ok": true, "reason": null
+        }]})
+    );
+}
+
+#[test]
+fn a_role_that_the_state_does_not_allow_is_refused_and_told() {
+    let daemon = Daemon::start();
+    let path = "/v1/redundancy-sets/7/role";
+    let refused = ask(&daemon, path, &json!({"role": "primary"}));
+    let problem = refused.json();
+    assert_eq!((refused.status, &problem["error"]), (409, &json!("refused")));
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("not complete"))
+    );
+    assert_eq!(get_json(&daemon, "/v1/redundancy-sets/7")["role"], "wait");
+    let forced = ask(&daemon, path, &json!({"role": "primary", "force": true}));
+    assert_eq!((forced.status, &forced.json()["role"]), (200, &json!("primary")));
+    let of_set = |query: &str| get_json(&daemon, &format!("/v1/redundancy-events?{query}"))["rows"].clone();
+    let rows = of_set("redundancy-set=7");
+    assert_eq!((&rows[0]["ok"], &rows[0]["forced"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&rows[1]["ok"], &rows[1]["to"]),
+        (&json!(false), &json!("primary"))
+    );
+    assert_eq!(of_set("limit=1").as_array().map(Vec::len), Some(1));
+    assert_eq!(of_set("redundancy-set=1"), json!([]));
+    assert_eq!(
+        ask(&daemon, "/v1/redundancy-sets/9/role", &json!({"role": "primary"})).status,
+        404
+    );
+    for wrong in [
+        json!({"role": "wait"}),
+        json!({"role": "primary", "now": true}),
+        json!([]),
+    ] {
+        assert_eq!(ask(&daemon, path, &wrong).status, 400, "{wrong}");
+    }
+}

@@ -1,0 +1,189 @@
+//! The real `tandem` binary: what it shows and asks of the pair.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+
+use super::cli::{Said, ask, fits};
+use super::daemon::Daemon;
+use super::http::{Scratch, get_json};
+
+fn row<'s>(said: &'s Said, first: &str) -> Vec<&'s str> {
+    let mut rows = said
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.find(|row| row.first() == Some(&first))
+        .unwrap_or_else(|| panic!("no row {first}: {}{}", said.out, said.err))
+}
+
+#[test]
+fn replication_is_one_line_a_group_and_why_it_is_not_active() {
+    let daemon = Daemon::start();
+    let said = ask(&daemon, "show replication");
+    fits(&said);
+    assert_eq!(
+        row(&said, "1"),
+        [
+            "1",
+            "5.5.5.2",
+            "synchronizing",
+            "set",
+            "active",
+            "25",
+            "40",
+            "7",
+            "16384",
+            "rack-2"
+        ]
+    );
+    assert!(
+        said.out.contains("digest") && said.out.contains("22222222 there"),
+        "{}",
+        said.out
+    );
+    let all = ask(&daemon, "show replication extensive");
+    fits(&all);
+    for text in [
+        "TLS13_AES_256_GCM_SHA384",
+        &"bb".repeat(32),
+        "collapsed",
+        "closed by the peer",
+        "backlogged",
+    ] {
+        assert!(all.out.contains(text), "{text}: {}", all.out);
+    }
+    for words in ["show replication --json", "show replication extensive --json"] {
+        let json: Value = serde_json::from_str(&ask(&daemon, words).out).expect("JSON");
+        assert_eq!(json, get_json(&daemon, "/v1/replication"));
+    }
+}
+
+#[test]
+fn sets_and_events_are_tables() {
+    let daemon = Daemon::start();
+    let sets = ask(&daemon, "show redundancy");
+    fits(&sets);
+    assert_eq!(
+        row(&sets, "7"),
+        [
+            "7",
+            "1",
+            "wait",
+            "primary",
+            "4",
+            "1790000000",
+            "start",
+            "-",
+            "-",
+            "subscribers-a"
+        ]
+    );
+    assert_eq!(ask(&daemon, "show redundancy events").out, "Nothing happened.\n");
+    let refused = ask(&daemon, "request redundancy set 7 primary");
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("refused: the bulk"), "{}", refused.err);
+    let forced = ask(&daemon, "request redundancy set 7 primary --force");
+    assert_eq!(
+        (forced.code, forced.out.as_str()),
+        (Some(0), "redundancy set 7 is primary, epoch 5\n")
+    );
+    let again = ask(&daemon, "request redundancy set 7 primary");
+    assert_eq!(again.out, "redundancy set 7 was primary already, epoch 5\n");
+    let events = ask(&daemon, "show redundancy events --set 7");
+    fits(&events);
+    assert_eq!(
+        row(&events, "2"),
+        [
+            "2",
+            "1790000100",
+            "7",
+            "wait",
+            "primary",
+            "5",
+            "operator,",
+            "force",
+            "done"
+        ]
+    );
+    assert!(row(&events, "1").contains(&"refused:"), "{}", events.out);
+    let json: Value = serde_json::from_str(&ask(&daemon, "show redundancy events --json").out).expect("JSON");
+    assert_eq!(json, get_json(&daemon, "/v1/redundancy-events"));
+    for (words, code) in [
+        ("request redundancy set 9 primary", 1),
+        ("request redundancy set 129 primary", 2),
+        ("request redundancy set 1 master", 2),
+        ("request redundancy set 1", 2),
+    ] {
+        assert_eq!(ask(&daemon, words).code, Some(code), "{words}");
+    }
+}
+
+#[test]
+fn a_resynchronization_goes_one_way() {
+    let daemon = Daemon::start();
+    let said = ask(
+        &daemon,
+        "request replication resync --group 1 --from-peer --objects session,mapping",
+    );
+    assert_eq!(
+        said.out, "resynchronizing from the peer of group 1: session, mapping, block\n",
+        "{}",
+        said.err
+    );
+    let several = ask(&daemon, "request replication resync --to-peer");
+    assert_eq!(several.code, Some(2));
+    assert!(several.err.contains("one of 1, 2"), "{}", several.err);
+    for (words, code) in [
+        ("request replication resync --group 1", 2),
+        ("request replication resync --group 1 --to-peer --from-peer", 2),
+        ("request replication resync --group 1 --to-peer --objects arp", 2),
+        ("request replication resync --group 2 --to-peer", 1),
+    ] {
+        assert_eq!(ask(&daemon, words).code, Some(code), "{words}");
+    }
+}
+
+#[test]
+fn what_both_must_have_alike_is_shown_and_compared() {
+    let daemon = Daemon::start();
+    let text = ask(&daemon, "show replication config 1").out;
+    assert_eq!(
+        text,
+        "canonical-configuration = 1\npools.p2.port-allocation = \"random\"\n"
+    );
+    let same = Scratch::new("same.txt", &text);
+    let alike = ask(
+        &daemon,
+        &format!("show replication config 1 --compare {}", same.0.display()),
+    );
+    assert_eq!((alike.code, alike.out.as_str()), (Some(0), "They are alike.\n"));
+    let other = Scratch::new("other.txt", &text.replace("random", "sequential"));
+    let differ = ask(
+        &daemon,
+        &format!("show replication config 1 --compare {}", other.0.display()),
+    );
+    assert_eq!(differ.code, Some(1));
+    assert_eq!(
+        differ.out,
+        "- pools.p2.port-allocation = \"random\"\n+ pools.p2.port-allocation = \"sequential\"\n"
+    );
+    assert_eq!(
+        ask(&daemon, "show replication config 1 --compare /nonexistent").code,
+        Some(2)
+    );
+    assert_eq!(ask(&daemon, "show replication config 5").code, Some(1));
+}
+
+#[test]
+fn a_chassis_alone_says_so() {
+    let daemon = Daemon::start();
+    daemon.mock.alone.store(true, Ordering::SeqCst);
+    let said = ask(&daemon, "show replication");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "Nothing is replicated: no redundancy group runs.\n")
+    );
+    assert_eq!(ask(&daemon, "show redundancy").out, "No redundancy set runs.\n");
+    assert_eq!(ask(&daemon, "request replication resync --to-peer").code, Some(2));
+}
