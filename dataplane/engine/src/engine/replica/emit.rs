@@ -113,6 +113,16 @@ impl Engine {
         while let Some(op) = self.next_told() {
             self.put(op);
         }
+        // More happened between two looks than an allocator keeps.
+        if self.ports.take_told_lost() && self.replica.listening {
+            self.lose();
+        }
+    }
+
+    /// Something cannot be told any more: only a bulk makes up for it.
+    fn lose(&mut self) {
+        self.replica.lost = true;
+        self.counters.replica_lost += 1;
     }
 
     /// Puts out what must not get lost: it waits in the backlog when there is no room.
@@ -127,8 +137,7 @@ impl Engine {
             self.replica.backlog.push_back(op);
             self.counters.replica_backlogged += 1;
         } else {
-            self.replica.lost = true;
-            self.counters.replica_lost += 1;
+            self.lose();
         }
     }
 

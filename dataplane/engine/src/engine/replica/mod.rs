@@ -73,6 +73,22 @@ impl Replica {
     const fn has_told_marked(&self) -> bool {
         self.marked == 0 || !self.listening
     }
+
+    /// Room for the roles of all service sets there can be, so that the first role of one takes no memory between bursts.
+    /// Pages that no id comes to are never touched.
+    fn reserve_roles(&mut self) {
+        self.roles.reserve_exact(usize::from(ServiceSetId::MAX) + 1);
+        self.done.reserve_exact(BACKLOG);
+    }
+
+    /// The part played for a service set, to change.
+    fn role_mut(&mut self, set: ServiceSetId) -> &mut SetRole {
+        let at = usize::from(set);
+        if self.roles.len() <= at {
+            self.roles.resize(at + 1, SetRole::default());
+        }
+        &mut self.roles[at]
+    }
 }
 
 impl Engine {
@@ -87,6 +103,7 @@ impl Engine {
         let extents = self.config.max_extents as usize * self.ports.count();
         self.replica.extent_epochs.resize(extents, 0);
         self.replica.kept_at = NO_RECORD;
+        self.replica.reserve_roles();
         self.replicates = true;
     }
 
@@ -173,5 +190,23 @@ impl Engine {
         replication
             .includes(cold.term, cold.policy)
             .then(|| Ticks(cold.created).plus(threshold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_of_any_service_set_takes_no_memory_once_there_is_room() {
+        let mut replica = Replica::default();
+        replica.reserve_roles();
+        let room = (replica.roles.capacity(), replica.done.capacity());
+        for set in [1, 300, ServiceSetId::MAX] {
+            replica.role_mut(set).since = Ticks(7);
+            replica.done.push_back((set, 1));
+        }
+        assert_eq!(room, (replica.roles.capacity(), replica.done.capacity()));
+        assert_eq!(replica.roles.len(), 65_536);
     }
 }

@@ -53,12 +53,8 @@ impl Engine {
 
     /// Takes up a role. What was to be told under the old one goes out first, then [`Op::RoleDone`].
     pub(super) fn take_role(&mut self, set: ServiceSetId, role: Role, epoch: u32) {
-        let at = usize::from(set);
-        if self.replica.roles.len() <= at {
-            self.replica.roles.resize(at + 1, SetRole::default());
-        }
         self.replicates = true;
-        let before = std::mem::replace(&mut self.replica.roles[at].role, role);
+        let before = std::mem::replace(&mut self.replica.role_mut(set).role, role);
         if before != role {
             if role == Role::Primary {
                 self.take_over(set);
@@ -72,7 +68,7 @@ impl Engine {
 
     fn take_over(&mut self, set: ServiceSetId) {
         // Never the same twice: what is known of TCP windows goes by it.
-        let since = &mut self.replica.roles[usize::from(set)].since;
+        let since = &mut self.replica.role_mut(set).since;
         *since = Ticks(self.now.0.max(since.0.saturating_add(1)));
         // What stands on a mapping here may not be all that stood on it there: its subscriber finds it for a while.
         let keep = self

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod random;
+mod refused;
 mod roles;
 mod types;
 
