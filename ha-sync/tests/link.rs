@@ -7,7 +7,7 @@ use common::net::{Faults, World};
 use common::{Random, config};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::link::{Link, LinkConfig, LinkState, Mismatch, Refusal};
-use tandem_engine::replica::{Lease, LeaseChange};
+use tandem_engine::replica::{Lease, LeaseChange, Op};
 
 fn world(faults: Faults, seed: u64, change: impl Fn(LinkConfig) -> LinkConfig) -> World {
     let retransmit_ms = if faults.delay_ms > 0 { 200 } else { 0 };
@@ -232,6 +232,28 @@ fn whatever_the_network_does_both_agree_in_the_end() {
         world.assert_equal();
         assert_eq!(world.links[0].stats().bulk_mismatches, 0, "seed {seed}");
     }
+}
+
+#[test]
+fn a_bulk_is_asked_for_what_was_refused_but_not_too_often() {
+    let mut world = world(Faults::default(), 5, |c| c);
+    world.connect();
+    world.settle();
+    let bulks = |world: &World| world.links[0].stats().bulks_sent;
+    let before = bulks(&world);
+    for _ in 0..3 {
+        world.models[1].outbox.push_back(Op::Refused);
+        world.settle();
+    }
+    assert_eq!(bulks(&world), before + 1);
+    assert_eq!(world.links[1].stats().bulks_sent, 1, "only the other way");
+    for _ in 0..31 {
+        world.step(1000);
+    }
+    world.models[1].outbox.push_back(Op::Refused);
+    world.settle();
+    assert_eq!(bulks(&world), before + 2);
+    world.assert_equal();
 }
 
 #[test]

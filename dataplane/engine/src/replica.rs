@@ -229,6 +229,9 @@ pub enum Op {
     BulkEnd(u16),
     /// Out of a primary: an ending found no room and cannot be told; only a new bulk makes the other chassis right again.
     Lost,
+    /// Out of a standby: something was refused for want of room or ground, and there may be some now; only a bulk makes this
+    /// chassis right again.
+    Refused,
     /// Into a primary: tell everything there is, with this bulk's number.
     Bulk(u16),
     /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.

@@ -102,7 +102,7 @@ fn record(record_type: u8, body: &[u8]) {
     assert_eq!(decode(out[1], &out[2..], &words, NOW), Ok(read));
     assert!(!matches!(
         read,
-        Record::Op(Op::Lost | Op::Listen(_) | Op::Bulk(_))
+        Record::Op(Op::Lost | Op::Refused | Op::Listen(_) | Op::Bulk(_))
     ));
 }
 

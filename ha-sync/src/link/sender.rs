@@ -18,6 +18,9 @@ const TAKEN_MAX: usize = 16_384;
 /// A batch takes no more records once it is this old: their ages are told as if they were made when it was closed.
 const OPEN_MS_MAX: u64 = 100;
 
+/// Between two bulks that are asked for because workers had to refuse something, at least; milliseconds.
+const ASK_MS_MIN: u64 = 30_000;
+
 /// The stream of batches to the peer.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -37,6 +40,8 @@ pub(super) struct Sender {
     serial: u64,
     /// Records about redundancy sets the peer has not acknowledged.
     controls: VecDeque<Record>,
+    /// When the peer was last asked for a bulk because of what the workers had to refuse.
+    asked_ms: Option<u64>,
 }
 
 impl Sender {
@@ -52,6 +57,7 @@ impl Sender {
             offers: HashMap::new(),
             serial: 0,
             controls: VecDeque::new(),
+            asked_ms: None,
         }
     }
 
@@ -104,6 +110,15 @@ impl Sender {
         });
     }
 
+    /// A worker had to refuse something: asks the peer for a bulk, once for all workers. They ask again if it brings nothing.
+    fn ask_for_bulk(&mut self, now: u64) {
+        let recently = |at: u64| now.saturating_sub(at) < ASK_MS_MIN;
+        if !self.asked_ms.is_some_and(recently) {
+            self.asked_ms = Some(now);
+            self.say(Record::ResyncAsked, now);
+        }
+    }
+
     /// Begins a bulk; its number, which the workers get.
     pub fn begin_bulk(&mut self, now: u64, stats: &mut LinkStats) -> u16 {
         self.bulk = self.bulk.wrapping_add(1).max(1);
@@ -140,6 +155,10 @@ impl Sender {
                     Some(Op::Lost) => {
                         let number = self.begin_bulk(now, stats);
                         chassis.peer(PeerEvent::Bulk(number));
+                        continue;
+                    }
+                    Some(Op::Refused) => {
+                        self.ask_for_bulk(now);
                         continue;
                     }
                     Some(Op::BulkEnd(number)) if number == self.bulk => (

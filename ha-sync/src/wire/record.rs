@@ -183,6 +183,7 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         Op::BulkBegin(_)
         | Op::BulkEnd(_)
         | Op::Lost
+        | Op::Refused
         | Op::Bulk(_)
         | Op::Listen(_)
         | Op::Role { .. }

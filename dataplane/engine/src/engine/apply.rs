@@ -112,6 +112,9 @@ impl Engine {
             put(&mut self.pools, pool.id, NONE, position as u16);
         }
         self.ports.apply(&program);
+        if self.replicates {
+            self.remember_pools(&program);
+        }
         self.program = program;
         self.purge = 0;
         self.roles_changed();

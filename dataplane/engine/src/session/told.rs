@@ -3,6 +3,28 @@
 use super::{Direction, FLAG_EXTENDED, SessionTable, SmallCount};
 
 impl SessionTable {
+    /// Frees a session's extension record if its counters fit into the session's own. What it knew of TCP windows is gone.
+    pub fn shrink(&mut self, number: u32) {
+        let totals = [Direction::Out, Direction::In].map(|d| self.counts(number, d));
+        let Some(hot) = self.hot.get_mut(number as usize) else {
+            return;
+        };
+        if hot.flags & FLAG_EXTENDED == 0 {
+            return;
+        }
+        if let Some(counts) = hot.small_counts() {
+            let [Some(out), Some(back)] = totals.map(|(packets, bytes)| SmallCount::of(packets, bytes))
+            else {
+                return;
+            };
+            *counts = [out, back];
+        }
+        hot.flags &= !FLAG_EXTENDED;
+        if let Some(extension) = self.cold(number).map(|c| c.slot) {
+            self.release(extension);
+        }
+    }
+
     /// Sets packets and bytes of both directions, out and in. False when the table has no record left for totals that a
     /// session with IPv6 has no room for: its counts then stay as they were.
     pub fn set_counts(&mut self, number: u32, packets: [u64; 2], bytes: [u64; 2]) -> bool {

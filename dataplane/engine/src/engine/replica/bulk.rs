@@ -192,11 +192,15 @@ impl Engine {
     /// A bulk begins to come in: what is installed from now on is confirmed by it.
     pub(super) fn begin_bulk(&mut self, number: u16) {
         (self.replica.epoch, self.replica.sweep) = (number, None);
+        // All of it comes again, if it is still there.
+        self.replica.contested.clear();
+        self.replica.missing.bulk_begins();
     }
 
     /// The bulk that began last is complete: what it did not confirm is gone at the primary.
     pub(super) fn end_bulk(&mut self, number: u16) {
         if number == self.replica.epoch {
+            self.replica.missing.bulk_ends();
             self.replica.sweep = Some(Sweep {
                 table: Table::Sessions,
                 at: 0,

@@ -5,7 +5,8 @@ use super::install::{NotInstalled, mapping_of};
 use crate::drop_reason::DropReason;
 use crate::mapping::{Mapping, WHOLE_ADDRESS};
 use crate::ports::{PortAllocator, PortClass};
-use crate::program::{FilteringType, NatAction, Pool, PoolId, PoolMode, ServiceSet, ServiceSetId};
+use crate::program::{FilteringType, NatAction, Pool, PoolId, PoolMode, Program, ServiceSet, ServiceSetId};
+use crate::public_space::PublicSpace;
 use crate::replica::{BlockRecord, ExtentRecord, MappingRecord, Op, Role, SessionRecord};
 use crate::session::{FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_UNANSWERED, Hot};
 use crate::ticks::Ticks;
@@ -31,6 +32,7 @@ fn filtering(number: u8) -> FilteringType {
 fn refused(reason: DropReason) -> NotInstalled {
     match reason {
         DropReason::BlockTableFull | DropReason::SubscriberTableFull => NotInstalled::NoRoom,
+        DropReason::SessionConflict => NotInstalled::Contested,
         _ => NotInstalled::NoGround,
     }
 }
@@ -65,20 +67,15 @@ impl Engine {
         }
         if record.flags & FLAG_OWNS_PORT != 0 {
             let class = PortClass::of_protocol(hot.protocol).ok_or(NotInstalled::NoGround)?;
-            let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
-            let (subscribers, now) = (&mut self.subscribers, self.now);
-            ports
-                .install_port(
-                    space,
-                    pool,
-                    index,
-                    class,
-                    back.dport,
-                    subscriber,
-                    subscribers,
-                    now,
-                )
-                .map_err(refused)?;
+            let port = back.dport;
+            let mut taken = self.install_port((space, pool), index, class, port, subscriber);
+            // A mapping's that the other chassis does not have.
+            let other = self.mappings.find_public(back.dst, port, hot.protocol);
+            if let (Err(DropReason::SessionConflict), Some(other)) = (taken, other) {
+                self.lose_mapping(other);
+                taken = self.install_port((space, pool), index, class, port, subscriber);
+            }
+            taken.map_err(refused)?;
             return Ok(index);
         }
         let whole = matches!(pool.mode, PoolMode::Addresses);
@@ -90,6 +87,20 @@ impl Engine {
             subscriber.keep(false);
         }
         Ok(number)
+    }
+
+    /// [`PortAllocator::install_port`].
+    fn install_port(
+        &mut self,
+        (space, pool): (&PublicSpace, &Pool),
+        index: u32,
+        class: PortClass,
+        port: u16,
+        subscriber: u32,
+    ) -> Result<(), DropReason> {
+        let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
+        let (subscribers, now) = (&mut self.subscribers, self.now);
+        ports.install_port(space, pool, index, class, port, subscriber, subscribers, now)
     }
 
     /// Position of a pool in the program.
@@ -130,22 +141,17 @@ impl Engine {
         let pool = self.pool_at(record.pool).ok_or(NotInstalled::NoGround)?;
         let program = std::sync::Arc::clone(&self.program);
         let (space, pool) = (&program.public_space, &program.pools[pool]);
-        let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
-        let (subscribers, now) = (&mut self.subscribers, self.now);
         match PortClass::of_protocol(protocol) {
-            Some(class) => ports.install_port(
-                space,
-                pool,
-                index,
-                class,
-                record.public_port,
-                subscriber,
-                subscribers,
-                now,
-            ),
-            None => ports.install_address(space, pool, index, subscriber, subscribers),
+            Some(class) => self
+                .install_port((space, pool), index, class, record.public_port, subscriber)
+                .map_err(refused)?,
+            None => {
+                let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
+                ports
+                    .install_address(space, pool, index, subscriber, &mut self.subscribers)
+                    .map_err(|_| NotInstalled::NoGround)?;
+            }
         }
-        .map_err(refused)?;
         let mapping = Mapping::new(
             (inside, port),
             (record.public, record.public_port),
@@ -231,8 +237,29 @@ impl Engine {
     /// Whether this chassis is standby of a service set that uses a pool: then the other one gives out what is in it.
     pub(super) fn follows(&self, pool: PoolId) -> bool {
         let sets = self.program.service_sets.iter();
-        sets.filter(|s| self.role(s.id) == Role::Standby)
-            .any(|s| pools_of(s).any(|p| p == pool))
+        let mut users = sets
+            .filter(|s| pools_of(s).any(|p| p == pool))
+            .map(|s| s.id)
+            .peekable();
+        if users.peek().is_some() {
+            return users.any(|set| self.role(set) == Role::Standby);
+        }
+        // What is left of those who used it before ends as it began: by the word of the primary.
+        let mut former = self.replica.former_pools.iter();
+        former.any(|(of, set)| *of == pool && self.role(*set) == Role::Standby)
+    }
+
+    /// Remembers whose pools were that a new program takes away from them.
+    pub(in crate::engine) fn remember_pools(&mut self, new: &Program) {
+        for set in &self.program.service_sets {
+            for pool in pools_of(set) {
+                if !self.replica.former_pools.contains(&(pool, set.id)) {
+                    self.replica.former_pools.push((pool, set.id));
+                }
+            }
+        }
+        let is_left = |pool: PoolId| new.pools.iter().any(|p| p.id == pool);
+        self.replica.former_pools.retain(|(pool, _)| is_left(*pool));
     }
 
     /// Lets the allocator follow or lead, as roles are.

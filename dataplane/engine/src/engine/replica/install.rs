@@ -28,6 +28,9 @@ pub enum NotInstalled {
     /// Its port or address is in use for somebody else, or is nobody's to have here.
     #[error("its port or address cannot be had here")]
     NoGround,
+    /// Its port is another session's here, which is not found at once.
+    #[error("its port is another session's here")]
+    Contested,
 }
 
 /// The record a session of such ends has.
@@ -63,7 +66,17 @@ impl Engine {
     /// [`NotInstalled`]; nothing changed then, unless something of this chassis' own stood in the way and was ended.
     pub fn install(&mut self, op: &Op, now: Ticks) -> Result<(), NotInstalled> {
         self.now = self.now.max(now);
-        let result = match op {
+        let result = match self.install_once(op) {
+            Err(NotInstalled::Contested) => self.contest(op),
+            result => result,
+        };
+        self.count_install(op, result);
+        result
+    }
+
+    /// Does what an operation says, and counts nothing that is refused.
+    pub(super) fn install_once(&mut self, op: &Op) -> Result<(), NotInstalled> {
+        match op {
             Op::Session(record) => self.install_session(record),
             Op::Close {
                 key,
@@ -101,15 +114,8 @@ impl Engine {
                 Ok(())
             }
             // Words for the bridge.
-            Op::Lost | Op::RoleDone { .. } => Ok(()),
-        };
-        match result {
-            Ok(()) => {}
-            Err(NotInstalled::NotStandby) => self.counters.replica_refused_role += 1,
-            Err(NotInstalled::NoRoom) => self.counters.replica_refused_room += 1,
-            Err(NotInstalled::NoGround) => self.counters.replica_refused_ground += 1,
+            Op::Lost | Op::Refused | Op::RoleDone { .. } => Ok(()),
         }
-        result
     }
 
     /// Whether the other chassis may say what ends in a service set. (One that a reload took away may be among them.)
@@ -242,7 +248,7 @@ impl Engine {
     }
 
     /// Ends a session that contradicts what the other chassis says.
-    fn end_contrary(&mut self, number: u32) {
+    pub(super) fn end_contrary(&mut self, number: u32) {
         self.counters.replica_conflicts += 1;
         self.end(number, EndReason::Contrary);
     }
@@ -287,6 +293,7 @@ impl Engine {
 
     fn install_end(&mut self, key: &SessionKey, set: ServiceSetId, protocol: u8) -> Result<(), NotInstalled> {
         self.check_standby(set)?;
+        self.replica.contested.forget_session(key);
         let hot = record_like(key, set, protocol, self.now);
         let (out, _) = self.sessions.places(&hot);
         if let Some(number) = self.find_like(&hot, out).filter(|n| self.is_same(*n, &hot)) {
@@ -309,6 +316,7 @@ impl Engine {
 
     fn install_mapping_end(&mut self, record: &MappingRecord) -> Result<(), NotInstalled> {
         self.check_standby(record.service_set)?;
+        self.replica.contested.forget_mapping(record);
         let found = self
             .mappings
             .find_public(record.public, record.public_port, record.protocol);

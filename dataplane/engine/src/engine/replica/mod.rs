@@ -13,9 +13,11 @@
 //! makes the other chassis right again.
 
 mod bulk;
+mod contest;
 mod emit;
 mod ground;
 mod install;
+mod missing;
 mod roles;
 
 use std::collections::VecDeque;
@@ -26,9 +28,11 @@ pub(super) use self::emit::has_mapping;
 pub use self::install::NotInstalled;
 
 use self::bulk::{Bulk, Sweep};
+use self::contest::Contested;
+use self::missing::Missing;
 use self::roles::SetRole;
 use super::Engine;
-use crate::program::ServiceSetId;
+use crate::program::{PoolId, ServiceSetId};
 use crate::replica::Op;
 use crate::session::{FLAG_REPLICATED, NO_RECORD};
 use crate::ticks::Ticks;
@@ -59,10 +63,17 @@ pub(super) struct Replica {
     mapping_epochs: Vec<u16>,
     block_epochs: Vec<u16>,
     extent_epochs: Vec<u16>,
+    /// What waits for ports that others have here.
+    contested: Contested,
+    missing: Missing,
+    /// Where the walk that frees what a standby does not need has come to.
+    shrink_at: u32,
     /// By service set id.
     roles: Vec<SetRole>,
     /// Roles taken up that are to be reported: service set and number of the change.
     done: VecDeque<(ServiceSetId, u32)>,
+    /// Pools, and the service sets that use them or did under a former program.
+    former_pools: Vec<(PoolId, ServiceSetId)>,
     /// When mappings that were kept over a takeover without sessions are looked at, and where that has come to.
     kept_until: Ticks,
     kept_at: u32,
@@ -103,6 +114,8 @@ impl Engine {
         let extents = self.config.max_extents as usize * self.ports.count();
         self.replica.extent_epochs.resize(extents, 0);
         self.replica.kept_at = NO_RECORD;
+        self.replica.shrink_at = NO_RECORD;
+        self.replica.contested.reserve();
         self.replica.reserve_roles();
         self.replicates = true;
     }
@@ -116,6 +129,7 @@ impl Engine {
             && replica.has_told_marked()
             && replica.bulk.is_none()
             && replica.sweep.is_none()
+            && replica.contested.is_empty()
             && replica.done.is_empty()
     }
 
@@ -127,7 +141,10 @@ impl Engine {
             self.walk_bulk();
             self.report_roles();
         }
+        self.settle_contested();
         self.sweep();
+        self.shrink();
+        self.ask_for_missing();
         self.end_kept_mappings();
     }
 

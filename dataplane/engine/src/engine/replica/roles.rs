@@ -58,6 +58,8 @@ impl Engine {
         if before != role {
             if role == Role::Primary {
                 self.take_over(set);
+            } else {
+                self.replica.shrink_at = 0;
             }
             self.roles_changed();
         }
@@ -77,6 +79,24 @@ impl Engine {
         self.replica.kept_until = self.replica.kept_until.max(self.now.plus(Ticks(keep)));
         self.replica.kept_at = 0;
         self.hold_ports(set, HELD);
+        self.replica.contested.clear();
+    }
+
+    /// A standby's sessions follow no TCP windows and count little: what they have for that beside their record is free for
+    /// what the other chassis tells.
+    pub(super) fn shrink(&mut self) {
+        if self.replica.shrink_at == NO_RECORD {
+            return;
+        }
+        let high_water = self.sessions.high_water();
+        let end = high_water.min(self.replica.shrink_at.saturating_add(WALK_STEP));
+        for number in self.replica.shrink_at..end {
+            let is_standby = |h: &Hot| h.is_session() && self.is_standby(h.service_set);
+            if self.sessions.hot(number).is_some_and(is_standby) {
+                self.sessions.shrink(number);
+            }
+        }
+        self.replica.shrink_at = if end >= high_water { NO_RECORD } else { end };
     }
 
     /// What follows from roles, after one of them or the program changed.

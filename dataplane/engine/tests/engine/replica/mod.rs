@@ -102,7 +102,7 @@ impl Pair {
                         break;
                     };
                     carried += 1;
-                    if matches!(op, Op::RoleDone { .. } | Op::Lost) {
+                    if matches!(op, Op::RoleDone { .. } | Op::Lost | Op::Refused) {
                         self.words[from].push(op);
                         continue;
                     }

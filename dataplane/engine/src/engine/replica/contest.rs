@@ -1,0 +1,154 @@
+//! Ports that another session has here than the other chassis says.
+//!
+//! Who owns a port is found by both its ends only, so whose it is towards another outside end takes a walk over the table, in
+//! slices. What stands in its way waits meanwhile, in a bounded list; the walk ends the contrary sessions, and what waited is
+//! installed.
+
+use std::collections::VecDeque;
+
+use super::{Engine, WALK_STEP};
+use crate::engine::replica::NotInstalled;
+use crate::ports::PortClass;
+use crate::replica::{MappingRecord, Op, SessionKey};
+use crate::session::{FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot};
+
+/// Operations that can wait for a port; what is beyond is refused.
+const WAITING: usize = 256;
+/// Operations installed per step when a walk is over.
+const INSTALL_STEP: usize = 64;
+
+/// A public end of a protocol with ports.
+type End = (u32, u16, u8);
+
+/// What waits for ports that others have.
+#[derive(Debug, Default)]
+pub(super) struct Contested {
+    /// Oldest first; the walk is for the first `of_walk`.
+    waiting: VecDeque<Op>,
+    of_walk: usize,
+    /// The ends the walk looks for, sorted.
+    ends: Vec<End>,
+    at: u32,
+}
+
+impl Contested {
+    pub fn reserve(&mut self) {
+        self.waiting.reserve_exact(WAITING);
+        self.ends.reserve_exact(WAITING);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        (self.of_walk, self.at) = (0, 0);
+    }
+
+    fn remove(&mut self, is_it: impl FnMut(&Op) -> bool) {
+        if let Some(at) = self.waiting.iter().position(is_it) {
+            self.waiting.remove(at);
+            self.of_walk -= usize::from(at < self.of_walk);
+        }
+    }
+
+    /// A session ended before it was here.
+    pub fn forget_session(&mut self, key: &SessionKey) {
+        if !self.waiting.is_empty() {
+            self.remove(|op| matches!(op, Op::Session(record) if record.key == *key));
+        }
+    }
+
+    /// A mapping ended before it was here.
+    pub fn forget_mapping(&mut self, ended: &MappingRecord) {
+        let ends = |m: &MappingRecord| (m.inside, m.inside_port, m.public, m.public_port, m.protocol);
+        if !self.waiting.is_empty() {
+            self.remove(|op| matches!(op, Op::Mapping(record) if ends(record) == ends(ended)));
+        }
+    }
+}
+
+/// The public end an operation is about.
+fn end_of(op: &Op) -> Option<End> {
+    let (public, port, protocol) = match op {
+        Op::Session(record) => match &record.key {
+            SessionKey::V4 { back, .. } | SessionKey::Nat64 { back, .. } => {
+                (back.dst, back.dport, record.protocol)
+            }
+            SessionKey::V6(_) => return None,
+        },
+        Op::Mapping(record) => (record.public, record.public_port, record.protocol),
+        _ => return None,
+    };
+    PortClass::of_protocol(protocol).map(|class| (public, port, class as u8))
+}
+
+/// The public end a session owns for itself.
+fn owned(hot: &Hot) -> Option<End> {
+    if !hot.is_session() || hot.flags & (FLAG_OWNS_PORT | FLAG_SHARED_PORT) != FLAG_OWNS_PORT {
+        return None;
+    }
+    let back = hot.from_outside();
+    PortClass::of_protocol(hot.protocol).map(|class| (back.dst, back.dport, class as u8))
+}
+
+impl Engine {
+    /// Keeps an operation until its port is free. A newer word about the same takes the older one's place.
+    pub(super) fn contest(&mut self, op: &Op) -> Result<(), NotInstalled> {
+        let contested = &mut self.replica.contested;
+        match op {
+            Op::Session(record) => contested.forget_session(&record.key),
+            Op::Mapping(record) => contested.forget_mapping(record),
+            _ => return Err(NotInstalled::NoGround),
+        }
+        if contested.waiting.len() >= WAITING {
+            return Err(NotInstalled::NoGround);
+        }
+        contested.waiting.push_back(*op);
+        Ok(())
+    }
+
+    /// Goes on with the walk that ends contrary sessions, and installs what waited for it.
+    pub(super) fn settle_contested(&mut self) {
+        let contested = &mut self.replica.contested;
+        if contested.waiting.is_empty() {
+            return;
+        }
+        if contested.of_walk == 0 {
+            (contested.of_walk, contested.at) = (contested.waiting.len(), 0);
+            contested.ends.clear();
+            contested.ends.extend(contested.waiting.iter().filter_map(end_of));
+            contested.ends.sort_unstable();
+        }
+        let high_water = self.sessions.high_water();
+        let from = contested.at.min(high_water);
+        let end = high_water.min(from.saturating_add(WALK_STEP));
+        contested.at = end;
+        for number in from..end {
+            let contrary = self.sessions.hot(number).is_some_and(|hot| {
+                owned(hot).is_some_and(|end| self.replica.contested.ends.binary_search(&end).is_ok())
+                    && self.is_standby(hot.service_set)
+            });
+            if contrary {
+                self.end_contrary(number);
+            }
+        }
+        if end < high_water {
+            return;
+        }
+        for _ in 0..INSTALL_STEP.min(self.replica.contested.of_walk) {
+            let Some(op) = self.replica.contested.waiting.pop_front() else {
+                return;
+            };
+            self.replica.contested.of_walk -= 1;
+            let result = self.install_once(&op);
+            // Somebody took it meanwhile, or it is in another subscriber's block: a bulk sees to that.
+            let result = result.map_err(|e| match e {
+                NotInstalled::Contested => NotInstalled::NoGround,
+                other => other,
+            });
+            self.count_install(&op, result);
+        }
+    }
+}
