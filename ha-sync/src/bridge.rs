@@ -132,6 +132,8 @@ pub struct Bridge {
     /// A bulk to begin as soon as the workers are known to have stopped.
     begin: Option<u16>,
     bulk: Option<Bulk>,
+    /// The program changed so that the peer has to be told everything anew.
+    renew: bool,
     sets: Vec<SetState>,
     /// Redundancy set of each service set, as a position in `sets`.
     of_service_set: HashMap<ServiceSetId, usize>,
@@ -183,6 +185,7 @@ impl Bridge {
             listening: Listening::Off,
             begin: None,
             bulk: None,
+            renew: false,
             sets: Vec::new(),
             of_service_set: HashMap::new(),
             changes: 0,
@@ -198,7 +201,10 @@ impl Bridge {
     }
 
     /// The program is this from now on, and these are the redundancy sets. New ones are taken for primary, as engines begin.
+    /// Where addresses moved between pools, or a service set is replicated otherwise, the peer is told everything anew, unless
+    /// the link does so by itself.
     pub fn set_program(&mut self, program: Arc<Program>, sets: Vec<RedundancySet>) {
+        self.renew |= moves_ground(&self.program, &program);
         self.program = program;
         self.config.sets = sets;
         self.number_sets();
@@ -259,6 +265,7 @@ impl Bridge {
 
     fn begin_bulk(&mut self, number: u16) {
         self.stats.bulks += 1;
+        self.renew = false;
         self.bulk = Some(Bulk {
             number,
             done: vec![false; self.rings.workers()],
@@ -286,10 +293,27 @@ impl Bridge {
     }
 }
 
+/// Whether what was told under one program may be wrong under another: addresses are in other pools, or service sets gone or
+/// replicated otherwise.
+fn moves_ground(old: &Program, new: &Program) -> bool {
+    let pools = old.pools.iter().any(|before| {
+        let now = new.pools.iter().find(|pool| pool.id == before.id);
+        now.is_none_or(|now| now.addresses != before.addresses || now.mode != before.mode)
+    });
+    let sets = old.service_sets.iter().any(|before| {
+        let now = new.service_sets.iter().find(|set| set.id == before.id);
+        now.is_none_or(|now| now.replication != before.replication)
+    });
+    pools || sets
+}
+
 impl Chassis for Bridge {
     fn next(&mut self) -> Option<Op> {
         if self.listening != Listening::On {
             return None;
+        }
+        if std::mem::take(&mut self.renew) {
+            return Some(Op::Lost);
         }
         while let Some((worker, op)) = self.outboxes.pop() {
             match op {

@@ -158,6 +158,38 @@ fn a_bulk_ends_when_every_worker_has_told_its_part() {
 }
 
 #[test]
+fn a_program_that_moves_addresses_or_replicates_otherwise_is_followed_by_a_bulk() {
+    let mut side = side(64);
+    side.bridge.service(1000);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.work();
+    assert_eq!(side.bridge.next(), Some(Op::BulkEnd(1)));
+    let sets = || {
+        vec![RedundancySet {
+            number: 1,
+            service_sets: vec![1],
+        }]
+    };
+    let mut program = (*side.program).clone();
+    program.generation += 1;
+    side.bridge.set_program(Arc::new(program.clone()), sets());
+    assert_eq!(side.bridge.next(), None, "nothing moved");
+    let moved = program.pools[0].addresses[0].last;
+    program.pools[0].addresses[0].last = moved - 1;
+    side.bridge.set_program(Arc::new(program.clone()), sets());
+    assert_eq!(side.bridge.next(), Some(Op::Lost));
+    assert_eq!(side.bridge.next(), None, "once");
+    program.service_sets[0].replication.threshold = None;
+    side.bridge.set_program(Arc::new(program.clone()), sets());
+    assert_eq!(side.bridge.next(), Some(Op::Lost));
+    program.service_sets[0].replication.threshold = Some(Ticks(5));
+    side.bridge.set_program(Arc::new(program), sets());
+    // The link began one by itself.
+    side.bridge.peer(PeerEvent::Bulk(2));
+    assert_eq!(side.bridge.next(), None);
+}
+
+#[test]
 fn what_was_put_out_before_anybody_listened_is_not_told() {
     let mut side = side(64);
     side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
