@@ -10,10 +10,12 @@ use tandem_engine::program::{
     SubscriberLimits, TcpOptions, TermMatch, Timeouts, UnsolicitedAnswer,
 };
 use tandem_engine::public_space::PublicSpace;
+use tandem_engine::replica::Replication;
 use tandem_engine::ticks::Ticks;
 use tandem_wire::rfc6052::Prefix64;
 
 use crate::kind::{FIRST_HOST, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, INSIDE, Kind, host6};
+use crate::rig::Case;
 
 const FIRST_PUBLIC: u32 = 0xcb00_7100; // 203.0.113.0
 /// Bits of a host's number that a policy's network does not have: networks are /22 of IPv4.
@@ -23,15 +25,12 @@ pub const RULES_MAX: u32 = 1 << (24 - NETWORK_BITS);
 const UDP: u8 = 17;
 const TCP: u8 = 6;
 
-/// The program of `sessions` sessions of a kind, with so many policies from inside if it has a firewall at all.
-pub fn program(
-    kind: Kind,
-    sessions: u32,
-    rules: Option<u32>,
-    classifiers: &dyn ClassifierBuilder,
-) -> anyhow::Result<Program> {
+/// The program of a case.
+pub fn program(case: &Case, classifiers: &dyn ClassifierBuilder) -> anyhow::Result<Program> {
+    let (kind, rules) = (case.kind, case.rules);
     let seconds = Ticks::from_seconds;
-    let pools: Vec<Pool> = kind.translates().then(|| pool(sessions)).into_iter().collect();
+    let addresses = case.addresses.unwrap_or((case.sessions / 32_000 + 1).max(2));
+    let pools: Vec<Pool> = kind.translates().then(|| pool(addresses)).into_iter().collect();
     let set = ServiceSet {
         id: 0,
         name: "cgn".into(),
@@ -59,7 +58,10 @@ pub fn program(
         },
         firewall: rules.map(|n| firewall(kind, n, classifiers)).transpose()?,
         stateless: Vec::new(),
-        replication: Default::default(),
+        replication: Replication {
+            threshold: case.replicated.then_some(Ticks::ZERO),
+            ..Replication::default()
+        },
         on_unsolicited: UnsolicitedAnswer::Silent,
     };
     let interface = |id, name: &str, inside_of, outside_of: &[u16]| Interface {
@@ -88,8 +90,7 @@ pub fn program(
     })
 }
 
-fn pool(sessions: u32) -> Pool {
-    let addresses = (sessions / 32_000 + 1).max(2);
+fn pool(addresses: u32) -> Pool {
     Pool {
         id: 0,
         name: "bench".into(),

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rte_bindings::{Eal, Mempool, PoolConfig, pin_current_thread, tsc_cycles, tsc_hz};
 use tandem_dataplane::classifier::AclBuilder;
-use tandem_dataplane::command::Mailbox;
+use tandem_dataplane::command::{Command, Mailbox};
 use tandem_dataplane::dataplane::commit;
 use tandem_dataplane::interfaces::{InterfaceState, Interfaces};
 use tandem_dataplane::routes::{Action, MaxRoutes, RouteWriter, Way};
@@ -20,11 +21,14 @@ use tandem_engine::drop_reason::DropReason;
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::program::{Program, TableSizes};
 use tandem_engine::steer::Split;
+use tandem_engine::ticks::Ticks;
+use tandem_engine::view::Query;
 
 use crate::bare::EngineRig;
 use crate::kind::{
     ETHERNET, FIRST_SUBSCRIBER, FIRST_SUBSCRIBER6, Flow, Frames, Kind, MACS, SESSIONS_PER_SUBSCRIBER,
 };
+use crate::pair::WorkerEnds;
 use crate::program::program;
 
 const GATEWAY: [u32; 2] = [0x0a00_0002, 0xc000_0201];
@@ -44,6 +48,10 @@ pub struct Case {
     pub frame: usize,
     /// Room in the session table for totals that small counters have no room for, too.
     pub extensions: bool,
+    /// Public addresses; `None`: as few as the sessions need.
+    pub addresses: Option<u32>,
+    /// Sessions are replicated as soon as they begin.
+    pub replicated: bool,
 }
 
 /// Something that passes packets.
@@ -83,7 +91,7 @@ pub fn rig(
     Ok(if engine {
         Box::new(EngineRig::new(case, program, run)?)
     } else {
-        Box::new(WorkerRig::new(ground, case, program, run)?)
+        Box::new(WorkerRig::new(ground, case, program, run, None)?)
     })
 }
 
@@ -94,6 +102,8 @@ pub struct Ground {
     eal: Eal,
     /// TSC cycles in a second.
     pub hz: f64,
+    /// The CPU beside the measured one; the same when there is no other.
+    pub cpu_beside: usize,
 }
 
 impl Ground {
@@ -132,13 +142,14 @@ impl Ground {
             pool,
             routes,
             hz,
+            cpu_beside: cpu.checked_sub(1).unwrap_or(cpu),
         })
     }
 
     /// The program of a case, with the classifiers a commit would build.
     pub fn program(&self, case: &Case) -> anyhow::Result<Arc<Program>> {
         let classifiers = AclBuilder::new(&self.eal);
-        program(case.kind, case.sessions, case.rules, &classifiers).map(Arc::new)
+        program(case, &classifiers).map(Arc::new)
     }
 }
 
@@ -204,12 +215,22 @@ impl Case {
 pub struct WorkerRig {
     worker: Worker,
     burst: Burst,
+    /// What a turn of the loop receives into: nothing.
+    empty: Burst,
     frames: Frames,
+    mailbox: Arc<Mailbox>,
+    began: Instant,
 }
 
 impl WorkerRig {
-    /// A worker with room for exactly the case's sessions.
-    pub fn new(ground: &Ground, case: &Case, program: &Arc<Program>, run: u32) -> anyhow::Result<Self> {
+    /// A worker with room for exactly the case's sessions, and with rings to the other chassis if there are any.
+    pub fn new(
+        ground: &Ground,
+        case: &Case,
+        program: &Arc<Program>,
+        run: u32,
+        replica: Option<WorkerEnds>,
+    ) -> anyhow::Result<Self> {
         let interfaces = (0..2u8)
             .map(|p| {
                 let mac = MACS[usize::from(p)];
@@ -221,10 +242,16 @@ impl WorkerRig {
             interface.set_up(true);
         }
         let claims = Arc::new(Claims::default());
+        let mailbox = Arc::new(Mailbox::default());
+        let mut engine = case.engine(program, &claims, run)?;
+        let inbox = replica.map(|ends| {
+            engine.connect(ends.outbox);
+            ends.inbox
+        });
         let worker = Worker::new(WorkerParts {
             id: 0,
             split: Split::new(1, 0)?,
-            engine: case.engine(program, &claims, run)?,
+            engine,
             commit: commit(program),
             router: ground.routes.reader(),
             interfaces,
@@ -234,10 +261,10 @@ impl WorkerRig {
             from_workers: Vec::new(),
             to_kernel: None,
             from_kernel: None,
-            inbox: None,
+            inbox,
             pool: ground.pool.clone(),
             claims,
-            mailbox: Arc::new(Mailbox::default()),
+            mailbox: Arc::clone(&mailbox),
             stats: Arc::new(PublishedStats::default()),
             tsc_hz: ground.hz as u64,
             tsc_start: tsc_cycles(),
@@ -253,8 +280,33 @@ impl WorkerRig {
         Ok(Self {
             worker,
             burst,
+            empty: Burst::default(),
             frames: Frames::new(case.kind, case.frame),
+            mailbox,
+            began: Instant::now(),
         })
+    }
+
+    /// A turn of the worker's loop, with nothing to receive: timers, commands, and what replication does between bursts. Its
+    /// time goes on from here. Returns the cycles that this took.
+    pub fn turn(&mut self) -> u64 {
+        let elapsed = self.began.elapsed().as_millis() / 100;
+        let start = tsc_cycles();
+        self.worker.set_now(Ticks(elapsed as u32));
+        self.worker.turn(&mut self.empty);
+        tsc_cycles() - start
+    }
+
+    /// Has the worker answer a query.
+    pub fn answer(&mut self, query: Query) -> anyhow::Result<Query> {
+        let sent = self.mailbox.commands.push(Command::Query(0, Box::new(query)));
+        anyhow::ensure!(sent.is_ok(), "the mailbox is full");
+        loop {
+            self.turn();
+            if let Some((_, answer)) = self.mailbox.answers.pop() {
+                return Ok(*answer);
+            }
+        }
     }
 }
 

@@ -11,14 +11,19 @@ use crate::memory::resident;
 use crate::report::{Report, median, median_ratio};
 use crate::rig::{Case, Ground, Rig, rig};
 
-/// Makes every session once, in an order that mixes subscribers; returns the cycles the rig took and its allocations.
-pub fn fill(rig: &mut dyn Rig, flows: &mut [Flow]) -> anyhow::Result<(u64, u64)> {
-    let sessions = flows.len() as u32;
+/// Numbers of all sessions in an order that mixes subscribers.
+pub fn mixed(sessions: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..sessions).collect();
     let mut rng = Rng::new(11);
     for i in (1..order.len()).rev() {
         order.swap(i, rng.below(i as u32 + 1) as usize);
     }
+    order
+}
+
+/// Makes every session once, in an order that mixes subscribers; returns the cycles the rig took and its allocations.
+pub fn fill(rig: &mut dyn Rig, flows: &mut [Flow]) -> anyhow::Result<(u64, u64)> {
+    let order = mixed(flows.len() as u32);
     let mut cycles = 0;
     let mut failure = None;
     let allocations = allocation_counter::measure(|| {
