@@ -64,10 +64,11 @@ fn install(mut engine: Engine, mut inbox: Consumer<Op>, sessions: &AtomicU32, st
         let now = Ticks((began.elapsed().as_millis() / 100) as u32);
         let count = inbox.slots().min(INSTALLS);
         if let Ok(chunk) = inbox.read_chunk(count) {
-            for op in chunk {
-                // What could not be done the engine has counted, and the comparison at the end finds it.
-                let _counted = engine.install(&op, now);
-            }
+            // What could not be done the engine has counted, and the comparison at the end finds it.
+            let (first, second) = chunk.as_slices();
+            engine.install_all(first, now);
+            engine.install_all(second, now);
+            chunk.commit_all();
         }
         engine.maintain(now, EXPIRE);
         sessions.store(engine.table_use()[0].0, Ordering::Release);

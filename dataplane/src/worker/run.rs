@@ -127,10 +127,10 @@ impl Worker {
         let Ok(chunk) = inbox.read_chunk(count) else {
             return false;
         };
-        for op in chunk {
-            // What could not be done the engine has counted, with its reason.
-            let _counted = self.engine.install(&op, self.now);
-        }
+        let (first, second) = chunk.as_slices();
+        self.engine.install_all(first, self.now);
+        self.engine.install_all(second, self.now);
+        chunk.commit_all();
         count > 0
     }
 

@@ -218,14 +218,18 @@ impl Engine {
         Ok(())
     }
 
+    /// What a subscriber with this inside address is called.
+    pub(super) fn owner_of(&self, set: ServiceSetId, inside: u128) -> u128 {
+        if crate::address::is_v4(inside) {
+            return inside;
+        }
+        let mask = self.set_plan(set).map_or(u128::MAX, |p| p.subscriber_mask);
+        inside & mask
+    }
+
     /// The subscriber of an inside address, made if there is none.
     pub(super) fn subscriber_of(&mut self, set: ServiceSetId, inside: u128) -> Result<u32, NotInstalled> {
-        let mask = self.set_plan(set).map_or(u128::MAX, |p| p.subscriber_mask);
-        let owner = if crate::address::is_v4(inside) {
-            inside
-        } else {
-            inside & mask
-        };
+        let owner = self.owner_of(set, inside);
         let place = self.subscribers.place(set, owner);
         self.subscribers
             .find_or_insert(place, set, owner)

@@ -12,6 +12,7 @@
 //! while anything waits there, nothing overtakes it. When the backlog is full, too, [`Op::Lost`] says that only a new bulk
 //! makes the other chassis right again.
 
+mod ahead;
 mod bulk;
 mod contest;
 mod emit;

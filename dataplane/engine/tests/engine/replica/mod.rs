@@ -97,6 +97,7 @@ impl Pair {
         let mut carried = 0;
         for from in 0..2 {
             for worker in 0..self.links[from].len() {
+                let mut told = Vec::new();
                 for _ in 0..most {
                     let Ok(op) = self.links[from][worker].pop() else {
                         break;
@@ -106,10 +107,11 @@ impl Pair {
                         self.words[from].push(op);
                         continue;
                     }
-                    let world = &mut self.worlds[1 - from];
-                    // What is refused is counted, and tests look at the counters.
-                    let _counted = world.engines[worker].install(&op, world.now);
+                    told.push(op);
                 }
+                let world = &mut self.worlds[1 - from];
+                // What is refused is counted, and tests look at the counters.
+                world.engines[worker].install_all(&told, world.now);
             }
         }
         carried
