@@ -28,8 +28,8 @@ use standby::Standby;
 
 pub use equal::assert_equal;
 
-/// Operations that can wait in a ring between a worker and its speaker.
-const RING: usize = 65_536;
+/// Operations that can wait in a ring between a worker and its speaker: as many as with the daemon.
+const RING: usize = 16_384;
 /// How long anything may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
