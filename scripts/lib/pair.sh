@@ -66,7 +66,7 @@ pair_keys() {
     [[ -n ${FINGERPRINT[$1]} ]] || die "tandem ha keygen named no fingerprint: $out"
 }
 
-# pair_config N: its config.
+# pair_config N: its config. PAIR_GROUP is more of its redundancy group.
 pair_config() {
     local n=$1 other=$((3 - $1)) role=standby prefix=$LAB_PREFIX instance=''
     [[ -z ${HA_NAMESPACE:-} ]] || instance="routing-instance = { namespace = \"$(ns "ha$n")\" }"
@@ -119,6 +119,7 @@ certificate = "chassis-$n.crt"
 key = "chassis-$n.key"
 peer-fingerprints = ["${FINGERPRINT[other]}"]
 $instance
+${PAIR_GROUP:-}
 
 [redundancy-sets.1]
 name = "cgn"
@@ -127,7 +128,7 @@ role = "$role"
 CONF
 }
 
-# chassis_start N: starts its tandemd, waits until it is healthy and gives its kernel the lab's routes.
+# chassis_start N (not in a subshell, as `check` would): starts its tandemd, waits until it is healthy and gives its kernel the lab's routes.
 chassis_start() {
     local n=$1 dut=${DUT[$1]}
     spawn "tandemd$n" "$dut" env RUST_BACKTRACE=1 "$TANDEMD" --config "$LAB_DIR/chassis-$n.toml"
@@ -208,6 +209,8 @@ pair_start() {
 # traffic_start TOOL: a tool of lab-tools that takes commands (lab-tools/commands.py) and goes with this script.
 traffic_start() {
     coproc TRAFFIC { exec /usr/bin/python3 "$SCRIPTS/lab-tools/$1" 2>"$LAB_DIR/logs/${1%.py}.log"; }
+    # Recorded as what `spawn` starts is: it may be in the middle of a wait when the lab goes.
+    printf '%s %s traffic\n' "$TRAFFIC_PID" "$(process_start_time "$TRAFFIC_PID")" >>"$LAB_DIR/pids"
     traffic_tool=$1
 }
 # traffic COMMAND...: one command; prints its checks and counts those that failed. 300 s without a line are its end.
