@@ -153,8 +153,8 @@ pub enum Failure {
     #[error("closed by the peer")]
     Closed,
     /// An error of the connection: [`FailureKind::Refused`], [`FailureKind::Unreachable`], [`FailureKind::Silent`] or
-    /// [`FailureKind::Broken`].
-    #[error("{0}")]
+    /// [`FailureKind::Broken`]; [`FailureKind::Closed`] when it ended without TLS's farewell.
+    #[error("{}", in_words(.0))]
     Io(#[from] io::Error),
     /// See [`FailureKind::Conversation`].
     #[error("{0}")]
@@ -201,9 +201,32 @@ fn of_io(error: &io::Error) -> FailureKind {
     }
 }
 
+/// An end without TLS's farewell is what a killed process leaves. The library's words for it are a link to its manual.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "closed by the peer without a farewell".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_without_farewell_is_told_in_our_words() {
+        let ended = Failure::from(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "see https://example.org",
+        ));
+        assert_eq!(ended.kind(), FailureKind::Closed);
+        assert_eq!(ended.to_string(), "closed by the peer without a farewell");
+        let broken = Failure::from(io::Error::new(io::ErrorKind::ConnectionReset, "reset"));
+        assert_eq!(
+            (broken.kind(), broken.to_string().as_str()),
+            (FailureKind::Broken, "reset")
+        );
+    }
 
     #[test]
     fn kinds_are_numbered_as_listed_and_have_names_of_their_own() {

@@ -127,6 +127,8 @@ pub(super) async fn pump<C: Conversation>(
     let mut ask_at = Instant::now();
     loop {
         if let Err(failure) = take(&mut incoming, shell) {
+            // What this end has said lets the other see by itself why they cannot work together.
+            farewell(&mut writer, &mut outgoing, shell).await;
             return End::Failed(failure);
         }
         let now = Instant::now();

@@ -129,13 +129,17 @@ fn a_refusal_by_the_conversation_ends_the_connection_and_is_named() {
     let (low, high) = pair(&folder);
     let (listener, connector) = (Node::start(low), Node::start(high));
     talk(&listener, &connector);
-    listener.tell(Tell::Refuse);
+    listener.tell(Tell::Refuse(b"this is why"));
     connector.tell(Tell::Say(b"something else".to_vec()));
     let status = listener.until_failed(FailureKind::Conversation);
     assert_eq!(
         status.channel.last_failure.expect("failure").text,
         "not what was agreed"
     );
+    // What it had said still reaches the other end, which may see by itself what does not fit.
+    connector.until("why", |status| {
+        status.conversation.heard.ends_with(b"this is why")
+    });
     listener.until("again", |status| status.conversation.connects == 2);
     talk(&listener, &connector);
 }

@@ -25,8 +25,8 @@ pub enum Tell {
     Say(Vec<u8>),
     /// Take what comes, or do not.
     Take(bool),
-    /// Refuse what comes next.
-    Refuse,
+    /// Refuse what comes next, having said these; they are of this connection, not of the next.
+    Refuse(&'static [u8]),
 }
 
 /// What it has seen.
@@ -42,7 +42,8 @@ struct Talk {
     seen: Seen,
     say: Vec<u8>,
     take: bool,
-    refuse: bool,
+    refuse: Option<&'static [u8]>,
+    last_words: &'static [u8],
 }
 
 impl Conversation for Talk {
@@ -51,6 +52,7 @@ impl Conversation for Talk {
 
     fn connected(&mut self, _now_ms: u64) {
         self.seen.connects += 1;
+        self.last_words = &[];
     }
 
     fn disconnected(&mut self, _now_ms: u64) {
@@ -58,8 +60,8 @@ impl Conversation for Talk {
     }
 
     fn receive(&mut self, bytes: &[u8], _now_ms: u64) -> Result<usize, Objection> {
-        if self.refuse {
-            self.refuse = false;
+        if let Some(words) = self.refuse.take() {
+            self.last_words = words;
             return Err(Objection("not what was agreed".to_owned()));
         }
         if !self.take {
@@ -72,6 +74,7 @@ impl Conversation for Talk {
     fn send(&mut self, out: &mut Vec<u8>, room: usize, _now_ms: u64) {
         let now = room.min(self.say.len());
         out.extend(self.say.drain(..now));
+        out.extend(std::mem::take(&mut self.last_words));
     }
 
     fn tick(&mut self, _now_ms: u64) {}
@@ -80,7 +83,7 @@ impl Conversation for Talk {
         match command {
             Tell::Say(bytes) => self.say.extend(bytes),
             Tell::Take(take) => self.take = take,
-            Tell::Refuse => self.refuse = true,
+            Tell::Refuse(words) => self.refuse = Some(words),
         }
     }
 
@@ -119,7 +122,8 @@ impl Node {
                 seen: Seen::default(),
                 say: Vec::new(),
                 take: true,
-                refuse: false,
+                refuse: None,
+                last_words: &[],
             };
             run(&channel, &mut talk, &mut taken, |status| {
                 started.send(status).expect("test waits")
