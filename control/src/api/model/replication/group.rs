@@ -2,7 +2,7 @@
 
 use ha_sync::frame::FrameError;
 use ha_sync::link::{self, BulkProgress, LinkState, LinkStats, Mirror, Mismatch, Refusal};
-use ha_sync::net::{ChannelState, ChannelStatus};
+use ha_sync::net::{ChannelState, ChannelStatus, FailureKind, LastFailure};
 
 use super::super::Use;
 use super::{
@@ -81,11 +81,26 @@ impl GroupView<'_> {
         }
     }
 
+    /// The link's state, as far as it is about now: it stays refused or lost until the next peer greets, and what kept others
+    /// from doing so meanwhile is the news.
+    fn link_state(&self) -> LinkState {
+        let is_news = |last: &LastFailure| last.kind != FailureKind::Conversation;
+        let over = self.channel.state != ChannelState::Connected;
+        match self.state {
+            LinkState::Refused(_) | LinkState::Lost
+                if over && self.channel.last_failure.as_ref().is_some_and(is_news) =>
+            {
+                LinkState::Disconnected
+            }
+            state => state,
+        }
+    }
+
     fn state(&self) -> ReplicationState {
         if self.channel.state == ChannelState::Stopped {
             return ReplicationState::Stopped;
         }
-        match self.state {
+        match self.link_state() {
             LinkState::Disconnected => match self.channel.state {
                 ChannelState::Listening => ReplicationState::Listening,
                 // The channel shows a connection a moment before the link knows of it.
@@ -102,7 +117,7 @@ impl GroupView<'_> {
     }
 
     fn why(&self) -> (Option<&'static str>, String) {
-        match self.state {
+        match self.link_state() {
             LinkState::Refused(refusal) => (Some(refusal_name(refusal)), refusal.to_string()),
             LinkState::Suspended(mismatch) => {
                 let name = match mismatch {
