@@ -200,6 +200,13 @@ fn each_fault_names_its_line_its_key_and_what_would_be_right() {
             "0..=86400",
         ),
         (
+            "replication-threshold-s = 100",
+            "initial-hold-s = 301",
+            "initial-hold-s",
+            "redundancy.initial-hold-s",
+            "0..=300",
+        ),
+        (
             "redundancy-group = 1\n",
             "",
             "[redundancy-sets.1]",

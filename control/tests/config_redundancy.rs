@@ -33,6 +33,7 @@ fn the_pair_of_the_example_has_one_set_and_two_roles() {
         assert_eq!((config.workers.count(), config.workers.shards), (2, 12));
         let redundancy = &config.redundancy;
         assert_eq!(redundancy.replication_threshold_s, 180);
+        assert_eq!(redundancy.initial_hold_s, 5);
         let group = redundancy.group(1).expect("the group");
         assert_eq!(
             (group.local, group.peer, group.port),

@@ -20,6 +20,7 @@
 
 mod rings;
 mod roles;
+mod sweeps;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::chassis::{Chassis, PeerEvent, SetRole};
 use crate::leases::Keeper;
 use rings::{Outboxes, Rings};
 use roles::SetState;
+use sweeps::Sweeps;
 
 /// What a bridge is made with.
 #[derive(Clone, Debug)]
@@ -139,6 +141,7 @@ pub struct Bridge {
     of_service_set: HashMap<ServiceSetId, usize>,
     changes: u32,
     keeper: Keeper,
+    sweeps: Sweeps,
     events: VecDeque<BridgeEvent>,
     stats: BridgeStats,
     now: u64,
@@ -190,6 +193,7 @@ impl Bridge {
             of_service_set: HashMap::new(),
             changes: 0,
             keeper: Keeper::default(),
+            sweeps: Sweeps::default(),
             events: VecDeque::new(),
             stats: BridgeStats::default(),
             now: 0,
@@ -347,7 +351,7 @@ impl Chassis for Bridge {
             }
             None => match op {
                 Op::Extent(extent) | Op::ExtentClose(extent) => self.rings.push_shard(extent.shard, *op),
-                Op::BulkBegin(_) | Op::BulkEnd(_) => self.rings.push_all(*op),
+                Op::BulkBegin(_) | Op::BulkEnd(_) => self.install_bulk(op),
                 // Nothing else comes from a peer.
                 _ => true,
             },
@@ -389,12 +393,19 @@ impl Chassis for Bridge {
                 self.keeper.disconnected(&self.program, &mut self.stats);
             }
             PeerEvent::Forgotten => self.stop(),
-            PeerEvent::Roles(roles) => self.yield_to(roles),
+            PeerEvent::Roles(roles) => {
+                self.yield_to(roles);
+                self.heard_roles(roles);
+            }
             PeerEvent::ReleaseAsked { .. }
             | PeerEvent::Released { .. }
             | PeerEvent::ReleaseRefused { .. } => {}
         }
         self.events.push_back(BridgeEvent::Peer(event));
+    }
+
+    fn wants_bulk(&mut self) -> bool {
+        self.take_wish_for_bulk()
     }
 
     fn ticks(&self, now: u64) -> Ticks {

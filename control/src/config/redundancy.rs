@@ -29,11 +29,16 @@ pub const GROUP_SETS_MAX: usize = 16;
 /// Longest replication threshold in seconds: a day.
 pub(super) const THRESHOLD_S_MAX: u32 = 86_400;
 
+/// Longest wait for the peer at start, in seconds.
+const INITIAL_HOLD_S_MAX: u32 = 300;
+
 /// The pair as this chassis sees it. Without groups and sets, nothing is replicated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redundancy {
     /// Age in seconds at which a session is replicated, unless its service set has its own. 0: at once. 0..=86400.
     pub replication_threshold_s: u32,
+    /// How long a set waits at start to hear of the peer before it takes its configured role, in seconds. 0..=300.
+    pub initial_hold_s: u32,
     /// `[redundancy-groups.N]`, by number.
     pub groups: Vec<RedundancyGroup>,
     /// `[redundancy-sets.N]`, by number.
@@ -72,6 +77,7 @@ impl RedundancySet {
 pub(super) struct Raw {
     /// The global threshold.
     pub threshold_s: u32,
+    initial_hold_s: u32,
     local: Option<Item<IpAddr>>,
     pub groups: Vec<redundancy_group::Raw>,
     pub sets: Vec<redundancy_set::Raw>,
@@ -131,9 +137,11 @@ pub(super) fn decode(root: &mut Section<'_>) -> Raw {
     let local = section.parsed("redundancy-local", "IP address", "", address);
     let path = section.path_of("redundancy-local");
     let threshold_s = section.integer("replication-threshold-s", 0..=THRESHOLD_S_MAX, 180);
+    let initial_hold_s = section.integer("initial-hold-s", 0..=INITIAL_HOLD_S_MAX, 5);
     section.finish();
     Raw {
         threshold_s,
+        initial_hold_s,
         local: local.map(|value| Item { path, value }),
         groups: numbered(
             root,
@@ -166,6 +174,7 @@ pub(super) fn validate(raw: &Raw, file: &str, service_sets: &[ServiceSet], d: &D
     sets.sort_by_key(|set| set.id);
     Redundancy {
         replication_threshold_s: raw.threshold_s,
+        initial_hold_s: raw.initial_hold_s,
         groups,
         sets,
     }

@@ -40,6 +40,8 @@ impl Worker {
         let (mut empty, mut loops) = (0u32, 0u32);
         let mut last = tsc_cycles();
         self.stats.set_program(self.commit.program.generation);
+        self.now = self.ticks(last);
+        self.install_waiting();
         while !stop.load(Ordering::Relaxed) {
             let start = tsc_cycles();
             self.stats.beat(start);
@@ -132,6 +134,14 @@ impl Worker {
         self.engine.install_all(second, self.now);
         chunk.commit_all();
         count > 0
+    }
+
+    /// Does all that waits in the inbox now: the roles that were put there before the start come before the first packet.
+    fn install_waiting(&mut self) {
+        let waiting = self.inbox.as_ref().map_or(0, |inbox| inbox.slots());
+        for _ in 0..waiting.div_ceil(INSTALLS_PER_LOOP) {
+            self.install();
+        }
     }
 
     fn process_handed_over(&mut self, burst: &mut Burst) {

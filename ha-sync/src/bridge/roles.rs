@@ -54,10 +54,19 @@ impl Bridge {
         } else if role == Role::Standby {
             self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
         }
+        self.judge();
         if nothing {
             self.events.push_back(BridgeEvent::RoleDone(done));
         }
         true
+    }
+
+    /// A standby set has this epoch from now on, if it is higher: that of the primary that tells it its sessions.
+    pub fn adopt_epoch(&mut self, set: u8, epoch: u64) {
+        let standby = |state: &&mut SetState| state.number == set && state.role == Role::Standby;
+        if let Some(state) = self.sets.iter_mut().find(standby) {
+            state.epoch = state.epoch.max(epoch);
+        }
     }
 
     /// All sets' roles here, for [`crate::link::Link::announce_roles`].

@@ -7,22 +7,26 @@ use utoipa::ToSchema;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleState {
+    /// Standby since the process started, until the peer was heard or the hold time passed.
+    Initializing,
     /// It translates, allocates, and tells the other.
     Primary,
     /// It holds what it is told, forwards nothing of the set, and is ready to take over.
     Standby,
-    /// Standby, and not ready to take over: the bulk synchronization is not complete.
+    /// Standby, and not ready to take over: the bulk synchronization is not complete, or the peer holds sessions that nobody
+    /// is primary for.
     Wait,
 }
 
 impl RoleState {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Primary, Self::Standby, Self::Wait];
+    pub const ALL: [Self; 4] = [Self::Initializing, Self::Primary, Self::Standby, Self::Wait];
 
     /// Its name in views.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Initializing => "initializing",
             Self::Primary => "primary",
             Self::Standby => "standby",
             Self::Wait => "wait",
@@ -55,7 +59,7 @@ impl WantedRole {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleCause {
-    /// The configuration says so at start.
+    /// The process started: the configuration says so, or what was heard of the peer.
     Start,
     /// Somebody asked for it here.
     Operator,

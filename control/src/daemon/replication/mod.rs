@@ -122,6 +122,15 @@ impl Replication {
 
     /// What is wrong with it, if something is.
     pub(super) fn trouble(&self, config: &Config) -> Option<String> {
+        let mut troubles: Vec<String> = self.connection_trouble(config).into_iter().collect();
+        if let Some(pair) = &self.0 {
+            let sets = pair.sets.lock().unwrap_or_else(PoisonError::into_inner);
+            troubles.extend(sets.iter().filter_map(SetShown::advice));
+        }
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+
+    fn connection_trouble(&self, config: &Config) -> Option<String> {
         let group = self.group(config, None)?;
         if matches!(
             group.state,

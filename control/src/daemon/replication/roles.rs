@@ -11,6 +11,7 @@
 
 mod change;
 mod rules;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use crate::api::BackendError;
 use crate::api::model::{RoleCause, RoleChange, RoleState, WantedRole};
 use change::{CHANGE_MAX_MS, Change, Stage, give, role_of, state};
 use rules::{may_acquire, may_release, next_epoch};
+use start::Start;
 
 pub(super) use change::Answer;
 pub(super) use rules::{Hands, Peer};
+pub(super) use start::advice;
 
 /// A redundancy set.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ struct Set {
     since: SystemTime,
     cause: RoleCause,
     change: Option<Change>,
+    /// It has not found its role since the start.
+    start: Option<Start>,
 }
 
 /// What is shown of a set.
@@ -44,6 +49,10 @@ pub(super) struct Shown {
     pub cause: RoleCause,
     /// The role that is being taken up.
     pub changing_to: Option<WantedRole>,
+    /// What it is called until it has found its role after the start.
+    pub starting: Option<RoleState>,
+    /// The peer holds its sessions, nobody is primary, and a person has to decide: [`advice`].
+    pub held: bool,
 }
 
 /// The roles of all redundancy sets of a group.
@@ -53,19 +62,22 @@ pub(super) struct Roles {
     history: Arc<History>,
     /// This chassis has the lower redundancy address: it stays primary where both are, with the same epoch.
     is_lower: bool,
+    /// How long a set waits at start to hear of the peer.
+    hold_ms: u64,
 }
 
 impl Roles {
-    pub(super) const fn new(history: Arc<History>, is_lower: bool) -> Self {
+    pub(super) const fn new(history: Arc<History>, is_lower: bool, hold_ms: u64) -> Self {
         Self {
             sets: BTreeMap::new(),
             history,
             is_lower,
+            hold_ms,
         }
     }
 
-    /// These are the sets from now on, each with the role it starts with; those that are new start.
-    pub(super) fn follow(&mut self, sets: &[(u8, Role)], now_ms: u64, hands: &mut impl Hands) {
+    /// These are the sets from now on, each with its configured role; those that are new start, as standby.
+    pub(super) fn follow(&mut self, sets: &[(u8, Role)], hands: &mut impl Hands) {
         self.sets
             .retain(|number, _| sets.iter().any(|(one, _)| one == number));
         for (number, role) in sets {
@@ -76,15 +88,13 @@ impl Roles {
                 since: SystemTime::now(),
                 cause: RoleCause::Start,
                 change: None,
+                start: Some(Start::new(*role)),
             };
             self.sets.insert(*number, set);
-            let to = match role {
-                Role::Primary => WantedRole::Primary,
-                Role::Standby => WantedRole::Standby,
-            };
             // Engines begin as primary, but nothing was translated yet.
-            let change = Change::new(to, RoleCause::Start, Role::Standby, now_ms);
-            self.begin(*number, change, 1, hands);
+            hands.take_up(*number, Role::Standby, 0);
+            let (from, to) = (RoleState::Standby, RoleState::Initializing);
+            self.history.add(start::entry(*number, from, to, 0, None));
         }
     }
 
@@ -93,6 +103,8 @@ impl Roles {
             since: set.since,
             cause: set.cause,
             changing_to: set.change.as_ref().map(|change| change.to),
+            starting: set.start.as_ref().map(Start::state),
+            held: set.start.as_ref().is_some_and(Start::is_held),
         })
     }
 
@@ -121,6 +133,9 @@ impl Roles {
                 change.to.as_str()
             )),
             None if role.primary == (to == WantedRole::Primary) => {
+                if let Some(start) = &mut known.start {
+                    start.stay_standby();
+                }
                 let done = RoleChange {
                     redundancy_set: set,
                     role: state(role.role()),
@@ -130,7 +145,11 @@ impl Roles {
                 give(answer, Ok(done));
                 return;
             }
-            None if to == WantedRole::Primary => may_acquire(set, forced, hands),
+            None if to == WantedRole::Primary => {
+                let start = known.start.as_ref();
+                let settled = start.map_or(Ok(()), |start| start.may_acquire(set, forced, hands.peer()));
+                settled.and_then(|()| may_acquire(set, forced, hands))
+            }
             None => may_release(set, forced, hands),
         };
         if let Err(why) = allowed {
@@ -153,7 +172,7 @@ impl Roles {
 
     /// The peer asks for a set.
     pub(super) fn asked(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
-        let (Some(known), Some(role)) = (self.sets.get(&set), hands.role(set)) else {
+        let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
             hands.refuse(set);
             return;
         };
@@ -167,6 +186,10 @@ impl Roles {
             let epoch = next_epoch(set, hands);
             self.begin(set, change, epoch, hands);
         } else {
+            // It becomes primary, whatever the configuration says here.
+            if let Some(start) = &mut known.start {
+                start.stay_standby();
+            }
             // It has not heard of the release yet; what there was to tell is on its way before this.
             let _gone = hands.released(set, role.epoch);
         }
@@ -261,7 +284,9 @@ impl Roles {
     }
 
     /// Time passes.
-    pub(super) fn tick(&mut self, now_ms: u64, hands: &impl Hands) {
+    pub(super) fn tick(&mut self, now_ms: u64, hands: &mut impl Hands) {
+        self.settle(now_ms, hands);
+        self.adopt_epochs(hands);
         for number in self.numbers() {
             let change = self.sets.get_mut(&number).and_then(|set| set.change.as_mut());
             let Some(change) = change.filter(|change| change.until_ms <= now_ms) else {
@@ -270,9 +295,9 @@ impl Roles {
             let no_answer = |who: &str| BackendError::NoAnswer { who: who.into() };
             match change.stage {
                 Stage::Asked => {
-                    let why = "the peer did not release the set in time";
-                    let who = "the peer, which was asked to release the set (see its log, and ask again; \
-                               once its tandemd is stopped it is not asked),";
+                    let why = "the peer did not release the set in time; a release that comes later is taken";
+                    let who = "the peer, which was asked to release the set (if it still does, this chassis becomes \
+                               primary then; see its log, and ask again; once its tandemd is stopped it is not asked),";
                     self.give_up_asking(number, why, no_answer(who), hands);
                 }
                 Stage::HandedOver => self.finish(number, hands),
@@ -294,6 +319,9 @@ impl Roles {
 
     fn begin(&mut self, set: u8, mut change: Change, epoch: u64, hands: &mut impl Hands) {
         change.stage = Stage::Taking;
+        if let Some(start) = self.sets.get_mut(&set).and_then(|set| set.start.take()) {
+            change.from = start.state();
+        }
         let role = change.role();
         self.put(set, change);
         hands.take_up(set, role, epoch);
@@ -368,9 +396,10 @@ impl Roles {
 
     /// A change that does not come about.
     fn note(&self, set: u8, to: WantedRole, now: &SetRole, cause: RoleCause, forced: bool, why: &str) {
+        let start = self.sets.get(&set).and_then(|set| set.start.as_ref());
         self.history.add(Entry {
             set,
-            from: state(now.role()),
+            from: start.map_or(state(now.role()), Start::state),
             to: state(role_of(to)),
             epoch: now.epoch,
             cause,

@@ -117,8 +117,9 @@ impl Replicator {
         };
         let history = Arc::new(History::default());
         let is_lower = group.endpoint().side() == Side::Listens;
-        let mut roles = Roles::new(Arc::clone(&history), is_lower);
-        roles.follow(&commit.roles, 0, &mut line);
+        let hold_ms = u64::from(config.redundancy.initial_hold_s) * 1000;
+        let mut roles = Roles::new(Arc::clone(&history), is_lower, hold_ms);
+        roles.follow(&commit.roles, &mut line);
         Ok(Some(Self {
             group: group.id,
             channel,

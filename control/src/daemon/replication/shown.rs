@@ -4,7 +4,7 @@ use ha_sync::chassis::SetRole;
 use ha_sync::net::Status;
 
 use super::PENDING_MAX;
-use super::roles::Shown;
+use super::roles::{Shown, advice};
 use super::talk::TalkState;
 use crate::api::model::{GroupView, RedundancySet, ReplicationGroup, RoleState, Use, unix_seconds};
 use crate::config::{self, Config};
@@ -37,10 +37,15 @@ impl SetShown {
     ) -> Self {
         Self {
             ours,
-            role: role(ours, is_complete),
+            role: change.starting.unwrap_or_else(|| role(ours, is_complete)),
             peer: peer.map(|peer| (role(peer, peer_knows_all), peer.epoch)),
             change,
         }
+    }
+
+    /// What a person has to do about it.
+    pub(super) fn advice(&self) -> Option<String> {
+        self.change.held.then(|| advice(self.ours.set))
     }
 
     /// As the API has it.

@@ -65,10 +65,7 @@ impl Hands for Line {
         match self.link.state() {
             LinkState::Disconnected | LinkState::Refused(_) | LinkState::Lost => Peer::Gone,
             LinkState::Greeting => Peer::Greeting,
-            LinkState::Suspended(_) => Peer::There {
-                knows_all: false,
-                told_all: false,
-            },
+            LinkState::Suspended(_) => Peer::Suspended,
             LinkState::Connected { sending, receiving } => Peer::There {
                 knows_all: *sending == Mirror::Active,
                 told_all: *receiving == Mirror::Active,
@@ -87,6 +84,11 @@ impl Hands for Line {
     fn take_up(&mut self, set: u8, role: Role, epoch: u64) {
         // A set that is gone meanwhile has no role.
         let _there = self.bridge.set_role(set, role, epoch);
+        self.link.announce_roles(&self.bridge.roles());
+    }
+
+    fn adopt(&mut self, set: u8, epoch: u64) {
+        self.bridge.adopt_epoch(set, epoch);
         self.link.announce_roles(&self.bridge.roles());
     }
 
@@ -134,7 +136,7 @@ impl Talk {
                 BridgeEvent::Yielded(role) => self.roles.yielded(&role, &self.line),
             }
         }
-        self.roles.tick(now, &self.line);
+        self.roles.tick(now, &mut self.line);
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
     }
@@ -276,7 +278,7 @@ impl Conversation for Talk {
                 line.bridge.set_program(commit.program, commit.sets);
                 line.link.set_digest(commit.digest);
                 line.link.set_dictionary(commit.dictionary);
-                self.roles.follow(&commit.roles, now, line);
+                self.roles.follow(&commit.roles, line);
             }
         }
         self.follow();

@@ -10,6 +10,8 @@ pub(in super::super) enum Peer {
     Gone,
     /// Connected, and no word of it yet.
     Greeting,
+    /// Connected, its roles known, and nothing is replicated: the configurations differ.
+    Suspended,
     /// Connected, its roles known.
     There {
         /// It has been told everything by this chassis.
@@ -21,7 +23,7 @@ pub(in super::super) enum Peer {
 
 impl Peer {
     pub const fn is_there(self) -> bool {
-        matches!(self, Self::There { .. })
+        matches!(self, Self::Suspended | Self::There { .. })
     }
 }
 
@@ -35,6 +37,8 @@ pub(in super::super) trait Hands {
     fn peer_role(&self, set: u8) -> Option<SetRole>;
     /// Has the workers take up a role; [`super::Roles::taken_up`] is called when they have.
     fn take_up(&mut self, set: u8, role: Role, epoch: u64);
+    /// A set that is standby has this epoch from now on, higher than its own: that of the peer, which is primary.
+    fn adopt(&mut self, set: u8, epoch: u64);
     /// Asks the peer to release a set. False: there is none to ask.
     fn ask(&mut self, set: u8) -> bool;
     /// Tells the peer that a set is released. False: there is none to tell.
@@ -55,12 +59,12 @@ pub(super) fn may_acquire(set: u8, forced: bool, hands: &impl Hands) -> Result<(
     let from_primary = hands.peer_role(set).is_some_and(|peer| peer.primary);
     match hands.peer() {
         Peer::Greeting => Err("the peer has just connected and has not said its roles; ask again in a moment".into()),
-        Peer::There { told_all: false, .. } if from_primary && !forced => Err(
+        Peer::Suspended | Peer::There { told_all: false, .. } if from_primary && !forced => Err(
             "the peer has not told this chassis all its sessions (show replication says how far it is, and why); \
              ask again when it has, or use force, which loses the others"
                 .into(),
         ),
-        Peer::Gone | Peer::There { .. } => Ok(()),
+        Peer::Gone | Peer::Suspended | Peer::There { .. } => Ok(()),
     }
 }
 
@@ -71,8 +75,10 @@ pub(super) fn may_release(set: u8, forced: bool, hands: &impl Hands) -> Result<(
     }
     let why = match (hands.peer(), hands.peer_role(set)) {
         (Peer::Gone | Peer::Greeting, _) => "the peer is not connected, so nobody would be primary",
-        (Peer::There { .. }, None) => "the peer has no such redundancy set, so nobody would be primary",
-        (Peer::There { knows_all: false, .. }, _) => {
+        (Peer::Suspended | Peer::There { .. }, None) => {
+            "the peer has no such redundancy set, so nobody would be primary"
+        }
+        (Peer::Suspended | Peer::There { knows_all: false, .. }, _) => {
             "the peer has not been told all sessions (show replication says how far it is, and why)"
         }
         (Peer::There { .. }, Some(_)) => return Ok(()),
