@@ -91,7 +91,7 @@ pub struct BridgeStats {
     pub leases_told: u64,
     /// Leases the peer offered of extents that this chassis leases or uses itself.
     pub lease_conflicts: u64,
-    /// Extents of a lost peer's that were freed after their rest.
+    /// Extents of a lost peer's, or of one that began anew, that were freed after their rest.
     pub leases_freed: u64,
     /// Only granted extents may be taken; otherwise a peer does not know of what is given out.
     pub leases_required: bool,
@@ -275,7 +275,13 @@ impl Bridge {
             done: vec![false; self.rings.workers()],
         });
         self.rings.command(Op::Bulk(number));
-        self.keeper.tell_again();
+    }
+
+    /// The end of a bulk that all workers and the keeper of leases have told their parts of.
+    fn bulk_end(&mut self) -> Option<Op> {
+        let keeper = &self.keeper;
+        let ended = |bulk: &mut Bulk| bulk.done.iter().all(|done| *done) && keeper.has_told_again();
+        self.bulk.take_if(ended).map(|bulk| Op::BulkEnd(bulk.number))
     }
 
     fn stop(&mut self) {
@@ -319,6 +325,9 @@ impl Chassis for Bridge {
         if std::mem::take(&mut self.renew) {
             return Some(Op::Lost);
         }
+        if let Some(end) = self.bulk_end() {
+            return Some(end);
+        }
         while let Some((worker, op)) = self.outboxes.pop() {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
@@ -329,9 +338,8 @@ impl Chassis for Bridge {
                     if let Some(done) = bulk.done.get_mut(worker) {
                         *done = true;
                     }
-                    if bulk.done.iter().all(|done| *done) {
-                        self.bulk = None;
-                        return Some(op);
+                    if let Some(end) = self.bulk_end() {
+                        return Some(end);
                     }
                 }
                 op => {
@@ -357,6 +365,11 @@ impl Chassis for Bridge {
             },
         };
         if taken {
+            match op {
+                Op::BulkBegin(_) => self.keeper.hears_all(),
+                Op::BulkEnd(_) => self.keeper.heard_all(self.now, &self.program),
+                _ => {}
+            }
             self.stats.installed += 1;
         } else {
             self.stats.inbox_full += 1;
@@ -383,12 +396,19 @@ impl Chassis for Bridge {
             } => {
                 self.stop();
                 self.keeper.connected();
+                self.keeper.tell_again(&self.program);
                 self.begin = Some(*number);
                 self.start_if_asked();
             }
             PeerEvent::Connected { new_bulk: None } => self.keeper.connected(),
-            PeerEvent::Bulk(number) if self.begin.is_some() => self.begin = Some(*number),
-            PeerEvent::Bulk(number) => self.begin_bulk(*number),
+            PeerEvent::Bulk(number) => {
+                self.keeper.tell_again(&self.program);
+                if self.begin.is_some() {
+                    self.begin = Some(*number);
+                } else {
+                    self.begin_bulk(*number);
+                }
+            }
             PeerEvent::Suspended(_) | PeerEvent::Disconnected | PeerEvent::Refused(_) => {
                 self.keeper.disconnected(&self.program, &mut self.stats);
             }

@@ -47,8 +47,10 @@ struct Rest {
 pub(crate) struct Keeper {
     plan: Plan,
     connected: bool,
-    /// A whole round was made since the connect.
+    /// A whole round was made since it was last to begin anew.
     round: bool,
+    /// Since the connect, all offers of a whole round were acknowledged.
+    complete: bool,
     /// Offers of the first round that are not acknowledged.
     first: HashSet<Lease>,
     queue: VecDeque<LeaseChange>,
@@ -63,9 +65,53 @@ pub(crate) struct Keeper {
     /// Whole addresses ahead seen in this round, by pool.
     whole: HashMap<PoolId, u32>,
     rests: Vec<Rest>,
+    /// What the peer leases, as it says since its last bulk began.
+    heard: Option<HashSet<Lease>>,
+    /// When marks of the peer's that it has not renewed in its last bulk go.
+    reconcile_at: Option<u64>,
 }
 
 impl Keeper {
+    /// Whether nothing is left of offering all leases again.
+    pub fn has_told_again(&self) -> bool {
+        !self.again && self.queue.is_empty()
+    }
+
+    /// The peer begins to tell everything, its leases among it.
+    pub fn hears_all(&mut self) {
+        (self.heard, self.reconcile_at) = (Some(HashSet::new()), None);
+    }
+
+    /// The peer has told everything. What it had leased before it began anew it may have given out: that rests first.
+    pub fn heard_all(&mut self, now: u64, program: &Program) {
+        let longest = program
+            .pools
+            .iter()
+            .map(|p| u64::from(p.quarantine.0) * 100)
+            .max();
+        let rest = longest.unwrap_or(0).max(REST_MS_MIN);
+        self.reconcile_at = self.heard.is_some().then_some(now + rest);
+    }
+
+    /// Takes off the marks that the peer has not renewed, in pools that it gives out.
+    fn reconcile(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
+        if self.reconcile_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.reconcile_at = None;
+        let Some(heard) = self.heard.take() else { return };
+        for states in program.public_space.lease_states(0) {
+            if self.plan.of(states.pool).is_none_or(|kept| kept.primary) {
+                continue;
+            }
+            for extent in states.extents(OWNER_PEER) {
+                if !heard.contains(&lease(&states, extent)) {
+                    stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
+                }
+            }
+        }
+    }
+
     pub fn next_change(&mut self) -> Option<LeaseChange> {
         self.queue.pop_front()
     }
@@ -80,10 +126,12 @@ impl Keeper {
     ) {
         self.plan.follow(program, primary);
         self.free_rested(now, program, stats);
+        self.reconcile(now, program, stats);
         if self.connected || program.public_space.leases_required() {
             self.slice(now, program, stats);
         }
-        let required = self.connected && self.round && self.first.is_empty() && self.plan.any_primary();
+        self.complete |= self.round && self.first.is_empty();
+        let required = self.connected && self.complete && self.plan.any_primary();
         if required != stats.leases_required {
             program.public_space.set_leases_required(required);
             stats.leases_required = required;
@@ -91,14 +139,21 @@ impl Keeper {
     }
 
     pub fn connected(&mut self) {
-        self.connected = true;
+        (self.connected, self.complete) = (true, false);
         self.begin_round();
     }
 
-    /// The peer forgets what it was told.
-    pub fn tell_again(&mut self) {
+    /// The peer is told everything anew. Of leases that were complete on this connection it knows meanwhile.
+    pub fn tell_again(&mut self, program: &Program) {
         self.again = true;
         self.told.clear();
+        // What is not pending here is offered, and waited for, again only if it still is a lease then.
+        let space = &program.public_space;
+        let is_pending = |lease: &Lease| {
+            let index = space.index_of(lease.public);
+            index.is_some_and(|index| space.owner(index, lease.extent.into()) == OWNER_LEASE_PENDING)
+        };
+        self.asked.retain(is_pending);
         self.begin_round();
     }
 
@@ -109,9 +164,16 @@ impl Keeper {
     }
 
     pub fn disconnected(&mut self, program: &Program, stats: &mut BridgeStats) {
-        self.connected = false;
-        self.queue.clear();
+        (self.connected, self.complete) = (false, false);
+        for change in self.queue.drain(..) {
+            // Neither was said: an offer is to be made again, a lease given back again.
+            match change {
+                LeaseChange::Offer(lease) => drop(self.told.remove(&lease)),
+                LeaseChange::Withdraw(lease) => drop(self.told.insert(lease, 0)),
+            }
+        }
         self.first.clear();
+        (self.heard, self.reconcile_at) = (None, None);
         // Degraded, at once: nobody waits for an acknowledgment that does not come.
         program.public_space.set_leases_required(false);
         stats.leases_required = false;
@@ -138,6 +200,13 @@ impl Keeper {
             LeaseChange::Withdraw(lease) => (lease, false),
         };
         let space = &program.public_space;
+        if let Some(heard) = &mut self.heard {
+            if offers {
+                heard.insert(lease);
+            } else {
+                heard.remove(&lease);
+            }
+        }
         let Some(index) = space.index_of(lease.public) else {
             return;
         };
@@ -260,7 +329,6 @@ impl Keeper {
         for extent in states.extents(OWNER_FREE).filter(|extent| kept.has(*extent)) {
             let lease = lease(states, extent);
             if offered < wanted && program.public_space.offer(states.index, extent) {
-                self.asked.insert(lease);
                 self.offer(lease, stats);
                 offered += 1;
             } else if let Some(free_since) = self.told.get_mut(&lease) {
@@ -275,6 +343,8 @@ impl Keeper {
 
     fn offer(&mut self, lease: Lease, stats: &mut BridgeStats) {
         self.told.insert(lease, 0);
+        // Granted ones that are told again, too: a peer that began anew knows of them only when it says so.
+        self.asked.insert(lease);
         self.queue.push_back(LeaseChange::Offer(lease));
         stats.leases_offered += 1;
     }

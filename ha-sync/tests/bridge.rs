@@ -73,6 +73,13 @@ fn side(capacity: usize) -> Side {
 }
 
 impl Side {
+    /// The link takes the leases there are; a bulk does not end before.
+    fn offer_leases(&mut self, now: u64) {
+        self.bridge.service(now);
+        assert_eq!(self.bridge.next(), None, "leases are not taken yet");
+        while self.bridge.next_lease().is_some() {}
+    }
+
     fn events(&mut self) -> Vec<BridgeEvent> {
         std::iter::from_fn(|| self.bridge.next_event()).collect()
     }
@@ -154,7 +161,9 @@ fn a_bulk_ends_when_every_worker_has_told_its_part() {
     assert_eq!(next(), [told]);
     side.workers[1].say(told);
     side.workers[1].say(Op::BulkEnd(9));
-    assert_eq!(next(), [told, Op::BulkEnd(9)]);
+    assert_eq!(next(), [told], "leases are not offered again yet");
+    side.offer_leases(1010);
+    assert_eq!(side.bridge.next(), Some(Op::BulkEnd(9)));
 }
 
 #[test]
@@ -163,6 +172,7 @@ fn a_program_that_moves_addresses_or_replicates_otherwise_is_followed_by_a_bulk(
     side.bridge.service(1000);
     side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
     side.work();
+    side.offer_leases(1010);
     assert_eq!(side.bridge.next(), Some(Op::BulkEnd(1)));
     let sets = || {
         vec![RedundancySet {
@@ -323,6 +333,85 @@ fn leases_are_ahead_required_and_known_to_the_peer() {
     assert!(!side.bridge.stats().leases_required && !space.leases_required());
     assert_eq!(side.count(OWNER_LEASE_PENDING), 0);
     assert!(space.acquire(index, 9, 2));
+}
+
+#[test]
+fn leases_stay_required_while_a_bulk_tells_them_again() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    let offered = pair.sides[0].bridge.stats().leases_offered;
+    assert!(pair.links[0].resync_to_peer(pair.now));
+    for _ in 0..20 {
+        pair.step(10);
+        assert!(pair.sides[0].program.public_space.leases_required());
+    }
+    assert_eq!(pair.sides[0].bridge.stats().leases_offered, offered + 32);
+    assert!(!pair.links[0].stats().bulk_sent.running);
+}
+
+#[test]
+fn a_peer_that_began_anew_knows_all_leases_before_they_are_required() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    assert_eq!(pair.sides[0].count(OWNER_GRANTED), 32);
+    let now = pair.now;
+    pair.links[0].disconnected(now);
+    let side = &mut pair.sides[0];
+    pair.links[0].poll(now, &mut side.bridge, &mut Vec::new());
+    assert!(!side.bridge.stats().leases_required);
+    pair.sides[1] = self::side(1024);
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.links[1] = Link::new(LinkConfig::new(3, SHARDS, [1; 32], dictionary()));
+    pair.links.iter_mut().for_each(|link| link.connected(now));
+    for _ in 0..60 {
+        pair.step(10);
+        if pair.sides[0].bridge.stats().leases_required {
+            assert_eq!(pair.sides[1].count(OWNER_PEER), 32);
+        }
+    }
+    assert!(pair.sides[0].bridge.stats().leases_required);
+}
+
+#[test]
+fn an_offer_that_was_not_made_before_a_break_is_made_after_it() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    // What rests here is offered as well; the link breaks before that is said.
+    let space = Arc::clone(&pair.sides[0].program.public_space);
+    let index = space.index_of(POOL).unwrap();
+    let extent = (0..16).find(|e| space.mark_peer(index, *e)).unwrap();
+    let now = pair.now;
+    pair.sides[0].bridge.service(now);
+    for (link, side) in pair.links.iter_mut().zip(&mut pair.sides) {
+        side.bridge.peer(PeerEvent::Disconnected);
+        link.disconnected(now);
+        link.connected(now);
+    }
+    pair.steps(40);
+    let theirs = &pair.sides[1].program.public_space;
+    assert_eq!(theirs.owner(index, extent), OWNER_PEER);
+}
+
+#[test]
+fn marks_that_a_bulk_does_not_renew_go_when_they_have_rested() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    let space = Arc::clone(&pair.sides[1].program.public_space);
+    let index = space.index_of(POOL).unwrap();
+    assert!((0..16).any(|e| space.mark_peer(index, e)));
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 33);
+    assert!(pair.links[0].resync_to_peer(pair.now));
+    pair.steps(20);
+    let (now, side) = (pair.now, &mut pair.sides[1]);
+    side.bridge.service(now + 119_000);
+    assert_eq!(side.count(OWNER_PEER), 33);
+    side.bridge.service(now + 121_000);
+    assert_eq!(side.count(OWNER_PEER), 32);
+    assert_eq!(side.bridge.stats().leases_freed, 1);
 }
 
 #[test]
