@@ -272,8 +272,8 @@ impl Shards {
     }
 
     /// [`PortAllocator::hold`] of all shards.
-    pub fn hold(&mut self, until: Ticks, pools: impl Fn(PoolId) -> bool) {
-        self.all_mut().for_each(|allocator| allocator.hold(until, &pools));
+    pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>) {
+        self.all_mut().for_each(|allocator| allocator.hold(&until));
     }
 
     /// Ports in use and subscribers paired, by address; see [`PortAllocator::address_use`].

@@ -1,5 +1,7 @@
 //! What installed sessions stand on: mappings, ports, addresses, claims; and extents and blocks as the other chassis has them.
 
+use std::collections::BTreeMap;
+
 use super::Engine;
 use super::install::{NotInstalled, mapping_of};
 use crate::drop_reason::DropReason;
@@ -273,15 +275,14 @@ impl Engine {
 
     /// At a takeover: what the other chassis gave out without a word of it is unknown, so what it had rests.
     pub(super) fn hold_ports(&mut self, set: ServiceSetId, least: Ticks) {
-        let program = std::sync::Arc::clone(&self.program);
-        let Some(set) = self.service_set(set).cloned() else {
+        let Some(set) = self.service_set(set) else {
             return;
         };
-        for pool in &program.pools {
-            if pools_of(&set).any(|p| p == pool.id) {
-                let until = self.now.plus(pool.quarantine.max(least));
-                self.ports.hold(until, |id| id == pool.id);
-            }
+        let held: BTreeMap<PoolId, Ticks> = pools_of(set)
+            .filter_map(|id| Some((id, self.now.plus(self.pool(id)?.quarantine.max(least)))))
+            .collect();
+        if !held.is_empty() {
+            self.ports.hold(|id| held.get(&id).copied());
         }
     }
 

@@ -137,7 +137,10 @@ impl Engine {
         let high_water = self.mappings.high_water();
         let end = high_water.min(self.replica.kept_at.saturating_add(WALK_STEP));
         for number in self.replica.kept_at..end {
-            if self.mappings.get(number).is_some_and(|m| m.sessions == 0) {
+            // Of a set that is still standby, they end when the other chassis says so.
+            let unused = self.mappings.get(number).filter(|m| m.sessions == 0);
+            let of = unused.and_then(|m| self.subscribers.get(m.subscriber));
+            if unused.is_some() && of.is_none_or(|s| !self.is_standby(s.service_set)) {
                 self.end_mapping_if_unused(number);
             }
         }

@@ -4,7 +4,7 @@
 //! ```text
 //!   follow(pool, true)     blocks and extents end when the other chassis says so, not when they are idle here
 //!   install_..., drop_...  what it says
-//!   hold(until, pools)     takeover: ports it gave out without a word are unknown, so its extents rest,
+//!   hold(until)            takeover: ports it gave out without a word are unknown, so its extents rest,
 //!   follow(pool, false)    and all else is as if it had always been this chassis'
 //! ```
 
@@ -38,18 +38,20 @@ impl PortAllocator {
         self.plans.get(usize::from(pool)).is_some_and(|p| p.follows)
     }
 
-    /// Every extent of these pools there is now gives no port before `until`, except in blocks of the asking subscriber, and
-    /// no whole address becomes free before. Costs a look at each extent; for takeovers.
-    pub fn hold(&mut self, until: Ticks, pools: impl Fn(PoolId) -> bool) {
+    /// Every extent there is now of a pool for which `until` has a time gives no port before that, except in blocks of the
+    /// asking subscriber, and no whole address becomes free before. Costs a look at each extent; for takeovers.
+    pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>) {
         for (id, plan) in self.plans.iter_mut().enumerate() {
-            if pools(id as PoolId) {
+            if let Some(until) = until(id as PoolId) {
                 plan.held_until = plan.held_until.max(until);
                 plan.exhausted_until = Ticks::ZERO;
             }
         }
         let end = self.slab.high_water() as usize;
         for extent in self.extents.iter_mut().take(end) {
-            if extent.at != Home::NOWHERE && pools(extent.at.pool) {
+            if extent.at != Home::NOWHERE
+                && let Some(until) = until(extent.at.pool)
+            {
                 extent.hold(until);
             }
         }
@@ -57,7 +59,7 @@ impl PortAllocator {
 
     /// [`PortAllocator::hold`] of all pools.
     pub fn hold_all(&mut self, until: Ticks) {
-        self.hold(until, |_| true);
+        self.hold(|_| Some(until));
     }
 
     /// The extents of an address that are held, a bit each. For shared ports, which the bits of extents do not stand for.

@@ -196,6 +196,17 @@ fn a_mapping_outlives_its_sessions_on_a_standby_and_for_a_while_after() {
     assert_eq!(world.mappings().len(), 1);
     world.pass_seconds(5000);
     assert_eq!(world.mappings().len(), 1);
+    // Nor does it go because another set is taken over, while the other chassis has this one.
+    for role in [Role::Primary, Role::Standby] {
+        let other = Op::Role {
+            service_set: 2,
+            role,
+            epoch: 7,
+        };
+        pair.command(1, other);
+        pair.worlds[1].pass_seconds(400);
+        assert_eq!(pair.worlds[1].mappings().len(), 1, "{role:?}");
+    }
     pair.role(1, Role::Primary);
     let world = &mut pair.worlds[1];
     world.pass_seconds(290);

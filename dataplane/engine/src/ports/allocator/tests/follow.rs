@@ -194,7 +194,7 @@ fn take_over(pair: &mut Pair, with_blocks: bool) {
     pair.tell();
     let nat = &mut pair.standby;
     let until = nat.now.plus(Ticks::from_seconds(120));
-    nat.workers[0].0.hold(until, |pool| pool == 1);
+    nat.workers[0].0.hold(|pool| (pool == 1).then_some(until));
     nat.workers[0].0.follow(1, false);
     let space = Arc::clone(&nat.program.public_space);
     let owned: BTreeSet<_> = nat.workers[0]
