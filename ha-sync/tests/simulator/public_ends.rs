@@ -1,6 +1,8 @@
 //! Whose each public end is, and was: no (address, port, protocol) has two inside ends, on one chassis or across a takeover, and
 //! one that another subscriber had rests first.
 
+use std::collections::hash_map::Entry;
+
 use tandem_engine::program::Program;
 
 use crate::views::{End, Map, Public, Taken};
@@ -9,6 +11,8 @@ use crate::views::{End, Map, Public, Taken};
 struct Holder {
     inside: End,
     subscriber: (u16, u128),
+    /// Since when, milliseconds.
+    since: u64,
     /// When it was last seen to have it, milliseconds.
     until: u64,
     /// In which look that was.
@@ -51,16 +55,25 @@ impl PublicEnds {
             return;
         }
         let subscriber = (taken.set, taken.subscriber);
-        let holder = Holder {
+        let mut holder = Holder {
             inside: taken.inside,
             subscriber,
+            since: now,
             until: now,
             look: self.look,
             chassis,
         };
-        let Some(before) = self.held.insert(taken.public, holder) else {
-            return;
+        let place = match self.held.entry(taken.public) {
+            Entry::Occupied(place) => place.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(holder);
+                return;
+            }
         };
+        if place.inside == holder.inside && place.subscriber == subscriber {
+            holder.since = place.since;
+        }
+        let before = std::mem::replace(place, holder);
         if before.inside == holder.inside && before.subscriber == subscriber {
             return;
         }
@@ -88,9 +101,9 @@ impl PublicEnds {
         self.held.clear();
     }
 
-    /// Forgets those ends of a service set for which `gone` says so.
-    pub fn forget_if(&mut self, set: u16, mut gone: impl FnMut(Public) -> bool) {
+    /// Forgets those ends of a service set for which `gone` says so; it is told since when somebody has had it.
+    pub fn forget_if(&mut self, set: u16, mut gone: impl FnMut(Public, u64) -> bool) {
         self.held
-            .retain(|public, holder| holder.subscriber.0 != set || !gone(*public));
+            .retain(|public, holder| holder.subscriber.0 != set || !gone(*public, holder.since));
     }
 }

@@ -79,6 +79,29 @@ impl Tuning {
     }
 }
 
+/// What the other chassis knows of public ends that one has given away, beside short sessions: it has what those are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// All of it: nothing is given away that it would give to another.
+    All,
+    /// What was given away before this time, milliseconds. Since then the primary goes on alone, and gives blocks and addresses,
+    /// too, to others than the standby knows.
+    Until(u64),
+    /// Its mirror is not complete.
+    Nothing,
+}
+
+impl Known {
+    /// Whether it knows what was given away at a time.
+    pub fn at(self, since: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Until(end) => since < end,
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// One chassis.
 pub struct Side {
     /// Its engines.

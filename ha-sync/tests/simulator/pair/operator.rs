@@ -1,7 +1,7 @@
 //! The operator: moves roles from one chassis to the other and back, with the peer's help where it can be reached, else by force.
 
 use super::Pair;
-use crate::side::Side;
+use crate::side::{Known, Side};
 
 /// After so long an operator no longer waits for a release.
 const PATIENCE_MS: u64 = 5000;
@@ -13,6 +13,8 @@ pub struct Move {
     to: usize,
     since: u64,
     stage: Stage,
+    /// What the new primary knew of the old one's gifts when that became standby.
+    known: Known,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ impl Pair {
             && self.sides[to]
                 .as_mut()
                 .is_some_and(|s| s.request_release(set, now));
+        let known = self.knowledge_of(from);
         let stage = if asked { Stage::Asked } else { Stage::Forced };
         if !asked {
             self.make_standby(set, from);
@@ -54,6 +57,7 @@ impl Pair {
             to,
             since: now,
             stage,
+            known,
         });
         self.pump();
         if asked { "a flip" } else { "a forced flip" }
@@ -63,6 +67,7 @@ impl Pair {
     pub(super) fn drive_moves(&mut self) {
         for at in 0..self.moves.len() {
             let Some(mut going) = self.moves[at] else { continue };
+            let known = self.knowledge_of(going.from);
             let set = at as u16 + 1;
             let epoch = u64::from(self.epoch);
             let late = self.now > going.since + PATIENCE_MS;
@@ -72,7 +77,7 @@ impl Pair {
             let (from, to) = if going.from == 0 { (a, b) } else { (b, a) };
             match going.stage {
                 Stage::Asked if from.take_release_asked(set) => {
-                    going.stage = Stage::Leaving;
+                    (going.stage, going.known) = (Stage::Leaving, known);
                     self.make_standby(set, going.from);
                 }
                 Stage::Leaving if from.is_settled(set) => {
@@ -87,13 +92,17 @@ impl Pair {
                     continue;
                 }
                 Stage::Forced if from.is_standby(set) => {
-                    let covered = from.covered && to.has_all();
-                    self.forget_unknown(set, going.from, covered);
+                    let known = if from.covered && to.has_all() {
+                        going.known
+                    } else {
+                        Known::Nothing
+                    };
+                    self.forget_unknown(set, going.from, known);
                     self.finish(set, going.to);
                     continue;
                 }
                 Stage::Asked if late => {
-                    going.stage = Stage::Forced;
+                    (going.stage, going.known) = (Stage::Forced, known);
                     self.make_standby(set, going.from);
                 }
                 Stage::Leaving | Stage::Released if late => going.stage = Stage::Forced,
@@ -101,6 +110,15 @@ impl Pair {
             }
             self.moves[at] = Some(going);
         }
+    }
+
+    /// What the other chassis knows at this moment of what one has given away.
+    fn knowledge_of(&self, from: usize) -> Known {
+        let covered = self.sides[1 - from].as_ref().is_some_and(Side::has_all);
+        let side = self.sides[from].as_ref();
+        side.map_or(Known::Nothing, |side| {
+            side.knowledge(self.now, side.covered && covered)
+        })
     }
 
     fn finish(&mut self, set: u16, to: usize) {

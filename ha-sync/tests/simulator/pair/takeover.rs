@@ -1,7 +1,7 @@
 //! Crashes, what has to survive them, and restarts.
 
 use super::{Pair, QUIET_MAX_MS, SLICE_MS};
-use crate::side::Side;
+use crate::side::{Known, Side};
 use crate::survivors;
 use crate::views::Ends;
 use tandem_engine::ticks::Ticks;
@@ -23,6 +23,7 @@ impl Pair {
         };
         self.report.crashes += 1;
         let covered = side.covered && self.sides[1 - at].as_ref().is_some_and(Side::has_all);
+        let known = side.knowledge(self.now, covered);
         let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms());
         for set in self.sets() {
             let index = usize::from(set) - 1;
@@ -37,7 +38,7 @@ impl Pair {
                 continue;
             }
             if self.primary[index] == Some(at) {
-                self.forget_unknown(set, at, covered);
+                self.forget_unknown(set, at, known);
             }
             let mut due = Vec::new();
             if covered && self.primary[index] == Some(at) {
@@ -64,10 +65,10 @@ impl Pair {
 
     /// Nobody can know any more what a set's primary gave away that the other was not told of: all of it, when its mirror was
     /// not complete, or what it took without leave because nobody was there to give it.
-    pub(super) fn forget_unknown(&mut self, set: u16, at: usize, covered: bool) {
+    pub(super) fn forget_unknown(&mut self, set: u16, at: usize, known: Known) {
         let leases = &self.leases[at];
         self.ends
-            .forget_if(set, |public| !covered || leases.is_unknown(public));
+            .forget_if(set, |public, since| !known.at(since) || leases.is_unknown(public));
     }
 
     /// Whoever is up becomes primary of what has no primary.
@@ -117,7 +118,7 @@ impl Pair {
         self.restart(1);
         self.take_over();
         let until = self.now + QUIET_MAX_MS;
-        while !self.sides.iter().flatten().all(|s| s.covered && s.has_all())
+        while !self.sides.iter().flatten().all(|s| s.is_active() && s.has_all())
             || self.moves.iter().any(Option::is_some)
         {
             assert!(

@@ -4,7 +4,7 @@ use ha_sync::link::LinkState;
 use tandem_engine::engine::Engine;
 use tandem_engine::replica::Role;
 
-use super::Side;
+use super::{Known, Side};
 use crate::report::Report;
 use crate::views::{self, Ends, Set};
 
@@ -53,6 +53,22 @@ impl Side {
             && stats.pending == 0
             && self.inboxes.iter().all(|inbox| inbox.is_empty())
             && self.world.engines.iter().all(Engine::has_told_all)
+    }
+
+    /// Whether both ways are up, and each has all the other has.
+    pub fn is_active(&self) -> bool {
+        self.link.state().is_active()
+    }
+
+    /// What the other chassis knows now of what this one has given away, `covered` being whether its mirror is complete.
+    pub fn knowledge(&self, now: u64, covered: bool) -> Known {
+        if !covered {
+            Known::Nothing
+        } else if self.is_strict() {
+            Known::All
+        } else {
+            Known::Until(now.saturating_sub(self.link.stats().lag_ms))
+        }
     }
 
     /// Whether leases are required and the other has everything.
