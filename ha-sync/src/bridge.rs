@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Whoever drives it calls [`Bridge::service`] before each poll of the link, reads [`Bridge::next_event`] after it, and gives the
-//! link what [`Bridge::roles`] says. A graceful switch by hand goes so:
+//! link what [`Bridge::roles`] says. Whenever a set becomes primary here, the peer is told everything anew. A graceful switch by hand goes so:
 //!
 //! ```text
 //!   asker                                           primary
@@ -31,7 +31,7 @@ use tandem_engine::replica::{Lease, LeaseChange, Op, Role};
 use tandem_engine::steer::{Split, UnevenSplit};
 use tandem_engine::ticks::Ticks;
 
-use crate::chassis::{Chassis, PeerEvent, SetRole};
+use crate::chassis::{Chassis, PeerEvent, SetRole, Sets};
 use crate::leases::Keeper;
 use rings::{Outboxes, Rings};
 use roles::SetState;
@@ -134,8 +134,14 @@ pub struct Bridge {
     /// A bulk to begin as soon as the workers are known to have stopped.
     begin: Option<u16>,
     bulk: Option<Bulk>,
-    /// The program changed so that the peer has to be told everything anew.
+    /// The peer has to be told everything anew: the program changed so, or of a set that became primary here it may have what
+    /// is here no more.
     renew: bool,
+    /// Sets that were primary here since the last bulk began.
+    told: Sets,
+    /// Sets that were standby here since the peer's last bulk began, and those of them that it covers.
+    heard: Sets,
+    covered: Sets,
     sets: Vec<SetState>,
     /// Redundancy set of each service set, as a position in `sets`.
     of_service_set: HashMap<ServiceSetId, usize>,
@@ -189,6 +195,9 @@ impl Bridge {
             begin: None,
             bulk: None,
             renew: false,
+            told: Sets::default(),
+            heard: Sets::default(),
+            covered: Sets::default(),
             sets: Vec::new(),
             of_service_set: HashMap::new(),
             changes: 0,
@@ -241,6 +250,12 @@ impl Bridge {
         self.events.pop_front()
     }
 
+    /// Whether the peer is about to be told everything anew, so that what it has is not all, whatever the link says.
+    #[must_use]
+    pub const fn is_renewing(&self) -> bool {
+        self.renew
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn stats(&self) -> &BridgeStats {
@@ -270,6 +285,7 @@ impl Bridge {
     fn begin_bulk(&mut self, number: u16) {
         self.stats.bulks += 1;
         self.renew = false;
+        self.told = self.sets_that_are(Role::Primary);
         self.bulk = Some(Bulk {
             number,
             done: vec![false; self.rings.workers()],
@@ -377,6 +393,14 @@ impl Chassis for Bridge {
         taken
     }
 
+    fn covers(&self) -> Sets {
+        self.told
+    }
+
+    fn covered(&mut self, sets: Sets) {
+        self.covered = sets;
+    }
+
     fn next_lease(&mut self) -> Option<LeaseChange> {
         self.keeper.next_change()
     }
@@ -434,6 +458,16 @@ impl Chassis for Bridge {
 }
 
 impl Bridge {
+    /// The peer's bulk ends: workers sweep what it covers of the sets that are standby here, and were when it began.
+    fn end_of_bulk(&mut self, end: Op) -> bool {
+        let swept = self.covered.and(self.heard);
+        let sets = self.sets.iter().filter(|set| swept.has(set.number));
+        let service_sets = sets.flat_map(|set| &set.service_sets);
+        let mut all: Vec<Op> = service_sets.map(|id| Op::Covers(*id)).collect();
+        all.push(end);
+        self.rings.push_all(&all)
+    }
+
     /// Service sets of the redundancy sets that are primary here.
     fn primary_service_sets(&self) -> Vec<ServiceSetId> {
         let primary = self.sets.iter().filter(|set| set.role == Role::Primary);

@@ -20,6 +20,17 @@ pub trait Chassis {
     /// reading and brings the same operation again. What it took counts as received, and is acknowledged.
     fn install(&mut self, op: &Op) -> bool;
 
+    /// The redundancy sets that the bulk whose `BulkEnd` was given out last told all of: those this chassis was primary of from its
+    /// begin to its end. Of others the peer sweeps nothing. One that has no such sets tells all there is.
+    fn covers(&self) -> Sets {
+        Sets::ALL
+    }
+
+    /// The bulk of the peer that is about to end (`BulkEnd` follows, perhaps more than once) covers these redundancy sets.
+    fn covered(&mut self, sets: Sets) {
+        let _all = sets;
+    }
+
     /// The next lease to ask the peer for or to give back to it.
     fn next_lease(&mut self) -> Option<LeaseChange>;
 
@@ -40,6 +51,58 @@ pub trait Chassis {
     /// The engines' time at the link's time `now` (milliseconds): ages are told, not times.
     fn ticks(&self, now: u64) -> Ticks {
         Ticks((now / 100) as u32)
+    }
+}
+
+/// Some of the redundancy sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sets(u128);
+
+impl Sets {
+    /// All there can be.
+    pub const ALL: Self = Self(u128::MAX);
+
+    /// As bits, the lowest for set 1.
+    #[must_use]
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// From such bits.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    const fn bit(set: u8) -> u128 {
+        match set {
+            1..=REDUNDANCY_SETS_MAX => 1 << (set - 1),
+            _ => 0,
+        }
+    }
+
+    /// Whether a set is among them.
+    #[must_use]
+    pub const fn has(self, set: u8) -> bool {
+        self.0 & Self::bit(set) != 0
+    }
+
+    /// Without one.
+    #[must_use]
+    pub const fn without(self, set: u8) -> Self {
+        Self(self.0 & !Self::bit(set))
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl FromIterator<u8> for Sets {
+    fn from_iter<T: IntoIterator<Item = u8>>(sets: T) -> Self {
+        Self(sets.into_iter().fold(0, |bits, set| bits | Self::bit(set)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::model::session;
 use common::{dictionary, program};
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError, BridgeEvent, RedundancySet};
-use ha_sync::chassis::{Chassis, PeerEvent, SetRole};
+use ha_sync::chassis::{Chassis, PeerEvent, SetRole, Sets};
 use ha_sync::link::{Link, LinkConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::address;
@@ -197,6 +197,68 @@ fn a_program_that_moves_addresses_or_replicates_otherwise_is_followed_by_a_bulk(
     // The link began one by itself.
     side.bridge.peer(PeerEvent::Bulk(2));
     assert_eq!(side.bridge.next(), None);
+}
+
+#[test]
+fn a_bulk_covers_sets_that_were_primary_there_and_standby_here_all_along() {
+    let end = |mut all: Vec<Op>| {
+        all.retain(|op| matches!(op, Op::Covers(_) | Op::BulkEnd(_)));
+        all
+    };
+    // What the peer covers, whether this chassis is standby when the bulk begins, and becomes primary meanwhile.
+    for (covers, standby, flips, swept) in [
+        (1, true, false, true),
+        (0, true, false, false),
+        (1 << 127, true, false, false),
+        (1, false, false, false),
+        (1, true, true, false),
+    ] {
+        let mut side = side(64);
+        if standby {
+            assert!(side.bridge.set_role(1, Role::Standby, 1));
+        }
+        assert!(side.bridge.install(&Op::BulkBegin(1)));
+        if flips {
+            for role in [Role::Primary, Role::Standby] {
+                assert!(side.bridge.set_role(1, role, 2));
+            }
+        }
+        side.bridge.covered(Sets::from_bits(covers));
+        assert!(side.bridge.install(&Op::BulkEnd(1)));
+        let one = if swept {
+            vec![Op::Covers(1), Op::BulkEnd(1)]
+        } else {
+            vec![Op::BulkEnd(1)]
+        };
+        for worker in &mut side.workers {
+            assert_eq!(end(worker.read()), one, "{covers} {standby} {flips}");
+        }
+    }
+}
+
+#[test]
+fn a_chassis_that_becomes_primary_tells_everything_anew() {
+    let mut side = side(64);
+    assert!(side.bridge.set_role(1, Role::Standby, 1));
+    side.bridge.service(1000);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.work();
+    let told = |side: &mut Side| std::iter::from_fn(|| side.bridge.next()).collect::<Vec<_>>();
+    assert_eq!(told(&mut side), [Op::BulkEnd(1)]);
+    assert_eq!(side.bridge.covers().bits(), 0, "primary of nothing");
+    assert!(side.bridge.set_role(1, Role::Primary, 2) && side.bridge.is_renewing());
+    assert_eq!(side.bridge.next(), Some(Op::Lost));
+    side.bridge.peer(PeerEvent::Bulk(2));
+    side.work();
+    assert_eq!(told(&mut side), [Op::BulkEnd(2)]);
+    assert_eq!(
+        (side.bridge.covers().bits(), side.bridge.is_renewing()),
+        (1, false)
+    );
+    // Once is enough, and a standby has nothing to tell.
+    assert!(side.bridge.set_role(1, Role::Primary, 3) && !side.bridge.is_renewing());
+    assert!(side.bridge.set_role(1, Role::Standby, 4) && !side.bridge.is_renewing());
+    assert_eq!(side.bridge.covers().bits(), 0, "it is not primary to the end");
 }
 
 #[test]

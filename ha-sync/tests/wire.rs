@@ -3,7 +3,7 @@
 mod common;
 
 use common::dictionary;
-use ha_sync::chassis::SetRole;
+use ha_sync::chassis::{SetRole, Sets};
 use ha_sync::link::Objects;
 use ha_sync::wire::{Ack, BatchHeader, Dictionary, Hello, RECORD_LEN_MAX, Record, WireError, decode, encode};
 use proptest::prelude::*;
@@ -141,7 +141,7 @@ fn record() -> impl Strategy<Value = Record> {
 fn control() -> impl Strategy<Value = Record> {
     prop_oneof![
         any::<u16>().prop_map(Record::BulkBegin),
-        any::<(u16, [u64; 4])>().prop_map(|(number, [sessions, mappings, blocks, extents])| {
+        any::<(u16, [u64; 4], u128)>().prop_map(|(number, [sessions, mappings, blocks, extents], sets)| {
             Record::BulkEnd {
                 number,
                 objects: Objects {
@@ -150,6 +150,7 @@ fn control() -> impl Strategy<Value = Record> {
                     blocks,
                     extents,
                 },
+                covers: Sets::from_bits(sets),
             }
         }),
         (1u8..=128).prop_map(Record::ReleaseAsked),

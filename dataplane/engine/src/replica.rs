@@ -225,8 +225,11 @@ pub enum Op {
     ExtentClose(ExtentRecord),
     /// Into a standby: a bulk begins; what it does not confirm until its end is gone at the primary.
     BulkBegin(u16),
-    /// Out of a primary: this worker's part of the bulk is told. Into a standby: the bulk is complete; sweep.
+    /// Out of a primary: this worker's part of the bulk is told. Into a standby: the bulk is complete; what it did not confirm of
+    /// the service sets it covers is swept.
     BulkEnd(u16),
+    /// Into a standby: the bulk that is about to end covers this service set, because the other chassis was its primary all along.
+    Covers(ServiceSetId),
     /// Out of a primary: an ending found no room and cannot be told; only a new bulk makes the other chassis right again.
     Lost,
     /// Out of a standby: something was refused for want of room or ground, and there may be some now; only a bulk makes this

@@ -121,12 +121,12 @@ impl Rings {
         }
     }
 
-    /// To all workers, or to none when one has no room.
-    pub fn push_all(&mut self, op: Op) -> bool {
+    /// To all workers, or to none when one has no room. Where there is room for the first only, the others wait as commands do.
+    pub fn push_all(&mut self, ops: &[Op]) -> bool {
         let room = self.inboxes.iter().all(|inbox| !inbox.is_full());
         let free = room && self.waiting.iter().all(VecDeque::is_empty);
         if free {
-            self.command(op);
+            ops.iter().for_each(|op| self.command(*op));
         }
         free
     }

@@ -3,8 +3,8 @@
 use tandem_engine::program::ServiceSetId;
 use tandem_engine::replica::{Op, Role};
 
-use super::{Bridge, BridgeEvent};
-use crate::chassis::SetRole;
+use super::{Bridge, BridgeEvent, Listening};
+use crate::chassis::{SetRole, Sets};
 
 /// A redundancy set on this chassis.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ impl Bridge {
             return false;
         };
         let takes_over = role == Role::Primary && state.role == Role::Standby;
+        if state.role != role {
+            // Of a bulk under way, ours or the peer's, workers had a part of it in one role and have the rest in the other.
+            (self.told, self.heard) = (self.told.without(set), self.heard.without(set));
+        }
         self.changes = self.changes.wrapping_add(1);
         (state.role, state.epoch, state.change) = (role, epoch, self.changes);
         state.waiting = state.service_sets.len() * self.rings.workers();
@@ -50,6 +54,8 @@ impl Bridge {
             });
         }
         if takes_over {
+            // The peer may have sessions of its own time as primary that this chassis was never told of: a bulk sweeps them.
+            self.renew |= self.listening == Listening::On;
             self.keeper.took_over(self.now, &self.program, &service_sets);
         } else if role == Role::Standby {
             self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
@@ -67,6 +73,11 @@ impl Bridge {
         if let Some(state) = self.sets.iter_mut().find(standby) {
             state.epoch = state.epoch.max(epoch);
         }
+    }
+
+    pub(super) fn sets_that_are(&self, role: Role) -> Sets {
+        let sets = self.sets.iter().filter(|set| set.role == role);
+        sets.map(|set| set.number).collect()
     }
 
     /// All sets' roles here, for [`crate::link::Link::announce_roles`].

@@ -3,6 +3,9 @@
 //! A chassis tells only what it is primary for. Where both are standby (one of them was started anew, and nobody has decided
 //! yet which goes on), its bulk says nothing about what this one holds. Such a bulk's end is kept from the workers, and when the
 //! peer has become primary it is asked to tell everything again.
+//!
+//! Of a bulk that ends, the peer names the sets it covers, and workers sweep those alone: roles are heard beside the stream, which a
+//! bulk of an earlier role may still be in.
 
 use tandem_engine::replica::{Op, Role};
 
@@ -38,7 +41,12 @@ impl Bridge {
             self.sweeps.withheld = true;
             return true;
         }
-        let taken = self.rings.push_all(*op);
+        let taken = if ends {
+            self.end_of_bulk(*op)
+        } else {
+            self.heard = self.sets_that_are(Role::Standby);
+            self.rings.push_all(&[*op])
+        };
         if begins && taken {
             (self.sweeps.doubtful, self.sweeps.withheld) = (!self.peer_is_primary(), false);
         }

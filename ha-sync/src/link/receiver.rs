@@ -224,10 +224,15 @@ impl Receiver {
                     ..BulkProgress::default()
                 };
             }
-            Record::BulkEnd { number, objects } => {
+            Record::BulkEnd {
+                number,
+                objects,
+                covers,
+            } => {
                 if *number != work.number || !work.bulk.running {
                     return true;
                 }
+                chassis.covered(*covers);
                 if !chassis.install(&Op::BulkEnd(work.bulk.number)) {
                     return false;
                 }

@@ -165,12 +165,14 @@ impl Sender {
                         Record::BulkEnd {
                             number,
                             objects: Objects::default(),
+                            covers: chassis.covers(),
                         },
                         0,
                     ),
                     Some(
                         Op::BulkBegin(_)
                         | Op::BulkEnd(_)
+                        | Op::Covers(_)
                         | Op::Bulk(_)
                         | Op::Listen(_)
                         | Op::Role { .. }
@@ -222,7 +224,7 @@ impl Sender {
 
     fn put(&mut self, item: &Item, now: u64, ticks: Ticks, config: &LinkConfig, stats: &mut LinkStats) {
         let mut record = item.record;
-        if let Record::BulkEnd { number, objects } = &mut record {
+        if let Record::BulkEnd { number, objects, .. } = &mut record {
             if *number != self.bulk {
                 return;
             }

@@ -70,17 +70,22 @@ impl Link {
                 break;
             };
             let again = batch.sent_ms.replace(now).is_some();
+            let (mut count, mut records) = (batch.count, &*batch.records);
+            if cfg!(feature = "plant-truncated-resend") && again {
+                let first = records.first().map_or(0, |length| usize::from(*length) + 2);
+                (count, records) = (count.min(1), records.get(..first).unwrap_or_default());
+            }
             let header = BatchHeader {
                 stream,
                 sequence: batch.sequence,
                 identity,
                 age_ms: u32::try_from(now.saturating_sub(batch.made_ms)).unwrap_or(u32::MAX),
-                count: batch.count,
+                count,
             };
             let at = out.len();
             out.resize(at + HEADER_LEN, 0);
             out.extend_from_slice(&header.octets());
-            out.extend_from_slice(&batch.records);
+            out.extend_from_slice(records);
             seal(MessageType::Batch, at, out);
             self.sender.window.advance();
             if again {

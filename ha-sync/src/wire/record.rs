@@ -7,7 +7,7 @@ use tandem_engine::{address, public_space::EXTENTS_PER_ADDRESS};
 use super::Dictionary;
 use super::octets::{Reader, WireError, put_number};
 use super::session::{self, Ends, Named};
-use crate::chassis::REDUNDANCY_SETS_MAX;
+use crate::chassis::{REDUNDANCY_SETS_MAX, Sets};
 use crate::link::Objects;
 
 /// Octets of the longest record this build writes, its length and type included.
@@ -50,6 +50,8 @@ pub enum Record {
         number: u16,
         /// What was told.
         objects: Objects,
+        /// The redundancy sets it covers: the teller was their primary from its begin to its end.
+        covers: Sets,
     },
     /// Please release this redundancy set.
     ReleaseAsked(u8),
@@ -118,7 +120,11 @@ fn body(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> O
             out.extend_from_slice(&number.to_be_bytes());
             BULK_BEGIN
         }
-        Record::BulkEnd { number, objects } => {
+        Record::BulkEnd {
+            number,
+            objects,
+            covers,
+        } => {
             out.extend_from_slice(&number.to_be_bytes());
             for count in [
                 objects.sessions,
@@ -128,6 +134,7 @@ fn body(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> O
             ] {
                 put_number(out, count);
             }
+            out.extend_from_slice(&covers.bits().to_be_bytes());
             BULK_END
         }
         Record::ReleaseAsked(set) => {
@@ -182,6 +189,7 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         Op::ExtentClose(record) => put_extent(record, words, out).map(|()| EXTENT_CLOSE)?,
         Op::BulkBegin(_)
         | Op::BulkEnd(_)
+        | Op::Covers(_)
         | Op::Lost
         | Op::Refused
         | Op::Bulk(_)
@@ -351,6 +359,7 @@ pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> R
                 blocks: from.number("blocks")?,
                 extents: from.number("extents")?,
             },
+            covers: Sets::from_bits(from.u128("redundancy sets")?),
         },
         LEASE_OFFER | LEASE_WITHDRAW => {
             let lease = Lease {

@@ -1,6 +1,6 @@
 //! Listens to what a chassis tells the other, on its way from the bridge into the link.
 
-use ha_sync::chassis::{Chassis, PeerEvent};
+use ha_sync::chassis::{Chassis, PeerEvent, Sets};
 use tandem_engine::address::of_v4;
 use tandem_engine::program::Program;
 use tandem_engine::replica::{Lease, LeaseChange, Op, SessionKey, SessionRecord};
@@ -80,6 +80,14 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
 
     fn install(&mut self, op: &Op) -> bool {
         self.chassis.install(op)
+    }
+
+    fn covers(&self) -> Sets {
+        self.chassis.covers()
+    }
+
+    fn covered(&mut self, sets: Sets) {
+        self.chassis.covered(sets);
     }
 
     fn next_lease(&mut self) -> Option<LeaseChange> {

@@ -16,6 +16,8 @@ pub struct Report {
     pub crashes: u64,
     /// Of these, primaries with a complete standby.
     pub covered: u64,
+    /// Chassis that started again before the other had taken over.
+    pub early_restarts: u64,
     /// Roles moved by hand, both chassis being up.
     pub flips: u64,
     /// Connections that broke or were made anew.
@@ -51,6 +53,7 @@ impl Report {
         self.steps += other.steps;
         self.crashes += other.crashes;
         self.covered += other.covered;
+        self.early_restarts += other.early_restarts;
         self.flips += other.flips;
         self.breaks += other.breaks;
         self.sessions += other.sessions;
@@ -73,8 +76,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} seeds, {} steps, {} crashes ({} of a primary with a complete standby), {} flips, {} broken connections",
-            self.seeds, self.steps, self.crashes, self.covered, self.flips, self.breaks
+            "{} seeds, {} steps, {} crashes ({} of a primary with a complete standby), {} restarts before the takeover, {} flips, {} broken connections",
+            self.seeds, self.steps, self.crashes, self.covered, self.early_restarts, self.flips, self.breaks
         )?;
         writeln!(
             f,
@@ -94,6 +97,7 @@ impl Report {
     pub fn assert_something_of_everything(&self) {
         let reached = [
             ("a covered crash", self.covered),
+            ("a restart before the takeover", self.early_restarts),
             ("a flip", self.flips),
             ("a broken connection", self.breaks),
             ("a session that survived", self.survived),

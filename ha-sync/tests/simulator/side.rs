@@ -121,9 +121,8 @@ pub struct Side {
     /// Sets the peer asked to be released, and sets it released.
     asked: Set<u16>,
     released: Set<u16>,
-    /// What each worker had refused for want of ground when its last bulk began, and when the next is asked for.
+    /// What each worker had refused for want of ground when its last bulk began.
     refused_before: Vec<u64>,
-    ask_at: u64,
     /// Sessions it had of its own when it became standby.
     own: Set<Ends>,
     out: Vec<u8>,
@@ -176,13 +175,12 @@ impl Side {
             asked: Set::default(),
             released: Set::default(),
             refused_before: vec![0; usize::from(workers)],
-            ask_at: 0,
             own: Set::default(),
             out: Vec::new(),
             world,
         };
         for set in 1..=u16::from(sets) {
-            side.take_role(set, false, 0, now);
+            side.take_role(set, false, 0);
         }
         side.work(now);
         side

@@ -67,7 +67,7 @@ impl Hands for Line {
             LinkState::Greeting => Peer::Greeting,
             LinkState::Suspended(_) => Peer::Suspended,
             LinkState::Connected { sending, receiving } => Peer::There {
-                knows_all: *sending == Mirror::Active,
+                knows_all: *sending == Mirror::Active && !self.bridge.is_renewing(),
                 told_all: *receiving == Mirror::Active,
             },
         }

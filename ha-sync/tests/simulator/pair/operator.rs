@@ -132,7 +132,7 @@ impl Pair {
         self.epoch += 1;
         let epoch = self.epoch;
         if let Some(side) = &mut self.sides[to] {
-            side.take_role(set, true, epoch, self.now);
+            side.take_role(set, true, epoch);
             self.primary[usize::from(set) - 1] = Some(to);
         }
     }
@@ -141,7 +141,7 @@ impl Pair {
         self.epoch += 1;
         let epoch = self.epoch;
         if let Some(side) = &mut self.sides[from] {
-            side.take_role(set, false, epoch, self.now);
+            side.take_role(set, false, epoch);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Crashes, what has to survive them, and restarts.
 
 use super::{Pair, QUIET_MAX_MS, SLICE_MS};
+use crate::program::chance;
 use crate::side::{Known, Side};
 use crate::survivors;
 use crate::views::Ends;
@@ -19,6 +20,9 @@ impl Pair {
     /// A chassis loses everything. The other takes over what it was primary of: at once, or when the operator comes by.
     pub fn crash(&mut self, at: usize, at_once: bool) {
         let Some(side) = self.sides[at].take() else {
+            if at_once {
+                self.take_over();
+            }
             return self.restart(at);
         };
         self.report.crashes += 1;
@@ -28,8 +32,9 @@ impl Pair {
         for set in self.sets() {
             let index = usize::from(set) - 1;
             if let Some(orphan) = &mut self.orphans[index] {
-                // The heir crashes, too.
-                orphan.due.clear();
+                if orphan.heir == at {
+                    orphan.due.clear();
+                }
                 continue;
             }
             // A role on its way goes to the one that is left, or stays there.
@@ -99,12 +104,12 @@ impl Pair {
         }
     }
 
-    /// A chassis that is down starts, standby of everything; the operator has moved its roles before.
+    /// A chassis that is down starts, standby of everything, whether or not the other has taken over what it was primary of.
     pub fn restart(&mut self, at: usize) {
         if self.sides[at].is_some() {
             return;
         }
-        self.take_over();
+        self.report.early_restarts += u64::from(self.primary.contains(&None));
         self.starts += 1;
         self.sides[at] = Some(Side::new(&self.tuning, at, self.starts, self.now));
         self.pump();
@@ -112,10 +117,16 @@ impl Pair {
 
     /// Both are up, the network is well, somebody is primary of everything.
     pub fn make_whole(&mut self) {
+        let restart_first = chance(&mut self.rng, 50);
         self.network.heal();
-        self.take_over();
+        if !restart_first {
+            self.take_over();
+        }
         self.restart(0);
         self.restart(1);
+        if restart_first {
+            self.advance(2000);
+        }
         self.take_over();
         let until = self.now + QUIET_MAX_MS;
         while !self.sides.iter().flatten().all(|s| s.is_active() && s.has_all())

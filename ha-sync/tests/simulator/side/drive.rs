@@ -32,7 +32,6 @@ impl Side {
             engine.maintain(self.world.now, self.tuning.budget);
         }
         self.bridge.service(now);
-        self.ask_again(now);
     }
 
     /// The link writes as much as the network takes. Whether it did write.
@@ -97,21 +96,6 @@ impl Side {
         self.own.extend(told.sessions);
     }
 
-    /// A standby that could not install something asks for everything anew, now and then, until it can.
-    fn ask_again(&mut self, now: u64) {
-        let receives = matches!(
-            self.link.state(),
-            LinkState::Connected {
-                receiving: Mirror::Active,
-                ..
-            }
-        );
-        if receives && !self.has_all() && now >= self.ask_at {
-            self.link.resync_from_peer(now);
-            self.ask_at = now + 1000;
-        }
-    }
-
     /// Looks at what the link said, and how far it is.
     fn heed(&mut self) {
         while let Some(event) = self.bridge.next_event() {
@@ -129,7 +113,7 @@ impl Side {
         }
         match self.link.state() {
             LinkState::Connected { sending, receiving } => {
-                self.covered = *sending == Mirror::Active;
+                self.covered = *sending == Mirror::Active && !self.bridge.is_renewing();
                 self.filled = *receiving == Mirror::Active;
             }
             LinkState::Suspended(mismatch) => panic!("equal configurations differ: {mismatch}"),
@@ -147,15 +131,11 @@ impl Side {
     }
 
     /// Takes up a role, as far as the bridge is concerned; workers follow.
-    pub fn take_role(&mut self, set: u16, primary: bool, epoch: u32, now: u64) {
+    pub fn take_role(&mut self, set: u16, primary: bool, epoch: u32) {
         let role = if primary { Role::Primary } else { Role::Standby };
         self.bridge.set_role(set as u8, role, epoch.into());
         self.link.announce_roles(&self.bridge.roles());
-        if primary {
-            self.covered = false;
-            // The other may have sessions of its own time as primary that this one was never told of: a bulk sweeps them.
-            self.link.resync_to_peer(now);
-        }
+        self.covered &= !self.bridge.is_renewing();
     }
 
     /// Whether all workers have taken up the last role of a set, and what they told before is in the link.

@@ -8,6 +8,10 @@ use super::{Known, Side};
 use crate::report::Report;
 use crate::views::{self, Ends, Set};
 
+/// A standby may be so far behind and yet give nothing to two: the shortest rest of a port that passes to another subscriber, within
+/// an extent that the standby knows, in a block that it does not.
+const LAG_MAX_MS: u64 = 1000;
+
 impl Side {
     /// Whether a worker is primary of a set.
     pub fn is_primary_on(&self, engine: &Engine, set: u16) -> bool {
@@ -62,12 +66,13 @@ impl Side {
 
     /// What the other chassis knows now of what this one has given away, `covered` being whether its mirror is complete.
     pub fn knowledge(&self, now: u64, covered: bool) -> Known {
+        let lag = self.link.stats().lag_ms;
         if !covered {
             Known::Nothing
-        } else if self.is_strict() {
+        } else if self.is_strict() && lag < LAG_MAX_MS {
             Known::All
         } else {
-            Known::Until(now.saturating_sub(self.link.stats().lag_ms))
+            Known::Until(now.saturating_sub(lag))
         }
     }
 

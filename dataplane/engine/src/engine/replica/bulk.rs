@@ -5,6 +5,7 @@
 
 use super::{Engine, WALK_STEP};
 use crate::engine::EndReason;
+use crate::program::ServiceSetId;
 use crate::replica::{Op, Role};
 use crate::session::{FLAG_DIRTY, FLAG_REPLICATED, Hot};
 use crate::ticks::Ticks;
@@ -195,6 +196,23 @@ impl Engine {
         // All of it comes again, if it is still there.
         self.replica.contested.clear();
         self.replica.missing.bulk_begins();
+        for role in &mut self.replica.roles {
+            role.is_covered = false;
+        }
+    }
+
+    /// The bulk that is about to end told all there was of a service set. Of others it says nothing: a chassis that lost its memory,
+    /// and is primary of nothing, tells an empty one, and what it was primary of is here alone.
+    pub(super) fn cover(&mut self, set: ServiceSetId) {
+        if let Some(role) = self.replica.roles.get_mut(usize::from(set)) {
+            role.is_covered = true;
+        }
+    }
+
+    /// Whether the bulk that ended says what there is of a service set.
+    fn is_swept(&self, set: ServiceSetId) -> bool {
+        let role = self.replica.roles.get(usize::from(set));
+        role.is_some_and(|r| r.role == Role::Standby && r.is_covered)
     }
 
     /// The bulk that began last is complete: what it did not confirm is gone at the primary.
@@ -246,7 +264,7 @@ impl Engine {
         let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
             return false;
         };
-        let stale = hot.is_session() && self.is_standby(hot.service_set) && cold.epoch != self.replica.epoch;
+        let stale = hot.is_session() && self.is_swept(hot.service_set) && cold.epoch != self.replica.epoch;
         if stale {
             self.end(number, EndReason::Swept);
         }
@@ -254,19 +272,17 @@ impl Engine {
     }
 
     fn sweep_mapping(&mut self, number: u32) -> bool {
-        let Some(mapping) = self.mappings.get_mut(number).filter(|m| m.is_known()) else {
+        let Some(mapping) = self.mappings.get(number).filter(|m| m.is_known()) else {
             return false;
         };
         let of = self.subscribers.get(mapping.subscriber).map(|s| s.service_set);
         let epoch = self.replica.mapping_epochs.get(number as usize);
-        let ours = of.is_some_and(|set| {
-            let role = self.replica.roles.get(usize::from(set));
-            role.is_some_and(|r| r.role == Role::Standby)
-        });
-        if !ours || epoch.is_none_or(|e| *e == self.replica.epoch) {
+        if !of.is_some_and(|set| self.is_swept(set)) || epoch.is_none_or(|e| *e == self.replica.epoch) {
             return false;
         }
-        mapping.set_known(false);
+        if let Some(mapping) = self.mappings.get_mut(number) {
+            mapping.set_known(false);
+        }
         self.end_mapping_if_unused(number);
         true
     }
@@ -278,7 +294,7 @@ impl Engine {
         let of = self.subscribers.get(block.subscriber).map(|s| s.service_set);
         let epoch = self.replica.block_epochs.get(number as usize);
         let stale =
-            of.is_some_and(|set| self.is_standby(set)) && epoch.is_some_and(|e| *e != self.replica.epoch);
+            of.is_some_and(|set| self.is_swept(set)) && epoch.is_some_and(|e| *e != self.replica.epoch);
         if stale {
             self.drop_block(block.address_index, block.first_port, block.size);
         }
@@ -290,6 +306,9 @@ impl Engine {
         let Some(record) = self.ports.extent(space, number) else {
             return false;
         };
+        if !self.is_used_by(record.pool, |set| self.is_swept(set)) {
+            return false;
+        }
         let epoch = self.replica.extent_epochs.get(number as usize);
         let allocator = self.ports.of_shard_mut(record.shard);
         let Some(allocator) = allocator.filter(|a| a.follows(record.pool)) else {

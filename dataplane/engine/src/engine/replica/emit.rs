@@ -53,7 +53,8 @@ impl Engine {
     /// Tells of a session as it now is, if this chassis is primary of its service set.
     pub(super) fn tell_if_primary(&mut self, number: u32) {
         let set = self.sessions.hot(number).map_or(NONE, |h| h.service_set);
-        if self.replica.listening && !self.is_standby(set) {
+        let leaves_it_to_the_bulk = cfg!(feature = "plant-bulk-misses-change") && self.replica.bulk.is_some();
+        if self.replica.listening && !self.is_standby(set) && !leaves_it_to_the_bulk {
             self.tell(number);
         }
     }
@@ -91,6 +92,9 @@ impl Engine {
     /// Tells that a session ended.
     pub(in crate::engine) fn tell_end(&mut self, hot: &Hot) {
         self.replica.marked -= u32::from(hot.flags & FLAG_DIRTY != 0);
+        if cfg!(feature = "plant-lost-close") && hot.flags & FLAG_DIRTY != 0 {
+            return;
+        }
         if self.is_standby(hot.service_set) {
             return;
         }

@@ -238,17 +238,22 @@ impl Engine {
 
     /// Whether this chassis is standby of a service set that uses a pool: then the other one gives out what is in it.
     pub(super) fn follows(&self, pool: PoolId) -> bool {
+        self.is_used_by(pool, |set| self.role(set) == Role::Standby)
+    }
+
+    /// Whether one of the service sets that use a pool is such.
+    pub(super) fn is_used_by(&self, pool: PoolId, is_such: impl Fn(ServiceSetId) -> bool) -> bool {
         let sets = self.program.service_sets.iter();
         let mut users = sets
             .filter(|s| pools_of(s).any(|p| p == pool))
             .map(|s| s.id)
             .peekable();
         if users.peek().is_some() {
-            return users.any(|set| self.role(set) == Role::Standby);
+            return users.any(is_such);
         }
         // What is left of those who used it before ends as it began: by the word of the primary.
         let mut former = self.replica.former_pools.iter();
-        former.any(|(of, set)| *of == pool && self.role(*set) == Role::Standby)
+        former.any(|(of, set)| *of == pool && is_such(*set))
     }
 
     /// Remembers whose pools were that a new program takes away from them.

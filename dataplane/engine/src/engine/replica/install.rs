@@ -97,6 +97,10 @@ impl Engine {
                 self.end_bulk(*number);
                 Ok(())
             }
+            Op::Covers(service_set) => {
+                self.cover(*service_set);
+                Ok(())
+            }
             Op::Bulk(number) => {
                 self.start_bulk(*number);
                 Ok(())

@@ -24,6 +24,8 @@ pub(super) struct SetRole {
     pub role: Role,
     /// When it was last taken over, if ever: idle times count from then at the earliest.
     pub since: Ticks,
+    /// The bulk that came in last told all there was of it.
+    pub is_covered: bool,
 }
 
 impl Engine {
@@ -77,7 +79,9 @@ impl Engine {
             .set_plan(set)
             .map_or(0, |p| p.timeouts[TimerClass::Udp as usize]);
         self.replica.kept_until = self.replica.kept_until.max(self.now.plus(Ticks(keep)));
-        self.replica.kept_at = 0;
+        if !cfg!(feature = "plant-stale-mapping-on-flip") {
+            self.replica.kept_at = 0;
+        }
         self.hold_ports(set, HELD);
         self.replica.contested.clear();
     }

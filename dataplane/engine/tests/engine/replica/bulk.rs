@@ -152,6 +152,37 @@ fn what_a_bulk_does_not_confirm_is_swept() {
 }
 
 #[test]
+fn a_bulk_sweeps_nothing_of_service_sets_it_does_not_cover() {
+    let mut pair = Pair::new(2, 4096, |plan| plan.blocks(64, 8));
+    for host in 0..6 {
+        begin(&mut pair.worlds[0], IN1 + host, 2000..2100);
+    }
+    pair.carry();
+    let swept = |pair: &Pair| -> u64 {
+        let engines = pair.worlds[1].engines.iter();
+        engines.map(|e| e.counters().replica_swept).sum()
+    };
+    // The primary lost its memory, and is primary of nothing now: its bulk is empty.
+    pair.command(1, Op::BulkBegin(1));
+    pair.command(1, Op::BulkEnd(1));
+    pair.carry();
+    pair.assert_same();
+    assert_eq!((swept(&pair), pair.worlds[1].sessions().len()), (0, 600));
+    // What an earlier bulk covered is forgotten.
+    pair.bulk(0, 2);
+    pair.command(1, Op::BulkBegin(3));
+    pair.command(1, Op::BulkEnd(3));
+    pair.carry();
+    pair.assert_same();
+    assert_eq!(swept(&pair), 0);
+    pair.command(1, Op::BulkBegin(4));
+    pair.command(1, Op::Covers(1));
+    pair.command(1, Op::BulkEnd(4));
+    pair.carry();
+    assert!(swept(&pair) >= 600 && pair.worlds[1].sessions().is_empty());
+}
+
+#[test]
 fn sessions_are_told_at_their_age_and_short_ones_never() {
     let mut pair = Pair::new(1, 4096, |_| {});
     let threshold = Ticks::from_seconds(30);

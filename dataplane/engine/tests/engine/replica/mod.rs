@@ -149,6 +149,15 @@ impl Pair {
     /// A bulk from one to the other.
     fn bulk(&mut self, from: usize, number: u16) {
         self.command(1 - from, Op::BulkBegin(number));
+        let sets: Vec<_> = self.worlds[from]
+            .program
+            .service_sets
+            .iter()
+            .map(|s| s.id)
+            .collect();
+        for set in sets {
+            self.command(1 - from, Op::Covers(set));
+        }
         self.command(from, Op::Bulk(number));
         self.carry();
     }
