@@ -53,6 +53,8 @@ pub struct Pair {
     starts: u64,
     /// When the next connection is tried.
     connect_at: u64,
+    /// When the operator next looks whether something is missing.
+    ask_at: u64,
     checks: u32,
 }
 
@@ -89,6 +91,7 @@ impl Pair {
             epoch: 0,
             starts,
             connect_at: 0,
+            ask_at: 0,
             checks: 0,
             rng,
         };
@@ -325,6 +328,7 @@ impl Pair {
         while !self.is_calm() {
             assert!(self.now < until, "no calm after quiet time: {}", self.summary());
             self.advance(200);
+            self.ask_for_missing();
         }
         self.check();
         for set in self.sets() {

@@ -138,6 +138,21 @@ impl Pair {
                 self.summary()
             );
             self.advance(100);
+            self.ask_for_missing();
+        }
+    }
+
+    /// A standby that had to refuse something asks for a bulk by itself, but patiently; here an operator does so now and then.
+    pub(super) fn ask_for_missing(&mut self) {
+        if self.now < self.ask_at {
+            return;
+        }
+        self.ask_at = self.now + 2000;
+        let now = self.now;
+        for side in self.sides.iter_mut().flatten() {
+            if side.is_active() && !side.has_all() {
+                side.resynchronize(now, false);
+            }
         }
     }
 }
