@@ -92,9 +92,6 @@ impl Engine {
     /// Tells that a session ended.
     pub(in crate::engine) fn tell_end(&mut self, hot: &Hot) {
         self.replica.marked -= u32::from(hot.flags & FLAG_DIRTY != 0);
-        if cfg!(feature = "plant-lost-close") && hot.flags & FLAG_DIRTY != 0 {
-            return;
-        }
         if self.is_standby(hot.service_set) {
             return;
         }
@@ -135,6 +132,9 @@ impl Engine {
             return;
         }
         if self.replica.backlog.is_empty() && self.push(op) {
+            return;
+        }
+        if cfg!(feature = "plant-lost-close") && matches!(op, Op::Close { .. }) {
             return;
         }
         if self.replica.backlog.len() < BACKLOG {
