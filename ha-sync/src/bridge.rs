@@ -20,7 +20,6 @@
 
 mod rings;
 mod roles;
-mod sweeps;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -35,7 +34,6 @@ use crate::chassis::{Chassis, PeerEvent, SetRole, Sets};
 use crate::leases::Keeper;
 use rings::{Outboxes, Rings};
 use roles::SetState;
-use sweeps::Sweeps;
 
 /// What a bridge is made with.
 #[derive(Clone, Debug)]
@@ -147,7 +145,6 @@ pub struct Bridge {
     of_service_set: HashMap<ServiceSetId, usize>,
     changes: u32,
     keeper: Keeper,
-    sweeps: Sweeps,
     events: VecDeque<BridgeEvent>,
     stats: BridgeStats,
     now: u64,
@@ -202,7 +199,6 @@ impl Bridge {
             of_service_set: HashMap::new(),
             changes: 0,
             keeper: Keeper::default(),
-            sweeps: Sweeps::default(),
             events: VecDeque::new(),
             stats: BridgeStats::default(),
             now: 0,
@@ -375,7 +371,11 @@ impl Chassis for Bridge {
             }
             None => match op {
                 Op::Extent(extent) | Op::ExtentClose(extent) => self.rings.push_shard(extent.shard, *op),
-                Op::BulkBegin(_) | Op::BulkEnd(_) => self.install_bulk(op),
+                Op::BulkBegin(_) => {
+                    self.heard = self.sets_that_are(Role::Standby);
+                    self.rings.push_all(&[*op])
+                }
+                Op::BulkEnd(_) => self.end_of_bulk(*op),
                 // Nothing else comes from a peer.
                 _ => true,
             },
@@ -437,19 +437,12 @@ impl Chassis for Bridge {
                 self.keeper.disconnected(&self.program, &mut self.stats);
             }
             PeerEvent::Forgotten => self.stop(),
-            PeerEvent::Roles(roles) => {
-                self.yield_to(roles);
-                self.heard_roles(roles);
-            }
+            PeerEvent::Roles(roles) => self.yield_to(roles),
             PeerEvent::ReleaseAsked { .. }
             | PeerEvent::Released { .. }
             | PeerEvent::ReleaseRefused { .. } => {}
         }
         self.events.push_back(BridgeEvent::Peer(event));
-    }
-
-    fn wants_bulk(&mut self) -> bool {
-        self.take_wish_for_bulk()
     }
 
     fn ticks(&self, now: u64) -> Ticks {

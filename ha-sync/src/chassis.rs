@@ -43,11 +43,6 @@ pub trait Chassis {
     /// What became of the peer.
     fn peer(&mut self, event: PeerEvent);
 
-    /// Whether the peer is to tell everything again. True is said once, and the peer is asked then.
-    fn wants_bulk(&mut self) -> bool {
-        false
-    }
-
     /// The engines' time at the link's time `now` (milliseconds): ages are told, not times.
     fn ticks(&self, now: u64) -> Ticks {
         Ticks((now / 100) as u32)

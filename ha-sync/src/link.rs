@@ -203,9 +203,6 @@ impl Link {
         {
             self.refuse(refusal, now, chassis);
         }
-        if self.sender.replicates() && chassis.wants_bulk() {
-            self.resync_from_peer(now);
-        }
         let more = self.sender.take(now, &self.config, chassis, &mut self.stats);
         if !self.open && self.sender.pending() >= self.config.pending_max {
             self.forget();

@@ -570,36 +570,3 @@ fn rings_that_do_not_go_together_are_refused() {
         })
     ));
 }
-
-#[test]
-fn a_bulk_of_a_standby_ends_nothing_and_is_asked_for_again_when_it_is_primary() {
-    let mut side = side(64);
-    side.bridge.set_role(1, Role::Standby, 0);
-    side.work();
-    let says = |primary, epoch| {
-        PeerEvent::Roles(vec![SetRole {
-            set: 1,
-            primary,
-            epoch,
-        }])
-    };
-    let (begins, ends) = (Op::BulkBegin(1), Op::BulkEnd(1));
-    let both = |one: Op| vec![one; WORKERS];
-    // Nobody is primary.
-    side.bridge.peer(says(false, 0));
-    assert!(side.bridge.install(&begins) && side.bridge.install(&ends));
-    assert_eq!(side.work(), both(begins));
-    assert!(!side.bridge.wants_bulk(), "it would tell nothing");
-    side.bridge.peer(says(true, 1));
-    assert!(side.bridge.wants_bulk() && !side.bridge.wants_bulk());
-    assert!(side.bridge.install(&begins) && side.bridge.install(&ends));
-    let all = side.work();
-    assert_eq!(all.iter().filter(|op| **op == ends).count(), WORKERS);
-    // Primary only since the middle of it.
-    side.bridge.peer(says(false, 2));
-    assert!(side.bridge.install(&begins));
-    side.bridge.peer(says(true, 3));
-    assert!(side.bridge.install(&ends));
-    assert_eq!(side.work(), both(begins));
-    assert!(side.bridge.wants_bulk());
-}

@@ -60,7 +60,6 @@ impl Bridge {
         } else if role == Role::Standby {
             self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
         }
-        self.judge();
         if nothing {
             self.events.push_back(BridgeEvent::RoleDone(done));
         }

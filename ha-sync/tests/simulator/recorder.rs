@@ -106,10 +106,6 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
         self.chassis.peer(event);
     }
 
-    fn wants_bulk(&mut self) -> bool {
-        self.chassis.wants_bulk()
-    }
-
     fn ticks(&self, now: u64) -> Ticks {
         self.chassis.ticks(now)
     }
