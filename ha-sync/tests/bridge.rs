@@ -243,7 +243,12 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
     side.bridge.service(1000);
     side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
     side.work();
-    let told = |side: &mut Side| std::iter::from_fn(|| side.bridge.next()).collect::<Vec<_>>();
+    // Leases come first: a bulk ends behind them.
+    let told = |side: &mut Side| {
+        side.bridge.service(1100);
+        while side.bridge.next_lease().is_some() {}
+        std::iter::from_fn(|| side.bridge.next()).collect::<Vec<_>>()
+    };
     assert_eq!(told(&mut side), [Op::BulkEnd(1)]);
     assert_eq!(side.bridge.covers().bits(), 0, "primary of nothing");
     assert!(side.bridge.set_role(1, Role::Primary, 2) && side.bridge.is_renewing());
