@@ -315,7 +315,8 @@ impl Link {
     }
 
     /// Asks the peer to release a redundancy set: it becomes standby, tells all there is to tell, and then answers, which is
-    /// [`PeerEvent::Released`] or [`PeerEvent::ReleaseRefused`] here. False: there is no peer to ask.
+    /// [`PeerEvent::Released`] or [`PeerEvent::ReleaseRefused`] here. False: there is no peer to ask. This, as what follows, ends
+    /// with the connection: on the next one it is not said.
     pub fn request_release(&mut self, set: u8, now: u64) -> bool {
         self.say_control(Record::ReleaseAsked(set), now)
     }
@@ -340,7 +341,8 @@ impl Link {
     }
 
     fn say_control(&mut self, record: Record, now: u64) -> bool {
-        let there = self.sender.peer.is_some();
+        // A stream may be kept for a peer that is gone.
+        let there = self.peer.is_some() && self.sender.peer.is_some();
         if there {
             self.sender.say(record, now);
         }

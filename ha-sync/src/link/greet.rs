@@ -152,6 +152,7 @@ impl Link {
     /// The stream is of no use any more.
     pub(super) fn broke(&mut self, now: u64) {
         self.receiver.broke();
+        self.sender.broke();
         self.heard_of = None;
         self.due = super::Due::default();
         if self.peer.take().is_none() {

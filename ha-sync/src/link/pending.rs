@@ -19,7 +19,7 @@ pub(super) struct Item {
     pub record: Record,
     /// When it was taken from the chassis; of several that became one, the first.
     pub taken_ms: u64,
-    /// Of a lease offer: its serial number.
+    /// Of a lease offer: its serial number. Of what is about redundancy sets: the number of the connection it was said on.
     pub serial: u64,
 }
 

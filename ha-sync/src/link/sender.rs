@@ -38,8 +38,10 @@ pub(super) struct Sender {
     /// Offers the peer has not acknowledged, by the serial number of the last.
     offers: HashMap<Lease, u64>,
     serial: u64,
-    /// Records about redundancy sets the peer has not acknowledged.
+    /// Records about redundancy sets the peer has not acknowledged, of those said on this connection.
     controls: VecDeque<Record>,
+    /// Number of the connection.
+    connection: u64,
     /// When the peer was last asked for a bulk because of what the workers had to refuse.
     asked_ms: Option<u64>,
 }
@@ -57,6 +59,7 @@ impl Sender {
             offers: HashMap::new(),
             serial: 0,
             controls: VecDeque::new(),
+            connection: 0,
             asked_ms: None,
         }
     }
@@ -84,8 +87,16 @@ impl Sender {
         self.mirror = Mirror::Set;
     }
 
-    /// Begins a new stream for this incarnation of the peer. What is about redundancy sets is asked again, if the peer that was
-    /// asked is still the same.
+    /// The connection is gone, and with it what was said about redundancy sets: who is primary may be another by the next, so
+    /// that it would be wrong there. Whoever said it hears of the end, too.
+    pub fn broke(&mut self) {
+        self.connection += 1;
+        self.controls.clear();
+        self.window.drop_controls();
+    }
+
+    /// Begins a new stream for this incarnation of the peer. What was said about redundancy sets on this connection is said again,
+    /// if the peer it was said to is still the same.
     pub fn begin(&mut self, peer: u64, identity: u32, now: u64) {
         let same = self.peer == Some(peer);
         self.forget();
@@ -106,7 +117,7 @@ impl Sender {
         self.pending.push(Item {
             record,
             taken_ms: now,
-            serial: 0,
+            serial: self.connection,
         });
     }
 
@@ -224,6 +235,9 @@ impl Sender {
 
     fn put(&mut self, item: &Item, now: u64, ticks: Ticks, config: &LinkConfig, stats: &mut LinkStats) {
         let mut record = item.record;
+        if record.is_control() && item.serial != self.connection {
+            return;
+        }
         if let Record::BulkEnd { number, objects, .. } = &mut record {
             if *number != self.bulk {
                 return;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tandem_engine::replica::Lease;
 
-use crate::wire::BATCH_HEADER_LEN;
+use crate::wire::{BATCH_HEADER_LEN, is_control};
 
 /// Octets a batch costs beside its records: its place in the window and in the allocator's books.
 const OVERHEAD: usize = size_of::<Batch>() + 32 + BATCH_HEADER_LEN;
@@ -114,6 +114,24 @@ impl Window {
         self.batches.push_back(batch);
     }
 
+    /// Takes the records about redundancy sets out of all batches: the connection they were said on is gone.
+    pub fn drop_controls(&mut self) {
+        for batch in self.batches.iter_mut().filter(|batch| batch.controls > 0) {
+            self.bytes -= cost(batch);
+            (batch.records, batch.count) = (
+                without_controls(&batch.records).into(),
+                batch.count - batch.controls,
+            );
+            batch.controls = 0;
+            self.bytes += cost(batch);
+        }
+        let open = &mut self.open;
+        if open.controls > 0 {
+            open.records = without_controls(&open.records);
+            open.count -= std::mem::take(&mut open.controls);
+        }
+    }
+
     /// The next batch to write, unless all are.
     pub fn unsent(&mut self) -> Option<&mut Batch> {
         self.batches.get_mut(self.next)
@@ -158,6 +176,19 @@ impl Window {
         let open = (self.open.count > 0).then_some(self.open.oldest_ms);
         self.batches.front().map(|b| b.oldest_ms).or(open)
     }
+}
+
+/// Records, each with its length and type before it, but for those about redundancy sets.
+fn without_controls(mut records: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(records.len());
+    while let [length, record_type, ..] = *records {
+        let (record, rest) = records.split_at(records.len().min(usize::from(length) + 2));
+        if !is_control(record_type) {
+            kept.extend_from_slice(record);
+        }
+        records = rest;
+    }
+    kept
 }
 
 fn cost(batch: &Batch) -> usize {

@@ -1,0 +1,99 @@
+//! What is said about redundancy sets counts for the connection it was said on, and for no later one.
+
+mod common;
+
+use common::config;
+use common::net::{Faults, World};
+use ha_sync::chassis::PeerEvent;
+
+fn world(window_bytes: usize) -> World {
+    let configs = [config(1), config(2)].map(|mut one| {
+        one.window_bytes = window_bytes;
+        one
+    });
+    World::new(configs, Faults::default(), 21)
+}
+
+fn said(event: &PeerEvent) -> bool {
+    matches!(
+        event,
+        PeerEvent::ReleaseAsked { .. } | PeerEvent::Released { .. } | PeerEvent::ReleaseRefused { .. }
+    )
+}
+
+/// Both say something while nothing comes through, the connection breaks, and goes on where it stopped.
+fn say_and_break(world: &mut World) {
+    world.stall(0, true);
+    world.stall(1, true);
+    assert!(world.links[0].released(3, 6, world.now));
+    assert!(world.links[0].refuse_release(4, world.now));
+    assert!(world.links[1].request_release(5, world.now));
+    world.steps(20, 10);
+    world.disconnect();
+    world.stall(0, false);
+    world.stall(1, false);
+    world.steps(5, 10);
+}
+
+fn heard(world: &World) -> Vec<PeerEvent> {
+    let events = world.models.iter().flat_map(|model| &model.events);
+    events.filter(|event| said(event)).cloned().collect()
+}
+
+#[test]
+fn what_a_connection_did_not_bring_is_not_said_on_the_next() {
+    let mut world = world(1 << 20);
+    world.connect();
+    world.settle();
+    (0..500).for_each(|_| world.models.iter_mut().for_each(|m| m.act(500)));
+    say_and_break(&mut world);
+    world.connect();
+    world.settle();
+    assert!(
+        world.links.iter().all(|l| l.stats().resumes == 1),
+        "the stream went on"
+    );
+    assert_eq!(heard(&world), []);
+    // The changes around it came, and what is said now is heard, once.
+    world.assert_equal();
+    assert!(world.links[0].released(3, 9, world.now));
+    world.settle();
+    assert_eq!(heard(&world), [PeerEvent::Released { set: 3, epoch: 9 }]);
+}
+
+#[test]
+fn what_waited_beside_a_full_window_is_not_said_on_the_next_connection() {
+    let mut world = world(64 << 10);
+    world.connect();
+    world.settle();
+    world.stall(0, true);
+    world.stall(1, true);
+    for _ in 0..40 {
+        (0..500).for_each(|_| world.models.iter_mut().for_each(|m| m.act(5000)));
+        world.step(10);
+    }
+    assert!(
+        world.links.iter().all(|l| l.stats().pending > 0),
+        "the windows are full"
+    );
+    say_and_break(&mut world);
+    world.connect();
+    world.settle();
+    assert_eq!(heard(&world), []);
+    world.assert_equal();
+}
+
+#[test]
+fn without_a_connection_there_is_nobody_to_say_it_to() {
+    let mut world = world(1 << 20);
+    world.connect();
+    world.settle();
+    world.disconnect();
+    let now = world.now;
+    assert!(!world.links[0].released(3, 6, now));
+    assert!(!world.links[0].request_release(3, now));
+    assert!(!world.links[0].refuse_release(3, now));
+    // Connected, and the peer has said nothing yet: it may be another one.
+    world.links[0].connected(now);
+    assert!(!world.links[0].released(3, 6, now));
+}
