@@ -214,9 +214,9 @@ impl Case {
 /// A worker and what drives it.
 pub struct WorkerRig {
     worker: Worker,
-    burst: Burst,
+    burst: Box<Burst>,
     /// What a turn of the loop receives into: nothing.
-    empty: Burst,
+    empty: Box<Burst>,
     frames: Frames,
     mailbox: Arc<Mailbox>,
     began: Instant,
@@ -272,7 +272,7 @@ impl WorkerRig {
             idle: Idle::BusyPoll,
             seed: 7,
         })?;
-        let mut burst = Burst::default();
+        let mut burst = Box::<Burst>::default();
         ground
             .pool
             .alloc_burst(&mut burst, BURST)
@@ -280,7 +280,7 @@ impl WorkerRig {
         Ok(Self {
             worker,
             burst,
-            empty: Burst::default(),
+            empty: Box::default(),
             frames: Frames::new(case.kind, case.frame),
             mailbox,
             began: Instant::now(),

@@ -275,7 +275,7 @@ impl Worker {
     }
 
     /// Passes one received burst through all stages. Transmit bursts are left for [`Worker::flush`].
-    pub fn process_burst(&mut self, port: u8, burst: &mut Burst) {
+    pub fn process_burst(&mut self, port: u8, burst: &mut Box<Burst>) {
         let start = self.stage_start();
         self.receive(port, burst);
         let start = self.stage_end(start, |s| &mut s.receive);

@@ -20,7 +20,7 @@ use super::{BURST, Burst, PacketNote, Worker};
 impl Worker {
     /// Sorts a received burst: IPv4 into the batch, what the kernel shall see to the mirror. A burst of nothing but plain,
     /// untagged packets for us stays where it is.
-    pub(super) fn receive(&mut self, port: u8, burst: &mut Burst) {
+    pub(super) fn receive(&mut self, port: u8, burst: &mut Box<Burst>) {
         self.batch.clear();
         self.descs.clear();
         let mut bytes = 0;
@@ -40,7 +40,7 @@ impl Worker {
         if burst.as_slice().first().is_some_and(is_ipv6_frame) {
             return self.receive_burst6(port, &plain, burst);
         }
-        std::mem::swap(&mut *self.batch, burst);
+        std::mem::swap(&mut self.batch, burst);
         let Self {
             batch, descs, engine, ..
         } = self;

@@ -36,7 +36,7 @@ pub enum Idle {
 impl Worker {
     /// Runs until `stop`.
     pub fn run(&mut self, stop: &AtomicBool) {
-        let mut burst = Burst::default();
+        let mut burst = Box::<Burst>::default();
         let (mut empty, mut loops) = (0u32, 0u32);
         let mut last = tsc_cycles();
         self.stats.set_program(self.commit.program.generation);
@@ -70,7 +70,7 @@ impl Worker {
 
     /// One turn of the loop at the time that was set: everything received is processed, timers and the mailbox are looked
     /// at, and what is ready is sent. Whether anything was received. `burst` is empty before and after.
-    pub fn turn(&mut self, burst: &mut Burst) -> bool {
+    pub fn turn(&mut self, burst: &mut Box<Burst>) -> bool {
         let mut worked = self.poll(burst);
         worked |= self.install();
         self.between_bursts();
@@ -84,7 +84,7 @@ impl Worker {
     }
 
     /// One turn over all queues and rings; whether anything came.
-    fn poll(&mut self, burst: &mut Burst) -> bool {
+    fn poll(&mut self, burst: &mut Box<Burst>) -> bool {
         let mut worked = false;
         for at in 0..self.rx.len() {
             let Some((port, queue)) = self.rx.get_mut(at) else {
@@ -144,7 +144,7 @@ impl Worker {
         }
     }
 
-    fn process_handed_over(&mut self, burst: &mut Burst) {
+    fn process_handed_over(&mut self, burst: &mut Box<Burst>) {
         for mbuf in burst.drain() {
             let note = mbuf.priv_ref::<PacketNote>().copied().unwrap_or_default();
             match note.kind {

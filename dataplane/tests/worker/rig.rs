@@ -109,7 +109,7 @@ pub struct Rig {
     kernel_frames: u64,
     pub in_use_before: u32,
     now: Ticks,
-    burst: Burst,
+    burst: Box<Burst>,
     // Last, so that all else is gone before the next test begins.
     _turn: MutexGuard<'static, ()>,
 }
@@ -244,7 +244,7 @@ impl Rig {
             kernel_frames: 0,
             in_use_before,
             now: Ticks::ZERO,
-            burst: Burst::default(),
+            burst: Box::default(),
             _turn: turn,
         };
         rig.wait(10);
@@ -285,7 +285,7 @@ impl Rig {
 
     /// Buffers received on a port, at most a burst.
     pub fn feed_mbufs(&mut self, worker: usize, port: u8, mbufs: Vec<Mbuf>) {
-        let mut burst = Burst::default();
+        let mut burst = Box::<Burst>::default();
         for mbuf in mbufs {
             burst.push(mbuf).expect("at most a burst");
         }
@@ -329,7 +329,7 @@ impl Rig {
             kind: NOTE_IN,
             ..PacketNote::default()
         };
-        let mut burst = Burst::default();
+        let mut burst = Box::<Burst>::default();
         burst.push(mbuf).expect("room");
         assert_eq!(self.to_worker.enqueue_burst(&mut burst), 1);
         self.kernel_frames += 1;

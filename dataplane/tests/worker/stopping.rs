@@ -36,7 +36,7 @@ fn what_lies_in_rings_is_dropped_and_counted() {
     let frames: Vec<_> = (16..32)
         .map(|h| frame(P_IN, udp((ip(10, 0, 1, h), 1), (OUT1, 2))))
         .collect();
-    let mut burst = tandem_dataplane::worker::Burst::default();
+    let mut burst = Box::<tandem_dataplane::worker::Burst>::default();
     for frame in &frames {
         burst.push(rig.mbuf(frame)).unwrap();
     }
