@@ -18,6 +18,7 @@
 //!   Released: set_role(primary, epoch + 1)  <-----
 //! ```
 
+mod joining;
 mod rings;
 mod roles;
 
@@ -32,6 +33,7 @@ use tandem_engine::ticks::Ticks;
 
 use crate::chassis::{Chassis, PeerEvent, SetRole, Sets};
 use crate::leases::Keeper;
+pub use joining::Joining;
 use rings::{Outboxes, Rings};
 use roles::SetState;
 

@@ -296,6 +296,14 @@ impl Daemon {
 }
 
 impl Target for Daemon {
+    fn announce(&self, config: &Config, registry: &NameRegistry) -> Result<(), String> {
+        self.replication.announce(config, registry)
+    }
+
+    fn take_back(&self) {
+        self.replication.take_back();
+    }
+
     fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
         let dataplane = locked(&self.dataplane);
         let Some(dataplane) = dataplane.as_ref() else {

@@ -29,6 +29,11 @@ const PICK_UP_LOOK: Duration = Duration::from_millis(2);
 
 /// What a reload needs of the running dataplane.
 pub(super) trait Target: Send + Sync {
+    /// A program is about to come: what workers have to know before they have it, they do when this returns. Blocks for some
+    /// seconds at most. An error names a worker that does not take it up.
+    fn announce(&self, config: &Config, registry: &NameRegistry) -> Result<(), String>;
+    /// It does not come after all.
+    fn take_back(&self);
     /// Hands the program to every worker. Either all of them get it, or the name of one that cannot is given back.
     fn apply(&self, program: &Arc<Program>) -> Result<(), String>;
     /// A worker that does not run this generation yet.
@@ -241,7 +246,13 @@ impl Running {
         in_force.registry = next.registry.clone();
         in_force.names = names;
         drop(in_force);
-        target.apply(&next.program).map_err(ReloadError::Standstill)
+        let announced = target.announce(&next.config, &next.registry);
+        announced
+            .and_then(|()| target.apply(&next.program))
+            .map_err(|worker| {
+                target.take_back();
+                ReloadError::Standstill(worker)
+            })
     }
 
     fn take(

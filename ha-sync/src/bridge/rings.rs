@@ -57,6 +57,8 @@ impl Outboxes {
 pub(super) struct Rings {
     inboxes: Vec<Producer<Op>>,
     waiting: Vec<VecDeque<Op>>,
+    /// Operations put into each inbox so far.
+    brought: Vec<u64>,
     split: Split,
 }
 
@@ -64,6 +66,7 @@ impl Rings {
     pub fn new(inboxes: Vec<Producer<Op>>, split: Split) -> Self {
         Self {
             waiting: inboxes.iter().map(|_| VecDeque::new()).collect(),
+            brought: vec![0; inboxes.len()],
             inboxes,
             split,
         }
@@ -92,14 +95,33 @@ impl Rings {
 
     /// Brings waiting commands.
     pub fn flush(&mut self) {
-        for (inbox, waiting) in self.inboxes.iter_mut().zip(&mut self.waiting) {
+        let inboxes = self.inboxes.iter_mut().zip(&mut self.brought);
+        for ((inbox, brought), waiting) in inboxes.zip(&mut self.waiting) {
             while let Some(op) = waiting.front() {
                 if inbox.push(*op).is_err() {
                     break;
                 }
                 waiting.pop_front();
+                *brought += 1;
             }
         }
+    }
+
+    /// Where each worker will be when it has read all that it was told so far. What waits goes before anything later.
+    pub fn mark(&self) -> Vec<u64> {
+        let told = self.brought.iter().zip(&self.waiting);
+        told.map(|(brought, waiting)| brought + waiting.len() as u64)
+            .collect()
+    }
+
+    /// Whether all workers have read up to there.
+    pub fn have_read(&self, mark: &[u64]) -> bool {
+        let inboxes = self.inboxes.iter().zip(&self.brought);
+        let read = inboxes.map(|(inbox, brought)| {
+            let unread = inbox.buffer().capacity() - inbox.slots().min(inbox.buffer().capacity());
+            brought.saturating_sub(unread as u64)
+        });
+        read.zip(mark).all(|(read, mark)| read >= *mark)
     }
 
     /// Whether the workers have read everything.
@@ -114,8 +136,13 @@ impl Rings {
 
     pub fn push_shard(&mut self, shard: u8, op: Op) -> bool {
         let worker = usize::from(self.split.worker_of(shard));
-        match (self.inboxes.get_mut(worker), self.waiting.get(worker)) {
-            (Some(inbox), Some(waiting)) => waiting.is_empty() && inbox.push(op).is_ok(),
+        let inbox = self.inboxes.get_mut(worker).zip(self.brought.get_mut(worker));
+        match (inbox, self.waiting.get(worker)) {
+            (Some((inbox, brought)), Some(waiting)) => {
+                let taken = waiting.is_empty() && inbox.push(op).is_ok();
+                *brought += u64::from(taken);
+                taken
+            }
             // An extent of a shard that is none here: the peer's number of shards was compared, so it has none either.
             _ => true,
         }

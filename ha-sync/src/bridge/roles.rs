@@ -93,6 +93,8 @@ impl Bridge {
 
     pub(super) fn number_sets(&mut self) {
         let mut before = std::mem::take(&mut self.sets);
+        let member_of = std::mem::take(&mut self.of_service_set);
+        let (mut renewed, mut joined) = (Vec::new(), Vec::new());
         for set in &self.config.sets {
             let known = before.iter().position(|s| s.number == set.number);
             let mut state = known.map_or_else(
@@ -106,30 +108,37 @@ impl Bridge {
                 },
                 |at| before.swap_remove(at),
             );
-            let more: Vec<ServiceSetId> = set
-                .service_sets
-                .iter()
-                .filter(|id| !state.service_sets.contains(id))
-                .copied()
-                .collect();
-            state.service_sets.clone_from(&set.service_sets);
-            if known.is_some() && state.role == Role::Standby {
-                for service_set in more {
-                    // It joins a set that is standby; engines begin as primary.
-                    self.rings.command(Op::Role {
-                        service_set,
-                        role: Role::Standby,
-                        epoch: 0,
-                    });
-                }
+            if state.waiting > 0 && state.service_sets != set.service_sets {
+                renewed.push(set.number);
             }
+            // Whoever drives the bridge gives a new set its role; until then its service sets have those of before.
+            let joins = |id: &&ServiceSetId| known.is_some() && !state.service_sets.contains(id);
+            let joining = set.service_sets.iter().filter(joins);
+            joined.extend(joining.map(|id| (*id, state.role)));
+            state.service_sets.clone_from(&set.service_sets);
             self.sets.push(state);
+        }
+        for (id, role) in joined {
+            self.command_role(id, role);
         }
         self.sets.sort_by_key(|set| set.number);
         let numbered = self.sets.iter().enumerate();
         self.of_service_set = numbered
             .flat_map(|(at, set)| set.service_sets.iter().map(move |id| (*id, at)))
             .collect();
+        for id in member_of.keys() {
+            // A role outlives its service set, which may come back, in no redundancy set.
+            if !self.of_service_set.contains_key(id) {
+                self.command_role(*id, Role::Primary);
+            }
+        }
+        for number in renewed {
+            // Of a change under way other service sets have to say that it is done.
+            let state = self.sets.iter().find(|state| state.number == number);
+            if let Some((role, epoch)) = state.map(|state| (state.role, state.epoch)) {
+                self.set_role(number, role, epoch);
+            }
+        }
     }
 
     pub(super) fn role_done(&mut self, service_set: ServiceSetId, change: u32) {

@@ -15,7 +15,9 @@ mod setup;
 mod shown;
 mod talk;
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ha_sync::net::{Command, Status};
 use tandem_engine::program::Program;
@@ -36,6 +38,9 @@ pub(super) use setup::{Replicator, SetupError, channel, ring};
 
 /// Changes beside the link's window, at most.
 const PENDING_MAX: usize = 131_072;
+
+/// How long workers may take to learn their roles before a program comes.
+const ANNOUNCE_MAX: Duration = Duration::from_secs(3);
 
 /// A running replication.
 struct Pair {
@@ -60,6 +65,29 @@ impl Replication {
         let pair = self.0.as_ref().ok_or(BackendError::Stopping)?;
         let said = pair.orders.send(Command::Say(order));
         said.map_err(|_| BackendError::Stopping)
+    }
+
+    /// Workers are about to get a program with this configuration. When this returns, they are standby already of the service sets
+    /// that it brings into redundancy sets which are standby here.
+    ///
+    /// # Errors
+    /// Who does not take it up within some seconds.
+    pub(super) fn announce(&self, config: &Config, registry: &NameRegistry) -> Result<(), String> {
+        let Some(pair) = &self.0 else { return Ok(()) };
+        let sets = order::sets(pair.group, config, registry);
+        let (answer, answered) = std::sync::mpsc::channel();
+        // A thread that has ended changes no roles and takes no commit either.
+        let said = self.say(Order::Announce { sets, answer });
+        match said.map(|()| answered.recv_timeout(ANNOUNCE_MAX)) {
+            Err(_) | Ok(Ok(()) | Err(RecvTimeoutError::Disconnected)) => Ok(()),
+            Ok(Err(RecvTimeoutError::Timeout)) => Err("a worker, of its roles in redundancy sets,".into()),
+        }
+    }
+
+    /// The program that was announced does not come.
+    pub(super) fn take_back(&self) {
+        // Nobody is left to hear it while the daemon stops.
+        let _stopping = self.say(Order::TakeBack);
     }
 
     /// The workers have this program from now on.

@@ -1,6 +1,6 @@
 //! What the replication thread is told, and what it needs to know of a configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use ha_sync::bridge::RedundancySet;
 use ha_sync::wire::Dictionary;
@@ -27,6 +27,14 @@ pub(super) enum Order {
         to_peer: bool,
         answer: oneshot::Sender<Result<(), BackendError>>,
     },
+    /// A program with these redundancy sets is about to come; answered when the workers know what they are of the service sets
+    /// it brings into them.
+    Announce {
+        sets: Vec<RedundancySet>,
+        answer: mpsc::Sender<()>,
+    },
+    /// It does not come after all.
+    TakeBack,
     /// The workers have another program.
     Commit(Box<Commit>),
 }
@@ -42,20 +50,25 @@ pub(super) struct Commit {
     pub roles: Vec<(u8, Role)>,
 }
 
+/// The redundancy sets of a group with the ids of their service sets.
+pub(super) fn sets(group: u8, config: &Config, registry: &NameRegistry) -> Vec<RedundancySet> {
+    let numbered = |set: &config::RedundancySet| RedundancySet {
+        number: set.id,
+        service_sets: set.service_set_ids(registry),
+    };
+    config.redundancy.sets_of(group).map(numbered).collect()
+}
+
 impl Commit {
     /// Of the redundancy group `group`.
     pub(super) fn of(group: u8, config: &Config, program: &Arc<Program>, registry: &NameRegistry) -> Self {
-        let sets = || config.redundancy.sets_of(group);
-        let numbered = |set: &config::RedundancySet| RedundancySet {
-            number: set.id,
-            service_sets: set.service_set_ids(registry),
-        };
+        let configured = config.redundancy.sets_of(group);
         Self {
             program: Arc::clone(program),
             dictionary: Dictionary::of(program),
             digest: config::group_digest(config, group),
-            sets: sets().map(numbered).collect(),
-            roles: sets().map(|set| (set.id, set.role)).collect(),
+            sets: sets(group, config, registry),
+            roles: configured.map(|set| (set.id, set.role)).collect(),
         }
     }
 }

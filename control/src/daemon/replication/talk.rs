@@ -2,9 +2,9 @@
 //!
 //! Its clock is the workers' (milliseconds since tick 0), not the channel's: sessions' ages are told by it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use ha_sync::bridge::{Bridge, BridgeEvent, RingUse};
+use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::link::{Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
@@ -26,6 +26,8 @@ pub(super) struct Talk {
     sets: Arc<Mutex<Vec<SetShown>>>,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
+    /// Service sets of a program that is about to come, and who waits for them.
+    joining: Option<(Joining, Option<mpsc::Sender<()>>)>,
 }
 
 /// Link and bridge, as the roles see them.
@@ -114,6 +116,7 @@ impl Talk {
             clock,
             sets,
             refused: None,
+            joining: None,
         };
         talk.show();
         talk
@@ -137,8 +140,21 @@ impl Talk {
             }
         }
         self.roles.tick(now, &mut self.line);
+        self.look_at_joining();
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
+    }
+
+    /// Tells whoever brings a program when workers have the roles it needs.
+    fn look_at_joining(&mut self) {
+        if let Some((joining, waits)) = &mut self.joining
+            && waits.is_some()
+            && self.line.bridge.has_joined(joining)
+            && let Some(answer) = waits.take()
+        {
+            // It may have given up.
+            let _gone = answer.send(());
+        }
     }
 
     fn peer(&mut self, event: PeerEvent) {
@@ -274,7 +290,16 @@ impl Conversation for Talk {
                 // Whoever asked may be gone.
                 let _gone = answer.send(begun.then_some(()).ok_or_else(refused));
             }
+            Order::Announce { sets, answer } => {
+                self.joining = Some((line.bridge.join(&sets), Some(answer)));
+            }
+            Order::TakeBack => {
+                if let Some((joining, _)) = self.joining.take() {
+                    line.bridge.leave(&joining);
+                }
+            }
             Order::Commit(commit) => {
+                self.joining = None;
                 line.bridge.set_program(commit.program, commit.sets);
                 line.link.set_digest(commit.digest);
                 line.link.set_dictionary(commit.dictionary);

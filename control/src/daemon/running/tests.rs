@@ -24,6 +24,8 @@ nat-rules = ["r"]
 #[derive(Default)]
 pub(super) struct Fake {
     pub runs: AtomicU32,
+    /// Programs that were announced and neither applied nor taken back.
+    pub announced: AtomicU32,
     pub stands_still: bool,
     pub refuses_addresses: bool,
     pub addresses_set: AtomicU32,
@@ -32,10 +34,25 @@ pub(super) struct Fake {
 }
 
 impl Target for Fake {
+    fn announce(&self, _: &Config, _: &NameRegistry) -> Result<(), String> {
+        self.announced.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn take_back(&self) {
+        self.announced.fetch_sub(1, Ordering::Relaxed);
+    }
+
     fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
+        assert_eq!(
+            self.announced.load(Ordering::Relaxed),
+            1,
+            "it was announced first"
+        );
         if self.stands_still {
             return Err("worker 1".into());
         }
+        self.announced.store(0, Ordering::Relaxed);
         self.runs.store(program.generation, Ordering::Relaxed);
         Ok(())
     }
@@ -207,6 +224,12 @@ fn the_token_is_read_again_at_each_good_reload() {
 fn names_are_known_before_workers_use_them() {
     struct Asks(Running);
     impl Target for Asks {
+        fn announce(&self, _: &Config, _: &NameRegistry) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn take_back(&self) {}
+
         fn apply(&self, program: &Arc<Program>) -> Result<(), String> {
             assert_eq!(self.0.pool_name(program.pools[0].id), "fresh");
             Ok(())
