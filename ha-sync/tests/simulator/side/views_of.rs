@@ -57,6 +57,7 @@ impl Side {
             && stats.pending == 0
             && self.inboxes.iter().all(|inbox| inbox.is_empty())
             && self.world.engines.iter().all(Engine::has_told_all)
+            && self.world.engines.iter().all(|e| e.extents_leaving() == 0)
     }
 
     /// Whether both ways are up, and each has all the other has.

@@ -316,7 +316,11 @@ impl Engine {
         };
         let stale = epoch.is_some_and(|e| *e != self.replica.epoch);
         let index = space.index_of(record.public).filter(|_| stale);
-        index.is_some_and(|index| allocator.drop_extent(space, index, usize::from(record.extent)))
+        let gone = index.is_some_and(|index| allocator.drop_extent(space, index, usize::from(record.extent)));
+        if gone {
+            self.extent_stays(number);
+        }
+        gone
     }
 
     /// The other chassis has this block.
@@ -331,6 +335,7 @@ impl Engine {
         if let Some(epoch) = self.replica.extent_epochs.get_mut(place as usize) {
             *epoch = self.replica.epoch;
         }
+        self.extent_stays(place);
     }
 
     /// The idle timeout of a session.

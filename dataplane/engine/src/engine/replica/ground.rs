@@ -344,8 +344,12 @@ impl Engine {
         };
         let space = &self.program.public_space;
         let index = space.index_of(record.public).ok_or(NotInstalled::NoGround)?;
-        // What is still in use of it ends with its sessions, which are told after it at worst.
-        ports.drop_extent(space, index, usize::from(record.extent));
+        let extent = usize::from(record.extent);
+        if !ports.drop_extent(space, index, extent)
+            && let Some(place) = self.ports.extent_place(record.shard, index, extent)
+        {
+            self.extent_leaves(place);
+        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod contest;
 mod emit;
 mod ground;
 mod install;
+mod leaving;
 mod missing;
 mod roles;
 
@@ -30,6 +31,7 @@ pub use self::install::NotInstalled;
 
 use self::bulk::{Bulk, Sweep};
 use self::contest::Contested;
+use self::leaving::Leaving;
 use self::missing::Missing;
 use self::roles::SetRole;
 use super::Engine;
@@ -66,6 +68,8 @@ pub(super) struct Replica {
     extent_epochs: Vec<u16>,
     /// What waits for ports that others have here.
     contested: Contested,
+    /// Extents the other chassis gave back that are still in use here.
+    leaving: Leaving,
     missing: Missing,
     /// Where the walk that frees what a standby does not need has come to.
     shrink_at: u32,
@@ -114,6 +118,7 @@ impl Engine {
         self.replica.block_epochs.resize(blocks as usize, 0);
         let extents = self.config.max_extents as usize * self.ports.count();
         self.replica.extent_epochs.resize(extents, 0);
+        self.replica.leaving.reserve(extents);
         self.replica.kept_at = NO_RECORD;
         self.replica.shrink_at = NO_RECORD;
         self.replica.contested.reserve();
@@ -144,6 +149,7 @@ impl Engine {
         }
         self.settle_contested();
         self.sweep();
+        self.end_leaving();
         self.shrink();
         self.ask_for_missing();
         self.end_kept_mappings();

@@ -1,6 +1,7 @@
 //! Two chassis: what one tells, the other installs, and after a takeover packets pass as if nothing had happened.
 
 mod bulk;
+mod extents;
 mod random;
 mod refused;
 mod roles;
