@@ -101,6 +101,9 @@ pub fn request(client: &Client, what: &Request, out: &mut dyn Write) -> Result<E
             } else {
                 writeln!(out, "redundancy set {set} was {role} already, epoch {epoch}")?;
             }
+            if let Some(note) = done.note {
+                writeln!(out, "{note}")?;
+            }
         }
         Request::Replication(RequestReplication::Resync(resync)) => {
             let wanted = ResyncRequest {

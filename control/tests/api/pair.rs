@@ -211,6 +211,7 @@ impl Sets {
                 role: set.role,
                 epoch: set.epoch,
                 changed,
+                note: None,
             }),
         }
     }

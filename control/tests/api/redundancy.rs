@@ -150,7 +150,7 @@ fn a_role_is_taken_up_and_told() {
         (answer.status, answer.json()),
         (
             200,
-            json!({"redundancy-set": 1, "role": "standby", "epoch": 5, "changed": true})
+            json!({"redundancy-set": 1, "role": "standby", "epoch": 5, "changed": true, "note": null})
         )
     );
     let set = get_json(&daemon, "/v1/redundancy-sets/1");

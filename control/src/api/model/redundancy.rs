@@ -149,7 +149,7 @@ pub struct RoleRequest {
 }
 
 /// A role that was taken up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RoleChange {
     /// The redundancy set.
@@ -160,6 +160,9 @@ pub struct RoleChange {
     pub epoch: u64,
     /// False: it was so already, and nothing was done.
     pub changed: bool,
+    /// What is to be known beside: that nobody is primary now, as far as is known.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 #[cfg(test)]

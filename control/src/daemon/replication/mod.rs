@@ -153,7 +153,7 @@ impl Replication {
         let mut troubles: Vec<String> = self.connection_trouble(config).into_iter().collect();
         if let Some(pair) = &self.0 {
             let sets = pair.sets.lock().unwrap_or_else(PoisonError::into_inner);
-            troubles.extend(sets.iter().filter_map(SetShown::advice));
+            troubles.extend(sets.iter().filter_map(SetShown::trouble));
         }
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }

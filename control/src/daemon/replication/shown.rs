@@ -4,7 +4,7 @@ use ha_sync::chassis::SetRole;
 use ha_sync::net::Status;
 
 use super::PENDING_MAX;
-use super::roles::{Shown, advice};
+use super::roles::{Lack, Shown, advice, nobody};
 use super::talk::TalkState;
 use crate::api::model::{GroupView, RedundancySet, ReplicationGroup, RoleState, Use, unix_seconds};
 use crate::config::{self, Config};
@@ -16,6 +16,10 @@ pub(super) struct SetShown {
     role: RoleState,
     peer: Option<(RoleState, u64)>,
     change: Shown,
+    /// What it lacks, where that matters.
+    lack: Option<Lack>,
+    /// The peer is connected.
+    is_there: bool,
 }
 
 /// A standby that does not know all is not ready.
@@ -30,22 +34,35 @@ const fn role(role: SetRole, knows_all: bool) -> RoleState {
 impl SetShown {
     pub(super) fn of(
         ours: SetRole,
-        is_complete: bool,
+        lack: Option<Lack>,
         peer: Option<SetRole>,
         peer_knows_all: bool,
+        is_there: bool,
         change: Shown,
     ) -> Self {
+        let lack = lack.filter(|_| !ours.primary && !change.was_last);
         Self {
             ours,
-            role: change.starting.unwrap_or_else(|| role(ours, is_complete)),
+            role: change.starting.unwrap_or_else(|| role(ours, lack.is_none())),
             peer: peer.map(|peer| (role(peer, peer_knows_all), peer.epoch)),
             change,
+            lack,
+            is_there,
         }
     }
 
-    /// What a person has to do about it.
-    pub(super) fn advice(&self) -> Option<String> {
-        self.change.held.then(|| advice(self.ours.set))
+    /// What is wrong with it, if something is, and what a person has to do about it. That a bulk is under way the connection's
+    /// state says.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let set = self.ours.set;
+        if self.change.held {
+            Some(advice(set))
+        } else if self.change.vacant {
+            Some(nobody(set, self.is_there))
+        } else {
+            let lack = self.lack.filter(|lack| *lack == Lack::Refused)?;
+            Some(format!("redundancy set {set} is in `wait`: {}", lack.text()))
+        }
     }
 
     /// As the API has it.

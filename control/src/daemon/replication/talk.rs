@@ -12,7 +12,7 @@ use tandem_engine::replica::Role;
 use tracing::{info, warn};
 
 use super::order::Order;
-use super::roles::{Hands, Peer, Roles};
+use super::roles::{Hands, Lack, Peer, Roles};
 use super::shown::SetShown;
 use crate::api::BackendError;
 use crate::daemon::clock::Clock;
@@ -68,11 +68,14 @@ impl Hands for Line {
             LinkState::Disconnected | LinkState::Refused(_) | LinkState::Lost => Peer::Gone,
             LinkState::Greeting => Peer::Greeting,
             LinkState::Suspended(_) => Peer::Suspended,
-            LinkState::Connected { sending, receiving } => Peer::There {
+            LinkState::Connected { sending, .. } => Peer::There {
                 knows_all: *sending == Mirror::Active && !self.bridge.is_renewing(),
-                told_all: *receiving == Mirror::Active,
             },
         }
+    }
+
+    fn lack(&self) -> Option<Lack> {
+        (!self.is_complete).then_some(Lack::Untold)
     }
 
     fn peer_role(&self, set: u8) -> Option<SetRole> {
@@ -170,7 +173,7 @@ impl Talk {
             PeerEvent::Suspended(mismatch) => warn!(%mismatch, "replication: suspended"),
             PeerEvent::Disconnected => {
                 warn!("replication: the peer is gone");
-                self.roles.disconnected(line);
+                self.roles.disconnected(now, line);
             }
             PeerEvent::Forgotten => info!("replication: nothing is kept for the peer any more"),
             PeerEvent::Refused(refusal) => {
@@ -178,11 +181,11 @@ impl Talk {
                 if self.refused.replace(refusal) != Some(refusal) {
                     warn!(%refusal, "replication: the connection was refused");
                 }
-                self.roles.disconnected(line);
+                self.roles.disconnected(now, line);
             }
             PeerEvent::Roles(_) => {
                 self.refused = None;
-                self.roles.peer_said(line);
+                self.roles.peer_said(now, line);
             }
             PeerEvent::ReleaseAsked { set } => self.roles.asked(set, now, line),
             PeerEvent::Released { set, epoch } => self.roles.released(set, epoch, now, line),
@@ -199,9 +202,10 @@ impl Talk {
             .into_iter()
             .filter_map(|ours| {
                 let peer = line.peer_role(ours.set).filter(|_| line.peer().is_there());
-                let knows_all = matches!(line.peer(), Peer::There { knows_all: true, .. });
+                let knows_all = matches!(line.peer(), Peer::There { knows_all: true });
                 let change = self.roles.shown(ours.set)?;
-                Some(SetShown::of(ours, line.is_complete, peer, knows_all, change))
+                let is_there = line.peer().is_there();
+                Some(SetShown::of(ours, line.lack(), peer, knows_all, is_there, change))
             })
             .collect();
         let mut shown = self.sets.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,8 @@ use crate::api::model::{RoleCause, RoleChange, RoleState, WantedRole};
 
 /// How long a peer may take to release a set, and workers to take up a role. Milliseconds.
 pub(super) const CHANGE_MAX_MS: u64 = 5000;
+/// How long a peer that has just connected may take to say its roles before a request is decided without it. Milliseconds.
+pub(super) const LISTEN_MS: u64 = 3000;
 
 /// Where the result goes.
 pub(in super::super) type Answer = oneshot::Sender<Result<RoleChange, BackendError>>;
@@ -15,6 +17,8 @@ pub(in super::super) type Answer = oneshot::Sender<Result<RoleChange, BackendErr
 /// How far a change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// The peer has just connected, and is to say its roles first.
+    Listening,
     /// The peer was asked to release the set.
     Asked,
     /// The workers take up the role.

@@ -16,9 +16,25 @@ pub(in super::super) enum Peer {
     There {
         /// It has been told everything by this chassis.
         knows_all: bool,
-        /// It has told this chassis everything.
-        told_all: bool,
     },
+}
+
+/// What a standby lacks that its peer has, or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Lack {
+    /// The peer has not told it everything.
+    Untold,
+    /// Its workers had to refuse something that they were told.
+    Refused,
+}
+
+impl Lack {
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Untold => "the peer has not told it all its sessions",
+            Self::Refused => "its workers had to refuse some of the peer's sessions",
+        }
+    }
 }
 
 impl Peer {
@@ -33,6 +49,8 @@ pub(in super::super) trait Hands {
     fn role(&self, set: u8) -> Option<SetRole>;
     /// How the peer is.
     fn peer(&self) -> Peer;
+    /// What the workers here lack of what the peer has, or had when it was there last.
+    fn lack(&self) -> Option<Lack>;
     /// The role a set has there, as last heard.
     fn peer_role(&self, set: u8) -> Option<SetRole>;
     /// Has the workers take up a role; [`super::Roles::taken_up`] is called when they have.
@@ -54,17 +72,27 @@ pub(super) fn next_epoch(set: u8, hands: &impl Hands) -> u64 {
     highest.unwrap_or(0).saturating_add(1)
 }
 
-/// Whether this chassis may become primary.
-pub(super) fn may_acquire(set: u8, forced: bool, hands: &impl Hands) -> Result<(), String> {
-    let from_primary = hands.peer_role(set).is_some_and(|peer| peer.primary);
-    match hands.peer() {
-        Peer::Greeting => Err("the peer has just connected and has not said its roles; ask again in a moment".into()),
-        Peer::Suspended | Peer::There { told_all: false, .. } if from_primary && !forced => Err(
-            "the peer has not told this chassis all its sessions (show replication says how far it is, and why); \
-             ask again when it has, or use force, which loses the others"
+/// Whether this chassis may become primary. A standby that lacks something is in `wait`, whether or not the peer is there.
+pub(super) fn may_acquire(forced: bool, peer: Peer, lack: Option<Lack>) -> Result<(), String> {
+    match (peer, lack) {
+        (Peer::Greeting, _) => Err(
+            "the peer has connected and does not say its roles; see its log, and ask again in a moment"
                 .into(),
         ),
-        Peer::Gone | Peer::Suspended | Peer::There { .. } => Ok(()),
+        (_, Some(lack)) if !forced => {
+            let missing = lack.text();
+            let until = match (peer, lack) {
+                (Peer::Gone, _) => "the peer is not connected",
+                (_, Lack::Untold) => "show replication says how far it is, and why; ask again when it has",
+                (_, Lack::Refused) => {
+                    "give both chassis the same [table-sizes]; ask again after the next bulk"
+                }
+            };
+            Err(format!(
+                "this chassis is in `wait`: {missing} ({until}); force takes the role all the same, and loses what is missing"
+            ))
+        }
+        (Peer::Gone | Peer::Suspended | Peer::There { .. }, _) => Ok(()),
     }
 }
 

@@ -73,6 +73,7 @@ impl Start {
         match (self.held, peer.is_there()) {
             _ if forced => Ok(()),
             (true, true) => Err(advice(set)),
+            // What it lacks decides.
             (true, false) => Ok(()),
             (false, _) => Err(
                 "this chassis has just started and has not heard of the peer yet; ask again in a few seconds, or use \

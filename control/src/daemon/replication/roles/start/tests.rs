@@ -1,3 +1,4 @@
+use super::super::Lack;
 use super::super::tests::{Bench, IN_STEP, SET, changed, now, role};
 use super::*;
 use crate::api::BackendError;
@@ -135,15 +136,14 @@ fn a_held_set_is_primary_by_force_or_standby_when_the_peer_goes_on() {
     bench.chassis.theirs = Some(role(true, 5));
     bench.tick(1000);
     assert_eq!((bench.chassis.ours, state_of(&bench)), (role(false, 5), None));
+    // Without the peer, too: it was told nothing, so it is in `wait`.
     let mut bench = held();
-    bench.chassis.peer = Peer::Gone;
-    let mut answered = bench.request(WantedRole::Primary, false);
+    (bench.chassis.peer, bench.chassis.lack) = (Peer::Gone, Some(Lack::Untold));
+    let refused = now(&mut bench.request(WantedRole::Primary, false));
+    assert!(matches!(refused, Err(BackendError::Refused(why)) if why.contains("`wait`")));
+    let mut answered = bench.request(WantedRole::Primary, true);
     bench.workers_take_it_up(1100);
-    assert_eq!(
-        now(&mut answered),
-        changed(RoleState::Primary, 5),
-        "nobody is left to keep them"
-    );
+    assert_eq!(now(&mut answered), changed(RoleState::Primary, 5));
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! What the peer says of redundancy sets, and what follows when it says nothing any more.
+
+use std::time::SystemTime;
+
+use ha_sync::chassis::SetRole;
+use tandem_engine::replica::Role;
+
+use super::change::{CHANGE_MAX_MS, Change, Stage};
+use super::rules::{Hands, next_epoch};
+use super::{Entry, Roles};
+use crate::api::BackendError;
+use crate::api::model::{RoleCause, RoleState, WantedRole};
+
+impl Roles {
+    /// The peer asks for a set.
+    pub(in super::super) fn asked(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
+        let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
+            hands.refuse(set);
+            return;
+        };
+        let is_told = |change: &Change| change.stage == Stage::HandedOver;
+        if known.change.as_ref().is_some_and(|change| !is_told(change)) {
+            let why = "it is changing its role already";
+            self.note(set, WantedRole::Standby, &role, RoleCause::Peer, false, why);
+            hands.refuse(set);
+        } else if role.primary {
+            let mut change = Change::new(WantedRole::Standby, RoleCause::Peer, role.role(), now_ms);
+            change.tell = true;
+            let epoch = next_epoch(set, hands);
+            self.begin(set, change, epoch, hands);
+        } else {
+            // It becomes primary, whatever the configuration says here.
+            if let Some(start) = &mut known.start {
+                start.stay_standby();
+            }
+            // It has not heard of the release yet; what there was to tell is on its way before this.
+            let _gone = hands.released(set, role.epoch);
+        }
+    }
+
+    /// The peer has released a set, and everything it did as its primary is here.
+    pub(in super::super) fn released(&mut self, set: u8, epoch: u64, now_ms: u64, hands: &mut impl Hands) {
+        let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
+            return;
+        };
+        if role.primary {
+            return;
+        }
+        let theirs = hands.peer_role(set).map_or(0, |peer| peer.epoch);
+        if epoch < role.epoch.max(theirs) {
+            let why = "the peer has released the set, and has changed its role since then";
+            self.note(set, WantedRole::Primary, &role, RoleCause::Peer, false, why);
+            return;
+        }
+        let epoch = next_epoch(set, hands).max(epoch.saturating_add(1));
+        let change = match known.change.take() {
+            Some(mut wanted) if wanted.to == WantedRole::Primary => {
+                wanted.until_ms = now_ms + CHANGE_MAX_MS;
+                wanted
+            }
+            // Its operator wants it so; or nobody waits for it any more here. Either way nobody else is primary.
+            _ => Change::new(WantedRole::Primary, RoleCause::Peer, role.role(), now_ms),
+        };
+        self.begin(set, change, epoch, hands);
+    }
+
+    /// The peer does not release a set.
+    pub(in super::super) fn release_refused(&mut self, set: u8, hands: &impl Hands) {
+        let why = "the peer does not release the set: it is changing its role there already, or there is no such set; \
+                   ask again in a moment";
+        self.give_up_asking(set, why, BackendError::Refused(why.into()), hands);
+    }
+
+    /// The connection is gone. Who waited for a word of the peer does not any more: what was asked for is decided as without a
+    /// peer. Whether it has heard of a release that it was told of is not known; it is told again by what it says when it is back.
+    pub(in super::super) fn disconnected(&mut self, now_ms: u64, hands: &mut impl Hands) {
+        for set in self.numbers() {
+            let Some(known) = self.sets.get_mut(&set) else {
+                continue;
+            };
+            let waits = |change: &mut Change| matches!(change.stage, Stage::Asked | Stage::Listening);
+            if let Some(change) = known.change.take_if(waits) {
+                self.decide(set, change, now_ms, hands);
+                continue;
+            }
+            let handed = |change: &&mut Change| change.stage == Stage::HandedOver;
+            let Some(change) = known.change.as_mut().filter(handed) else {
+                continue;
+            };
+            if !change.forced {
+                known.unheard = true;
+                let who = "the peer, which was told that the set is released just before the connection broke (this chassis is \
+                           standby; it becomes primary again if the peer comes back and is not, or by command),";
+                change.answer(&Err(BackendError::NoAnswer { who: who.into() }));
+            }
+            self.finish(set, hands);
+        }
+    }
+
+    /// The peer is primary with a higher epoch: the workers become standby.
+    pub(in super::super) fn yielded(&mut self, to: &SetRole, hands: &impl Hands) {
+        self.yields(to.set, "the peer is primary with a higher epoch", hands);
+    }
+
+    /// The peer has said its roles.
+    pub(in super::super) fn peer_said(&mut self, now_ms: u64, hands: &mut impl Hands) {
+        for set in self.numbers() {
+            self.heard(set, hands);
+            let listens = |change: &mut Change| change.stage == Stage::Listening;
+            let known = self.sets.get_mut(&set);
+            if let Some(change) = known.and_then(|known| known.change.take_if(listens)) {
+                self.decide(set, change, now_ms, hands);
+            }
+            let unheard = self.sets.get(&set).filter(|known| known.unheard);
+            if let Some(cause) = unheard.map(|known| known.cause)
+                && hands.peer().is_there()
+            {
+                let why = "the peer has not heard of the release; this chassis becomes primary again";
+                self.take_back(set, why, cause, now_ms, hands);
+            }
+            let (Some(ours), Some(theirs)) = (hands.role(set), hands.peer_role(set)) else {
+                continue;
+            };
+            if ours.primary && theirs.primary && ours.epoch == theirs.epoch && !self.is_lower {
+                hands.take_up(set, Role::Standby, theirs.epoch);
+                let why = "the peer is primary with the same epoch, and has the lower redundancy address";
+                self.yields(set, why, hands);
+            }
+        }
+    }
+
+    /// A set that the peer is primary of, and says so, was heard of.
+    pub(super) fn heard(&mut self, set: u8, hands: &impl Hands) {
+        let theirs = hands.peer_role(set).filter(|_| hands.peer().is_there());
+        let ours = hands.role(set);
+        if !theirs.is_some_and(|role| role.primary) || ours.is_none_or(|role| role.primary) {
+            return;
+        }
+        let Some(known) = self.sets.get_mut(&set) else {
+            return;
+        };
+        (known.was_last, known.told, known.unheard) = (false, false, false);
+        let change = known.change.as_ref();
+        if change.is_some_and(|change| change.stage == Stage::HandedOver) {
+            self.finish(set, hands);
+        }
+    }
+
+    /// This chassis becomes standby because the peer's claim is better.
+    fn yields(&mut self, number: u8, why: &str, hands: &impl Hands) {
+        let (Some(set), Some(now)) = (self.sets.get_mut(&number), hands.role(number)) else {
+            return;
+        };
+        if let Some(mut change) = set.change.take() {
+            change.answer(&Err(BackendError::Refused(why.into())));
+        }
+        (set.since, set.cause, set.was_last) = (SystemTime::now(), RoleCause::Epoch, false);
+        self.history.add(Entry {
+            set: number,
+            from: RoleState::Primary,
+            to: RoleState::Standby,
+            epoch: now.epoch,
+            cause: RoleCause::Epoch,
+            forced: false,
+            reason: None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

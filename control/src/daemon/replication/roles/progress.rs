@@ -1,0 +1,187 @@
+//! How a change of a role goes on: workers take it up, the peer is told, time passes, those who wait are answered.
+
+use std::time::SystemTime;
+
+use ha_sync::chassis::SetRole;
+use tandem_engine::replica::Role;
+use tracing::warn;
+
+use super::change::{CHANGE_MAX_MS, Change, Stage, role_of, state};
+use super::rules::{Hands, next_epoch};
+use super::start::Start;
+use super::vacancy::nobody_after;
+use super::{Entry, Roles};
+use crate::api::BackendError;
+use crate::api::model::{RoleCause, RoleChange, WantedRole};
+
+impl Roles {
+    /// All workers have taken up a role, and what they did before is with the link.
+    pub(in super::super) fn taken_up(&mut self, role: &SetRole, now_ms: u64, hands: &mut impl Hands) {
+        let number = role.set;
+        let Some(set) = self.sets.get_mut(&number) else {
+            return;
+        };
+        let taken = |change: &&mut Change| change.stage == Stage::Taking && change.role() == role.role();
+        let Some(change) = set.change.as_mut().filter(taken) else {
+            return;
+        };
+        let theirs = hands.peer_role(number).filter(|_| hands.peer().is_there());
+        if !change.tell || theirs.is_some_and(|peer| peer.primary) {
+            self.finish(number, hands);
+        } else if hands.released(number, role.epoch) {
+            (change.stage, change.until_ms) = (Stage::HandedOver, now_ms + CHANGE_MAX_MS);
+            set.told = true;
+        } else if change.forced {
+            self.finish(number, hands);
+        } else {
+            // The peer has not heard of it and will not: without this, nobody would be primary.
+            let why = "the peer was gone before it could be told; this chassis becomes primary again";
+            change.answer(&Err(BackendError::Refused(why.into())));
+            let cause = change.cause;
+            self.take_back(number, why, cause, now_ms, hands);
+        }
+    }
+
+    /// Time passes.
+    pub(in super::super) fn tick(&mut self, now_ms: u64, hands: &mut impl Hands) {
+        self.settle(now_ms, hands);
+        self.adopt_epochs(hands);
+        for number in self.numbers() {
+            self.heard(number, hands);
+            self.watch_vacancy(number, now_ms, hands);
+            let Some(set) = self.sets.get_mut(&number) else {
+                continue;
+            };
+            let Some(change) = set.change.as_mut().filter(|change| change.until_ms <= now_ms) else {
+                continue;
+            };
+            let no_answer = |who: &str| BackendError::NoAnswer { who: who.into() };
+            match change.stage {
+                Stage::Listening => {
+                    if let Some(change) = set.change.take() {
+                        self.decide(number, change, now_ms, hands);
+                    }
+                }
+                Stage::Asked => {
+                    let why = "the peer did not release the set in time; a release that comes later is taken";
+                    let who = "the peer, which was asked to release the set (if it still does, this chassis becomes \
+                               primary then; see its log, and ask again; once its tandemd is stopped it is not asked),";
+                    self.give_up_asking(number, why, no_answer(who), hands);
+                }
+                Stage::HandedOver if change.forced => self.finish(number, hands),
+                Stage::HandedOver => {
+                    let why = "the peer was told of the release and did not say in time that it is primary; this chassis \
+                               becomes primary again";
+                    let who = "the peer, which was told that the set is released (it did not say that it is primary, so this \
+                               chassis becomes primary again; see its log),";
+                    change.answer(&Err(no_answer(who)));
+                    let cause = change.cause;
+                    self.take_back(number, why, cause, now_ms, hands);
+                }
+                // It comes about when the worker moves again; nobody waits for that.
+                Stage::Taking => change.answer(&Err(no_answer("a worker that was told the role"))),
+            }
+        }
+    }
+
+    /// A release that did not reach the peer, as far as is known: this chassis is primary again. If the peer has taken it, or reads
+    /// of it late, the epoch is above the one it takes the role with, so that it yields as soon as it hears of it.
+    pub(super) fn take_back(
+        &mut self,
+        number: u8,
+        why: &str,
+        cause: RoleCause,
+        now_ms: u64,
+        hands: &mut impl Hands,
+    ) {
+        if let Some(role) = hands.role(number) {
+            self.note(number, WantedRole::Standby, &role, cause, false, why);
+        }
+        let back = Change::new(WantedRole::Primary, cause, Role::Standby, now_ms);
+        let epoch = next_epoch(number, hands);
+        self.begin(number, back, epoch, hands);
+    }
+
+    pub(super) fn begin(&mut self, number: u8, mut change: Change, mut epoch: u64, hands: &mut impl Hands) {
+        let Some(set) = self.sets.get_mut(&number) else {
+            return;
+        };
+        change.stage = Stage::Taking;
+        if let Some(start) = set.start.take() {
+            change.from = start.state();
+        }
+        let role = change.role();
+        if role == Role::Primary {
+            epoch = epoch.saturating_add(u64::from(set.told));
+            (set.was_last, set.told, set.unheard) = (true, false, false);
+        }
+        set.change = Some(change);
+        hands.take_up(number, role, epoch);
+    }
+
+    pub(super) fn finish(&mut self, number: u8, hands: &impl Hands) {
+        let (Some(set), Some(role)) = (self.sets.get_mut(&number), hands.role(number)) else {
+            return;
+        };
+        let Some(mut change) = set.change.take() else {
+            return;
+        };
+        (set.since, set.cause) = (SystemTime::now(), change.cause);
+        let to = state(role.role());
+        let note = nobody_after(number, hands);
+        if let Some(note) = &note {
+            warn!(set = number, "{note}");
+        }
+        change.answer(&Ok(RoleChange {
+            redundancy_set: number,
+            role: to,
+            epoch: role.epoch,
+            changed: true,
+            note,
+        }));
+        self.history.add(Entry {
+            set: number,
+            from: change.from,
+            to,
+            epoch: role.epoch,
+            cause: change.cause,
+            forced: change.forced,
+            reason: None,
+        });
+    }
+
+    pub(super) fn give_up_asking(&mut self, number: u8, why: &str, error: BackendError, hands: &impl Hands) {
+        let Some(set) = self.sets.get_mut(&number) else {
+            return;
+        };
+        let Some(mut change) = set.change.take_if(|change| change.stage == Stage::Asked) else {
+            return;
+        };
+        change.answer(&Err(error));
+        if let Some(role) = hands.role(number) {
+            self.note(number, change.to, &role, change.cause, change.forced, why);
+        }
+    }
+
+    /// A change that does not come about.
+    pub(super) fn note(
+        &self,
+        set: u8,
+        to: WantedRole,
+        now: &SetRole,
+        cause: RoleCause,
+        forced: bool,
+        why: &str,
+    ) {
+        let start = self.sets.get(&set).and_then(|set| set.start.as_ref());
+        self.history.add(Entry {
+            set,
+            from: start.map_or(state(now.role()), Start::state),
+            to: state(role_of(to)),
+            epoch: now.epoch,
+            cause,
+            forced,
+            reason: Some(why.to_owned()),
+        });
+    }
+}
