@@ -6,6 +6,7 @@
 //!   worker n --outbox--+                                  +--inbox--> all workers: begin and end of a bulk
 //!
 //!   commands (roles, bulks, listening) --inbox--> all workers; their answers come back on the outboxes, in order
+//!   marks of a worker --outbox--> link; when the peer has taken all before them: --inbox--> the same worker
 //! ```
 //!
 //! Whoever drives it calls [`Bridge::service`] before each poll of the link, reads [`Bridge::next_event`] after it, and gives the
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer};
 use tandem_engine::program::{Program, ServiceSetId};
-use tandem_engine::replica::{Lease, LeaseChange, Op, Role};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op, Role};
 use tandem_engine::steer::{Split, UnevenSplit};
 use tandem_engine::ticks::Ticks;
 
@@ -356,6 +357,7 @@ impl Chassis for Bridge {
                         return Some(end);
                     }
                 }
+                Op::Mark(_) => return Some(op),
                 op => {
                     self.stats.taken += 1;
                     return Some(op);
@@ -409,6 +411,10 @@ impl Chassis for Bridge {
 
     fn lease_acknowledged(&mut self, lease: Lease) {
         self.keeper.acknowledged(lease, &self.program, &mut self.stats);
+    }
+
+    fn mark_acknowledged(&mut self, mark: Mark) {
+        self.rings.give_back(mark);
     }
 
     fn lease_told(&mut self, change: LeaseChange) {

@@ -1,7 +1,7 @@
 //! What a link needs of its own chassis: operations to tell, a place for those it is told, leases, and an ear for what
 //! becomes of the peer. [`crate::bridge`] is the one over the workers' rings; tests have plainer ones.
 
-use tandem_engine::replica::{Lease, LeaseChange, Op, Role};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op, Role};
 use tandem_engine::ticks::Ticks;
 
 use crate::link::{Mismatch, Refusal};
@@ -12,7 +12,7 @@ pub const REDUNDANCY_SETS_MAX: u8 = 128;
 /// The side of a link that is its own chassis. All calls come from within the link's methods and must return at once.
 pub trait Chassis {
     /// The next operation of the workers for the peer, in the order each worker put them out: `Session`, `Close`, `Mapping`,
-    /// `Block`, `Extent` and their endings, `Lost`, and `BulkEnd` once, when all workers have told their part of the bulk.
+    /// `Block`, `Extent` and their endings, `Mark`, `Lost`, and `BulkEnd` once, when all workers have told their part of the bulk.
     /// Others are not for a peer and are dropped.
     fn next(&mut self) -> Option<Op>;
 
@@ -36,6 +36,9 @@ pub trait Chassis {
 
     /// The peer has taken note of a lease that was offered: the extent may be used.
     fn lease_acknowledged(&mut self, lease: Lease);
+
+    /// The peer has taken everything the worker put out before this mark.
+    fn mark_acknowledged(&mut self, mark: Mark);
 
     /// The peer offers or withdraws a lease of its own: its extents are not ours to give out.
     fn lease_told(&mut self, change: LeaseChange);

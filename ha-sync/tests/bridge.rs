@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::address;
 use tandem_engine::program::Program;
 use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
-use tandem_engine::replica::{ExtentRecord, Op, Role};
+use tandem_engine::replica::{ExtentRecord, Mark, Op, Role};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::POOL;
@@ -479,6 +479,56 @@ fn marks_that_a_bulk_does_not_renew_go_when_they_have_rested() {
     side.bridge.service(now + 121_000);
     assert_eq!(side.count(OWNER_PEER), 32);
     assert_eq!(side.bridge.stats().leases_freed, 1);
+}
+
+#[test]
+fn a_mark_comes_back_to_its_worker_when_the_peer_has_what_was_before_it() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    let mark = |at| {
+        Op::Mark(Mark {
+            worker: 1,
+            at: Ticks(at),
+        })
+    };
+    let marks = |read: Vec<Op>| {
+        read.into_iter()
+            .filter(|op| matches!(op, Op::Mark(_)))
+            .collect::<Vec<_>>()
+    };
+    let worker = &mut pair.sides[0].workers[1];
+    worker.say(Op::Session(session(1, 1, Ticks(5))));
+    worker.say(mark(7));
+    // Given to the link, and not acknowledged.
+    let mut out = Vec::new();
+    let side = &mut pair.sides[0];
+    pair.links[0].poll(pair.now, &mut side.bridge, &mut out);
+    assert_eq!(marks(side.work()), []);
+    pair.links[1]
+        .received(pair.now, &out, &mut pair.sides[1].bridge)
+        .unwrap();
+    let mut back = Vec::new();
+    pair.links[1].poll(pair.now, &mut pair.sides[1].bridge, &mut back);
+    pair.links[0]
+        .received(pair.now, &back, &mut pair.sides[0].bridge)
+        .unwrap();
+    assert_eq!(marks(pair.sides[0].workers[0].read()), [], "the other's");
+    assert_eq!(marks(pair.sides[0].workers[1].read()), [mark(7)]);
+    // An inbox that is full: the last one says all.
+    let side = &mut pair.sides[0];
+    for at in 8..3000 {
+        side.bridge.mark_acknowledged(Mark {
+            worker: 1,
+            at: Ticks(at),
+        });
+    }
+    let first = marks(side.workers[1].read());
+    side.bridge.service(pair.now);
+    assert_eq!(
+        (first.len(), marks(side.workers[1].read())),
+        (1024, vec![mark(2999)])
+    );
 }
 
 #[test]

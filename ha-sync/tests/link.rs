@@ -7,7 +7,8 @@ use common::net::{Faults, World};
 use common::{Random, config};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::link::{Link, LinkConfig, LinkState, Mismatch, Refusal};
-use tandem_engine::replica::{Lease, LeaseChange, Op};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
+use tandem_engine::ticks::Ticks;
 
 fn world(faults: Faults, seed: u64, change: impl Fn(LinkConfig) -> LinkConfig) -> World {
     let retransmit_ms = if faults.delay_ms > 0 { 200 } else { 0 };
@@ -357,6 +358,81 @@ fn a_lease_counts_when_its_last_offer_is_acknowledged() {
     world.models[0].offers.push_back(LeaseChange::Offer(lease(1)));
     world.settle();
     assert_eq!(world.models[0].leases, world.models[1].told);
+}
+
+#[test]
+fn a_mark_comes_back_when_all_before_it_is_acknowledged_and_costs_nothing() {
+    let small = |c| LinkConfig {
+        window_bytes: 100_000,
+        pending_max: 1000,
+        ..c
+    };
+    let mut world = world(Faults::default(), 11, small);
+    let mark = |worker, at| Mark {
+        worker,
+        at: Ticks(at),
+    };
+    world.connect();
+    world.settle();
+    let sent = world.links[0].stats().sequence_sent;
+    // With nothing under way there is nothing to wait for, nor to say.
+    world.models[0].outbox.push_back(Op::Mark(mark(0, 1)));
+    world.step(10);
+    assert_eq!(std::mem::take(&mut world.models[0].marks), [mark(0, 1)]);
+    assert_eq!(world.links[0].stats().sequence_sent, sent);
+    // The peer takes nothing: marks wait, in the window as beside it.
+    world.models[1].full = true;
+    let mut then = std::collections::BTreeMap::new();
+    for n in 2..200 {
+        (0..20).for_each(|_| world.models[0].act(5000));
+        world.models[0].outbox.push_back(Op::Mark(mark(0, n)));
+        world.models[0].outbox.push_back(Op::Mark(mark(1, n)));
+        then.insert(n, world.models[0].mine.clone());
+        world.step(10);
+    }
+    assert!(world.links[0].stats().pending > 0, "the window is full");
+    assert_eq!(world.models[0].marks, []);
+    world.models[1].full = false;
+    // Whenever one comes back, the peer has what was put out before.
+    let mut last = [0; 2];
+    while last != [199; 2] {
+        world.step(10);
+        for Mark { worker, at } in std::mem::take(&mut world.models[0].marks) {
+            let last = &mut last[usize::from(worker)];
+            assert!(at.0 > *last, "in order");
+            *last = at.0;
+            let (mine, theirs) = (&world.models[0].mine, world.models[1].copy());
+            for (name, value) in then[&at.0]
+                .iter()
+                .filter(|(name, value)| mine.get(name) == Some(value))
+            {
+                assert_eq!(theirs.get(name), Some(value), "{name:?} at mark {at:?}");
+            }
+        }
+        assert!(world.now < 100_000, "marks came back up to {last:?}");
+    }
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
+fn marks_of_a_stream_that_ended_do_not_come_back() {
+    let mut world = world(Faults::default(), 12, |c| LinkConfig { resume_ms: 0, ..c });
+    world.connect();
+    world.settle();
+    world.models[1].full = true;
+    (0..500).for_each(|_| world.models[0].act(500));
+    world.models[0].outbox.push_back(Op::Mark(Mark {
+        worker: 0,
+        at: Ticks(5),
+    }));
+    world.step(10);
+    world.disconnect();
+    world.step(10);
+    world.connect();
+    world.settle();
+    world.assert_equal();
+    assert_eq!(world.models[0].marks, []);
 }
 
 #[test]

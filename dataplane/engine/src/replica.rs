@@ -197,6 +197,15 @@ pub enum LeaseChange {
     Withdraw(Lease),
 }
 
+/// A place in what a worker tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The worker.
+    pub worker: u8,
+    /// What ended before this time was told before this place.
+    pub at: Ticks,
+}
+
 /// One operation. Out of a primary's engine: what happened. Into an engine: what shall be so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -235,6 +244,9 @@ pub enum Op {
     /// Out of a standby: something was refused for want of room or ground, and there may be some now; only a bulk makes this
     /// chassis right again.
     Refused,
+    /// Out of an engine: everything that ended before this mark's time was told before it. It goes to nobody; when the other
+    /// chassis has taken all that was told before it, it comes back into the engine, and what ended is anybody's.
+    Mark(Mark),
     /// Into a primary: tell everything there is, with this bulk's number.
     Bulk(u16),
     /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.

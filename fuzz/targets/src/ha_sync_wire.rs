@@ -9,7 +9,7 @@ use ha_sync::chassis::{Chassis, PeerEvent};
 use ha_sync::frame::{Decoder, HEADER_LEN, PAYLOAD_MAX, encode as frame};
 use ha_sync::link::{Link, LinkConfig};
 use ha_sync::wire::{Dictionary, Record, decode, encode};
-use tandem_engine::replica::{Lease, LeaseChange, Op};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::plan::Plan;
 
@@ -74,6 +74,10 @@ impl Chassis for Standby {
         panic!("{lease:?} was never offered");
     }
 
+    fn mark_acknowledged(&mut self, mark: Mark) {
+        panic!("{mark:?} was never made");
+    }
+
     fn lease_told(&mut self, change: LeaseChange) {
         let (LeaseChange::Offer(lease) | LeaseChange::Withdraw(lease)) = change;
         assert!(lease.extent < 16);
@@ -102,7 +106,7 @@ fn record(record_type: u8, body: &[u8]) {
     assert_eq!(decode(out[1], &out[2..], &words, NOW), Ok(read));
     assert!(!matches!(
         read,
-        Record::Op(Op::Lost | Op::Refused | Op::Listen(_) | Op::Bulk(_))
+        Record::Op(Op::Lost | Op::Mark(_) | Op::Refused | Op::Listen(_) | Op::Bulk(_))
     ));
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rtrb::{Consumer, Producer};
 use tandem_engine::address;
-use tandem_engine::replica::{Op, SessionKey};
+use tandem_engine::replica::{Mark, Op, SessionKey};
 use tandem_engine::steer::Split;
 
 /// Outboxes in turn: a few operations of each, so that none waits for another.
@@ -91,6 +91,15 @@ impl Rings {
             waiting.push_back(op);
         }
         self.flush();
+    }
+
+    /// A mark goes back to its worker; of several that wait, the last one says all.
+    pub fn give_back(&mut self, mark: Mark) {
+        if let Some(waiting) = self.waiting.get_mut(usize::from(mark.worker)) {
+            waiting.pop_back_if(|op| matches!(op, Op::Mark(_)));
+            waiting.push_back(Op::Mark(mark));
+            self.flush();
+        }
     }
 
     /// Brings waiting commands.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tandem_engine::replica::{Lease, LeaseChange, Op};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
 use tandem_engine::ticks::Ticks;
 
 use super::config::LinkConfig;
@@ -38,6 +38,8 @@ pub(super) struct Sender {
     /// Offers the peer has not acknowledged, by the serial number of the last.
     offers: HashMap<Lease, u64>,
     serial: u64,
+    /// Marks the peer has not come to, each with the number of the last batch before it.
+    marks: VecDeque<(u64, Mark)>,
     /// Records about redundancy sets the peer has not acknowledged, of those said on this connection.
     controls: VecDeque<Record>,
     /// Number of the connection.
@@ -58,6 +60,7 @@ impl Sender {
             bulk: 0,
             offers: HashMap::new(),
             serial: 0,
+            marks: VecDeque::new(),
             controls: VecDeque::new(),
             connection: 0,
             asked_ms: None,
@@ -83,6 +86,7 @@ impl Sender {
         self.window.reset();
         self.pending = Pending::default();
         self.offers.clear();
+        self.marks.clear();
         self.peer = None;
         self.mirror = Mirror::Set;
     }
@@ -207,6 +211,7 @@ impl Sender {
             }
         }
         self.age(now);
+        self.pass_marks(chassis);
         stats.pending = self.pending.len() as u64;
         stats.pending_peak = stats.pending_peak.max(stats.pending);
         stats.window_bytes = self.window.bytes() as u64;
@@ -235,6 +240,9 @@ impl Sender {
 
     fn put(&mut self, item: &Item, now: u64, ticks: Ticks, config: &LinkConfig, stats: &mut LinkStats) {
         let mut record = item.record;
+        if let Record::Op(Op::Mark(mark)) = record {
+            return self.mark(mark);
+        }
         if record.is_control() && item.serial != self.connection {
             return;
         }
@@ -285,6 +293,30 @@ impl Sender {
         self.serial
     }
 
+    /// A mark stands behind what is in the window now. Only a worker's last one in each place counts.
+    fn mark(&mut self, mark: Mark) {
+        let batch = self.window.last() + u64::from(self.window.open.count > 0);
+        let same = |(at, other): &&mut (u64, Mark)| *at == batch && other.worker == mark.worker;
+        match self
+            .marks
+            .iter_mut()
+            .rev()
+            .take_while(|(at, _)| *at == batch)
+            .find(same)
+        {
+            Some((_, known)) => *known = mark,
+            None => self.marks.push_back((batch, mark)),
+        }
+    }
+
+    /// Tells of marks before which nothing is left that the peer has not taken.
+    fn pass_marks(&mut self, chassis: &mut impl Chassis) {
+        let acknowledged = self.window.acknowledged();
+        while let Some((_, mark)) = self.marks.pop_front_if(|(batch, _)| *batch <= acknowledged) {
+            chassis.mark_acknowledged(mark);
+        }
+    }
+
     /// The peer has taken all batches up to this one.
     pub fn acknowledged(
         &mut self,
@@ -309,6 +341,7 @@ impl Sender {
                 self.mirror = Mirror::Active;
             }
         }
+        self.pass_marks(chassis);
         stats.sequence_acknowledged = self.window.acknowledged();
         stats.window_bytes = self.window.bytes() as u64;
     }

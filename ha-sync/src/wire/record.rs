@@ -191,6 +191,7 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         | Op::BulkEnd(_)
         | Op::Covers(_)
         | Op::Lost
+        | Op::Mark(_)
         | Op::Refused
         | Op::Bulk(_)
         | Op::Listen(_)

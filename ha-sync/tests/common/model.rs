@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ha_sync::chassis::{Chassis, PeerEvent};
 use tandem_engine::replica::{
-    BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, Op, SessionKey, SessionRecord,
+    BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, Mark, Op, SessionKey, SessionRecord,
 };
 use tandem_engine::session::Tuple4;
 use tandem_engine::ticks::Ticks;
@@ -29,6 +29,7 @@ pub struct Model {
     pub offers: VecDeque<LeaseChange>,
     pub leases: BTreeSet<Lease>,
     pub told: BTreeSet<Lease>,
+    pub marks: Vec<Mark>,
     pub events: Vec<PeerEvent>,
     pub random: Random,
     /// In so many of a thousand cases an operation finds no room.
@@ -144,6 +145,7 @@ impl Model {
             offers: VecDeque::new(),
             leases: BTreeSet::new(),
             told: BTreeSet::new(),
+            marks: Vec::new(),
             events: Vec::new(),
             random: Random(seed),
             no_room: 0,
@@ -278,6 +280,10 @@ impl Chassis for Model {
 
     fn lease_acknowledged(&mut self, lease: Lease) {
         assert!(self.leases.insert(lease), "acknowledged twice");
+    }
+
+    fn mark_acknowledged(&mut self, mark: Mark) {
+        self.marks.push(mark);
     }
 
     fn lease_told(&mut self, change: LeaseChange) {

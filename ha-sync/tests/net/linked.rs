@@ -8,7 +8,7 @@ use ha_sync::chassis::{Chassis, PeerEvent, SetRole};
 use ha_sync::link::{Link, LinkConfig, LinkState};
 use ha_sync::net::{Channel, Command, Endpoint, FailureKind, LinkCommand, LinkView, Linked, Status, run};
 use ha_sync::wire::Dictionary;
-use tandem_engine::replica::{Lease, LeaseChange, Op};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
 use tokio::sync::{mpsc, watch};
 
 use crate::node::{Folder, PATIENCE, pair};
@@ -36,6 +36,10 @@ impl Chassis for Leases {
 
     fn lease_acknowledged(&mut self, lease: Lease) {
         self.acknowledged.push(lease);
+    }
+
+    fn mark_acknowledged(&mut self, mark: Mark) {
+        panic!("{mark:?} was never made");
     }
 
     fn lease_told(&mut self, change: LeaseChange) {

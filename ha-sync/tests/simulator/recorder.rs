@@ -3,7 +3,7 @@
 use ha_sync::chassis::{Chassis, PeerEvent, Sets};
 use tandem_engine::address::of_v4;
 use tandem_engine::program::Program;
-use tandem_engine::replica::{Lease, LeaseChange, Op, SessionKey, SessionRecord};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, Op, SessionKey, SessionRecord};
 use tandem_engine::ticks::Ticks;
 
 use crate::views::{Ends, Set};
@@ -96,6 +96,10 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
 
     fn lease_acknowledged(&mut self, lease: Lease) {
         self.chassis.lease_acknowledged(lease);
+    }
+
+    fn mark_acknowledged(&mut self, mark: Mark) {
+        self.chassis.mark_acknowledged(mark);
     }
 
     fn lease_told(&mut self, change: LeaseChange) {

@@ -19,11 +19,11 @@ use self::address::{AddressState, Hold, PoolPlan, Tag};
 use self::choice::PickPort;
 use self::free::Exclusive;
 use super::block::{BlockEvent, BlockTable};
-use super::extent::{Extent, PortClass, Rest};
+use super::extent::{Extent, PortClass, Rest, Wait};
 use crate::drop_reason::DropReason;
 use crate::event_ring::EventRing;
 use crate::hash::Rng;
-use crate::mem::{HugeSlice, OutOfMemory, Pages, prefetch_index};
+use crate::mem::{HugeSlice, OutOfMemory, Pages};
 use crate::program::{Pool, PoolId, Program};
 use crate::public_space::{EXTENT_PORTS, MAX_CHUNKS, PublicSpace};
 use crate::replica::Op;
@@ -98,6 +98,9 @@ pub struct PortAllocator {
     told: EventRing<Op>,
     /// Of `told`, so many are known to be lost.
     told_lost: u64,
+    /// What of all that ended the other chassis has still to hear of, and when something last ended.
+    wait: Wait,
+    last_end: Ticks,
     sweep: u32,
     swept: u32,
 }
@@ -129,6 +132,8 @@ impl PortAllocator {
             telling: false,
             told: EventRing::new(MAX_TOLD),
             told_lost: 0,
+            wait: Wait::NONE,
+            last_end: Ticks::ZERO,
             sweep: 0,
             swept: 0,
         })
@@ -155,17 +160,11 @@ impl PortAllocator {
         }
     }
 
-    /// Asks for the lines a subscriber's next allocation will touch.
-    #[inline]
-    pub fn prefetch_address(&self, address_index: u32) {
-        if address_index != NO_RECORD {
-            prefetch_index(&self.addresses, address_index as usize);
-        }
-    }
-
     /// The quarantine of a pool's ports; two minutes when the pool is gone. RFC 6888 REQ-8.
-    fn rest(pool: Option<&Pool>, now: Ticks) -> Rest {
-        Rest::new(now, pool.map_or(Ticks::from_seconds(120), |p| p.quarantine))
+    #[inline]
+    fn rest(&self, pool: Option<&Pool>, now: Ticks) -> Rest {
+        let quarantine = pool.map_or(Ticks::from_seconds(120), |p| p.quarantine);
+        Rest::new(now, quarantine, self.wait)
     }
 
     /// Whether what this shard has on an address was taken for `pool`, as that is now, so that mappings and sessions there
@@ -242,6 +241,7 @@ impl PortAllocator {
         subscribers: &mut SubscriberTable,
         now: Ticks,
     ) {
+        self.last_end = now;
         let state = &mut self.addresses[address_index as usize];
         state.used -= 1;
         if state.used == 0 {
@@ -271,7 +271,7 @@ impl PortAllocator {
         subscribers: &mut SubscriberTable,
         now: Ticks,
     ) -> bool {
-        let rest = Self::rest(pool, now);
+        let rest = self.rest(pool, now);
         let state = self.addresses.get(address_index as usize);
         if let Some(state) = state.filter(|s| !s.tag.is_ports()) {
             let tag = state.tag;

@@ -7,16 +7,18 @@
 //! A period is as long as the pool's quarantine. A port freed in one period is free again when the next one is over, so it
 //! rests for one to two quarantine times. Words move on lazily, when they are looked at: no sweep. A reload may change the
 //! quarantine, or move an address to a pool with another one: a word then only moves on when the time that is in force
-//! has really passed.
+//! has really passed, and the other chassis knows of what was freed ([`Wait`]).
 
 mod follow;
+mod rest;
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
+use self::rest::Word;
+pub use self::rest::{Rest, Wait};
 use crate::hash::Rng;
 use crate::program::PoolId;
 use crate::session::NO_RECORD;
-use crate::ticks::Ticks;
 
 /// Words of 64 ports in an extent.
 pub const UNITS: usize = 64;
@@ -47,64 +49,6 @@ impl PortClass {
     }
 }
 
-#[derive(Clone, Copy, Debug, FromZeros, KnownLayout, Immutable)]
-#[repr(C, align(32))]
-struct Word {
-    used: u64,
-    freed_now: u64,
-    freed_before: u64,
-    /// When the period of `freed_now` began, in ticks.
-    since: u32,
-    /// When a port was last freed, in ticks.
-    last_freed: u32,
-}
-
-/// The quarantine in force, and where in its periods now is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rest {
-    now: u32,
-    /// Begin of the period that holds now.
-    start: u32,
-    /// Zero: freed ports do not rest.
-    quarantine: u32,
-}
-
-impl Rest {
-    /// The rest of ports at `now` under a pool's quarantine.
-    #[inline]
-    #[must_use]
-    pub const fn new(now: Ticks, quarantine: Ticks) -> Self {
-        Self {
-            now: now.0,
-            start: if quarantine.0 == 0 {
-                0
-            } else {
-                now.0 - now.0 % quarantine.0
-            },
-            quarantine: quarantine.0,
-        }
-    }
-}
-
-impl Word {
-    /// Moves quarantine on and returns the ports that may be taken.
-    #[inline]
-    fn free(&mut self, rest: Rest) -> u64 {
-        if self.since != rest.start {
-            self.move_on(rest);
-        }
-        !(self.used | self.freed_now | self.freed_before)
-    }
-
-    fn move_on(&mut self, rest: Rest) {
-        if rest.now.saturating_sub(self.last_freed) >= rest.quarantine {
-            (self.freed_now, self.freed_before, self.since) = (0, 0, rest.start);
-        } else if rest.now.saturating_sub(self.since) >= rest.quarantine && self.last_freed < rest.start {
-            (self.freed_before, self.freed_now, self.since) = (self.freed_now, 0, rest.start);
-        }
-    }
-}
-
 /// 4096 ports of one address.
 #[derive(Clone, Copy, Debug, FromZeros, KnownLayout, Immutable)]
 #[repr(C, align(64))]
@@ -117,7 +61,8 @@ pub struct Extent {
     pub used: [u32; 3],
     /// Units that belong to a port block.
     pub units_taken: u64,
-    /// Block of each unit; the free list's link in the first while the extent is free.
+    /// Block of each unit that is in one; else when it last was given back, in ticks, or [`NO_RECORD`]. The free list's link
+    /// in the first while the extent is free.
     pub unit_block: [u32; UNITS],
     /// Where it is; nowhere while it is free.
     pub at: Home,
@@ -211,13 +156,7 @@ impl Extent {
     /// Makes a recycled extent empty.
     pub fn reset(&mut self) {
         for class in &mut self.words {
-            class.fill(Word {
-                used: 0,
-                freed_now: 0,
-                freed_before: 0,
-                since: 0,
-                last_freed: 0,
-            });
+            class.fill(Word::EMPTY);
         }
         self.full = [0; 3];
         self.full_since = [0; 3];
@@ -281,12 +220,12 @@ impl Extent {
     #[inline(always)]
     fn is_open(&mut self, class: PortClass, rest: Rest, in_block: bool) -> bool {
         let c = class as usize;
-        if self.full_since[c] != rest.start {
+        if self.full_since[c] != rest.period() {
             self.full[c] = 0;
-            if self.is_held(rest.now) {
+            if self.is_held(rest.now()) {
                 return in_block;
             }
-            self.full_since[c] = rest.start;
+            self.full_since[c] = rest.period();
         }
         true
     }
@@ -321,12 +260,7 @@ impl Extent {
         if entry.used & bit == 0 {
             return false;
         }
-        entry.free(rest);
-        entry.used &= !bit;
-        if rest.quarantine != 0 {
-            entry.freed_now |= bit;
-            entry.last_freed = rest.now;
-        } else {
+        if !entry.release(bit, rest) {
             self.full[class as usize] &= !(1 << word);
         }
         self.used[class as usize] -= 1;
@@ -352,16 +286,20 @@ impl Extent {
         self.words[class as usize][usize::from(port) / 64 % UNITS].used >> (port % 64) & 1 != 0
     }
 
-    /// Whether no port of any class in these units is in use or in quarantine: only then a run of units may change
-    /// hands, so that a log line "this block was theirs" is never ambiguous.
+    /// Whether these units, which are in no block, may change hands: no port of any class in them is in use or in quarantine,
+    /// so that a log line "this block was theirs" is never ambiguous, and the other chassis knows that their last block ended.
     pub fn units_are_clean(&mut self, first: usize, count: usize, rest: Rest) -> bool {
-        self.words.iter_mut().all(|class| {
-            class
-                .iter_mut()
-                .skip(first)
-                .take(count)
-                .all(|word| word.free(rest) == u64::MAX)
-        })
+        let given_back = self.unit_block.iter().skip(first).take(count);
+        given_back
+            .into_iter()
+            .all(|at| *at == NO_RECORD || rest.is_settled(*at))
+            && self.words.iter_mut().all(|class| {
+                class
+                    .iter_mut()
+                    .skip(first)
+                    .take(count)
+                    .all(|word| word.free(rest) == u64::MAX)
+            })
     }
 }
 

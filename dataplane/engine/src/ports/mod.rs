@@ -23,5 +23,5 @@ mod shards;
 
 pub use allocator::{Outcome, PortAllocator, Request, Taken};
 pub use block::{Block, BlockEvent, BlockEventKind};
-pub use extent::{Extent, Home, PortClass};
+pub use extent::{Extent, Home, PortClass, Wait};
 pub use shards::Shards;

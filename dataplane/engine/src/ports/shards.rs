@@ -3,7 +3,7 @@
 //! Extents and subscribers belong to shards ([`crate::steer::Split`]). With as many shards as workers there is one allocator,
 //! and finding it costs one comparison.
 
-use super::{Block, BlockEvent, PortAllocator};
+use super::{Block, BlockEvent, PortAllocator, Wait};
 use crate::hash::Rng;
 use crate::mem::OutOfMemory;
 use crate::program::{PoolId, Program};
@@ -250,6 +250,17 @@ impl Shards {
     pub fn set_telling(&mut self, telling: bool) {
         self.all_mut()
             .for_each(|allocator| allocator.set_telling(telling));
+    }
+
+    /// [`PortAllocator::set_wait`] of all shards.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.all_mut().for_each(|allocator| allocator.set_wait(wait));
+    }
+
+    /// [`PortAllocator::last_end`] of any shard.
+    #[must_use]
+    pub fn last_end(&self) -> Ticks {
+        self.all().map(PortAllocator::last_end).max().unwrap_or_default()
     }
 
     /// [`PortAllocator::drain_told`] of all shards.

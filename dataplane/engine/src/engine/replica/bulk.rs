@@ -3,7 +3,7 @@
 //! All of it goes over the tables in slices, between bursts, and stops where the outbox is full. Changes meanwhile are told as
 //! always: whatever a walk has passed, a change comes after it on the outbox.
 
-use super::{Engine, WALK_STEP};
+use super::{Engine, Settled, WALK_STEP};
 use crate::engine::EndReason;
 use crate::program::ServiceSetId;
 use crate::replica::{Op, Role};
@@ -40,6 +40,7 @@ impl Engine {
     pub(super) fn listen(&mut self, listening: bool) {
         self.replica.listening = listening;
         self.ports.set_telling(listening);
+        self.replica.settled = Settled::new(self.now);
         if !listening {
             self.replica.backlog.clear();
             (self.replica.lost, self.replica.bulk) = (false, None);

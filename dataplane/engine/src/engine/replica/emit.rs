@@ -152,7 +152,8 @@ impl Engine {
             .outbox
             .as_mut()
             .is_some_and(|outbox| outbox.push(op).is_ok());
-        self.counters.replica_emitted += u64::from(told);
+        // A mark goes to nobody.
+        self.counters.replica_emitted += u64::from(told && !matches!(op, Op::Mark(_)));
         told
     }
 

@@ -109,6 +109,10 @@ impl Engine {
                 self.listen(*listening);
                 Ok(())
             }
+            Op::Mark(mark) => {
+                self.heard_of(mark.at);
+                Ok(())
+            }
             Op::Role {
                 service_set,
                 role,

@@ -21,6 +21,7 @@ mod install;
 mod leaving;
 mod missing;
 mod roles;
+mod settled;
 
 use std::collections::VecDeque;
 
@@ -34,6 +35,7 @@ use self::contest::Contested;
 use self::leaving::Leaving;
 use self::missing::Missing;
 use self::roles::SetRole;
+use self::settled::Settled;
 use super::Engine;
 use crate::program::{PoolId, ServiceSetId};
 use crate::replica::Op;
@@ -71,6 +73,7 @@ pub(super) struct Replica {
     /// Extents the other chassis gave back that are still in use here.
     leaving: Leaving,
     missing: Missing,
+    settled: Settled,
     /// Where the walk that frees what a standby does not need has come to.
     shrink_at: u32,
     /// By service set id.
@@ -142,6 +145,7 @@ impl Engine {
     /// A step of everything replication does between bursts.
     pub(super) fn replicate(&mut self) {
         self.tell_ports();
+        self.mark();
         if self.drain_backlog() {
             self.walk_marked();
             self.walk_bulk();

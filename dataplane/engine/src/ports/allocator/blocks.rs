@@ -6,7 +6,6 @@ use crate::ports::block::{Block, BlockEvent, BlockEventKind};
 use crate::ports::extent::{self, Rest};
 use crate::program::{NONE, Pool, PortAllocation, PortBlocks, Program};
 use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, PublicSpace};
-use crate::session::NO_RECORD;
 use crate::subscriber::SubscriberTable;
 use crate::ticks::Ticks;
 
@@ -54,7 +53,7 @@ impl PortAllocator {
         request: &Request<'_>,
         first_block: u32,
     ) -> Option<u16> {
-        let rest = Self::rest(Some(request.pool), request.now);
+        let rest = self.rest(Some(request.pool), request.now);
         let mut block = first_block;
         while let Some(b) = self.blocks.get(block).copied() {
             if b.address_index == index
@@ -83,7 +82,7 @@ impl PortAllocator {
         let Some(subscriber) = subscribers.get(request.subscriber).copied() else {
             return Err(DropReason::SubscriberTableFull);
         };
-        let rest = Self::rest(Some(request.pool), request.now);
+        let rest = self.rest(Some(request.pool), request.now);
         if self.blocks.is_full() {
             return Err(DropReason::BlockTableFull);
         }
@@ -244,15 +243,17 @@ impl PortAllocator {
             owner = (subscriber.service_set, subscriber.address());
             self.tell_block(space, &block, &subscriber, false);
         }
-        self.remove_block(number, subscribers);
+        self.last_end = now;
+        self.remove_block(number, now.0, subscribers);
         let public = space
             .address(block.address_index)
             .map_or(0, |(address, _)| address);
         self.log(BlockEventKind::Released, &block, owner.0, owner.1, public, now);
     }
 
-    /// Removes a block, without a word to anybody.
-    pub(super) fn remove_block(&mut self, number: u32, subscribers: &mut SubscriberTable) {
+    /// Removes a block, without a word to anybody. Its units were given back at `at`, in ticks; [`NO_RECORD`](crate::session::NO_RECORD): nobody has to
+    /// hear of it.
+    pub(super) fn remove_block(&mut self, number: u32, at: u32, subscribers: &mut SubscriberTable) {
         let Some(block) = self.blocks.get(number).copied() else {
             return;
         };
@@ -260,7 +261,7 @@ impl PortAllocator {
         if let Some(extent) = self.extent_of(block.address_index, block.first_port) {
             let (unit, count) = units(block.first_port, block.size);
             extent.units_taken &= !unit_mask(unit, count);
-            extent.unit_block[unit..unit + count].fill(NO_RECORD);
+            extent.unit_block[unit..unit + count].fill(at);
         }
         if let Some(subscriber) = subscribers.get_mut(block.subscriber) {
             subscriber.block_count -= 1;

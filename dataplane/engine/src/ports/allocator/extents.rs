@@ -5,6 +5,7 @@ use super::{PortAllocator, Request, SWEEP_PER_SECOND};
 use crate::ports::extent::{Extent, Home};
 use crate::program::{NONE, Pool, PoolId, Program};
 use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, PublicSpace};
+use crate::session::NO_RECORD;
 use crate::ticks::Ticks;
 
 impl PortAllocator {
@@ -172,7 +173,13 @@ impl PortAllocator {
                 .find(|p| p.id == pool)
                 .map_or(1200, |p| p.quarantine.0);
             let rested = now.0.saturating_sub(state.idle_since) > rest.saturating_mul(2);
-            if rested && (lost || !self.is_home_address(address)) && !self.has_blocks(self.sweep) {
+            let settled = self.wait.is_settled(state.idle_since);
+            if rested
+                && settled
+                && (lost || !self.is_home_address(address))
+                && !self.has_blocks(self.sweep)
+                && self.blocks_are_settled(self.sweep)
+            {
                 self.release_extents(self.sweep, &program.public_space);
             }
         }
@@ -181,6 +188,13 @@ impl PortAllocator {
                 plan.cursor = 0;
             }
         }
+    }
+
+    /// Whether the other chassis knows of all blocks that ended on an address, which has none now.
+    fn blocks_are_settled(&self, index: u32) -> bool {
+        let extents = (0..EXTENTS_PER_ADDRESS).filter_map(|e| self.extent(index, e));
+        let mut ends = extents.flat_map(|e| &e.unit_block);
+        ends.all(|at| *at == NO_RECORD || self.wait.is_settled(*at))
     }
 
     pub(super) fn has_blocks(&self, index: u32) -> bool {

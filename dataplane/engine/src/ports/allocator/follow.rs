@@ -364,7 +364,7 @@ impl PortAllocator {
             .get(number)
             .filter(|b| (b.first_port, b.size) == (first_port, size))?;
         let subscriber = block.subscriber;
-        self.remove_block(number, subscribers);
+        self.remove_block(number, NO_RECORD, subscribers);
         Some(subscriber)
     }
 

@@ -97,7 +97,7 @@ impl PortAllocator {
         if self.addresses[index as usize].owned == 0 {
             self.acquire_home(index, address, request);
         }
-        let rest = Self::rest(Some(request.pool), request.now);
+        let rest = self.rest(Some(request.pool), request.now);
         if let Some((near, port)) = request.next_to
             && near == index
             && port != 0

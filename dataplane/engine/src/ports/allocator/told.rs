@@ -4,6 +4,7 @@
 
 use super::PortAllocator;
 use crate::ports::block::Block;
+use crate::ports::extent::Wait;
 use crate::program::PoolId;
 use crate::public_space::PublicSpace;
 use crate::replica::{BlockRecord, ExtentRecord, Op};
@@ -16,9 +17,21 @@ impl PortAllocator {
     pub fn set_telling(&mut self, telling: bool) {
         self.telling = telling;
         if !telling {
+            self.wait = Wait::NONE;
             self.told.drain(|_| true);
             self.told_lost = self.told.lost();
         }
+    }
+
+    /// From now on what ended waits so for the other chassis before it is anybody else's.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.wait = wait;
+    }
+
+    /// When a port, a block or an address was last given back.
+    #[must_use]
+    pub const fn last_end(&self) -> Ticks {
+        self.last_end
     }
 
     /// Hands out what is to be told, oldest first: [`Op::Extent`], [`Op::ExtentClose`], [`Op::Block`] and

@@ -180,6 +180,7 @@ impl PortAllocator {
         let quarantine = pool.map_or(Ticks::from_seconds(120), |p| p.quarantine);
         let until = now.plus(quarantine);
         (state.used, state.idle_since, state.rest_until) = (0, now.0, until.0);
+        self.last_end = now;
         self.resting.insert(&mut self.addresses, address_index, until);
         if let Some(record) = subscribers.get_mut(subscriber)
             && record.paired == address_index
@@ -199,7 +200,10 @@ impl PortAllocator {
         let state = &mut self.addresses[index as usize];
         let plan = self.plans.get(state.tag.plan());
         let (held_until, follows) = plan.map_or((Ticks::ZERO, false), |p| (p.held_until, p.follows));
-        let until = Ticks(state.rest_until).max(held_until);
+        let mut until = Ticks(state.rest_until).max(held_until);
+        if !self.wait.is_settled(state.idle_since) {
+            until = until.max(now.plus(Ticks::from_seconds(1)));
+        }
         if until > now {
             self.resting.insert(&mut self.addresses, index, until);
             return;

@@ -1,6 +1,7 @@
 //! Bits, bounds, quarantine and blocks of one extent.
 
 use super::*;
+use crate::ticks::Ticks;
 
 fn extent() -> Box<Extent> {
     let mut e = Box::new(Extent::new_zeroed());
@@ -15,7 +16,7 @@ const ALL: Acceptable = Acceptable {
 };
 /// Period `n` of a quarantine of ten ticks, five ticks in.
 fn period(n: u32) -> Rest {
-    Rest::new(Ticks(n * 10 + 5), Ticks(10))
+    Rest::new(Ticks(n * 10 + 5), Ticks(10), Wait::NONE)
 }
 
 #[test]
@@ -63,12 +64,12 @@ fn a_freed_port_rests_for_one_to_two_periods() {
     assert!(!e.release(PortClass::Udp, period(7), 9), "not freed twice");
     assert_eq!(e.take_lowest(PortClass::Udp, period(7), ONE), None);
     assert_eq!(
-        e.take_lowest(PortClass::Udp, Rest::new(Ticks(80), Ticks(10)), ONE),
+        e.take_lowest(PortClass::Udp, Rest::new(Ticks(80), Ticks(10), Wait::NONE), ONE),
         None
     );
-    assert!(!e.units_are_clean(0, 1, Rest::new(Ticks(80), Ticks(10))));
+    assert!(!e.units_are_clean(0, 1, Rest::new(Ticks(80), Ticks(10), Wait::NONE)));
     assert_eq!(e.take_lowest(PortClass::Udp, period(9), ONE), Some(9));
-    let none = Rest::new(Ticks(95), Ticks(0));
+    let none = Rest::new(Ticks(95), Ticks(0), Wait::NONE);
     assert!(e.release(PortClass::Udp, none, 9));
     assert_eq!(e.take_lowest(PortClass::Udp, none, ONE), Some(9));
 }
@@ -82,7 +83,7 @@ fn a_changed_quarantine_is_kept() {
         let mut e = extent();
         let mut now = 5000 + rng.below(500);
         let mut quarantine = 1 + rng.below(100);
-        let rest = |now, quarantine| Rest::new(Ticks(now), Ticks(quarantine));
+        let rest = |now, quarantine| Rest::new(Ticks(now), Ticks(quarantine), Wait::NONE);
         let mut freed = None;
         let mut rested = false;
         for _ in 0..40 {
@@ -110,6 +111,49 @@ fn a_changed_quarantine_is_kept() {
         // And it is given out again at last.
         let later = rest(now + 2 * quarantine, quarantine);
         assert!(e.take_exact(PortClass::Udp, later, 9, false));
+    }
+}
+
+/// Whatever the quarantine, none too, and however far the other chassis has heard: a port that is given out again, and units
+/// that are clean, ended before that.
+#[test]
+fn what_the_other_chassis_has_not_heard_of_is_nobodys() {
+    let mut rng = Rng::new(12);
+    for _ in 0..20_000 {
+        let mut e = extent();
+        let quarantine = [0, 1, 10, 100][rng.below(4) as usize];
+        let (mut now, mut heard) = (5000, 5000);
+        let mut freed: [Option<u32>; 3] = [None; 3];
+        for _ in 0..60 {
+            let rest = Rest::new(Ticks(now), Ticks(quarantine), Wait::told(Some(Ticks(heard))));
+            let port = rng.below(3);
+            let since = &mut freed[port as usize];
+            if e.is_used(PortClass::Udp, port as u16) {
+                assert!(e.release(PortClass::Udp, rest, port as u16));
+                *since = Some(now);
+            } else if e.take_exact(PortClass::Udp, rest, port, false) {
+                let waited = since.is_none_or(|at| at < heard && now - at >= quarantine);
+                assert!(
+                    waited,
+                    "freed at {since:?}, heard {heard}, now {now} of {quarantine}"
+                );
+                *since = None;
+            } else if e.units_are_clean(0, 1, rest) {
+                assert!(freed.iter().flatten().all(|at| *at < heard));
+            }
+            now += rng.below(4);
+            if rng.below(3) == 0 {
+                heard += rng.below(now - heard + 1);
+            }
+        }
+        // Everything is given out again at last.
+        now += 2 * quarantine + 2;
+        for port in 0..3 {
+            let rest = Rest::new(Ticks(now), Ticks(quarantine), Wait::told(Some(Ticks(now))));
+            if !e.is_used(PortClass::Udp, port) {
+                assert!(e.take_exact(PortClass::Udp, rest, port.into(), false));
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod extents;
 mod random;
 mod refused;
 mod roles;
+mod settled;
 mod types;
 
 use std::collections::BTreeSet;
@@ -110,9 +111,13 @@ impl Pair {
                     }
                     told.push(op);
                 }
+                let is_mark = |op: &Op| matches!(op, Op::Mark(_));
+                let marks: Vec<Op> = told.extract_if(.., |op| is_mark(op)).collect();
                 let world = &mut self.worlds[1 - from];
                 // What is refused is counted, and tests look at the counters.
                 world.engines[worker].install_all(&told, world.now);
+                let world = &mut self.worlds[from];
+                world.engines[worker].install_all(&marks, world.now);
             }
         }
         carried
