@@ -9,6 +9,7 @@
 //! Leases are required from the time when a peer is connected and has acknowledged the first round of them, until it is gone:
 //! without a peer there is none to wait for (the stated degraded mode). Pools that are not replicated are granted without asking.
 
+mod peer;
 mod plan;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -32,8 +33,6 @@ const SLICE: usize = 2048;
 const QUEUE_MAX: usize = 8192;
 /// A lease not used for so long is given back.
 const UNUSED_MS: u64 = 10_000;
-/// What a lost peer may have given out rests at least so long. RFC 6888 REQ-8.
-const REST_MS_MIN: u64 = 120_000;
 
 /// What a peer may have given out of a pool until we took it over.
 #[derive(Clone, Copy, Debug)]
@@ -75,41 +74,6 @@ impl Keeper {
     /// Whether nothing is left of offering all leases again.
     pub fn has_told_again(&self) -> bool {
         !self.again && self.queue.is_empty()
-    }
-
-    /// The peer begins to tell everything, its leases among it.
-    pub fn hears_all(&mut self) {
-        (self.heard, self.reconcile_at) = (Some(HashSet::new()), None);
-    }
-
-    /// The peer has told everything. What it had leased before it began anew it may have given out: that rests first.
-    pub fn heard_all(&mut self, now: u64, program: &Program) {
-        let longest = program
-            .pools
-            .iter()
-            .map(|p| u64::from(p.quarantine.0) * 100)
-            .max();
-        let rest = longest.unwrap_or(0).max(REST_MS_MIN);
-        self.reconcile_at = self.heard.is_some().then_some(now + rest);
-    }
-
-    /// Takes off the marks that the peer has not renewed, in pools that it gives out.
-    fn reconcile(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
-        if self.reconcile_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.reconcile_at = None;
-        let Some(heard) = self.heard.take() else { return };
-        for states in program.public_space.lease_states(0) {
-            if self.plan.of(states.pool).is_none_or(|kept| kept.primary) {
-                continue;
-            }
-            for extent in states.extents(OWNER_PEER) {
-                if !heard.contains(&lease(&states, extent)) {
-                    stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
-                }
-            }
-        }
     }
 
     pub fn next_change(&mut self) -> Option<LeaseChange> {
@@ -165,9 +129,15 @@ impl Keeper {
 
     pub fn disconnected(&mut self, program: &Program, stats: &mut BridgeStats) {
         (self.connected, self.complete) = (false, false);
+        let space = &program.public_space;
+        let is_granted = |lease: &Lease| {
+            let index = space.index_of(lease.public);
+            index.is_some_and(|index| space.owner(index, lease.extent.into()) == OWNER_GRANTED)
+        };
         for change in self.queue.drain(..) {
-            // Neither was said: an offer is to be made again, a lease given back again.
+            // Neither was said: an offer is to be made again, unless the peer knew of it before, a lease given back again.
             match change {
+                LeaseChange::Offer(lease) if is_granted(&lease) => {}
                 LeaseChange::Offer(lease) => drop(self.told.remove(&lease)),
                 LeaseChange::Withdraw(lease) => drop(self.told.insert(lease, 0)),
             }
@@ -193,48 +163,6 @@ impl Keeper {
         }
     }
 
-    /// The peer's.
-    pub fn told(&mut self, change: LeaseChange, program: &Program, stats: &mut BridgeStats) {
-        let (lease, offers) = match change {
-            LeaseChange::Offer(lease) => (lease, true),
-            LeaseChange::Withdraw(lease) => (lease, false),
-        };
-        let space = &program.public_space;
-        if let Some(heard) = &mut self.heard {
-            if offers {
-                heard.insert(lease);
-            } else {
-                heard.remove(&lease);
-            }
-        }
-        let Some(index) = space.index_of(lease.public) else {
-            return;
-        };
-        let extent = usize::from(lease.extent);
-        if !offers {
-            space.unmark_peer(index, extent);
-            return;
-        }
-        stats.leases_told += 1;
-        let ours = |owner| matches!(owner, OWNER_GRANTED | OWNER_LEASE_PENDING);
-        if !space.mark_peer(index, extent) && ours(space.owner(index, extent)) {
-            stats.lease_conflicts += 1;
-        }
-    }
-
-    /// These service sets are primary here from now on: what the peer may have given out of their pools rests first.
-    pub fn took_over(&mut self, now: u64, program: &Program, service_sets: &[ServiceSetId]) {
-        for pool in plan::pools_of(program, service_sets) {
-            let quarantine = program.pools.iter().find(|p| p.id == pool);
-            let quarantine_ms = quarantine.map_or(0, |p| u64::from(p.quarantine.0) * 100);
-            self.rests.retain(|rest| rest.pool != pool);
-            self.rests.push(Rest {
-                pool,
-                until_ms: now + quarantine_ms.max(REST_MS_MIN),
-            });
-        }
-    }
-
     /// These service sets are standby here from now on: leases nobody has used go back.
     pub fn gave_up(&mut self, program: &Program, service_sets: &[ServiceSetId], stats: &mut BridgeStats) {
         let pools = plan::pools_of(program, service_sets);
@@ -257,10 +185,13 @@ impl Keeper {
     fn withdraw(&mut self, lease: Lease, stats: &mut BridgeStats) {
         self.asked.remove(&lease);
         self.first.remove(&lease);
-        self.told.remove(&lease);
         if self.connected {
+            self.told.remove(&lease);
             self.queue.push_back(LeaseChange::Withdraw(lease));
             stats.leases_withdrawn += 1;
+        } else if let Some(free_since) = self.told.get_mut(&lease) {
+            // The peer takes it for leased until it is told otherwise.
+            *free_since = 0;
         }
     }
 
@@ -277,6 +208,7 @@ impl Keeper {
                     self.keep(now, program, &kept, &states, stats);
                 }
                 Some(kept) if !kept.replicated => grant_all(program, kept, &states),
+                Some(_) if self.connected => self.give_back(&states, stats),
                 _ => {}
             }
         }
@@ -287,6 +219,20 @@ impl Keeper {
         }
         self.cursor = 0;
         self.whole.clear();
+    }
+
+    /// Gives back what is left of leases on an address of a pool that is standby here. What the peer has leased meanwhile is its
+    /// own business.
+    fn give_back(&mut self, states: &LeaseStates, stats: &mut BridgeStats) {
+        for extent in states.extents(OWNER_FREE) {
+            let lease = lease(states, extent);
+            if self.told.contains_key(&lease) {
+                self.withdraw(lease, stats);
+            }
+        }
+        for extent in states.extents(OWNER_PEER) {
+            self.told.remove(&lease(states, extent));
+        }
     }
 
     /// Keeps an address of a pool that is primary here.
@@ -360,26 +306,6 @@ impl Keeper {
         }
         *ahead += 1;
         states.count(OWNER_FREE)
-    }
-
-    /// Frees what the peer had leased of pools that were taken over long enough ago.
-    fn free_rested(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
-        if !self.rests.iter().any(|rest| rest.until_ms <= now) {
-            return;
-        }
-        let over: Vec<PoolId> = self
-            .rests
-            .extract_if(.., |rest| rest.until_ms <= now)
-            .map(|rest| rest.pool)
-            .collect();
-        for states in program.public_space.lease_states(0) {
-            if !over.contains(&states.pool) {
-                continue;
-            }
-            for extent in states.extents(OWNER_PEER) {
-                stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
-            }
-        }
     }
 }
 

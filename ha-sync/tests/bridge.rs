@@ -463,6 +463,51 @@ fn an_offer_that_was_not_made_before_a_break_is_made_after_it() {
 }
 
 #[test]
+fn what_is_free_when_the_role_goes_is_no_lease_of_the_peers_any_more() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    let space = Arc::clone(&pair.sides[0].program.public_space);
+    let index = space.index_of(POOL).unwrap();
+    assert!(space.acquire(index, 0, 2));
+    pair.steps(10);
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 33);
+    assert!(space.release(index, 0, 2));
+    pair.sides[0].bridge.set_role(1, Role::Standby, 2);
+    pair.steps(40);
+    assert_eq!(pair.sides[0].count(OWNER_GRANTED), 0);
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 0);
+}
+
+#[test]
+fn leases_given_up_without_the_peer_are_given_back_when_it_returns() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    pair.links.iter_mut().for_each(|link| link.disconnected(1400));
+    for _ in 0..10 {
+        let now = pair.now;
+        for (link, side) in pair.links.iter_mut().zip(&mut pair.sides) {
+            link.poll(now, &mut side.bridge, &mut Vec::new());
+            side.bridge.service(now);
+        }
+        pair.sides[0].bridge.set_role(1, Role::Standby, 2);
+    }
+    assert_eq!(
+        (
+            pair.sides[0].count(OWNER_GRANTED),
+            pair.sides[1].count(OWNER_PEER)
+        ),
+        (0, 32)
+    );
+    let now = pair.now;
+    pair.links.iter_mut().for_each(|link| link.connected(now));
+    pair.steps(40);
+    assert_eq!(pair.links[0].stats().resumes, 1, "nothing is told anew");
+    assert_eq!(pair.sides[1].count(OWNER_PEER), 0);
+}
+
+#[test]
 fn marks_that_a_bulk_does_not_renew_go_when_they_have_rested() {
     let mut pair = Pair::new();
     pair.sides[1].bridge.set_role(1, Role::Standby, 1);

@@ -1,0 +1,112 @@
+//! Leases of the peer's: marks on extents that are not ours to give out, and what becomes of them when it is lost or begins anew.
+
+use std::collections::HashSet;
+
+use tandem_engine::program::{PoolId, Program, ServiceSetId};
+use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER};
+use tandem_engine::replica::LeaseChange;
+
+use super::{Keeper, Rest, lease, plan};
+use crate::bridge::BridgeStats;
+
+/// What a lost peer may have given out rests at least so long. RFC 6888 REQ-8.
+const REST_MS_MIN: u64 = 120_000;
+
+impl Keeper {
+    /// The peer begins to tell everything, its leases among it.
+    pub fn hears_all(&mut self) {
+        (self.heard, self.reconcile_at) = (Some(HashSet::new()), None);
+    }
+
+    /// The peer has told everything. What it had leased before it began anew it may have given out: that rests first.
+    pub fn heard_all(&mut self, now: u64, program: &Program) {
+        let longest = program
+            .pools
+            .iter()
+            .map(|p| u64::from(p.quarantine.0) * 100)
+            .max();
+        let rest = longest.unwrap_or(0).max(REST_MS_MIN);
+        self.reconcile_at = self.heard.is_some().then_some(now + rest);
+    }
+
+    /// Takes off the marks that the peer has not renewed, in pools that it gives out.
+    pub(super) fn reconcile(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
+        if self.reconcile_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.reconcile_at = None;
+        let Some(heard) = self.heard.take() else { return };
+        for states in program.public_space.lease_states(0) {
+            if self.plan.of(states.pool).is_none_or(|kept| kept.primary) {
+                continue;
+            }
+            for extent in states.extents(OWNER_PEER) {
+                if !heard.contains(&lease(&states, extent)) {
+                    stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
+                }
+            }
+        }
+    }
+
+    /// The peer's.
+    pub fn told(&mut self, change: LeaseChange, program: &Program, stats: &mut BridgeStats) {
+        let (lease, offers) = match change {
+            LeaseChange::Offer(lease) => (lease, true),
+            LeaseChange::Withdraw(lease) => (lease, false),
+        };
+        let space = &program.public_space;
+        if let Some(heard) = &mut self.heard {
+            if offers {
+                heard.insert(lease);
+            } else {
+                heard.remove(&lease);
+            }
+        }
+        let Some(index) = space.index_of(lease.public) else {
+            return;
+        };
+        let extent = usize::from(lease.extent);
+        if !offers {
+            space.unmark_peer(index, extent);
+            return;
+        }
+        stats.leases_told += 1;
+        let ours = |owner| matches!(owner, OWNER_GRANTED | OWNER_LEASE_PENDING);
+        if !space.mark_peer(index, extent) && ours(space.owner(index, extent)) {
+            stats.lease_conflicts += 1;
+        }
+    }
+
+    /// These service sets are primary here from now on: what the peer may have given out of their pools rests first.
+    pub fn took_over(&mut self, now: u64, program: &Program, service_sets: &[ServiceSetId]) {
+        for pool in plan::pools_of(program, service_sets) {
+            let quarantine = program.pools.iter().find(|p| p.id == pool);
+            let quarantine_ms = quarantine.map_or(0, |p| u64::from(p.quarantine.0) * 100);
+            self.rests.retain(|rest| rest.pool != pool);
+            self.rests.push(Rest {
+                pool,
+                until_ms: now + quarantine_ms.max(REST_MS_MIN),
+            });
+        }
+    }
+
+    /// Frees what the peer had leased of pools that were taken over long enough ago.
+    pub(super) fn free_rested(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
+        if !self.rests.iter().any(|rest| rest.until_ms <= now) {
+            return;
+        }
+        let over: Vec<PoolId> = self
+            .rests
+            .extract_if(.., |rest| rest.until_ms <= now)
+            .map(|rest| rest.pool)
+            .collect();
+        for states in program.public_space.lease_states(0) {
+            if !over.contains(&states.pool) {
+                continue;
+            }
+            for extent in states.extents(OWNER_PEER) {
+                stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
+            }
+        }
+    }
+}
