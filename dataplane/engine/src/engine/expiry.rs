@@ -88,6 +88,15 @@ impl Engine {
         Ticks(hot.last_seen.max(not_before)).plus(Ticks(timeout))
     }
 
+    /// Sessions lost their ground: a purge looks for them. One that runs goes on first, as it may be behind them already.
+    pub(super) fn purge_more(&mut self) {
+        if self.purge == NO_RECORD {
+            self.purge = 0;
+        } else {
+            self.purge_again = true;
+        }
+    }
+
     fn purge_step(&mut self) {
         let end = self
             .sessions
@@ -105,7 +114,11 @@ impl Engine {
         }
         self.purge = if end >= self.sessions.high_water() {
             self.rearm = false;
-            NO_RECORD
+            if std::mem::take(&mut self.purge_again) {
+                0
+            } else {
+                NO_RECORD
+            }
         } else {
             end
         };

@@ -115,7 +115,7 @@ impl Engine {
             return Err(nobody);
         }
         let plan = self.set_plan(subscriber.service_set).ok_or(nobody)?;
-        if mapping.holders() == 0 && !plan.refresh_inbound {
+        if mapping.holders() == 0 && !plan.refresh_inbound && !self.may_be_held(&mapping) {
             return Err(self.unsolicited(flow, DropReason::NoMapping));
         }
         let filtering = mapping.filtering_type();

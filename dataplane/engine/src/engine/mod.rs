@@ -195,6 +195,8 @@ pub struct Engine {
     counters: Counters,
     /// Slot the purge after a reload has come to; `NO_RECORD` when there is none.
     purge: u32,
+    /// Another purge comes after the one that runs.
+    purge_again: bool,
     /// Moves far with every program, so that no count of route changes leads back.
     program_salt: u32,
     /// The purge moves sessions to where the new program's timeouts want them in the wheel.
@@ -277,6 +279,7 @@ impl Engine {
             now: Ticks::ZERO,
             counters: Counters::default(),
             purge: NO_RECORD,
+            purge_again: false,
             program_salt: 0,
             rearm: false,
             hold_syns: false,

@@ -95,6 +95,12 @@ impl Engine {
                 let (decider, hits) = self.decider(number);
                 (hits != 0).then(|| has_room.then(|| rows.policies.push((decider, hits))))
             }
+            // Of a standby's the other chassis decides: it would tell of them again.
+            Ask::Reevaluate | Ask::ClearSessions
+                if self.sessions.hot(number).is_some_and(|h| self.is_kept(h)) =>
+            {
+                None
+            }
             Ask::Reevaluate => self.session_view(number, &filter).and_then(|_| {
                 let refused = self.is_refused_by_policies(number);
                 if refused {
@@ -103,8 +109,6 @@ impl Engine {
                 refused.then_some(Some(()))
             }),
             Ask::CountSessions => self.session_view(number, &filter).map(|_| Some(())),
-            // Of a standby's the other chassis decides: it would tell of them again.
-            Ask::ClearSessions if self.sessions.hot(number).is_some_and(|h| self.is_kept(h)) => None,
             Ask::ClearSessions => self.session_view(number, &filter).map(|_| {
                 self.end(number, EndReason::Cleared);
                 Some(())

@@ -219,8 +219,7 @@ impl Shards {
     pub fn extent(&self, space: &PublicSpace, place: u32) -> Option<ExtentRecord> {
         let count = self.count() as u32;
         let allocator = self.get((place % count) as usize)?;
-        let (number, record) = allocator.owned_extents(space, place / count).next()?;
-        (number == place / count).then_some(record)
+        allocator.owned_extent(space, place / count)
     }
 
     /// The place of an extent that a shard of this worker has.

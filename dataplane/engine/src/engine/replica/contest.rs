@@ -109,6 +109,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends the contrary sessions and installs what waited, all at once: this chassis is about to take over, and what it was told
+    /// must not be forgotten. Two walks at most, as installing makes nothing wait again.
+    pub(super) fn settle_all_contested(&mut self) {
+        while !self.replica.contested.is_empty() {
+            self.settle_contested();
+        }
+    }
+
     /// Goes on with the walk that ends contrary sessions, and installs what waited for it.
     pub(super) fn settle_contested(&mut self) {
         let contested = &mut self.replica.contested;

@@ -219,7 +219,7 @@ impl Engine {
         if let Some(index) = self.program.public_space.index_of(mapping.public) {
             self.release_port(index, mapping.protocol, mapping.public_port, mapping.subscriber);
         }
-        self.purge = 0;
+        self.purge_more();
     }
 
     /// Ends a mapping without sessions, and its subscriber if that has nothing else.

@@ -8,6 +8,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::first_packet::Draft;
 use crate::engine::flow::{Described, Flow};
 use crate::engine::leaving::drop;
+use crate::mapping::Mapping;
 use crate::packet::{Side, Verdict};
 use crate::program::{ServiceSetId, UnsolicitedAnswer};
 use crate::replica::{Op, Role};
@@ -56,8 +57,15 @@ impl Engine {
     /// Takes up a role. What was to be told under the old one goes out first, then [`Op::RoleDone`].
     pub(super) fn take_role(&mut self, set: ServiceSetId, role: Role, epoch: u32) {
         self.replicates = true;
-        let before = std::mem::replace(&mut self.replica.role_mut(set).role, role);
+        // What was taken and given back since the last look was this role's, and is told as its.
+        self.tell_ports();
+        let before = self.role(set);
         if before != role {
+            if role == Role::Primary {
+                self.settle_all_contested();
+            }
+            let part = self.replica.role_mut(set);
+            (part.role, part.is_covered) = (role, false);
             if role == Role::Primary {
                 self.take_over(set);
             } else {
@@ -83,7 +91,6 @@ impl Engine {
             self.replica.kept_at = 0;
         }
         self.hold_ports(set, HELD);
-        self.replica.contested.clear();
     }
 
     /// A standby's sessions follow no TCP windows and count little: what they have for that beside their record is free for
@@ -131,6 +138,12 @@ impl Engine {
             }
             self.replica.done.pop_front();
         }
+    }
+
+    /// Whether the subscriber may hold a mapping by sessions that only the other chassis knew: for a while after a takeover.
+    #[inline]
+    pub(in crate::engine) fn may_be_held(&self, mapping: &Mapping) -> bool {
+        mapping.is_known() && self.now < self.replica.kept_until
     }
 
     /// Ends mappings that were kept over a takeover and that nobody has used since.

@@ -56,16 +56,20 @@ impl PortAllocator {
         space: &'a PublicSpace,
         from: u32,
     ) -> impl Iterator<Item = (u32, ExtentRecord)> + 'a {
-        (from..self.extents_end()).filter_map(move |number| {
-            let at = self.extents.get(number as usize)?.at;
-            let (public, _) = space.address(at.address_index)?;
-            let record = ExtentRecord {
-                public,
-                pool: at.pool,
-                extent: at.extent,
-                shard: self.shard,
-            };
-            Some((number, record))
+        (from..self.extents_end())
+            .filter_map(move |number| self.owned_extent(space, number).map(|record| (number, record)))
+    }
+
+    /// The extent of ports with a number, if this shard has it.
+    #[must_use]
+    pub fn owned_extent(&self, space: &PublicSpace, number: u32) -> Option<ExtentRecord> {
+        let at = self.extents.get(number as usize)?.at;
+        let (public, _) = space.address(at.address_index)?;
+        Some(ExtentRecord {
+            public,
+            pool: at.pool,
+            extent: at.extent,
+            shard: self.shard,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod extents;
+mod flips;
 mod random;
 mod refused;
 mod roles;

@@ -51,8 +51,9 @@ fn next_session(pair: &mut Pair) -> SessionRecord {
     }
 }
 
-#[test]
-fn a_port_that_a_session_has_towards_another_end_goes_to_whom_the_primary_says() {
+/// A pair, and two sessions of its primary that have the same public end towards different outside ends, as if the first one's
+/// end had never been told.
+pub(super) fn contested_pair() -> (Pair, SessionRecord, SessionRecord) {
     let mut pair = Pair::new(1, 4096, |plan| {
         let apd = FilteringType::AddressAndPortDependent;
         plan.behaviour(MappingType::AddressAndPortDependent, apd);
@@ -67,12 +68,21 @@ fn a_port_that_a_session_has_towards_another_end_goes_to_whom_the_primary_says()
         .forwarded();
     pair.worlds[0].engines[0].maintain(pair.worlds[0].now, 8);
     let mut second = next_session(&mut pair);
-    // The same public end, towards somebody else: the first one's end was never told.
+    // The same public end, towards somebody else.
     let (SessionKey::V4 { back: had, .. }, SessionKey::V4 { back, .. }) = (first.key, &mut second.key) else {
         panic!("IPv4");
     };
     (back.dst, back.dport) = (had.dst, had.dport);
     assert_ne!(back.src, had.src);
+    (pair, first, second)
+}
+
+#[test]
+fn a_port_that_a_session_has_towards_another_end_goes_to_whom_the_primary_says() {
+    let (mut pair, first, second) = contested_pair();
+    let SessionKey::V4 { back: had, .. } = first.key else {
+        panic!("IPv4");
+    };
     let now = pair.worlds[1].now;
     let standby = &mut pair.worlds[1].engines[0];
     for record in [first, second, second] {
