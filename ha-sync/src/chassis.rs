@@ -1,7 +1,7 @@
 //! What a link needs of its own chassis: operations to tell, a place for those it is told, leases, and an ear for what
 //! becomes of the peer. [`crate::bridge`] is the one over the workers' rings; tests have plainer ones.
 
-use tandem_engine::replica::{Lease, LeaseChange, Mark, Op, Role};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 
 use crate::link::{Mismatch, Refusal};
@@ -15,6 +15,11 @@ pub trait Chassis {
     /// `Block`, `Extent` and their endings, `Mark`, `Lost`, and `BulkEnd` once, when all workers have told their part of the bulk.
     /// Others are not for a peer and are dropped.
     fn next(&mut self) -> Option<Op>;
+
+    /// Whether everything has to be told anew for a reason of the chassis' own that is none of the workers'; asked once, true once.
+    fn renews(&mut self) -> bool {
+        false
+    }
 
     /// Takes an operation of the peer: `Session` to `ExtentClose`, `BulkBegin` and `BulkEnd`. False: no room now; the link stops
     /// reading and brings the same operation again. What it took counts as received, and is acknowledged.
@@ -136,9 +141,9 @@ pub enum PeerEvent {
         /// The bulk to begin.
         new_bulk: Option<u16>,
     },
-    /// Everything is to be told anew with this number, in the midst of it: after `Lost`, or because the operator or the peer
-    /// asked for it.
-    Bulk(u16),
+    /// Everything of these types is to be told anew with this number, in the midst of it: after `Lost`, or because the operator or
+    /// the peer asked for it.
+    Bulk(u16, ObjectTypes),
     /// The peer is connected and its roles are known, but its configuration differs: nothing is replicated.
     Suspended(Mismatch),
     /// The peer is gone, or was not heard for too long. Operations are still kept for its return ([`PeerEvent::Forgotten`] says

@@ -19,7 +19,9 @@
 //! does not read), [`Link::absorb`]. When [`LinkState::wants_close`], or an error comes back: close the stream, and say so with
 //! [`Link::disconnected`].
 
+mod bulks;
 mod config;
+mod damping;
 mod greet;
 mod histogram;
 mod pending;
@@ -30,6 +32,8 @@ mod state;
 mod stats;
 mod window;
 mod write;
+
+use tandem_engine::replica::ObjectTypes;
 
 use crate::chassis::{Chassis, PeerEvent, SetRole};
 use crate::frame::Decoder;
@@ -226,7 +230,8 @@ impl Link {
         let patience = self.config.retransmit_ms;
         let mut next = self
             .lost_at()
-            .min(self.said_ms.saturating_add(self.config.keepalive_ms));
+            .min(self.said_ms.saturating_add(self.config.keepalive_ms))
+            .min(self.sender.bulks.waits_until().unwrap_or(u64::MAX));
         if patience > 0 {
             if self.heard_of != Some(self.revision) {
                 next = next.min(self.hello_ms.saturating_add(patience));
@@ -286,22 +291,22 @@ impl Link {
         }
     }
 
-    /// Tells the peer everything anew, beside what changes. It is always everything: a session stands on its mapping, that on
-    /// its block, and that on its extent. False: nothing is replicated now.
-    pub fn resync_to_peer(&mut self, now: u64) -> bool {
+    /// Tells the peer everything of these types anew with the next poll, beside what changes; what a bulk under way is of, too.
+    /// False: nothing is replicated now.
+    pub fn resync_to_peer(&mut self, types: ObjectTypes) -> bool {
         let replicating = self.sender.replicates();
         if replicating {
-            let number = self.sender.begin_bulk(now, &mut self.stats);
-            self.events.push(PeerEvent::Bulk(number));
+            self.sender.bulks.want(types, true);
         }
         replicating
     }
 
-    /// Asks the peer to tell everything anew. False: nothing is replicated now.
-    pub fn resync_from_peer(&mut self, now: u64) -> bool {
-        let replicating = self.sender.replicates();
+    /// Asks the peer to tell everything of these types anew. False: nothing is replicated now, or the peer takes nothing of what it
+    /// is told.
+    pub fn resync_from_peer(&mut self, types: ObjectTypes, now: u64) -> bool {
+        let replicating = self.sender.replicates() && !self.sender.is_stuck(&self.config);
         if replicating {
-            self.sender.say(Record::ResyncAsked, now);
+            self.sender.say(Record::ResyncAsked(types), now);
         }
         replicating
     }
@@ -315,8 +320,8 @@ impl Link {
     }
 
     /// Asks the peer to release a redundancy set: it becomes standby, tells all there is to tell, and then answers, which is
-    /// [`PeerEvent::Released`] or [`PeerEvent::ReleaseRefused`] here. False: there is no peer to ask. This, as what follows, ends
-    /// with the connection: on the next one it is not said.
+    /// [`PeerEvent::Released`] or [`PeerEvent::ReleaseRefused`] here. False: there is no peer to ask, or it reads nothing. This,
+    /// as what follows, ends with the connection: on the next one it is not said.
     pub fn request_release(&mut self, set: u8, now: u64) -> bool {
         self.say_control(Record::ReleaseAsked(set), now)
     }
@@ -342,7 +347,7 @@ impl Link {
 
     fn say_control(&mut self, record: Record, now: u64) -> bool {
         // A stream may be kept for a peer that is gone.
-        let there = self.peer.is_some() && self.sender.peer.is_some();
+        let there = self.peer.is_some() && self.sender.peer.is_some() && !self.sender.is_stuck(&self.config);
         if there {
             self.sender.say(record, now);
         }

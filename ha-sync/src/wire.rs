@@ -33,4 +33,11 @@ pub use octets::WireError;
 pub use record::{RECORD_LEN_MAX, Record, decode, encode, is_control};
 
 /// The minor revision this build speaks: how many times fields were appended.
-pub const MINOR: u16 = 0;
+///
+/// | minor | what came |
+/// |---|---|
+/// | 1 | the types of objects that a bulk is of, at its begin and where it is asked for |
+pub const MINOR: u16 = 1;
+
+/// From this minor revision on a peer understands bulks of some types of objects. To others everything is told.
+pub const MINOR_OBJECT_TYPES: u16 = 1;

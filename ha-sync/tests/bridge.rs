@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::address;
 use tandem_engine::program::Program;
 use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
-use tandem_engine::replica::{ExtentRecord, Mark, Op, Role};
+use tandem_engine::replica::{ExtentRecord, Mark, ObjectTypes, Op, Role};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::POOL;
@@ -96,7 +96,7 @@ impl Side {
         for worker in &mut self.workers {
             for op in worker.read() {
                 match op {
-                    Op::Bulk(n) => worker.say(Op::BulkEnd(n)),
+                    Op::Bulk(n, _) => worker.say(Op::BulkEnd(n)),
                     Op::Role {
                         service_set, epoch, ..
                     } => worker.say(Op::RoleDone { service_set, epoch }),
@@ -137,11 +137,11 @@ fn the_beginning_of_a_bulk_waits_until_all_workers_have_room() {
     let mut side = side(2);
     let record = session(1, 1, Ticks(5));
     while side.bridge.install(&Op::Session(record)) {}
-    assert!(!side.bridge.install(&Op::BulkBegin(1)));
+    assert!(!side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL)));
     assert_eq!(side.workers.iter_mut().flat_map(Worker::read).count(), 2);
-    assert!(side.bridge.install(&Op::BulkBegin(1)));
+    assert!(side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL)));
     for worker in &mut side.workers {
-        assert_eq!(worker.read(), [Op::BulkBegin(1)]);
+        assert_eq!(worker.read(), [Op::BulkBegin(1, ObjectTypes::ALL)]);
     }
 }
 
@@ -151,7 +151,7 @@ fn a_bulk_ends_when_every_worker_has_told_its_part() {
     side.bridge.service(1000);
     side.bridge.peer(PeerEvent::Connected { new_bulk: Some(9) });
     for worker in &mut side.workers {
-        assert_eq!(worker.read(), [Op::Listen(true), Op::Bulk(9)]);
+        assert_eq!(worker.read(), [Op::Listen(true), Op::Bulk(9, ObjectTypes::ALL)]);
     }
     let told = Op::Session(session(1, 1, Ticks(5)));
     side.workers[0].say(told);
@@ -183,20 +183,19 @@ fn a_program_that_moves_addresses_or_replicates_otherwise_is_followed_by_a_bulk(
     let mut program = (*side.program).clone();
     program.generation += 1;
     side.bridge.set_program(Arc::new(program.clone()), sets());
-    assert_eq!(side.bridge.next(), None, "nothing moved");
+    assert!(!side.bridge.renews(), "nothing moved");
     let moved = program.pools[0].addresses[0].last;
     program.pools[0].addresses[0].last = moved - 1;
     side.bridge.set_program(Arc::new(program.clone()), sets());
-    assert_eq!(side.bridge.next(), Some(Op::Lost));
-    assert_eq!(side.bridge.next(), None, "once");
+    assert!(side.bridge.renews() && !side.bridge.renews(), "once");
     program.service_sets[0].replication.threshold = None;
     side.bridge.set_program(Arc::new(program.clone()), sets());
-    assert_eq!(side.bridge.next(), Some(Op::Lost));
+    assert!(side.bridge.renews());
     program.service_sets[0].replication.threshold = Some(Ticks(5));
     side.bridge.set_program(Arc::new(program), sets());
     // The link began one by itself.
-    side.bridge.peer(PeerEvent::Bulk(2));
-    assert_eq!(side.bridge.next(), None);
+    side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
+    assert!(!side.bridge.renews());
 }
 
 #[test]
@@ -217,7 +216,7 @@ fn a_bulk_covers_sets_that_were_primary_there_and_standby_here_all_along() {
         if standby {
             assert!(side.bridge.set_role(1, Role::Standby, 1));
         }
-        assert!(side.bridge.install(&Op::BulkBegin(1)));
+        assert!(side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL)));
         if flips {
             for role in [Role::Primary, Role::Standby] {
                 assert!(side.bridge.set_role(1, role, 2));
@@ -252,8 +251,8 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
     assert_eq!(told(&mut side), [Op::BulkEnd(1)]);
     assert_eq!(side.bridge.covers().bits(), 0, "primary of nothing");
     assert!(side.bridge.set_role(1, Role::Primary, 2) && side.bridge.is_renewing());
-    assert_eq!(side.bridge.next(), Some(Op::Lost));
-    side.bridge.peer(PeerEvent::Bulk(2));
+    assert!(side.bridge.renews());
+    side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
     side.work();
     assert_eq!(told(&mut side), [Op::BulkEnd(2)]);
     assert_eq!(
@@ -284,7 +283,10 @@ fn what_was_put_out_before_anybody_listened_is_not_told() {
     assert!(side.workers[0].read().is_empty(), "the other one has not read it");
     assert_eq!(side.workers[1].read(), [Op::Listen(false)]);
     side.bridge.service(2002);
-    assert_eq!(side.workers[0].read(), [Op::Listen(true), Op::Bulk(2)]);
+    assert_eq!(
+        side.workers[0].read(),
+        [Op::Listen(true), Op::Bulk(2, ObjectTypes::ALL)]
+    );
     assert_eq!(side.bridge.stats().dropped, 2);
     side.workers[0].say(old);
     assert_eq!(side.bridge.next(), Some(old));
@@ -408,7 +410,7 @@ fn leases_stay_required_while_a_bulk_tells_them_again() {
     pair.sides[1].bridge.set_role(1, Role::Standby, 1);
     pair.steps(40);
     let offered = pair.sides[0].bridge.stats().leases_offered;
-    assert!(pair.links[0].resync_to_peer(pair.now));
+    assert!(pair.links[0].resync_to_peer(ObjectTypes::ALL));
     for _ in 0..20 {
         pair.step(10);
         assert!(pair.sides[0].program.public_space.leases_required());
@@ -516,7 +518,7 @@ fn marks_that_a_bulk_does_not_renew_go_when_they_have_rested() {
     let index = space.index_of(POOL).unwrap();
     assert!((0..16).any(|e| space.mark_peer(index, e)));
     assert_eq!(pair.sides[1].count(OWNER_PEER), 33);
-    assert!(pair.links[0].resync_to_peer(pair.now));
+    assert!(pair.links[0].resync_to_peer(ObjectTypes::ALL));
     pair.steps(20);
     let (now, side) = (pair.now, &mut pair.sides[1]);
     side.bridge.service(now + 119_000);

@@ -7,7 +7,7 @@ use common::net::{Faults, World};
 use common::{Random, config};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::link::{Link, LinkConfig, LinkState, Mismatch, Refusal};
-use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
 fn world(faults: Faults, seed: u64, change: impl Fn(LinkConfig) -> LinkConfig) -> World {
@@ -22,7 +22,12 @@ fn world(faults: Faults, seed: u64, change: impl Fn(LinkConfig) -> LinkConfig) -
 }
 
 fn bulks(model: &Model) -> usize {
-    let begun = |e: &&PeerEvent| matches!(e, PeerEvent::Connected { new_bulk: Some(_) } | PeerEvent::Bulk(_));
+    let begun = |e: &&PeerEvent| {
+        matches!(
+            e,
+            PeerEvent::Connected { new_bulk: Some(_) } | PeerEvent::Bulk(..)
+        )
+    };
     model.events.iter().filter(begun).count()
 }
 
@@ -215,8 +220,8 @@ fn whatever_the_network_does_both_agree_in_the_end() {
                 4 => world.stall(0, true),
                 5 => world.stall(1, true),
                 6..=9 => (0..2).for_each(|i| world.stall(i, false)),
-                10 => drop(world.links[0].resync_to_peer(world.now)),
-                11 => drop(world.links[1].resync_from_peer(world.now)),
+                10 => drop(world.links[0].resync_to_peer(ObjectTypes::ALL)),
+                11 => drop(world.links[1].resync_from_peer(ObjectTypes::ALL, world.now)),
                 12 => (0..2).for_each(|i| world.links[i].set_digest([random.below(2) as u8; 32])),
                 13 => world.models[0].full = true,
                 14..=16 => world.models[0].full = false,
@@ -258,6 +263,109 @@ fn a_bulk_is_asked_for_what_was_refused_but_not_too_often() {
 }
 
 #[test]
+fn a_bulk_of_some_types_leaves_the_others_alone() {
+    let mut world = world(Faults::default(), 5, |c| c);
+    (0..2000).for_each(|_| world.models[0].act(2000));
+    world.connect();
+    world.settle();
+    world.assert_equal();
+    // What nobody told of: one object of each kind is too much there, and another one is missing.
+    for kind in 0..4 {
+        let of_kind = world.models[0].mine.keys().filter(|(k, _)| *k == kind);
+        let missing = *of_kind.clone().next().expect("there are some of each kind");
+        world.models[1].theirs.remove(&missing);
+        let stale = world.models[1].theirs.values().next().copied().expect("some");
+        world.models[1].theirs.insert((kind, 100_000), stale);
+    }
+    let differing = |world: &World| {
+        let (mine, copy) = (&world.models[0].mine, world.models[1].copy());
+        let names = mine.keys().chain(copy.keys());
+        let mut kinds: Vec<u8> = names
+            .filter(|name| mine.contains_key(name) != copy.contains_key(name))
+            .map(|(kind, _)| *kind)
+            .collect();
+        kinds.sort_unstable();
+        kinds
+    };
+    assert_eq!(differing(&world), [0, 0, 1, 1, 2, 2, 3, 3]);
+    assert!(world.links[0].resync_to_peer(ObjectTypes::MAPPINGS));
+    world.settle();
+    assert_eq!(differing(&world), [0, 0, 2, 2, 3, 3]);
+    let progress = world.links[1].stats().bulk_received;
+    assert_eq!(
+        (progress.types, progress.objects.sessions),
+        (ObjectTypes::MAPPINGS, 0)
+    );
+    assert!(world.links[1].resync_from_peer(ObjectTypes::BLOCKS, world.now));
+    world.steps(150, 10);
+    world.settle();
+    assert_eq!(differing(&world), [0, 0]);
+    // One that begins while another is under way takes its types along.
+    world.links[0].resync_to_peer(ObjectTypes::MAPPINGS);
+    world.step(0);
+    world.links[0].resync_to_peer(ObjectTypes::SESSIONS);
+    world.settle();
+    world.assert_equal();
+    let both = ObjectTypes::MAPPINGS.union(ObjectTypes::SESSIONS);
+    assert_eq!(world.links[0].stats().bulk_sent.types, both);
+    assert_eq!(world.links[0].stats().bulk_mismatches, 0);
+}
+
+#[test]
+fn bulks_that_lose_again_and_again_rest_longer_and_longer() {
+    let mut world = world(Faults::default(), 5, |c| c);
+    world.connect();
+    world.settle();
+    let begun = |world: &World| bulks(&world.models[0]);
+    let before = begun(&world);
+    for _ in 0..600 {
+        world.models[0].outbox.push_back(Op::Lost);
+        world.step(100);
+    }
+    let stats = world.links[0].stats();
+    // After 1, 2, 4, 8, 16 and 32 seconds each.
+    assert!(
+        (5..=7).contains(&(begun(&world) - before)),
+        "{}",
+        begun(&world) - before
+    );
+    assert!(stats.bulks_rested >= 5 && stats.bulk_wait_ms > 0, "{stats:?}");
+    assert!(!world.links[0].state().is_active(), "the peer does not know all");
+    // By hand it begins at once.
+    let before = begun(&world);
+    world.links[0].resync_to_peer(ObjectTypes::ALL);
+    world.settle();
+    assert_eq!(begun(&world), before + 1);
+    assert_eq!(world.links[0].stats().bulk_wait_ms, 0);
+    world.assert_equal();
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_not_asked_without_end() {
+    let mut world = world(Faults::default(), 5, |c| LinkConfig {
+        window_bytes: 1 << 16,
+        pending_max: 100,
+        ..c
+    });
+    world.connect();
+    world.settle();
+    world.by_hand = 1024;
+    world.stall(0, true);
+    let mut taken = 0u64;
+    for n in 0..20_000 {
+        taken += u64::from(world.links[0].request_release(1, world.now));
+        world.links[0].resync_from_peer(ObjectTypes::ALL, world.now);
+        world.links[0].resync_to_peer(ObjectTypes::SESSIONS);
+        if n % 100 == 0 {
+            world.step(1);
+        }
+    }
+    assert!(taken < 20_000, "it says so");
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
 fn nothing_is_replicated_while_the_configurations_differ() {
     let mut world = world(Faults::default(), 8, |c| c);
     world.links[1].set_digest([8; 32]);
@@ -290,7 +398,10 @@ fn nothing_is_replicated_while_the_configurations_differ() {
             .events
             .contains(&PeerEvent::Released { set: 3, epoch: 6 })
     );
-    assert!(!world.links[0].resync_to_peer(world.now) && !world.links[0].resync_from_peer(world.now));
+    assert!(
+        !world.links[0].resync_to_peer(ObjectTypes::ALL)
+            && !world.links[0].resync_from_peer(ObjectTypes::ALL, world.now)
+    );
     // Either end may change.
     world.links[0].set_digest([8; 32]);
     world.settle();

@@ -11,7 +11,7 @@ use tandem_engine::program::{
     Firewall, NONE, Policy, PolicyAction, PolicyList, PoolMode, Replication, StaticMapping,
 };
 use tandem_engine::replica::{
-    BlockRecord, CARRIED_FLAGS, ExtentRecord, Lease, LeaseChange, MappingRecord, Op, SessionKey,
+    BlockRecord, CARRIED_FLAGS, ExtentRecord, Lease, LeaseChange, MappingRecord, ObjectTypes, Op, SessionKey,
     SessionRecord,
 };
 use tandem_engine::session::{FLAG_FREE_STANDING, Key66, Tuple4};
@@ -138,9 +138,13 @@ fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
+fn object_types() -> impl Strategy<Value = ObjectTypes> {
+    (0..8u8).prop_map(ObjectTypes::from_bits)
+}
+
 fn control() -> impl Strategy<Value = Record> {
     prop_oneof![
-        any::<u16>().prop_map(Record::BulkBegin),
+        (any::<u16>(), object_types()).prop_map(|(number, types)| Record::BulkBegin(number, types)),
         any::<(u16, [u64; 4], u128)>().prop_map(|(number, [sessions, mappings, blocks, extents], sets)| {
             Record::BulkEnd {
                 number,
@@ -156,7 +160,7 @@ fn control() -> impl Strategy<Value = Record> {
         (1u8..=128).prop_map(Record::ReleaseAsked),
         (1u8..=128, any::<u64>()).prop_map(|(set, epoch)| Record::Released { set, epoch }),
         (1u8..=128).prop_map(Record::ReleaseRefused),
-        Just(Record::ResyncAsked),
+        object_types().prop_map(Record::ResyncAsked),
     ]
 }
 
@@ -177,8 +181,18 @@ proptest! {
         let mut longer = out.clone();
         longer.extend([1, 2, 3]);
         prop_assert_eq!(decode(out[1], &longer[2..], &words, NOW), Ok(record));
+        // A peer of minor revision 0 does not say types of objects, and means all.
+        let older = match record {
+            Record::BulkBegin(number, _) => Some(Record::BulkBegin(number, ObjectTypes::ALL)),
+            Record::ResyncAsked(_) => Some(Record::ResyncAsked(ObjectTypes::ALL)),
+            _ => None,
+        };
+        let end = out.len() - usize::from(older.is_some());
+        if let Some(older) = older {
+            prop_assert_eq!(decode(out[1], &out[2..end], &words, NOW), Ok(older));
+        }
         // Without its end it is none.
-        for end in 2..out.len() {
+        for end in 2..end {
             prop_assert!(matches!(decode(out[1], &out[2..end], &words, NOW), Err(WireError::Short(_))));
         }
     }
@@ -211,7 +225,7 @@ proptest! {
             .map(|(set, primary, epoch)| SetRole { set, primary, epoch })
             .collect();
         let hello = Hello {
-            minor: 0, revision, incarnation, peer_incarnation, stream, received, shards, replicate, digest,
+            minor: ha_sync::wire::MINOR, revision, incarnation, peer_incarnation, stream, received, shards, replicate, digest,
             dictionary, roles,
         };
         let mut out = Vec::new();
@@ -307,7 +321,12 @@ fn what_has_no_place_in_the_dictionary_is_not_written() {
         flags: FLAG_FREE_STANDING,
         ..elsewhere
     }));
-    for op in [Op::Lost, Op::Listen(true), Op::Bulk(1), Op::BulkBegin(1)] {
+    for op in [
+        Op::Lost,
+        Op::Listen(true),
+        Op::Bulk(1, ObjectTypes::ALL),
+        Op::BulkBegin(1, ObjectTypes::ALL),
+    ] {
         assert!(!encode(&Record::Op(op), &words, NOW, &mut Vec::new()));
     }
 }

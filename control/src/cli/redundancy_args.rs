@@ -65,7 +65,8 @@ pub enum RequestRedundancy {
 /// What to ask of replication.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RequestReplication {
-    /// Tell everything anew, beside what changes. It is seldom needed: overflows and breaks see to it themselves.
+    /// Tell everything anew, or some types of objects, beside what changes. It is seldom needed: overflows and breaks see to it
+    /// themselves.
     Resync(ResyncArgs),
 }
 
@@ -81,7 +82,7 @@ pub struct ResyncArgs {
     /// This chassis tells the peer.
     #[arg(long)]
     pub to_peer: bool,
-    /// session, mapping, block, separated by commas, with what they stand on; all when not given.
+    /// session, mapping, block, separated by commas; all when not given.
     #[arg(long, value_delimiter = ',', value_parser = object_type, value_name = "TYPES")]
     pub objects: Vec<ObjectType>,
 }

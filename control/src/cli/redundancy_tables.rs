@@ -2,8 +2,8 @@
 
 use super::table::{Table, or_dash, percent};
 use crate::api::model::{
-    BulkSync, Certificate, LinkCounters, RedundancyEvent, RedundancySet, Replication, ReplicationGroup, Use,
-    WorkerReplication,
+    BulkSync, Certificate, LinkCounters, ObjectType, RedundancyEvent, RedundancySet, Replication,
+    ReplicationGroup, Use, WorkerReplication,
 };
 
 /// One line for each redundancy group: state, mirrors, lag, what waits; then why those that are not active are not.
@@ -63,6 +63,14 @@ fn mirror(state: Option<crate::api::model::MirrorState>) -> String {
     state.map_or("-", |state| state.as_str()).to_owned()
 }
 
+fn types(types: &[ObjectType]) -> String {
+    match types.len() {
+        0 => "-".to_owned(),
+        all if all == ObjectType::ALL.len() => "all".to_owned(),
+        _ => types.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(","),
+    }
+}
+
 fn bulk_percent(bulk: &BulkSync) -> String {
     or_dash(&bulk.percent.map(|percent| format!("{percent:.0}")))
 }
@@ -103,7 +111,9 @@ fn bulks(group: &ReplicationGroup) -> Table {
     let mut table = Table::new(&[
         &format!("GROUP {}", group.id),
         ">BULK",
+        "TYPES",
         "RUNNING",
+        ">RESTS ms",
         ">%",
         ">TOOK ms",
         ">SESSIONS",
@@ -115,7 +125,9 @@ fn bulks(group: &ReplicationGroup) -> Table {
         table.row(vec![
             direction.to_owned(),
             bulk.number.to_string(),
+            types(&bulk.types),
             if bulk.running { "yes" } else { "no" }.to_owned(),
+            bulk.rests_ms.to_string(),
             bulk_percent(bulk),
             bulk.took_ms.to_string(),
             bulk.objects.sessions.to_string(),
@@ -191,6 +203,7 @@ fn counters(group: u8, c: &LinkCounters) -> Table {
         ("connects", c.connects),
         ("resumes", c.resumes),
         ("bulks sent", c.bulks_sent),
+        ("bulks rested", c.bulks_rested),
         ("bulks received", c.bulks_received),
         ("bulk mismatches", c.bulk_mismatches),
         ("refused", c.refused),

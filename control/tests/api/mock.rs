@@ -458,11 +458,10 @@ impl Backend for Mock {
 
     async fn resync(&self, group: u8, wanted: ResyncRequest) -> Result<Resync, BackendError> {
         match group {
-            // Whatever is asked for, it is always everything.
             pair::GROUP => Ok(Resync {
                 redundancy_group: group,
                 direction: wanted.direction,
-                objects: ObjectType::ALL.to_vec(),
+                objects: ObjectType::all_of(wanted.types()),
             }),
             pair::SUSPENDED => Err(BackendError::Refused("the configurations differ".to_owned())),
             _ => Err(BackendError::Unknown(format!("no redundancy group {group} runs"))),

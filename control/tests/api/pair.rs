@@ -11,6 +11,7 @@ use tandem_control::api::model::{
     GroupView, RedundancyEvent, RedundancySet, ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange,
     RoleRequest, RoleState, Use, WantedRole, hexadecimal,
 };
+use tandem_engine::replica::ObjectTypes;
 
 use super::samples::ip;
 
@@ -67,9 +68,12 @@ fn stats() -> LinkStats {
         window_bytes: 16_384,
         lag_ms: 40,
         bulks_sent: 2,
+        bulks_rested: 1,
+        bulk_wait_ms: 300,
         bulks_received: 1,
         bulk_sent: BulkProgress {
             number: 2,
+            types: ObjectTypes::ALL,
             running: true,
             began_ms: 1000,
             took_ms: 2500,

@@ -104,9 +104,18 @@ fn a_resynchronization_says_what_it_tells() {
         (answer.status, answer.json()),
         (
             200,
-            json!({"redundancy-group": 1, "direction": "from-peer", "objects": ["session", "mapping", "block"]})
+            json!({"redundancy-group": 1, "direction": "from-peer", "objects": ["session"]})
         )
     );
+    // All when none is named; in their order, and once.
+    for (objects, told) in [
+        (json!([]), json!(["session", "mapping", "block"])),
+        (json!(["block", "session", "block"]), json!(["session", "block"])),
+    ] {
+        let wanted = json!({"direction": "to-peer", "objects": objects});
+        let answer = ask(&daemon, "/v1/replication/1/resync", &wanted);
+        assert_eq!((answer.status, &answer.json()["objects"]), (200, &told));
+    }
     let suspended = ask(
         &daemon,
         "/v1/replication/2/resync",

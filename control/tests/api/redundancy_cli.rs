@@ -127,7 +127,7 @@ fn a_resynchronization_goes_one_way() {
         "request replication resync --group 1 --from-peer --objects session,mapping",
     );
     assert_eq!(
-        said.out, "resynchronizing from the peer of group 1: session, mapping, block\n",
+        said.out, "resynchronizing from the peer of group 1: session, mapping\n",
         "{}",
         said.err
     );

@@ -206,6 +206,47 @@ pub struct Mark {
     pub at: Ticks,
 }
 
+/// Some of the types of objects that a bulk can tell of. Redundancy spec, section 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ObjectTypes(u8);
+
+impl ObjectTypes {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Sessions. The other chassis makes what they stand on where it does not know it: mappings, and extents.
+    pub const SESSIONS: Self = Self(1);
+    /// Endpoint-independent mappings.
+    pub const MAPPINGS: Self = Self(2);
+    /// Port blocks, and extents of public ports.
+    pub const BLOCKS: Self = Self(4);
+    /// All there are.
+    pub const ALL: Self = Self(7);
+
+    /// As bits, in the order above from the lowest.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From such bits; others are ignored.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
+    /// Those in one of both.
+    #[must_use]
+    pub const fn union(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether all of these are among them.
+    #[must_use]
+    pub const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+}
+
 /// One operation. Out of a primary's engine: what happened. Into an engine: what shall be so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -232,8 +273,8 @@ pub enum Op {
     Extent(ExtentRecord),
     /// It has it no more.
     ExtentClose(ExtentRecord),
-    /// Into a standby: a bulk begins; what it does not confirm until its end is gone at the primary.
-    BulkBegin(u16),
+    /// Into a standby: a bulk of these types begins; what of them it does not confirm until its end is gone at the primary.
+    BulkBegin(u16, ObjectTypes),
     /// Out of a primary: this worker's part of the bulk is told. Into a standby: the bulk is complete; what it did not confirm of
     /// the service sets it covers is swept.
     BulkEnd(u16),
@@ -247,8 +288,8 @@ pub enum Op {
     /// Out of an engine: everything that ended before this mark's time was told before it. It goes to nobody; when the other
     /// chassis has taken all that was told before it, it comes back into the engine, and what ended is anybody's.
     Mark(Mark),
-    /// Into a primary: tell everything there is, with this bulk's number.
-    Bulk(u16),
+    /// Into a primary: tell everything there is of these types, with this bulk's number.
+    Bulk(u16, ObjectTypes),
     /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.
     Listen(bool),
     /// Into an engine: its role for a service set from now on.

@@ -51,7 +51,7 @@ impl Chassis for Standby {
         }
         self.taken += 1;
         match op {
-            Op::BulkBegin(number) => self.bulk = Some(*number),
+            Op::BulkBegin(number, _) => self.bulk = Some(*number),
             Op::BulkEnd(number) => assert_eq!(self.bulk.take(), Some(*number)),
             Op::Extent(e) | Op::ExtentClose(e) => assert!(e.extent < 16),
             Op::Session(s) => {
@@ -106,7 +106,7 @@ fn record(record_type: u8, body: &[u8]) {
     assert_eq!(decode(out[1], &out[2..], &words, NOW), Ok(read));
     assert!(!matches!(
         read,
-        Record::Op(Op::Lost | Op::Mark(_) | Op::Refused | Op::Listen(_) | Op::Bulk(_))
+        Record::Op(Op::Lost | Op::Mark(_) | Op::Refused | Op::Listen(_) | Op::Bulk(..))
     ));
 }
 

@@ -37,8 +37,7 @@ impl Bridge {
         };
         let takes_over = role == Role::Primary && state.role == Role::Standby;
         if state.role != role {
-            // Of a bulk under way, ours or the peer's, workers had a part of it in one role and have the rest in the other.
-            (self.told, self.heard) = (self.told.without(set), self.heard.without(set));
+            self.bulks.role_changes(set);
         }
         self.changes = self.changes.wrapping_add(1);
         (state.role, state.epoch, state.change) = (role, epoch, self.changes);
@@ -55,7 +54,7 @@ impl Bridge {
         }
         if takes_over {
             // The peer may have sessions of its own time as primary that this chassis was never told of: a bulk sweeps them.
-            self.renew |= self.listening == Listening::On;
+            self.bulks.renew |= self.listening == Listening::On;
             self.keeper.took_over(self.now, &self.program, &service_sets);
         } else if role == Role::Standby {
             self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);

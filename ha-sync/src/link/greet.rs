@@ -54,6 +54,7 @@ impl Link {
         if first {
             self.stats.connects += 1;
             self.receiver.greet(hello.incarnation);
+            self.sender.bulks.greet(hello.minor);
             self.resume(&hello, now, chassis);
         }
         self.peer = Some(hello);
@@ -101,7 +102,7 @@ impl Link {
             self.sender.begin(incarnation, wanted, now);
             match differs {
                 None => {
-                    let number = self.sender.begin_bulk(now, &mut self.stats);
+                    let number = self.sender.begin_first_bulk(now, &mut self.stats);
                     chassis.peer(PeerEvent::Connected {
                         new_bulk: Some(number),
                     });

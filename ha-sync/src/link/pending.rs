@@ -48,7 +48,7 @@ fn name(record: &Record) -> Option<(Name, bool)> {
 const fn is_barrier(record: &Record) -> bool {
     matches!(
         record,
-        Record::BulkBegin(_) | Record::BulkEnd { .. } | Record::Released { .. }
+        Record::BulkBegin(..) | Record::BulkEnd { .. } | Record::Released { .. }
     )
 }
 
@@ -120,7 +120,7 @@ const KEPT: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tandem_engine::replica::SessionRecord;
+    use tandem_engine::replica::{ObjectTypes, SessionRecord};
     use tandem_engine::session::Tuple4;
     use tandem_engine::ticks::Ticks;
 
@@ -220,7 +220,7 @@ mod tests {
     fn nothing_moves_across_a_barrier_or_over_what_is_gone() {
         let mut pending = Pending::default();
         pending.push(item(session(1, 1), 0));
-        pending.push(item(Record::BulkBegin(7), 0));
+        pending.push(item(Record::BulkBegin(7, ObjectTypes::ALL), 0));
         assert!(!pending.push(item(session(1, 2), 0)));
         pending.pop();
         pending.pop();

@@ -2,7 +2,7 @@
 
 use super::receiver::{Reading, Taken};
 use super::{Link, Refusal};
-use crate::chassis::{Chassis, PeerEvent};
+use crate::chassis::Chassis;
 use crate::wire::{Ack, Hello, MessageType, WireError, roles_from};
 
 impl Link {
@@ -79,9 +79,10 @@ impl Link {
         };
         let receiver = &mut self.receiver;
         let taken = receiver.take(frame.payload, reading, chassis, &mut self.stats)?;
-        if std::mem::take(&mut receiver.resync_asked) && self.sender.replicates() {
-            let number = self.sender.begin_bulk(now, &mut self.stats);
-            chassis.peer(PeerEvent::Bulk(number));
+        if let Some(types) = receiver.resync_asked.take()
+            && self.sender.replicates()
+        {
+            self.sender.bulks.want(types, false);
         }
         match taken {
             Ok(Taken::Done) => {

@@ -1,6 +1,6 @@
 //! The receiving half: batches in order, each taken whole, once.
 
-use tandem_engine::replica::Op;
+use tandem_engine::replica::{ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
 use super::sender;
@@ -62,8 +62,8 @@ pub(super) struct Receiver {
     bulk: u16,
     /// Something was left aside that will have to be sent again.
     pub left_aside: bool,
-    /// The peer wants to be told everything anew.
-    pub resync_asked: bool,
+    /// The peer wants to be told everything of these types anew.
+    pub resync_asked: Option<ObjectTypes>,
 }
 
 impl Receiver {
@@ -209,9 +209,9 @@ impl Receiver {
                 sender::count(op, &mut work.bulk, now);
             }
             Record::Lease(change) => chassis.lease_told(*change),
-            Record::BulkBegin(number) => {
+            Record::BulkBegin(number, types) => {
                 let ours = self.bulk.wrapping_add(1).max(1);
-                if !chassis.install(&Op::BulkBegin(ours)) {
+                if !chassis.install(&Op::BulkBegin(ours, *types)) {
                     return false;
                 }
                 self.bulk = ours;
@@ -219,6 +219,7 @@ impl Receiver {
                 (work.number, work.mirror) = (*number, Mirror::Set);
                 work.bulk = BulkProgress {
                     number: ours,
+                    types: *types,
                     running: true,
                     began_ms: now,
                     ..BulkProgress::default()
@@ -247,7 +248,10 @@ impl Receiver {
                 epoch: *epoch,
             }),
             Record::ReleaseRefused(set) => chassis.peer(PeerEvent::ReleaseRefused { set: *set }),
-            Record::ResyncAsked => self.resync_asked = true,
+            Record::ResyncAsked(types) => {
+                let asked = self.resync_asked.unwrap_or_default();
+                self.resync_asked = Some(asked.union(*types));
+            }
         }
         true
     }

@@ -2,21 +2,25 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
+use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
+use super::bulks::Bulks;
 use super::config::LinkConfig;
 use super::pending::{Item, Pending};
 use super::state::Mirror;
 use super::stats::{BulkProgress, LinkStats, Objects};
 use super::window::Window;
-use crate::chassis::{Chassis, PeerEvent};
+use crate::chassis::Chassis;
 use crate::wire::{self, CONTROL_ONLY, RECORD_LEN_MAX, Record};
 
 /// Operations one call takes from the chassis at most, so that it returns soon.
 const TAKEN_MAX: usize = 16_384;
 /// A batch takes no more records once it is this old: their ages are told as if they were made when it was closed.
 const OPEN_MS_MAX: u64 = 100;
+
+/// Records by hand (requests, releases) that wait beside the operations at most, while the peer reads nothing.
+const BY_HAND_MAX: usize = 1024;
 
 /// Between two bulks that are asked for because workers had to refuse something, at least; milliseconds.
 const ASK_MS_MIN: u64 = 30_000;
@@ -33,8 +37,7 @@ pub(super) struct Sender {
     /// For which incarnation of the peer; `None`: there is no stream.
     pub peer: Option<u64>,
     pub mirror: Mirror,
-    /// Number of the last bulk.
-    bulk: u16,
+    pub bulks: Bulks,
     /// Offers the peer has not acknowledged, by the serial number of the last.
     offers: HashMap<Lease, u64>,
     serial: u64,
@@ -57,7 +60,7 @@ impl Sender {
             identity: CONTROL_ONLY,
             peer: None,
             mirror: Mirror::Set,
-            bulk: 0,
+            bulks: Bulks::default(),
             offers: HashMap::new(),
             serial: 0,
             marks: VecDeque::new(),
@@ -76,6 +79,12 @@ impl Sender {
         self.pending.len()
     }
 
+    /// Whether so much waits for the peer that nothing may be put behind it. Operations stop before: what is beyond them is
+    /// what was asked for by hand.
+    pub fn is_stuck(&self, config: &LinkConfig) -> bool {
+        self.pending.len() >= config.pending_max.saturating_add(BY_HAND_MAX)
+    }
+
     /// When the oldest operation was taken that the peer has not acknowledged.
     pub fn oldest(&self) -> Option<u64> {
         self.window.oldest().or_else(|| self.pending.oldest())
@@ -89,6 +98,7 @@ impl Sender {
         self.marks.clear();
         self.peer = None;
         self.mirror = Mirror::Set;
+        self.bulks.stop();
     }
 
     /// The connection is gone, and with it what was said about redundancy sets: who is primary may be another by the next, so
@@ -130,23 +140,8 @@ impl Sender {
         let recently = |at: u64| now.saturating_sub(at) < ASK_MS_MIN;
         if !self.asked_ms.is_some_and(recently) {
             self.asked_ms = Some(now);
-            self.say(Record::ResyncAsked, now);
+            self.say(Record::ResyncAsked(ObjectTypes::ALL), now);
         }
-    }
-
-    /// Begins a bulk; its number, which the workers get.
-    pub fn begin_bulk(&mut self, now: u64, stats: &mut LinkStats) -> u16 {
-        self.bulk = self.bulk.wrapping_add(1).max(1);
-        self.mirror = Mirror::Set;
-        stats.bulks_sent += 1;
-        stats.bulk_sent = BulkProgress {
-            number: self.bulk,
-            running: true,
-            began_ms: now,
-            ..BulkProgress::default()
-        };
-        self.say(Record::BulkBegin(self.bulk), now);
-        self.bulk
     }
 
     /// Takes what the chassis has to tell, as far as there is room. Whether there may be more.
@@ -164,19 +159,19 @@ impl Sender {
         self.drain(now, ticks, config, stats);
         let mut taken = 0;
         while self.replicates() && taken < TAKEN_MAX && self.pending.len() < config.pending_max {
+            self.look_after_bulks(now, chassis, stats);
             let (record, serial) = match chassis.next_lease() {
                 Some(change) => (Record::Lease(change), self.serial_of(change)),
                 None => match chassis.next() {
                     Some(Op::Lost) => {
-                        let number = self.begin_bulk(now, stats);
-                        chassis.peer(PeerEvent::Bulk(number));
+                        self.lost(now, stats);
                         continue;
                     }
                     Some(Op::Refused) => {
                         self.ask_for_bulk(now);
                         continue;
                     }
-                    Some(Op::BulkEnd(number)) if number == self.bulk => (
+                    Some(Op::BulkEnd(number)) if number == self.bulks.number => (
                         Record::BulkEnd {
                             number,
                             objects: Objects::default(),
@@ -185,10 +180,10 @@ impl Sender {
                         0,
                     ),
                     Some(
-                        Op::BulkBegin(_)
+                        Op::BulkBegin(..)
                         | Op::BulkEnd(_)
                         | Op::Covers(_)
-                        | Op::Bulk(_)
+                        | Op::Bulk(..)
                         | Op::Listen(_)
                         | Op::Role { .. }
                         | Op::RoleDone { .. },
@@ -247,7 +242,7 @@ impl Sender {
             return;
         }
         if let Record::BulkEnd { number, objects, .. } = &mut record {
-            if *number != self.bulk {
+            if *number != self.bulks.number {
                 return;
             }
             *objects = stats.bulk_sent.objects;
@@ -268,7 +263,7 @@ impl Sender {
         open.controls += u16::from(record.is_control());
         stats.updates_sent += 1;
         match record {
-            Record::BulkBegin(number) if number == self.bulk => {
+            Record::BulkBegin(number, _) if number == self.bulks.number => {
                 stats.bulk_sent.objects = Objects::default();
             }
             Record::Lease(LeaseChange::Offer(lease)) => open.offers.push((lease, item.serial)),
@@ -337,7 +332,7 @@ impl Sender {
             }
             self.controls
                 .drain(..usize::from(batch.controls).min(self.controls.len()));
-            if batch.bulk_end == Some(self.bulk) {
+            if batch.bulk_end == Some(self.bulks.number) {
                 self.mirror = Mirror::Active;
             }
         }

@@ -1,6 +1,6 @@
 //! What a link counts.
 
-use tandem_engine::replica::Op;
+use tandem_engine::replica::{ObjectTypes, Op};
 
 use super::histogram::Histogram;
 
@@ -42,6 +42,8 @@ impl Objects {
 pub struct BulkProgress {
     /// Its number; 0 before the first.
     pub number: u16,
+    /// The types of objects it is of.
+    pub types: ObjectTypes,
     /// It is under way.
     pub running: bool,
     /// When it began, milliseconds of the link's clock.
@@ -117,6 +119,10 @@ pub struct LinkStats {
     pub objects_received: Objects,
     /// Bulks begun that we tell.
     pub bulks_sent: u64,
+    /// Of these, those that had to rest after the one before.
+    pub bulks_rested: u64,
+    /// Until the workers are asked for the bulk that rests, milliseconds; 0: none does.
+    pub bulk_wait_ms: u64,
     /// Bulks begun that we are told.
     pub bulks_received: u64,
     /// The bulk we tell.

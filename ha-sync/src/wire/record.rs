@@ -1,6 +1,6 @@
 //! Records: one thing that happened each, as octets and back.
 
-use tandem_engine::replica::{BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, Op};
+use tandem_engine::replica::{BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 use tandem_engine::{address, public_space::EXTENTS_PER_ADDRESS};
 
@@ -42,8 +42,8 @@ pub enum Record {
     Op(Op),
     /// An offer or a withdrawal of a lease.
     Lease(LeaseChange),
-    /// A bulk begins.
-    BulkBegin(u16),
+    /// A bulk of these types of objects begins.
+    BulkBegin(u16, ObjectTypes),
     /// A bulk is complete, and so many objects were told since it began.
     BulkEnd {
         /// Its number.
@@ -64,8 +64,8 @@ pub enum Record {
     },
     /// It will not be released.
     ReleaseRefused(u8),
-    /// Please tell everything anew.
-    ResyncAsked,
+    /// Please tell everything of these types anew.
+    ResyncAsked(ObjectTypes),
 }
 
 impl Record {
@@ -116,8 +116,9 @@ fn body(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> O
             out.push(lease.extent);
             record_type
         }
-        Record::BulkBegin(number) => {
+        Record::BulkBegin(number, types) => {
             out.extend_from_slice(&number.to_be_bytes());
+            out.push(types.bits());
             BULK_BEGIN
         }
         Record::BulkEnd {
@@ -150,7 +151,10 @@ fn body(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> O
             out.push(*set);
             RELEASE_REFUSED
         }
-        Record::ResyncAsked => RESYNC_ASKED,
+        Record::ResyncAsked(types) => {
+            out.push(types.bits());
+            RESYNC_ASKED
+        }
     })
 }
 
@@ -187,13 +191,13 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         Op::BlockClose(record) => put_block(record, words, now, out).map(|()| BLOCK_CLOSE)?,
         Op::Extent(record) => put_extent(record, words, out).map(|()| EXTENT)?,
         Op::ExtentClose(record) => put_extent(record, words, out).map(|()| EXTENT_CLOSE)?,
-        Op::BulkBegin(_)
+        Op::BulkBegin(..)
         | Op::BulkEnd(_)
         | Op::Covers(_)
         | Op::Lost
         | Op::Mark(_)
         | Op::Refused
-        | Op::Bulk(_)
+        | Op::Bulk(..)
         | Op::Listen(_)
         | Op::Role { .. }
         | Op::RoleDone { .. } => return None,
@@ -300,6 +304,14 @@ fn extent_number(from: &mut Reader<'_>) -> Result<u8, WireError> {
     from.u8_to(EXTENTS_PER_ADDRESS as u8 - 1, "extent")
 }
 
+/// Types of objects; all where none are said, as by builds before minor revision 1.
+fn object_types(from: &mut Reader<'_>) -> Result<ObjectTypes, WireError> {
+    if from.0.is_empty() {
+        return Ok(ObjectTypes::ALL);
+    }
+    from.u8("types of objects").map(ObjectTypes::from_bits)
+}
+
 fn set_id(from: &mut Reader<'_>, words: &Dictionary) -> Result<u16, WireError> {
     let number = from.u16("service set")?;
     words.set_id(number).ok_or(WireError::Unknown {
@@ -351,7 +363,7 @@ pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> R
         BLOCK_CLOSE => Record::Op(Op::BlockClose(block(from, words, now)?)),
         EXTENT => Record::Op(Op::Extent(extent(from, words)?)),
         EXTENT_CLOSE => Record::Op(Op::ExtentClose(extent(from, words)?)),
-        BULK_BEGIN => Record::BulkBegin(from.u16("bulk's number")?),
+        BULK_BEGIN => Record::BulkBegin(from.u16("bulk's number")?, object_types(from)?),
         BULK_END => Record::BulkEnd {
             number: from.u16("bulk's number")?,
             objects: Objects {
@@ -379,7 +391,7 @@ pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> R
             epoch: from.u64("epoch")?,
         },
         RELEASE_REFUSED => Record::ReleaseRefused(redundancy_set(from)?),
-        RESYNC_ASKED => Record::ResyncAsked,
+        RESYNC_ASKED => Record::ResyncAsked(object_types(from)?),
         other => return Err(WireError::RecordType(other)),
     })
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ha_sync::chassis::{Chassis, PeerEvent};
 use tandem_engine::replica::{
-    BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, Mark, Op, SessionKey, SessionRecord,
+    BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, Mark, ObjectTypes, Op, SessionKey,
+    SessionRecord,
 };
 use tandem_engine::session::Tuple4;
 use tandem_engine::ticks::Ticks;
@@ -26,6 +27,7 @@ pub struct Model {
     lost: bool,
     walk: Option<(u16, Vec<Name>)>,
     epoch: u16,
+    incoming: ObjectTypes,
     pub offers: VecDeque<LeaseChange>,
     pub leases: BTreeSet<Lease>,
     pub told: BTreeSet<Lease>,
@@ -36,6 +38,15 @@ pub struct Model {
     pub no_room: u64,
     pub full: bool,
     pub now: u64,
+}
+
+/// The type of objects that a kind is of.
+fn types_of((kind, _): Name) -> ObjectTypes {
+    match kind {
+        0 => ObjectTypes::SESSIONS,
+        1 => ObjectTypes::MAPPINGS,
+        _ => ObjectTypes::BLOCKS,
+    }
 }
 
 pub fn session(number: u32, value: u64, now: Ticks) -> SessionRecord {
@@ -142,6 +153,7 @@ impl Model {
             lost: false,
             walk: None,
             epoch: 0,
+            incoming: ObjectTypes::NONE,
             offers: VecDeque::new(),
             leases: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -204,8 +216,10 @@ impl Model {
         self.walk = Some((number, names));
     }
 
-    fn bulk(&mut self, number: u16) {
-        self.walk = Some((number, self.mine.keys().copied().collect()));
+    fn bulk(&mut self, number: u16, types: ObjectTypes) {
+        let names = self.mine.keys().copied();
+        let asked = names.filter(|name| types.contains(types_of(*name)));
+        self.walk = Some((number, asked.collect()));
     }
 
     pub fn took(&self, op: &Op) -> Option<(Name, Option<u64>, Ticks)> {
@@ -261,10 +275,12 @@ impl Chassis for Model {
             return false;
         }
         match op {
-            Op::BulkBegin(number) => self.epoch = *number,
+            Op::BulkBegin(number, types) => (self.epoch, self.incoming) = (*number, *types),
             Op::BulkEnd(number) => {
                 assert_eq!(*number, self.epoch);
-                self.theirs.retain(|_, (_, epoch, _)| epoch == number);
+                let incoming = self.incoming;
+                self.theirs
+                    .retain(|name, (_, epoch, _)| epoch == number || !incoming.contains(types_of(*name)));
             }
             op => match self.took(op).expect("an operation for a standby") {
                 (name, Some(value), began) => drop(self.theirs.insert(name, (value, self.epoch, began))),
@@ -301,9 +317,9 @@ impl Chassis for Model {
                     self.outbox.clear();
                 }
                 self.listening = true;
-                self.bulk(*n);
+                self.bulk(*n, ObjectTypes::ALL);
             }
-            PeerEvent::Bulk(n) => self.bulk(*n),
+            PeerEvent::Bulk(n, types) => self.bulk(*n, *types),
             PeerEvent::Forgotten => {
                 self.listening = false;
                 self.outbox.clear();

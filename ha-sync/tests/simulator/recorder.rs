@@ -82,6 +82,10 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
         self.chassis.install(op)
     }
 
+    fn renews(&mut self) -> bool {
+        self.chassis.renews()
+    }
+
     fn covers(&self) -> Sets {
         self.chassis.covers()
     }

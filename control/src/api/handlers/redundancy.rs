@@ -67,9 +67,9 @@ pub(in crate::api) async fn replicated_config(
     })
 }
 
-/// Tells the peer of a redundancy group everything anew, or lets it tell everything anew.
+/// Tells the peer of a redundancy group everything anew, or lets it tell everything anew; or some types of objects.
 ///
-/// It goes on by itself beside what changes meanwhile, and nothing is ended that is still there.
+/// It goes on by itself beside what changes meanwhile, and nothing is ended that is still there, or is of another type.
 #[utoipa::path(post, path = "/v1/replication/{group}/resync", tag = "redundancy", request_body = ResyncRequest,
     params(("group" = u8, Path, description = "Number of the redundancy group", minimum = 1, maximum = 16)),
     responses((status = 200, body = Resync), (status = 409, body = Problem), Refusals))]

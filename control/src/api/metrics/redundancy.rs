@@ -13,7 +13,7 @@ use crate::api::model::{
 /// A counter of the link: its metric, its unit, its help.
 type Counted = (&'static str, Option<Unit>, &'static str, fn(&LinkCounters) -> u64);
 
-const COUNTED: [Counted; 17] = [
+const COUNTED: [Counted; 18] = [
     ("updates_sent", None, "Changes sent to the peer.", |c| {
         c.updates_sent
     }),
@@ -92,6 +92,12 @@ const COUNTED: [Counted; 17] = [
         None,
         "Bulk synchronizations begun that this chassis tells.",
         |c| c.bulks_sent,
+    ),
+    (
+        "bulks_rested",
+        None,
+        "Of these, those that had to rest after the one before.",
+        |c| c.bulks_rested,
     ),
     (
         "bulks_received",

@@ -15,6 +15,8 @@ mod group;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use tandem_engine::replica::ObjectTypes;
+
 use super::Use;
 
 pub use channel::{Certificate, Channel, FailureCount, LastFailure};
@@ -125,13 +127,18 @@ impl Objects {
 pub struct BulkSync {
     /// Its number; 0 before the first.
     pub number: u16,
+    /// The types of objects it is of; none before the first.
+    pub types: Vec<ObjectType>,
     /// It is under way.
     pub running: bool,
+    /// Until it goes on, milliseconds: one that begins by itself rests after the one before it. Only of one that this chassis
+    /// sends; 0 when it does not rest.
+    pub rests_ms: u64,
     /// How long it took, or has taken so far, milliseconds.
     pub took_ms: u64,
     /// Objects told since it began, those among them that changed meanwhile or afterwards.
     pub objects: Objects,
-    /// Objects it will tell, as estimated; only of one that this chassis sends, while it is under way.
+    /// Objects it will tell, as estimated; only of one of all types that this chassis sends, while it is under way.
     pub expected_objects: Option<u64>,
     /// How far it is, 0..=100; nothing before the first, and while nobody knows how much is to come.
     pub percent: Option<f64>,
@@ -228,9 +235,9 @@ pub struct Replication {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResyncDirection {
-    /// This chassis tells the peer everything anew.
+    /// This chassis tells the peer anew.
     ToPeer,
-    /// The peer tells this chassis everything anew.
+    /// The peer tells this chassis anew.
     FromPeer,
 }
 
@@ -242,7 +249,7 @@ pub enum ObjectType {
     Session,
     /// Endpoint-independent mappings.
     Mapping,
-    /// Port blocks, and the extents they lie in.
+    /// Port blocks, and extents of public ports.
     Block,
 }
 
@@ -259,6 +266,30 @@ impl ObjectType {
             Self::Block => "block",
         }
     }
+
+    /// As the link names it.
+    #[must_use]
+    pub const fn of_link(self) -> ObjectTypes {
+        match self {
+            Self::Session => ObjectTypes::SESSIONS,
+            Self::Mapping => ObjectTypes::MAPPINGS,
+            Self::Block => ObjectTypes::BLOCKS,
+        }
+    }
+
+    /// Those among the link's.
+    #[must_use]
+    pub fn all_of(types: ObjectTypes) -> Vec<Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(|one| types.contains(one.of_link())).collect()
+    }
+
+    /// Their names, with commas between them.
+    #[must_use]
+    pub fn names(types: ObjectTypes) -> String {
+        let names: Vec<&str> = Self::all_of(types).into_iter().map(Self::as_str).collect();
+        names.join(", ")
+    }
 }
 
 /// A resynchronization that is asked for.
@@ -272,6 +303,18 @@ pub struct ResyncRequest {
     pub objects: Vec<ObjectType>,
 }
 
+impl ResyncRequest {
+    /// The types of objects it is about.
+    #[must_use]
+    pub fn types(&self) -> ObjectTypes {
+        if self.objects.is_empty() {
+            return ObjectTypes::ALL;
+        }
+        let named = self.objects.iter().map(|one| one.of_link());
+        named.fold(ObjectTypes::NONE, ObjectTypes::union)
+    }
+}
+
 /// A resynchronization that has begun. It goes on by itself: `bulk-sent` or `bulk-received` of the group shows how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -280,8 +323,7 @@ pub struct Resync {
     pub redundancy_group: u8,
     /// Which way.
     pub direction: ResyncDirection,
-    /// Types of objects that are told: at least those asked for, with what they stand on (a session on its mapping, that on its
-    /// block).
+    /// Types of objects that are told. A bulk that was under way already is of its own types beside.
     pub objects: Vec<ObjectType>,
 }
 

@@ -132,12 +132,17 @@ impl Replication {
         }
         let (answer, answered) = oneshot::channel();
         let to_peer = wanted.direction == ResyncDirection::ToPeer;
-        self.say(Order::Resync { to_peer, answer })?;
+        let types = wanted.types();
+        self.say(Order::Resync {
+            to_peer,
+            types,
+            answer,
+        })?;
         answered.await.unwrap_or(Err(BackendError::Stopping))?;
         Ok(Resync {
             redundancy_group: group,
             direction: wanted.direction,
-            objects: ObjectType::ALL.to_vec(),
+            objects: ObjectType::all_of(types),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use ha_sync::bridge::RedundancySet;
 use ha_sync::wire::Dictionary;
 use tandem_engine::program::Program;
-use tandem_engine::replica::Role;
+use tandem_engine::replica::{ObjectTypes, Role};
 use tokio::sync::oneshot;
 
 use super::roles::Answer;
@@ -22,9 +22,10 @@ pub(super) enum Order {
         forced: bool,
         answer: Answer,
     },
-    /// Tell everything anew, or have it told.
+    /// Tell everything of these types anew, or have it told.
     Resync {
         to_peer: bool,
+        types: ObjectTypes,
         answer: oneshot::Sender<Result<(), BackendError>>,
     },
     /// A program with these redundancy sets is about to come; answered when the workers know what they are of the service sets

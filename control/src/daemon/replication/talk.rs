@@ -8,13 +8,14 @@ use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::link::{Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
-use tandem_engine::replica::Role;
+use tandem_engine::replica::{ObjectTypes, Role};
 use tracing::{info, warn};
 
 use super::order::Order;
 use super::roles::{Hands, Lack, Peer, Roles};
 use super::shown::SetShown;
 use crate::api::BackendError;
+use crate::api::model::ObjectType;
 use crate::daemon::clock::Clock;
 
 /// The conversation.
@@ -169,7 +170,13 @@ impl Talk {
             PeerEvent::Connected { new_bulk: None } => {
                 info!("replication: connected, it goes on where it stopped")
             }
-            PeerEvent::Bulk(bulk) => info!(bulk, "replication: everything is told anew"),
+            PeerEvent::Bulk(bulk, types) if types == ObjectTypes::ALL => {
+                info!(bulk, "replication: everything is told anew");
+            }
+            PeerEvent::Bulk(bulk, types) => {
+                let types = ObjectType::names(types);
+                info!(bulk, types, "replication: some types of objects are told anew");
+            }
             PeerEvent::Suspended(mismatch) => warn!(%mismatch, "replication: suspended"),
             PeerEvent::Disconnected => {
                 warn!("replication: the peer is gone");
@@ -280,11 +287,15 @@ impl Conversation for Talk {
                 forced,
                 answer,
             } => self.roles.request(set, role, forced, answer, now, line),
-            Order::Resync { to_peer, answer } => {
+            Order::Resync {
+                to_peer,
+                types,
+                answer,
+            } => {
                 let begun = if to_peer {
-                    line.link.resync_to_peer(now)
+                    line.link.resync_to_peer(types)
                 } else {
-                    line.link.resync_from_peer(now)
+                    line.link.resync_from_peer(types, now)
                 };
                 let refused = || {
                     BackendError::Refused(

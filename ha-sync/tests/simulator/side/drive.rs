@@ -5,7 +5,7 @@ use super::{Side, ticks};
 use ha_sync::bridge::BridgeEvent;
 use ha_sync::chassis::PeerEvent;
 use ha_sync::link::{LinkState, Mirror};
-use tandem_engine::replica::{Op, Role};
+use tandem_engine::replica::{ObjectTypes, Op, Role};
 
 use crate::network::Network;
 use crate::recorder::{Recorder, Told};
@@ -19,7 +19,7 @@ impl Side {
         for ((engine, inbox), refused_before) in workers.zip(&mut self.refused_before) {
             for _ in 0..self.tuning.ring {
                 let Ok(op) = inbox.pop() else { break };
-                if matches!(op, Op::BulkBegin(_)) {
+                if matches!(op, Op::BulkBegin(..)) {
                     *refused_before = engine.counters().replica_refused_ground;
                 }
                 if matches!(op, Op::Role { .. }) {
@@ -124,9 +124,9 @@ impl Side {
     /// All is told anew: to the other, or by it.
     pub fn resynchronize(&mut self, now: u64, to_peer: bool) {
         if to_peer {
-            self.link.resync_to_peer(now);
+            self.link.resync_to_peer(ObjectTypes::ALL);
         } else {
-            self.link.resync_from_peer(now);
+            self.link.resync_from_peer(ObjectTypes::ALL, now);
         }
     }
 

@@ -49,6 +49,8 @@ pub struct LinkCounters {
     pub resumes: u64,
     /// Bulk synchronizations begun that this chassis tells.
     pub bulks_sent: u64,
+    /// Of these, those that had to rest after the one before.
+    pub bulks_rested: u64,
     /// Bulk synchronizations begun that the peer tells.
     pub bulks_received: u64,
     /// Bulks received whose end did not have as many objects as came.
@@ -83,6 +85,7 @@ impl From<&LinkStats> for LinkCounters {
             connects: stats.connects,
             resumes: stats.resumes,
             bulks_sent: stats.bulks_sent,
+            bulks_rested: stats.bulks_rested,
             bulks_received: stats.bulks_received,
             bulk_mismatches: stats.bulk_mismatches,
             refused: stats.refused,

@@ -3,11 +3,12 @@
 use ha_sync::frame::FrameError;
 use ha_sync::link::{self, BulkProgress, LinkState, LinkStats, Mirror, Mismatch, Refusal};
 use ha_sync::net::{ChannelState, ChannelStatus, FailureKind, LastFailure};
+use tandem_engine::replica::ObjectTypes;
 
 use super::super::Use;
 use super::{
-    BulkSync, Channel, Digests, Lag, LinkCounters, MirrorState, Objects, Queues, ReplicationGroup,
-    ReplicationState, hexadecimal,
+    BulkSync, Channel, Digests, Lag, LinkCounters, MirrorState, ObjectType, Objects, Queues,
+    ReplicationGroup, ReplicationState, hexadecimal,
 };
 
 /// What a row is made of.
@@ -57,7 +58,10 @@ impl GroupView<'_> {
             channel: Channel::from(self.channel),
             sending,
             receiving,
-            bulk_sent: bulk(&stats.bulk_sent, self.expected_objects),
+            bulk_sent: BulkSync {
+                rests_ms: stats.bulk_wait_ms,
+                ..bulk(&stats.bulk_sent, self.expected_objects)
+            },
             bulk_received: bulk(&stats.bulk_received, None),
             lag: Lag {
                 now_ms: stats.lag_ms,
@@ -180,7 +184,7 @@ impl From<link::Objects> for Objects {
 }
 
 fn bulk(progress: &BulkProgress, expected: Option<u64>) -> BulkSync {
-    let expected_objects = expected.filter(|_| progress.running);
+    let expected_objects = expected.filter(|_| progress.running && progress.types == ObjectTypes::ALL);
     let percent = match (progress.number, expected_objects) {
         (0, _) => None,
         _ if !progress.running => Some(100.0),
@@ -193,6 +197,8 @@ fn bulk(progress: &BulkProgress, expected: Option<u64>) -> BulkSync {
     };
     BulkSync {
         number: progress.number,
+        types: ObjectType::all_of(progress.types),
+        rests_ms: 0,
         running: progress.running,
         took_ms: progress.took_ms,
         objects: progress.objects.into(),

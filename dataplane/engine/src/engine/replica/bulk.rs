@@ -6,11 +6,11 @@
 use super::{Engine, Settled, WALK_STEP};
 use crate::engine::EndReason;
 use crate::program::ServiceSetId;
-use crate::replica::{Op, Role};
+use crate::replica::{ObjectTypes, Op, Role};
 use crate::session::{FLAG_DIRTY, FLAG_REPLICATED, Hot};
 use crate::ticks::Ticks;
 
-/// A table of the walks, in the order in which a bulk goes over them: what is stood on comes first.
+/// A table of the walks; what is stood on comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Table {
     Extents,
@@ -19,10 +19,40 @@ enum Table {
     Sessions,
 }
 
+impl Table {
+    /// In the order in which a bulk goes over them.
+    const ALL: [Self; 4] = [Self::Extents, Self::Blocks, Self::Mappings, Self::Sessions];
+
+    /// What types of objects it is of.
+    const fn types(self) -> ObjectTypes {
+        match self {
+            Self::Extents | Self::Blocks => ObjectTypes::BLOCKS,
+            Self::Mappings => ObjectTypes::MAPPINGS,
+            Self::Sessions => ObjectTypes::SESSIONS,
+        }
+    }
+
+    /// The one after this in a bulk of these types; the first without one.
+    fn next_told(after: Option<Self>, types: ObjectTypes) -> Option<Self> {
+        let mut rest = Self::ALL
+            .into_iter()
+            .skip(after.map_or(0, |table| table as usize + 1));
+        rest.find(|table| types.contains(table.types()))
+    }
+
+    /// The one after this in the sweep of such a bulk, which goes the other way.
+    fn next_swept(after: Option<Self>, types: ObjectTypes) -> Option<Self> {
+        let from_end = after.map_or(0, |table| Self::ALL.len() - table as usize);
+        let mut rest = Self::ALL.into_iter().rev().skip(from_end);
+        rest.find(|table| types.contains(table.types()))
+    }
+}
+
 /// A bulk on its way out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bulk {
     number: u16,
+    types: ObjectTypes,
     /// `None`: all is told.
     table: Option<Table>,
     at: u32,
@@ -47,11 +77,12 @@ impl Engine {
         }
     }
 
-    /// Tells everything there is.
-    pub(super) fn start_bulk(&mut self, number: u16) {
+    /// Tells everything there is of these types.
+    pub(super) fn start_bulk(&mut self, number: u16, types: ObjectTypes) {
         self.replica.bulk = Some(Bulk {
             number,
-            table: Some(Table::Extents),
+            types,
+            table: Table::next_told(None, types),
             at: 0,
         });
     }
@@ -100,12 +131,7 @@ impl Engine {
                 Some(next) => bulk.at = next,
                 None => {
                     bulk.at = 0;
-                    bulk.table = match table {
-                        Table::Extents => Some(Table::Blocks),
-                        Table::Blocks => Some(Table::Mappings),
-                        Table::Mappings => Some(Table::Sessions),
-                        Table::Sessions => None,
-                    };
+                    bulk.table = Table::next_told(Some(table), bulk.types);
                 }
             }
             self.replica.bulk = Some(bulk);
@@ -191,12 +217,15 @@ impl Engine {
         self.wheel.insert(self.sessions.links(), number, look);
     }
 
-    /// A bulk begins to come in: what is installed from now on is confirmed by it.
-    pub(super) fn begin_bulk(&mut self, number: u16) {
+    /// A bulk of these types begins to come in: what is installed from now on is confirmed by it.
+    pub(super) fn begin_bulk(&mut self, number: u16, types: ObjectTypes) {
         (self.replica.epoch, self.replica.sweep) = (number, None);
-        // All of it comes again, if it is still there.
-        self.replica.contested.clear();
-        self.replica.missing.bulk_begins();
+        self.replica.incoming = types;
+        if types == ObjectTypes::ALL {
+            // All of it comes again, if it is still there.
+            self.replica.contested.clear();
+            self.replica.missing.bulk_begins();
+        }
         for role in &mut self.replica.roles {
             role.is_covered = false;
         }
@@ -219,11 +248,11 @@ impl Engine {
     /// The bulk that began last is complete: what it did not confirm is gone at the primary.
     pub(super) fn end_bulk(&mut self, number: u16) {
         if number == self.replica.epoch {
-            self.replica.missing.bulk_ends();
-            self.replica.sweep = Some(Sweep {
-                table: Table::Sessions,
-                at: 0,
-            });
+            if self.replica.incoming == ObjectTypes::ALL {
+                self.replica.missing.bulk_ends();
+            }
+            let first = Table::next_swept(None, self.replica.incoming);
+            self.replica.sweep = first.map(|table| Sweep { table, at: 0 });
         }
     }
 
@@ -251,12 +280,7 @@ impl Engine {
         sweep.at = end;
         self.replica.sweep = Some(sweep);
         if end >= high_water {
-            let next = match sweep.table {
-                Table::Sessions => Some(Table::Mappings),
-                Table::Mappings => Some(Table::Blocks),
-                Table::Blocks => Some(Table::Extents),
-                Table::Extents => None,
-            };
+            let next = Table::next_swept(Some(sweep.table), self.replica.incoming);
             self.replica.sweep = next.map(|table| Sweep { table, at: 0 });
         }
     }

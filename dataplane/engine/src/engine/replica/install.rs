@@ -89,8 +89,8 @@ impl Engine {
             Op::BlockClose(record) => self.install_block_end(record),
             Op::Extent(record) => self.install_extent(record),
             Op::ExtentClose(record) => self.install_extent_end(record),
-            Op::BulkBegin(number) => {
-                self.begin_bulk(*number);
+            Op::BulkBegin(number, types) => {
+                self.begin_bulk(*number, *types);
                 Ok(())
             }
             Op::BulkEnd(number) => {
@@ -101,8 +101,8 @@ impl Engine {
                 self.cover(*service_set);
                 Ok(())
             }
-            Op::Bulk(number) => {
-                self.start_bulk(*number);
+            Op::Bulk(number, types) => {
+                self.start_bulk(*number, *types);
                 Ok(())
             }
             Op::Listen(listening) => {

@@ -38,7 +38,7 @@ use self::roles::SetRole;
 use self::settled::Settled;
 use super::Engine;
 use crate::program::{PoolId, ServiceSetId};
-use crate::replica::Op;
+use crate::replica::{ObjectTypes, Op};
 use crate::session::{FLAG_REPLICATED, NO_RECORD};
 use crate::ticks::Ticks;
 
@@ -62,8 +62,9 @@ pub(super) struct Replica {
     walk_at: u32,
     bulk: Option<Bulk>,
     sweep: Option<Sweep>,
-    /// Number of the bulk that installed things are of.
+    /// Number of the bulk that installed things are of, and the types of objects it tells.
     epoch: u16,
+    incoming: ObjectTypes,
     /// The same of each mapping, block and extent.
     mapping_epochs: Vec<u16>,
     block_epochs: Vec<u16>,

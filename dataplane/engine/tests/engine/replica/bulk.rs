@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use tandem_engine::engine::BACKLOG;
 use tandem_engine::program::policy::{Application, Policy, PolicyAction, PolicyMatch};
 use tandem_engine::program::{Firewall, PolicyList, PortRange, TermMatch};
-use tandem_engine::replica::Op;
+use tandem_engine::replica::{ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter};
 
@@ -96,8 +96,8 @@ fn a_bulk_tells_all_there_is_while_that_changes() {
         pair.carry();
         assert!(pair.worlds[1].sessions().is_empty());
         pair.command_both(Op::Listen(true));
-        pair.command(1, Op::BulkBegin(1));
-        pair.command(0, Op::Bulk(1));
+        pair.command(1, Op::BulkBegin(1, ObjectTypes::ALL));
+        pair.command(0, Op::Bulk(1, ObjectTypes::ALL));
         for round in 0..8 {
             for engine in &mut pair.worlds[0].engines {
                 engine.maintain(pair.worlds[1].now, 8);
@@ -151,6 +151,52 @@ fn what_a_bulk_does_not_confirm_is_swept() {
     assert_eq!(primary, 0);
 }
 
+/// What each of them has: sessions, mappings and blocks.
+fn tables(pair: &mut Pair) -> [[usize; 3]; 2] {
+    pair.worlds
+        .each_mut()
+        .map(|w| [w.sessions().len(), w.mappings().len(), super::blocks(w).len()])
+}
+
+#[test]
+fn a_bulk_of_some_types_tells_and_sweeps_these_alone() {
+    let mut pair = Pair::new(2, 4096, |plan| plan.blocks(64, 8));
+    for host in 0..4 {
+        begin(&mut pair.worlds[0], IN1 + host, 2000..2100);
+    }
+    pair.carry();
+    pair.assert_same();
+    // A break in which much ends and begins.
+    pair.command(0, Op::Listen(false));
+    assert_eq!(clear(&mut pair.worlds[0], IN1 + 1), 100);
+    begin(&mut pair.worlds[0], IN1 + 9, 3000..3050);
+    pair.pass(Ticks::from_seconds(1));
+    pair.command(0, Op::Listen(true));
+    assert_eq!(tables(&mut pair), [[350, 350, 7], [400, 400, 8]]);
+    let emitted = |pair: &Pair| -> u64 {
+        let engines = pair.worlds[0].engines.iter();
+        engines.map(|e| e.counters().replica_emitted).sum()
+    };
+    let told = |pair: &mut Pair, types, number| {
+        let before = emitted(pair);
+        pair.bulk_of(types, 0, number);
+        pair.assert_no_trouble();
+        // Each of the two workers says the end.
+        (emitted(pair) - before - 2, tables(pair)[1])
+    };
+    // What sessions stand on comes with them, where it is not known; what they stood on stays.
+    assert_eq!(told(&mut pair, ObjectTypes::SESSIONS, 1), (350, [350, 450, 8]));
+    assert_eq!(told(&mut pair, ObjectTypes::SESSIONS, 2).0, 350);
+    assert_eq!(told(&mut pair, ObjectTypes::MAPPINGS, 3), (350, [350, 350, 8]));
+    let (blocks, after) = told(&mut pair, ObjectTypes::BLOCKS, 4);
+    let extents = super::extents(&mut pair.worlds[0]).len() as u64;
+    assert_eq!((blocks, after), (7 + extents, [350, 350, 7]));
+    pair.assert_same();
+    let both = ObjectTypes::SESSIONS.union(ObjectTypes::BLOCKS);
+    assert_eq!(told(&mut pair, both, 5).0, 350 + blocks);
+    pair.assert_same();
+}
+
 #[test]
 fn a_bulk_sweeps_nothing_of_service_sets_it_does_not_cover() {
     let mut pair = Pair::new(2, 4096, |plan| plan.blocks(64, 8));
@@ -163,19 +209,19 @@ fn a_bulk_sweeps_nothing_of_service_sets_it_does_not_cover() {
         engines.map(|e| e.counters().replica_swept).sum()
     };
     // The primary lost its memory, and is primary of nothing now: its bulk is empty.
-    pair.command(1, Op::BulkBegin(1));
+    pair.command(1, Op::BulkBegin(1, ObjectTypes::ALL));
     pair.command(1, Op::BulkEnd(1));
     pair.carry();
     pair.assert_same();
     assert_eq!((swept(&pair), pair.worlds[1].sessions().len()), (0, 600));
     // What an earlier bulk covered is forgotten.
     pair.bulk(0, 2);
-    pair.command(1, Op::BulkBegin(3));
+    pair.command(1, Op::BulkBegin(3, ObjectTypes::ALL));
     pair.command(1, Op::BulkEnd(3));
     pair.carry();
     pair.assert_same();
     assert_eq!(swept(&pair), 0);
-    pair.command(1, Op::BulkBegin(4));
+    pair.command(1, Op::BulkBegin(4, ObjectTypes::ALL));
     pair.command(1, Op::Covers(1));
     pair.command(1, Op::BulkEnd(4));
     pair.carry();

@@ -1,6 +1,6 @@
 //! Extents that the primary gives back while something of them is still in use at the standby.
 
-use tandem_engine::replica::{ExtentRecord, Op};
+use tandem_engine::replica::{ExtentRecord, ObjectTypes, Op};
 
 use super::Pair;
 use crate::common::packets::udp;
@@ -35,7 +35,7 @@ fn give_back_all(pair: &mut Pair, extents: &[ExtentRecord]) {
 
 /// An empty bulk: it confirms nothing.
 fn sweep(pair: &mut Pair) {
-    pair.command(1, Op::BulkBegin(7));
+    pair.command(1, Op::BulkBegin(7, ObjectTypes::ALL));
     pair.command(1, Op::Covers(1));
     pair.command(1, Op::BulkEnd(7));
 }
@@ -79,7 +79,7 @@ fn an_extent_whose_sessions_end_later_goes_with_them() {
 fn an_extent_that_ends_before_the_sweep_has_come_to_it_ends() {
     let (mut pair, extents) = pair_with_sessions();
     // Confirmed by the bulk, and given back behind its end.
-    pair.command(1, Op::BulkBegin(7));
+    pair.command(1, Op::BulkBegin(7, ObjectTypes::ALL));
     for extent in &extents {
         pair.command(1, Op::Extent(*extent));
     }

@@ -16,7 +16,7 @@ use rtrb::{Consumer, RingBuffer};
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::packet::Verdict;
 use tandem_engine::program::{InterfaceId, Replication};
-use tandem_engine::replica::{Op, Role};
+use tandem_engine::replica::{ObjectTypes, Op, Role};
 use tandem_engine::session::{FLAG_REPLICATED, Hot};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
@@ -155,7 +155,12 @@ impl Pair {
 
     /// A bulk from one to the other.
     fn bulk(&mut self, from: usize, number: u16) {
-        self.command(1 - from, Op::BulkBegin(number));
+        self.bulk_of(ObjectTypes::ALL, from, number);
+    }
+
+    /// A bulk of some types of objects.
+    fn bulk_of(&mut self, types: ObjectTypes, from: usize, number: u16) {
+        self.command(1 - from, Op::BulkBegin(number, types));
         let sets: Vec<_> = self.worlds[from]
             .program
             .service_sets
@@ -165,7 +170,7 @@ impl Pair {
         for set in sets {
             self.command(1 - from, Op::Covers(set));
         }
-        self.command(from, Op::Bulk(number));
+        self.command(from, Op::Bulk(number, types));
         self.carry();
     }
 

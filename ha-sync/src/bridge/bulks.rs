@@ -1,0 +1,142 @@
+//! Bulks between the workers and a peer: begun at all workers, ended when all have told their part, and what of the redundancy
+//! sets one covers.
+
+use tandem_engine::program::{Program, ServiceSetId};
+use tandem_engine::replica::{ObjectTypes, Op, Role};
+
+use super::{Bridge, Listening};
+use crate::chassis::Sets;
+
+/// A bulk that the workers tell.
+#[derive(Debug)]
+struct Bulk {
+    number: u16,
+    /// By worker: it has told its part.
+    done: Vec<bool>,
+}
+
+/// Bulks out and in.
+#[derive(Debug, Default)]
+pub(super) struct Bulks {
+    /// One to begin as soon as the workers are known to have stopped.
+    begin: Option<(u16, ObjectTypes)>,
+    out: Option<Bulk>,
+    /// The peer has to be told everything anew: the program changed so, or of a set that became primary here it may have what
+    /// is here no more.
+    pub renew: bool,
+    /// Sets that were primary here since the last bulk began.
+    pub told: Sets,
+    /// What the peer's last bulk is of.
+    incoming: ObjectTypes,
+    /// Sets that were standby here since it began, and those that it covers.
+    pub heard: Sets,
+    pub covered: Sets,
+}
+
+impl Bulks {
+    pub fn stop(&mut self) {
+        (self.begin, self.out) = (None, None);
+    }
+
+    /// A set has another role from now on: of a bulk under way, workers had a part of it in one role and have the rest in the
+    /// other.
+    pub fn role_changes(&mut self, set: u8) {
+        (self.told, self.heard) = (self.told.without(set), self.heard.without(set));
+    }
+}
+
+impl Bridge {
+    /// A bulk of these types, now or as soon as it can be; with the leases, if blocks are among them.
+    pub(super) fn bulk_asked(&mut self, number: u16, types: ObjectTypes) {
+        if types.contains(ObjectTypes::BLOCKS) {
+            self.keeper.tell_again(&self.program);
+        }
+        if self.listening == Listening::On {
+            self.begin_bulk(number, types);
+        } else {
+            self.bulks.begin = Some((number, types));
+            self.start_if_asked();
+        }
+    }
+
+    pub(super) fn start_if_asked(&mut self) {
+        if self.listening != Listening::Off {
+            return;
+        }
+        let Some((number, types)) = self.bulks.begin.take() else {
+            return;
+        };
+        // The workers have read that nobody listens, and what they had put out before was dropped.
+        self.rings.command(Op::Listen(true));
+        self.listening = Listening::On;
+        self.begin_bulk(number, types);
+    }
+
+    fn begin_bulk(&mut self, number: u16, types: ObjectTypes) {
+        self.stats.bulks += 1;
+        self.bulks.renew &= types != ObjectTypes::ALL;
+        self.bulks.told = self.sets_that_are(Role::Primary);
+        self.bulks.out = Some(Bulk {
+            number,
+            done: vec![false; self.rings.workers()],
+        });
+        self.rings.command(Op::Bulk(number, types));
+    }
+
+    /// A worker has told its part.
+    pub(super) fn part_told(&mut self, worker: usize, number: u16) {
+        let bulk = self.bulks.out.as_mut().filter(|bulk| bulk.number == number);
+        if let Some(done) = bulk.and_then(|bulk| bulk.done.get_mut(worker)) {
+            *done = true;
+        }
+    }
+
+    /// The end of a bulk that all workers and the keeper of leases have told their parts of.
+    pub(super) fn bulk_end(&mut self) -> Option<Op> {
+        let keeper = &self.keeper;
+        let ended = |bulk: &mut Bulk| bulk.done.iter().all(|done| *done) && keeper.has_told_again();
+        let ended = self.bulks.out.take_if(ended);
+        ended.map(|bulk| Op::BulkEnd(bulk.number))
+    }
+
+    /// The peer's bulk begins.
+    pub(super) fn peer_begins(&mut self, begin: Op, types: ObjectTypes) -> bool {
+        self.bulks.heard = self.sets_that_are(Role::Standby);
+        let taken = self.rings.push_all(&[begin]);
+        if taken {
+            self.bulks.incoming = types;
+            if types.contains(ObjectTypes::BLOCKS) {
+                self.keeper.hears_all();
+            }
+        }
+        taken
+    }
+
+    /// The peer's bulk ends: workers sweep what it covers of the sets that are standby here, and were when it began.
+    pub(super) fn peer_ends(&mut self, end: Op) -> bool {
+        let swept = self.bulks.covered.and(self.bulks.heard);
+        let sets = self.sets.iter().filter(|set| swept.has(set.number));
+        let service_sets = sets.flat_map(|set| &set.service_sets);
+        let mut all: Vec<Op> = service_sets.map(|id: &ServiceSetId| Op::Covers(*id)).collect();
+        all.push(end);
+        let taken = self.rings.push_all(&all);
+        if taken && self.bulks.incoming.contains(ObjectTypes::BLOCKS) {
+            self.keeper.heard_all(self.now, &self.program);
+        }
+        taken
+    }
+}
+
+/// Whether what was told under one program may be wrong under another: addresses are in other pools, or service sets gone or
+/// replicated otherwise.
+pub(super) fn moves_ground(old: &Program, new: &Program) -> bool {
+    let pools = old.pools.iter().any(|before| {
+        let now = new.pools.iter().find(|pool| pool.id == before.id);
+        now.is_none_or(|now| now.addresses != before.addresses || now.mode != before.mode)
+    });
+    let sets = old.service_sets.iter().any(|before| {
+        let now = new.service_sets.iter().find(|set| set.id == before.id);
+        now.is_none_or(|now| now.replication != before.replication)
+    });
+    pools || sets
+}

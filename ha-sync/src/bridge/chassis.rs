@@ -1,0 +1,112 @@
+//! A bridge as the link's chassis.
+
+use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
+use tandem_engine::ticks::Ticks;
+
+use super::{Bridge, BridgeEvent, Listening, rings};
+use crate::chassis::{Chassis, PeerEvent, Sets};
+
+impl Chassis for Bridge {
+    fn next(&mut self) -> Option<Op> {
+        if self.listening != Listening::On {
+            return None;
+        }
+        if let Some(end) = self.bulk_end() {
+            return Some(end);
+        }
+        while let Some((worker, op)) = self.outboxes.pop() {
+            match op {
+                Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
+                Op::BulkEnd(number) => {
+                    self.part_told(worker, number);
+                    if let Some(end) = self.bulk_end() {
+                        return Some(end);
+                    }
+                }
+                Op::Mark(_) => return Some(op),
+                op => {
+                    self.stats.taken += 1;
+                    return Some(op);
+                }
+            }
+        }
+        None
+    }
+
+    fn renews(&mut self) -> bool {
+        std::mem::take(&mut self.bulks.renew)
+    }
+
+    fn install(&mut self, op: &Op) -> bool {
+        let taken = match rings::subscriber(op) {
+            Some(subscriber) => {
+                let prefix = self.program.steering_prefix;
+                self.rings.push_for(subscriber, prefix, *op)
+            }
+            None => match op {
+                Op::Extent(extent) | Op::ExtentClose(extent) => self.rings.push_shard(extent.shard, *op),
+                Op::BulkBegin(_, types) => self.peer_begins(*op, *types),
+                Op::BulkEnd(_) => self.peer_ends(*op),
+                // Nothing else comes from a peer.
+                _ => true,
+            },
+        };
+        if taken {
+            self.stats.installed += 1;
+        } else {
+            self.stats.inbox_full += 1;
+        }
+        taken
+    }
+
+    fn covers(&self) -> Sets {
+        self.bulks.told
+    }
+
+    fn covered(&mut self, sets: Sets) {
+        self.bulks.covered = sets;
+    }
+
+    fn next_lease(&mut self) -> Option<LeaseChange> {
+        self.keeper.next_change()
+    }
+
+    fn lease_acknowledged(&mut self, lease: Lease) {
+        self.keeper.acknowledged(lease, &self.program, &mut self.stats);
+    }
+
+    fn mark_acknowledged(&mut self, mark: Mark) {
+        self.rings.give_back(mark);
+    }
+
+    fn lease_told(&mut self, change: LeaseChange) {
+        self.keeper.told(change, &self.program, &mut self.stats);
+    }
+
+    fn peer(&mut self, event: PeerEvent) {
+        match &event {
+            PeerEvent::Connected {
+                new_bulk: Some(number),
+            } => {
+                self.stop();
+                self.keeper.connected();
+                self.bulk_asked(*number, ObjectTypes::ALL);
+            }
+            PeerEvent::Connected { new_bulk: None } => self.keeper.connected(),
+            PeerEvent::Bulk(number, types) => self.bulk_asked(*number, *types),
+            PeerEvent::Suspended(_) | PeerEvent::Disconnected | PeerEvent::Refused(_) => {
+                self.keeper.disconnected(&self.program, &mut self.stats);
+            }
+            PeerEvent::Forgotten => self.stop(),
+            PeerEvent::Roles(roles) => self.yield_to(roles),
+            PeerEvent::ReleaseAsked { .. }
+            | PeerEvent::Released { .. }
+            | PeerEvent::ReleaseRefused { .. } => {}
+        }
+        self.events.push_back(BridgeEvent::Peer(event));
+    }
+
+    fn ticks(&self, now: u64) -> Ticks {
+        Ticks((now.saturating_sub(self.config.tick_zero_ms) / 100) as u32)
+    }
+}
