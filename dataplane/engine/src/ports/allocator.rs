@@ -153,10 +153,21 @@ impl PortAllocator {
         for plan in &mut old {
             plan.ranges.clear();
             plan.total = 0;
+            plan.is_replicated = false;
         }
         self.plans = old;
         for pool in &program.pools {
             self.plans[usize::from(pool.id)].apply(pool);
+        }
+        let sets = program.service_sets.iter();
+        let replicated = sets.filter(|set| set.replication.threshold.is_some());
+        for pool in replicated
+            .flat_map(|set| &set.terms)
+            .filter_map(|term| term.action.pool())
+        {
+            if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+                plan.is_replicated = true;
+            }
         }
     }
 

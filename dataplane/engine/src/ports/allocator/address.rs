@@ -138,6 +138,8 @@ pub(super) struct PoolPlan {
     pub(super) exhausted_until: Ticks,
     /// Whole addresses: one would be free when its lease is granted.
     pub(super) waits_for_lease: bool,
+    /// A replicated service set takes from it.
+    pub(super) is_replicated: bool,
     /// The other chassis gives out what is in it.
     pub(super) follows: bool,
     /// What the other chassis may have given out without a word rests until then.

@@ -41,16 +41,14 @@ impl PortAllocator {
         self.extents.get_mut(slot.checked_sub(1)? as usize)
     }
 
-    /// Takes the free home extents of an address that has none yet. While leases are required they are taken one by one, as
-    /// they are needed: what is left is the other chassis' after a takeover.
+    /// Takes the free home extents of an address that has none yet. Of replicated pools they are taken one by one, as they are
+    /// needed, whether or not there is a peer: what is left is the other chassis' after a takeover.
     pub(super) fn acquire_home(&mut self, index: u32, address: u32, request: &Request<'_>) {
-        if request.space.leases_required() {
+        let plan = self.plans.get(usize::from(request.pool.id));
+        if request.space.leases_required() || plan.is_none_or(|p| p.is_replicated) {
             return;
         }
-        let total = self
-            .plans
-            .get(usize::from(request.pool.id))
-            .map_or(0, |p| p.total);
+        let total = plan.map_or(0, |p| p.total);
         let by_address = total >= u32::from(self.shards);
         if by_address && !self.is_home_address(address) {
             return;

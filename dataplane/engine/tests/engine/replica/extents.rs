@@ -16,14 +16,17 @@ fn extents_of(world: &World) -> Vec<ExtentRecord> {
     all.map(|(_, record)| record).collect()
 }
 
-/// A pair with sessions in one of some extents.
+/// A pair with sessions in one of two extents.
 fn pair_with_sessions() -> (Pair, Vec<ExtentRecord>) {
     let mut pair = Pair::new(1, 4096, |_| {});
     let packets = (2000..2010).map(|port| udp((IN1, port), (OUT1, 53)));
     pair.worlds[0].burst(INSIDE, packets.collect());
     pair.carry();
+    let used = extents_of(&pair.worlds[1])[0];
+    let extent = (used.extent + 1) % 16;
+    pair.command(1, Op::Extent(ExtentRecord { extent, ..used }));
     let extents = extents_of(&pair.worlds[1]);
-    assert!(extents.len() > 1);
+    assert_eq!(extents.len(), 2);
     (pair, extents)
 }
 

@@ -246,7 +246,10 @@ fn roles_change_to_and_fro() {
 
 #[test]
 fn nobody_gets_a_port_that_the_old_primary_may_have_given_out() {
-    let mut pair = Pair::new(1, 4096, |plan| plan.addresses(1));
+    let mut pair = Pair::new(1, 4096, |plan| {
+        plan.addresses(1);
+        plan.ports(4096, 8191);
+    });
     pair.worlds[0].inside(udp((IN1, 1000), (OUT1, 53))).forwarded();
     pair.carry();
     pair.role(1, Role::Primary);
@@ -262,6 +265,24 @@ fn nobody_gets_a_port_that_the_old_primary_may_have_given_out() {
     }
     world.pass_seconds(22);
     world.inside(udp((IN2, 1000), (OUT1, 53))).forwarded();
+}
+
+/// Whether or not there is a peer to lease them, a primary takes only the extents that it needs: the others are the new
+/// primary's at once.
+#[test]
+fn extents_that_the_old_primary_did_not_need_serve_at_once() {
+    for workers in [1, 2] {
+        let mut pair = Pair::new(workers, 4096, |plan| plan.addresses(1));
+        let (_, old) = pair.worlds[0].inside(udp((IN1, 1000), (OUT1, 53))).public();
+        pair.carry();
+        pair.role(1, Role::Primary);
+        for host in 1..50 {
+            let packet = udp((IN1 + host, 1000), (OUT1, 53));
+            let (_, port) = pair.worlds[1].inside(packet).public();
+            assert_ne!(port >> 12, old >> 12, "a port of an extent that is held");
+        }
+        pair.assert_no_trouble();
+    }
 }
 
 #[test]
