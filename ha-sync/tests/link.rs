@@ -472,6 +472,35 @@ fn a_lease_counts_when_its_last_offer_is_acknowledged() {
 }
 
 #[test]
+fn a_lease_overtakes_what_waits_beside_a_full_window() {
+    let small = |c| LinkConfig {
+        window_bytes: 100_000,
+        pending_max: 100_000,
+        ..c
+    };
+    let mut world = world(Faults::default(), 13, small);
+    world.connect();
+    world.settle();
+    world.stall(1, true);
+    while world.links[0].stats().pending < 20_000 {
+        (0..2000).for_each(|_| world.models[0].act(50_000));
+        world.step(10);
+    }
+    let lease = Lease { public: 5, extent: 1 };
+    world.models[0].offers.push_back(LeaseChange::Offer(lease));
+    world.step(10);
+    world.stall(1, false);
+    while world.models[0].leases.is_empty() {
+        world.step(1);
+    }
+    let left = world.links[0].stats().pending;
+    assert!(left > 10_000, "{left} operations left behind it");
+    assert_eq!(world.models[1].told, [lease].into());
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
 fn a_mark_comes_back_when_all_before_it_is_acknowledged_and_costs_nothing() {
     let small = |c| LinkConfig {
         window_bytes: 100_000,

@@ -3,6 +3,10 @@
 //! An update of a session takes the place of one that waits, and so does its end: what happened in between nobody needs to know.
 //! A session that begins after its end waits behind that, for in between its port may have been another's. Nothing moves
 //! across a barrier (the beginning and end of a bulk, a release): what is told anew must come after its beginning.
+//!
+//! Leases go first: workers wait for them, and what else is told of an extent does not depend on when its lease is asked for or given
+//! back. Among themselves they keep their order, and the beginning of a bulk none overtakes: the peer takes what comes after
+//! that for all there are.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -27,6 +31,10 @@ pub(super) struct Item {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     items: VecDeque<Item>,
+    /// Leases that go before `items`.
+    leases: VecDeque<Item>,
+    /// Of `items`, so many no lease may overtake: other leases, and beginnings of bulks.
+    heads: usize,
     /// Position of the front, counted from the beginning of time.
     first: u64,
     /// Positions of sessions' updates that may be replaced.
@@ -52,22 +60,32 @@ const fn is_barrier(record: &Record) -> bool {
     )
 }
 
+const fn stops_leases(record: &Record) -> bool {
+    matches!(record, Record::Lease(_) | Record::BulkBegin(..))
+}
+
 impl Pending {
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + self.leases.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.leases.is_empty()
     }
 
-    /// When the front was taken.
+    /// When the oldest was taken.
     pub fn oldest(&self) -> Option<u64> {
-        self.items.front().map(|item| item.taken_ms)
+        let fronts = [self.items.front(), self.leases.front()];
+        fronts.into_iter().flatten().map(|item| item.taken_ms).min()
     }
 
     /// Appends, or replaces the word about the same session that waits: true then.
     pub fn push(&mut self, item: Item) -> bool {
+        if self.heads == 0 && matches!(item.record, Record::Lease(_)) {
+            self.leases.push_back(item);
+            return false;
+        }
+        self.heads += usize::from(stops_leases(&item.record));
         if is_barrier(&item.record) {
             self.newest.clear();
         }
@@ -92,14 +110,18 @@ impl Pending {
 
     /// The front.
     pub fn front(&self) -> Option<&Item> {
-        self.items.front()
+        self.leases.front().or_else(|| self.items.front())
     }
 
     /// Drops the front.
     pub fn pop(&mut self) {
+        if self.leases.pop_front().is_some() {
+            return;
+        }
         let Some(item) = self.items.pop_front() else {
             return;
         };
+        self.heads -= usize::from(stops_leases(&item.record));
         if let Some((name, false)) = name(&item.record)
             && self.newest.get(&name) == Some(&self.first)
         {
@@ -205,6 +227,47 @@ mod tests {
         }
         let records: Vec<_> = drain(&mut pending).into_iter().map(|(r, _)| r).collect();
         assert_eq!(records, [close(1), session(2, 1), session(1, 3)]);
+    }
+
+    #[test]
+    fn leases_go_first_but_not_before_each_other_or_the_beginning_of_a_bulk() {
+        use tandem_engine::replica::{Lease, LeaseChange};
+        let lease = |extent| Lease { public: 5, extent };
+        let offer = |extent| Record::Lease(LeaseChange::Offer(lease(extent)));
+        let withdraw = |extent| Record::Lease(LeaseChange::Withdraw(lease(extent)));
+        let mut pending = Pending::default();
+        for record in [session(1, 1), close(2), offer(1), withdraw(1)] {
+            pending.push(item(record, 0));
+        }
+        assert_eq!(pending.len(), 4);
+        for record in [
+            Record::BulkBegin(7, ObjectTypes::ALL),
+            offer(1),
+            session(1, 2),
+            offer(2),
+        ] {
+            pending.push(item(record, 1));
+        }
+        let records: Vec<_> = drain(&mut pending).into_iter().map(|(r, _)| r).collect();
+        let behind = [
+            Record::BulkBegin(7, ObjectTypes::ALL),
+            offer(1),
+            session(1, 2),
+            offer(2),
+        ];
+        let all: Vec<_> = [offer(1), withdraw(1), session(1, 1), close(2)]
+            .into_iter()
+            .chain(behind)
+            .collect();
+        assert_eq!(records, all);
+        assert!(pending.is_empty() && pending.oldest().is_none());
+        // With the bulk's beginning gone, they go first again.
+        pending.push(item(session(1, 1), 3));
+        pending.push(item(offer(3), 2));
+        assert_eq!(
+            (pending.front().map(|i| i.record), pending.oldest()),
+            (Some(offer(3)), Some(2))
+        );
     }
 
     #[test]
