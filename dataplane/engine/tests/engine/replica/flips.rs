@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tandem_engine::program::policy::PolicyAction;
 use tandem_engine::program::{FilteringType, Firewall, MappingType, PolicyList};
-use tandem_engine::replica::{MappingRecord, Op, Role};
+use tandem_engine::replica::{MappingRecord, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::{Ask, Filter};
 
@@ -48,7 +48,7 @@ fn what_waits_for_its_port_at_a_takeover_is_installed() {
 #[test]
 fn a_sweep_of_a_former_time_as_standby_ends_nothing() {
     let mut pair = Pair::new(1, 4096, |_| {});
-    pair.command(1, Op::BulkBegin(3));
+    pair.command(1, Op::BulkBegin(3, ObjectTypes::ALL));
     pair.command(1, Op::Covers(1));
     pair.command(1, Op::BulkEnd(3));
     // Before the sweep has begun it is primary, has sessions of its own, and is standby again.
