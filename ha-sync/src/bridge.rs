@@ -171,6 +171,13 @@ impl Bridge {
         self.bulks.renew
     }
 
+    /// Whether this chassis lacks what its peer told of a set while that was primary here, too, so that it has not all, whatever
+    /// the link says. It asks for it; this ends when the peer begins to tell everything.
+    #[must_use]
+    pub const fn is_lacking(&self) -> bool {
+        self.bulks.lacks
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn stats(&self) -> &BridgeStats {

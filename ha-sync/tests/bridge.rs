@@ -236,6 +236,41 @@ fn a_bulk_covers_sets_that_were_primary_there_and_standby_here_all_along() {
 }
 
 #[test]
+fn a_chassis_that_yields_asks_for_what_it_refused() {
+    let asks = |side: &mut Side| std::iter::from_fn(|| side.bridge.next()).any(|op| op == Op::Refused);
+    let begins = |side: &mut Side| side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL));
+    let mut side = side(64);
+    assert!(side.bridge.set_role(1, Role::Primary, 4));
+    side.bridge.service(1000);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.work();
+    // All of this bulk was refused.
+    assert!(begins(&mut side));
+    side.bridge.covered(Sets::from_bits(1));
+    assert!(side.bridge.install(&Op::BulkEnd(1)));
+    assert!(!side.bridge.is_lacking() && !asks(&mut side), "it is primary");
+    side.bridge.peer(PeerEvent::Roles(vec![SetRole {
+        set: 1,
+        primary: true,
+        epoch: 5,
+    }]));
+    assert!(side.bridge.is_lacking() && asks(&mut side));
+    assert!(!asks(&mut side), "the peer has some time");
+    side.bridge.service(2000);
+    assert!(asks(&mut side), "it did not begin");
+    assert!(begins(&mut side));
+    side.bridge.service(4000);
+    assert!(!side.bridge.is_lacking() && !asks(&mut side));
+    // A role that changes in the midst of a bulk: some of it was refused.
+    for role in [Role::Primary, Role::Standby] {
+        assert!(side.bridge.set_role(1, role, 6));
+    }
+    assert!(!side.bridge.is_lacking());
+    assert!(side.bridge.install(&Op::BulkEnd(1)));
+    assert!(side.bridge.is_lacking() && asks(&mut side));
+}
+
+#[test]
 fn a_chassis_that_becomes_primary_tells_everything_anew() {
     let mut side = side(64);
     assert!(side.bridge.set_role(1, Role::Standby, 1));

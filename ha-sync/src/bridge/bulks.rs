@@ -7,6 +7,9 @@ use tandem_engine::replica::{ObjectTypes, Op, Role};
 use super::{Bridge, Listening};
 use crate::chassis::Sets;
 
+/// How long the peer has to begin a bulk that it was asked for, milliseconds.
+const ASK_AGAIN_MS: u64 = 1000;
+
 /// A bulk that the workers tell.
 #[derive(Debug)]
 struct Bulk {
@@ -24,6 +27,10 @@ pub(super) struct Bulks {
     /// The peer has to be told everything anew: the program changed so, or of a set that became primary here it may have what
     /// is here no more.
     pub renew: bool,
+    /// What the peer told of a set came when that was not standby here: it has to tell everything anew.
+    pub lacks: bool,
+    /// When it is asked for that next, milliseconds. If it was asked a short time ago, the link does not do so again so soon.
+    ask_at: u64,
     /// Sets that were primary here since the last bulk began.
     pub told: Sets,
     /// What the peer's last bulk is of.
@@ -105,6 +112,7 @@ impl Bridge {
         let taken = self.rings.push_all(&[begin]);
         if taken {
             self.bulks.incoming = types;
+            self.bulks.lacks &= types != ObjectTypes::ALL;
             if types.contains(ObjectTypes::BLOCKS) {
                 self.keeper.hears_all();
             }
@@ -112,8 +120,28 @@ impl Bridge {
         taken
     }
 
-    /// The peer's bulk ends: workers sweep what it covers of the sets that are standby here, and were when it began.
+    /// Something that the peer told was refused, because a set was not standby here when it came.
+    pub(super) const fn lack(&mut self) {
+        (self.bulks.lacks, self.bulks.ask_at) = (true, self.now);
+    }
+
+    /// Whether the peer is to be asked for everything now.
+    pub(super) const fn is_to_ask(&mut self) -> bool {
+        let due = self.bulks.lacks && self.now >= self.bulks.ask_at;
+        if due {
+            self.bulks.ask_at = self.now + ASK_AGAIN_MS;
+        }
+        due
+    }
+
+    /// The peer's bulk ends: workers sweep what it covers of the sets that are standby here, and were when it began. Those that
+    /// became standby in its midst refused some of it.
     pub(super) fn peer_ends(&mut self, end: Op) -> bool {
+        if self.sets_that_are(Role::Standby).and(self.bulks.covered)
+            != self.bulks.heard.and(self.bulks.covered)
+        {
+            self.lack();
+        }
         let swept = self.bulks.covered.and(self.bulks.heard);
         let sets = self.sets.iter().filter(|set| swept.has(set.number));
         let service_sets = sets.flat_map(|set| &set.service_sets);

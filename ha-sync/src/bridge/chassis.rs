@@ -11,6 +11,9 @@ impl Chassis for Bridge {
         if self.listening != Listening::On {
             return None;
         }
+        if self.is_to_ask() {
+            return Some(Op::Refused);
+        }
         if let Some(end) = self.bulk_end() {
             return Some(end);
         }

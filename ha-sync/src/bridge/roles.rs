@@ -161,6 +161,8 @@ impl Bridge {
             let ours = self.sets.iter().find(|s| s.number == theirs.set);
             if ours.is_some_and(|s| s.role == Role::Primary && s.epoch < theirs.epoch) {
                 self.set_role(theirs.set, Role::Standby, theirs.epoch);
+                // What it told as primary before was refused here, and what it covered was not swept.
+                self.lack();
                 self.events.push_back(BridgeEvent::Yielded(SetRole {
                     primary: false,
                     ..*theirs

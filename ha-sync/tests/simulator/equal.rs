@@ -7,15 +7,15 @@ use tandem_engine::program::PoolMode;
 use tandem_engine::public_space::MAX_WORKERS;
 use tandem_engine_testkit::world::World;
 
-use crate::views::{self, Ends, MappingEnds};
+use crate::views::{self, Detail, Ends, MappingEnds};
 
 /// A port block: pool, address, first port, size, subscriber.
 type Block = (u16, u32, u16, u16, u128);
 
-fn sessions(world: &World, set: u16) -> BTreeSet<Ends> {
+fn sessions(world: &World, set: u16) -> BTreeSet<(Ends, Detail)> {
     let all = world.engines.iter().flat_map(views::sessions);
     all.filter(|s| s.ends.set == set && s.replicated)
-        .map(|s| s.ends)
+        .map(|s| (s.ends, s.detail))
         .collect()
 }
 
@@ -27,7 +27,7 @@ fn mappings(world: &World, set: u16) -> BTreeSet<MappingEnds> {
 /// Mappings that a replicated session stands on.
 fn replicated<'a>(
     mappings: &'a BTreeSet<MappingEnds>,
-    sessions: &'a BTreeSet<Ends>,
+    sessions: &'a BTreeSet<(Ends, Detail)>,
 ) -> impl Iterator<Item = MappingEnds> + 'a {
     let stands_on = |s: &Ends, (_, inside, public, _): &MappingEnds| match public.2 {
         WHOLE_ADDRESS => s.inside.0 == inside.0,
@@ -35,7 +35,7 @@ fn replicated<'a>(
     };
     mappings
         .iter()
-        .filter(move |m| sessions.iter().any(|s| stands_on(s, m)))
+        .filter(move |m| sessions.iter().any(|(s, _)| stands_on(s, m)))
         .copied()
 }
 

@@ -3,14 +3,17 @@
 //!
 //! ```text
 //!   run.rs: what happens, step by step, drawn from a seed
-//!     pair.rs: both chassis, the operator (pair/operator.rs), crashes and restarts (pair/takeover.rs)
+//!     pair.rs: both chassis, the operator (pair/operator.rs), two primaries (pair/forced.rs), crashes and restarts
+//!              (pair/takeover.rs), all of that in the midst of a bulk (pair/amid.rs)
 //!       side.rs: a chassis: engines <-rings-> bridge <-> link           traffic.rs: packets
 //!       network.rs: a stream or datagrams; loss, delay, reordering, duplicates, cuts, stalls, breaks
-//!   after each step: public_ends.rs, leases.rs, what a standby has, memory; after crashes survivors.rs; after quiet time equal.rs
+//!   after each step: public_ends.rs, leases.rs, what a standby has, memory; after crashes and role changes survivors.rs
+//!   (pair/heirs.rs); after quiet time equal.rs
 //! ```
 //!
 //! A seed decides everything: `TANDEM_SEED=n cargo test -p ha-sync --test simulator replay -- --nocapture` tells each step of a
-//! run. `TANDEM_SEEDS=a..b TANDEM_THREADS=n cargo test --release -p ha-sync --test simulator many -- --ignored --nocapture` runs many.
+//! run, with `TANDEM_OPERATIONS=1` also each operation that a worker installs.
+//! `TANDEM_SEEDS=a..b TANDEM_THREADS=n cargo test --release -p ha-sync --test simulator many -- --ignored --nocapture` runs many.
 
 mod equal;
 mod leases;

@@ -101,6 +101,11 @@ impl Network {
         self.connected
     }
 
+    /// Whether octets travel as TCP carries them.
+    pub fn is_stream(&self) -> bool {
+        self.weather.mode == Mode::Stream
+    }
+
     /// Makes a connection, unless a way is cut.
     pub fn connect(&mut self) -> bool {
         self.connected = !self.ways.iter().any(|w| w.cut);

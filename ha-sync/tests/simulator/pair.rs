@@ -1,6 +1,11 @@
 //! Two chassis, the network between them, and the operator who moves roles by hand.
 
+mod amid;
+mod belief;
+mod forced;
+mod heirs;
 mod operator;
+mod quiet;
 mod takeover;
 
 use tandem_engine::hash::Rng;
@@ -8,7 +13,6 @@ use tandem_engine::packet::Verdict;
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::books::Books;
 
-use crate::equal;
 use crate::leases::Leases;
 use crate::network::{Mode, Network, Weather};
 use crate::program::{chance, pick};
@@ -16,8 +20,9 @@ use crate::public_ends::PublicEnds;
 use crate::report::Report;
 use crate::side::{Side, Tuning};
 use crate::traffic::{self, Burst};
-use crate::views;
+use crate::views::{self, Ends};
 
+use heirs::Heir;
 use operator::Move;
 use takeover::Orphan;
 
@@ -25,6 +30,8 @@ use takeover::Orphan;
 const START_MS: u64 = 100_000;
 /// Checks that cost more are done every so many.
 const DEAR_CHECKS: u32 = 32;
+/// And those of what the standby believes.
+const BELIEF_CHECKS: u32 = 4;
 /// Workers look after their tables at least so often, milliseconds.
 const SLICE_MS: u64 = 200;
 /// Until everything is told and installed it may take so long, milliseconds: an address that rests on the standby, from its own
@@ -46,6 +53,11 @@ pub struct Pair {
     primary: Vec<Option<usize>>,
     moves: Vec<Option<Move>>,
     orphans: Vec<Option<Orphan>>,
+    heirs: Vec<Option<Heir>>,
+    /// Who still takes itself for the primary of a set, and is it no more.
+    deposed: Vec<Option<usize>>,
+    /// What each had told when the bulk that it tells now began.
+    told_before: [Vec<(Ends, Ticks)>; 2],
     leases: [Leases; 2],
     ends: PublicEnds,
     /// Number of the last role change.
@@ -86,6 +98,9 @@ impl Pair {
             primary: vec![None; sets],
             moves: (0..sets).map(|_| None).collect(),
             orphans: (0..sets).map(|_| None).collect(),
+            heirs: (0..sets).map(|_| None).collect(),
+            deposed: vec![None; sets],
+            told_before: Default::default(),
             leases: Default::default(),
             ends: PublicEnds::new(&program),
             epoch: 0,
@@ -153,6 +168,8 @@ impl Pair {
                 moved |= self.listen(at);
             }
             self.drive_moves();
+            self.look_at_deposed();
+            self.look_at_heirs();
             if !moved {
                 break;
             }
@@ -287,7 +304,11 @@ impl Pair {
     /// All invariants.
     pub fn check(&mut self) {
         let Self {
-            sides, leases, ends, ..
+            sides,
+            leases,
+            ends,
+            deposed,
+            ..
         } = self;
         ends.look();
         for (at, leases) in leases.iter_mut().enumerate() {
@@ -297,7 +318,8 @@ impl Pair {
             side.check_bounds();
             for engine in &side.world.engines {
                 views::taken(engine, |taken| {
-                    if side.is_primary_on(engine, taken.set) {
+                    let counts = deposed[usize::from(taken.set) - 1] != Some(at);
+                    if counts && side.is_primary_on(engine, taken.set) {
                         ends.seen(self.now, at, &side.world.program, &taken);
                     }
                 });
@@ -306,67 +328,18 @@ impl Pair {
                 side.check_subset(&other.told.sessions);
             }
             let space = other.as_ref().map(|o| &*o.world.program.public_space);
-            let pools = |pool| side.is_primary(pool);
+            let pools = |pool| side.is_primary(pool) && deposed[usize::from(pool) - 1] != Some(at);
             leases.look(&side.world.program, space, side.is_strict(), pools);
         }
         self.checks += 1;
+        if self.checks.is_multiple_of(BELIEF_CHECKS) {
+            self.check_belief();
+        }
         if self.checks.is_multiple_of(DEAR_CHECKS) {
             // In the midst of a bulk what is new stands beside what is over.
             for side in self.sides.iter_mut().flatten().filter(|side| side.is_tidy()) {
                 Books::new(&side.world).check(&mut side.world);
             }
-        }
-    }
-
-    /// Quiet time: when both are up, healthy and connected, and nothing happens, the standby becomes equal.
-    pub fn quiet(&mut self) {
-        self.make_whole();
-        self.network.heal();
-        let until = self.now + QUIET_MAX_MS;
-        let settle = u64::from(self.tuning.threshold.0) * 100 + 3000;
-        self.advance(settle);
-        while !self.is_calm() {
-            assert!(self.now < until, "no calm after quiet time: {}", self.summary());
-            self.advance(200);
-            self.ask_for_missing();
-        }
-        self.check();
-        for set in self.sets() {
-            let Some(at) = self.primary[usize::from(set) - 1] else {
-                continue;
-            };
-            if let [Some(a), Some(b)] = &self.sides {
-                let (primary, standby) = if at == 0 { (a, b) } else { (b, a) };
-                self.report.compared += 1;
-                self.report.equal += equal::check(&primary.world, &standby.world, set);
-            }
-        }
-        self.network.weather_again();
-    }
-
-    /// Everything has been told and installed.
-    fn is_calm(&self) -> bool {
-        self.network.in_flight() == 0
-            && self.moves.iter().all(Option::is_none)
-            && self.sides.iter().flatten().all(Side::is_calm)
-    }
-
-    /// All sessions end; nothing is left on either chassis.
-    pub fn end(&mut self) {
-        self.network.heal();
-        self.advance(70_000);
-        self.advance(130_000);
-        self.check();
-        for at in 0..2 {
-            let Some(side) = &mut self.sides[at] else { continue };
-            Books::new(&side.world).check(&mut side.world);
-            for engine in &side.world.engines {
-                let left: Vec<_> = views::sessions(engine).collect();
-                assert!(left.is_empty(), "sessions left on chassis {at}: {left:x?}");
-                let left: Vec<_> = views::mappings(engine).collect();
-                assert!(left.is_empty(), "mappings left on chassis {at}: {left:x?}");
-            }
-            side.count(&mut self.report);
         }
     }
 

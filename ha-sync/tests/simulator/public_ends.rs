@@ -1,11 +1,13 @@
 //! Whose each public end is, and was: no (address, port, protocol) has two inside ends, on one chassis or across a takeover, and
-//! one that another subscriber had rests first.
+//! one that another subscriber had rests first. And what the primary has in use for one the standby does not take for another's.
 
 use std::collections::hash_map::Entry;
 
+use tandem_engine::engine::Engine;
+use tandem_engine::mapping::WHOLE_ADDRESS;
 use tandem_engine::program::Program;
 
-use crate::views::{End, Map, Public, Taken};
+use crate::views::{self, End, Map, Public, Taken};
 
 #[derive(Clone, Copy, Debug)]
 struct Holder {
@@ -19,6 +21,71 @@ struct Holder {
     look: u64,
     /// On which chassis.
     chassis: usize,
+}
+
+/// What a standby takes for somebody's: ports and whole addresses by their public ends, and blocks.
+#[derive(Debug, Default)]
+pub struct Believed {
+    ends: Map<Public, (u16, u128)>,
+    /// Address, first port, size, whose.
+    blocks: Vec<(u32, u16, u16, (u16, u128))>,
+}
+
+impl Believed {
+    /// Notes what an engine has of service sets for which `of` says so.
+    pub fn note(&mut self, engine: &Engine, of: impl Fn(u16) -> bool) {
+        views::taken(engine, |taken| {
+            if of(taken.set) && !taken.shared && has_rest(taken.public.2) {
+                self.ends.insert(taken.public, (taken.set, taken.subscriber));
+            }
+        });
+        let tables = engine.tables();
+        for place in 0..tables.ports.blocks_end() {
+            let Some((_, block)) = tables.ports.block(place) else {
+                continue;
+            };
+            let address = engine.program().public_space.address(block.address_index);
+            let whose = tables.subscribers.get(block.subscriber);
+            if let Some(((address, _), whose)) = address.zip(whose)
+                && of(whose.service_set)
+            {
+                let whose = (whose.service_set, whose.address());
+                self.blocks.push((address, block.first_port, block.size, whose));
+            }
+        }
+    }
+
+    /// What the primary has in use is nobody else's for the standby.
+    pub fn check(&self, taken: &Taken) {
+        if taken.shared || !has_rest(taken.public.2) {
+            return;
+        }
+        let whose = (taken.set, taken.subscriber);
+        let (address, port, protocol) = taken.public;
+        if let Some(other) = self.ends.get(&taken.public) {
+            assert_eq!(
+                whose, *other,
+                "the standby takes {:x?} for another's",
+                taken.public
+            );
+        }
+        if protocol == WHOLE_ADDRESS {
+            return;
+        }
+        for (of, first, size, other) in &self.blocks {
+            let inside = *of == address && (*first..=first + (size - 1)).contains(&port);
+            assert!(
+                !inside || *other == whose,
+                "the standby takes the block of {:x?} for {other:x?}'s, and it is {whose:x?}'s",
+                taken.public
+            );
+        }
+    }
+}
+
+/// Whether public ends of a protocol rest before another has them.
+const fn has_rest(protocol: u8) -> bool {
+    matches!(protocol, 1 | 6 | 17 | 58 | WHOLE_ADDRESS)
 }
 
 /// The public ends there are and were.

@@ -20,13 +20,21 @@ pub struct Report {
     pub early_restarts: u64,
     /// Roles moved by hand, both chassis being up.
     pub flips: u64,
+    /// Chassis made primary while the other was it, too.
+    pub forced: u64,
+    /// Of these, primaries that yielded.
+    pub yielded: u64,
+    /// Crashes in the midst of a bulk.
+    pub amid_crashes: u64,
+    /// Roles that moved in the midst of a bulk.
+    pub amid_moves: u64,
     /// Connections that broke or were made anew.
     pub breaks: u64,
     /// Sessions made.
     pub sessions: u64,
     /// Operations the chassis told each other.
     pub told: u64,
-    /// Sessions that had to survive a crash, and did.
+    /// Sessions that had to survive their primary, and did.
     pub survived: u64,
     /// Times both sides were compared after quiet time.
     pub compared: u64,
@@ -55,6 +63,10 @@ impl Report {
         self.covered += other.covered;
         self.early_restarts += other.early_restarts;
         self.flips += other.flips;
+        self.forced += other.forced;
+        self.yielded += other.yielded;
+        self.amid_crashes += other.amid_crashes;
+        self.amid_moves += other.amid_moves;
         self.breaks += other.breaks;
         self.sessions += other.sessions;
         self.told += other.told;
@@ -81,7 +93,12 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} sessions made, {} operations told, {} sessions survived a crash, {} found equal in {} comparisons",
+            "{} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
+            self.forced, self.yielded, self.amid_crashes, self.amid_moves
+        )?;
+        writeln!(
+            f,
+            "{} sessions made, {} operations told, {} sessions survived their primary, {} found equal in {} comparisons",
             self.sessions, self.told, self.survived, self.equal, self.compared
         )?;
         write!(
@@ -99,6 +116,10 @@ impl Report {
             ("a covered crash", self.covered),
             ("a restart before the takeover", self.early_restarts),
             ("a flip", self.flips),
+            ("a forced primary", self.forced),
+            ("a primary that yields", self.yielded),
+            ("a crash amid a bulk", self.amid_crashes),
+            ("a role change amid a bulk", self.amid_moves),
             ("a broken connection", self.breaks),
             ("a session that survived", self.survived),
             ("equal sessions", self.equal),

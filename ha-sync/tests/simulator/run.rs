@@ -80,17 +80,22 @@ fn one_step(pair: &mut Pair, step: u32, rng: &mut Rng) -> &'static str {
                 "a chassis reads"
             }
         }
-        969..=976 => {
+        969..=974 => {
             pair.break_connection();
             "the connection breaks"
         }
-        977..=983 => {
+        975..=977 => pair.amid_bulk(rng),
+        978..=983 => {
             pair.resynchronize(rng);
             "all is told anew"
         }
-        984..=990 => {
+        984..=988 => {
             let set = pick(rng, &pair.sets());
             pair.flip(set)
+        }
+        989..=990 => {
+            let set = pick(rng, &pair.sets());
+            pair.force(set)
         }
         991..=994 => {
             pair.crash(rng.below(2) as usize, chance(rng, 80));

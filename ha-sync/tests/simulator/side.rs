@@ -35,6 +35,8 @@ pub struct Tuning {
     pub pending_max: usize,
     batch_bytes: usize,
     poll_bytes: usize,
+    /// Each operation that a worker installs is told.
+    loud: bool,
     keepalive_ms: u64,
     retransmit_ms: u64,
     resume_ms: u64,
@@ -58,6 +60,7 @@ impl Tuning {
             pending_max: pick(rng, &[16, 1024]),
             batch_bytes: pick(rng, &[512, 4096]),
             poll_bytes: pick(rng, &[1024, 16_384]),
+            loud: std::env::var_os("TANDEM_OPERATIONS").is_some(),
             keepalive_ms: pick(rng, &[500, 4000]),
             retransmit_ms: if datagrams { pick(rng, &[300, 1000]) } else { 0 },
             resume_ms: pick(rng, &[1000, 10_000, 60_000]),
@@ -79,26 +82,21 @@ impl Tuning {
     }
 }
 
-/// What the other chassis knows of public ends that one has given away, beside short sessions: it has what those are from.
+/// What the other chassis knows of public ends that one has given away, beside short sessions: it has what those are from. Time before
+/// which all is known that was given away, milliseconds. No end when it is told everything, leases are required, and what was given
+/// away without its leave has been told: then nothing is given away that it would give to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// All of it: nothing is given away that it would give to another.
-    All,
-    /// What was given away before this time, milliseconds. Since then the primary goes on alone, and gives blocks and addresses,
-    /// too, to others than the standby knows.
-    Until(u64),
-    /// Its mirror is not complete.
-    Nothing,
-}
+pub struct Known(u64);
 
 impl Known {
+    /// Its mirror is not complete.
+    pub const NOTHING: Self = Self(0);
+    /// Whatever is on its way.
+    pub const ALL: Self = Self(u64::MAX);
+
     /// Whether it knows what was given away at a time.
-    pub fn at(self, since: u64) -> bool {
-        match self {
-            Self::All => true,
-            Self::Until(end) => since < end,
-            Self::Nothing => false,
-        }
+    pub const fn at(self, since: u64) -> bool {
+        since < self.0
     }
 }
 
@@ -114,13 +112,18 @@ pub struct Side {
     pub covered: bool,
     /// The last bulk it was told is complete.
     filled: bool,
+    /// Since when all is given away with the other's leave, milliseconds; `u64::MAX`: it is not.
+    strict_since: u64,
     tuning: Tuning,
+    at: usize,
     bridge: Bridge,
     link: Link,
     inboxes: Vec<Consumer<Op>>,
     /// Sets the peer asked to be released, and sets it released.
     asked: Set<u16>,
     released: Set<u16>,
+    /// Sets it yielded.
+    yielded: Set<u16>,
     /// What each worker had refused for want of ground when its last bulk began.
     refused_before: Vec<u64>,
     /// Sessions it had of its own when it became standby.
@@ -168,12 +171,15 @@ impl Side {
             told: Told::default(),
             covered: false,
             filled: true,
+            strict_since: u64::MAX,
             tuning: tuning.clone(),
+            at,
             bridge,
             link,
             inboxes,
             asked: Set::default(),
             released: Set::default(),
+            yielded: Set::default(),
             refused_before: vec![0; usize::from(workers)],
             own: Set::default(),
             out: Vec::new(),

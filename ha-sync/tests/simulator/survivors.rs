@@ -1,4 +1,5 @@
-//! What must survive a crash of its primary: sessions older than the threshold and a second, and the time the other chassis was behind.
+//! What must survive its primary, be it that this crashes or that the role moves: sessions older than the threshold and a second, and
+//! the time the other chassis was behind.
 
 use tandem_engine::packet::Verdict;
 use tandem_engine::ticks::Ticks;
@@ -8,9 +9,9 @@ use tandem_engine_testkit::world::World;
 use tandem_wire::tcp::ACK;
 
 use crate::traffic::packet_of;
-use crate::views::{self, End, Ends};
+use crate::views::{self, End, Ends, Set};
 
-/// Sessions of a service set that its primary, about to crash, must have told long enough ago: all that are older than `age`.
+/// Sessions of a service set that its primary, about to be none, must have told long enough ago: all that are older than `age`.
 pub fn due(world: &World, set: u16, age: Ticks) -> Vec<(Ends, Ticks)> {
     let old = |s: &views::Session| s.replicated && s.ends.set == set && world.now.since(s.created) > age;
     let engines = world.engines.iter();
@@ -19,14 +20,29 @@ pub fn due(world: &World, set: u16, age: Ticks) -> Vec<(Ends, Ticks)> {
         .collect()
 }
 
+/// Those of them that a chassis still has.
+pub fn alive(world: &World, due: impl IntoIterator<Item = (Ends, Ticks)>) -> Vec<(Ends, Ticks)> {
+    let has: Set<(Ends, Ticks)> = world
+        .engines
+        .iter()
+        .flat_map(views::sessions)
+        .map(|s| (s.ends, s.created))
+        .collect();
+    due.into_iter().filter(|session| has.contains(session)).collect()
+}
+
 /// Each of them is there, with the same ends on both sides.
 pub fn are_there(world: &World, due: &[(Ends, Ticks)]) {
+    let there: Set<Ends> = world
+        .engines
+        .iter()
+        .flat_map(views::sessions)
+        .map(|s| s.ends)
+        .collect();
     for (ends, created) in due {
-        let engines = world.engines.iter();
-        let found = engines.flat_map(views::sessions).any(|s| s.ends == *ends);
         assert!(
-            found,
-            "lost at the crash of its primary: {ends:x?}, {:?} old at {:?}",
+            there.contains(ends),
+            "lost with its primary: {ends:x?}, {:?} old at {:?}",
             world.now.since(*created),
             world.now
         );

@@ -43,7 +43,12 @@ pub struct Session {
     pub created: Ticks,
     /// Whether its service set wants it replicated, its age apart.
     pub replicated: bool,
+    /// TCP state, pool, NAT term and firewall policy.
+    pub detail: Detail,
 }
+
+/// TCP state, pool, NAT term and firewall policy of a session: what both chassis have to agree on, too, once it is calm.
+pub type Detail = (u8, u16, u16, u16);
 
 /// Something of the public space that is taken.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +115,7 @@ fn session_of(engine: &Engine, hot: &Hot, cold: &Cold) -> Session {
         ends: ends_of(engine.program(), hot),
         created: Ticks(cold.created),
         replicated: set.is_some_and(|s| s.replication.includes(cold.term, cold.policy)),
+        detail: (hot.state, cold.pool, cold.term, cold.policy),
     }
 }
 

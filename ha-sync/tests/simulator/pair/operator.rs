@@ -15,6 +15,8 @@ pub struct Move {
     stage: Stage,
     /// What the new primary knew of the old one's gifts when that became standby.
     known: Known,
+    /// Number of the last bulk of the old one when that became standby.
+    bulk: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,12 @@ impl Pair {
     /// Moves a set's role to the other chassis.
     pub fn flip(&mut self, set: u16) -> &'static str {
         let at = usize::from(set) - 1;
-        let (Some(from), None) = (self.primary[at], self.moves[at]) else {
+        let (Some(from), None, None, None) = (
+            self.primary[at],
+            self.moves[at],
+            &self.heirs[at],
+            self.deposed[at],
+        ) else {
             return "no flip";
         };
         let to = 1 - from;
@@ -50,6 +57,7 @@ impl Pair {
         let known = self.knowledge_of(from);
         let stage = if asked { Stage::Asked } else { Stage::Forced };
         if !asked {
+            self.bequeath(set, from);
             self.make_standby(set, from);
         }
         self.moves[at] = Some(Move {
@@ -58,6 +66,7 @@ impl Pair {
             since: now,
             stage,
             known,
+            bulk: 0,
         });
         self.pump();
         if asked { "a flip" } else { "a forced flip" }
@@ -78,14 +87,17 @@ impl Pair {
             match going.stage {
                 Stage::Asked if from.take_release_asked(set) => {
                     (going.stage, going.known) = (Stage::Leaving, known);
+                    going.bulk = from.bulk_number();
                     self.make_standby(set, going.from);
                 }
                 Stage::Leaving if from.is_settled(set) => {
-                    going.stage = if from.released(set, epoch, self.now) {
-                        Stage::Released
-                    } else {
-                        Stage::Forced
-                    };
+                    going.stage = Stage::Forced;
+                    if from.released(set, epoch, self.now) {
+                        going.stage = Stage::Released;
+                        if from.covered && going.bulk == from.bulk_number() && to.has_all() {
+                            self.bequeath_all(set, going.from);
+                        }
+                    }
                 }
                 Stage::Released if to.take_released(set) => {
                     self.finish(set, going.to);
@@ -95,7 +107,7 @@ impl Pair {
                     let known = if from.covered && to.has_all() {
                         going.known
                     } else {
-                        Known::Nothing
+                        Known::NOTHING
                     };
                     self.forget_unknown(set, going.from, known);
                     self.finish(set, going.to);
@@ -103,9 +115,13 @@ impl Pair {
                 }
                 Stage::Asked if late => {
                     (going.stage, going.known) = (Stage::Forced, known);
+                    self.bequeath(set, going.from);
                     self.make_standby(set, going.from);
                 }
-                Stage::Leaving | Stage::Released if late => going.stage = Stage::Forced,
+                Stage::Leaving | Stage::Released if late => {
+                    going.stage = Stage::Forced;
+                    self.heirs[at] = None;
+                }
                 _ => {}
             }
             self.moves[at] = Some(going);
@@ -113,10 +129,10 @@ impl Pair {
     }
 
     /// What the other chassis knows at this moment of what one has given away.
-    fn knowledge_of(&self, from: usize) -> Known {
+    pub(super) fn knowledge_of(&self, from: usize) -> Known {
         let covered = self.sides[1 - from].as_ref().is_some_and(Side::has_all);
         let side = self.sides[from].as_ref();
-        side.map_or(Known::Nothing, |side| {
+        side.map_or(Known::NOTHING, |side| {
             side.knowledge(self.now, side.covered && covered)
         })
     }
@@ -133,7 +149,11 @@ impl Pair {
         let epoch = self.epoch;
         if let Some(side) = &mut self.sides[to] {
             side.take_role(set, true, epoch);
-            self.primary[usize::from(set) - 1] = Some(to);
+            // It may have yielded to one that crashed.
+            side.take_yielded(set);
+            let index = usize::from(set) - 1;
+            self.primary[index] = Some(to);
+            self.deposed[index] = self.deposed[index].filter(|deposed| *deposed != to);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Crashes, what has to survive them, and restarts.
 
-use super::{Pair, QUIET_MAX_MS, SLICE_MS};
+use super::{Pair, QUIET_MAX_MS};
 use crate::program::chance;
 use crate::side::{Known, Side};
 use crate::survivors;
@@ -28,7 +28,6 @@ impl Pair {
         self.report.crashes += 1;
         let covered = side.covered && self.sides[1 - at].as_ref().is_some_and(Side::has_all);
         let known = side.knowledge(self.now, covered);
-        let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms());
         for set in self.sets() {
             let index = usize::from(set) - 1;
             if let Some(orphan) = &mut self.orphans[index] {
@@ -39,6 +38,12 @@ impl Pair {
             }
             // A role on its way goes to the one that is left, or stays there.
             let going = self.moves[index].take();
+            if going.is_some() || self.heirs[index].as_ref().is_some_and(|h| h.to == at) {
+                self.heirs[index] = None;
+            }
+            if self.deposed[index] == Some(at) {
+                self.deposed[index] = None;
+            }
             if self.primary[index] != Some(at) && going.is_none() {
                 continue;
             }
@@ -46,9 +51,9 @@ impl Pair {
                 self.forget_unknown(set, at, known);
             }
             let mut due = Vec::new();
-            if covered && self.primary[index] == Some(at) {
-                due = survivors::due(&side.world, set, age);
-                self.report.covered += 1;
+            if self.primary[index] == Some(at) {
+                due = self.due_of(&side, at, set);
+                self.report.covered += u64::from(covered);
             }
             self.primary[index] = None;
             self.orphans[index] = Some(Orphan { due, heir: 1 - at });
@@ -129,9 +134,7 @@ impl Pair {
         }
         self.take_over();
         let until = self.now + QUIET_MAX_MS;
-        while !self.sides.iter().flatten().all(|s| s.is_active() && s.has_all())
-            || self.moves.iter().any(Option::is_some)
-        {
+        while !self.sides.iter().flatten().all(|s| s.is_active() && s.has_all()) || !self.roles_rest() {
             assert!(
                 self.now < until,
                 "both up and nothing lost, and no mirror: {}",
@@ -150,7 +153,7 @@ impl Pair {
         self.ask_at = self.now + 2000;
         let now = self.now;
         for side in self.sides.iter_mut().flatten() {
-            if side.is_active() && !side.has_all() {
+            if side.is_active() && !side.has_installed_all() {
                 side.resynchronize(now, false);
             }
         }

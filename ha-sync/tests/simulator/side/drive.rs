@@ -27,11 +27,18 @@ impl Side {
                     self.own.extend(views::sessions(engine).map(|s| s.ends));
                 }
                 // What is refused is counted by the engine; the checks look at what comes of it.
-                let _ = engine.install(&op, self.world.now);
+                let done = engine.install(&op, self.world.now);
+                if self.tuning.loud {
+                    eprintln!("    chassis {}: {op:x?}: {done:?}", self.at);
+                }
             }
             engine.maintain(self.world.now, self.tuning.budget);
         }
         self.bridge.service(now);
+        self.strict_since = match self.is_strict() {
+            true => self.strict_since.min(now),
+            false => u64::MAX,
+        };
     }
 
     /// The link writes as much as the network takes. Whether it did write.
@@ -107,7 +114,10 @@ impl Side {
                     self.released.insert(u16::from(set));
                 }
                 BridgeEvent::Peer(PeerEvent::Forgotten) => self.covered = false,
-                BridgeEvent::Yielded(role) => panic!("nobody else was made primary: {role:?}"),
+                BridgeEvent::Yielded(role) => {
+                    self.yielded.insert(u16::from(role.set));
+                    self.link.announce_roles(&self.bridge.roles());
+                }
                 _ => {}
             }
         }
@@ -157,6 +167,11 @@ impl Side {
     /// A set is released; false when there is nobody to tell.
     pub fn released(&mut self, set: u16, epoch: u64, now: u64) -> bool {
         self.link.released(set as u8, epoch, now)
+    }
+
+    /// It yielded to the other, which is primary, too, and later.
+    pub fn take_yielded(&mut self, set: u16) -> bool {
+        self.yielded.remove(&set)
     }
 
     /// The other has released it.

@@ -1,16 +1,12 @@
 //! What the checks ask of a chassis.
 
-use ha_sync::link::LinkState;
+use ha_sync::link::{LinkState, Mirror};
 use tandem_engine::engine::Engine;
 use tandem_engine::replica::Role;
 
 use super::{Known, Side};
 use crate::report::Report;
 use crate::views::{self, Ends, Set};
-
-/// A standby may be so far behind and yet give nothing to two: the shortest rest of a port that passes to another subscriber, within
-/// an extent that the standby knows, in a block that it does not.
-const LAG_MAX_MS: u64 = 1000;
 
 impl Side {
     /// Whether a worker is primary of a set.
@@ -28,8 +24,13 @@ impl Side {
         self.world.engines.iter().all(|e| e.role(set) == Role::Standby)
     }
 
-    /// Whether it could install everything since the last bulk began.
+    /// Whether it has everything the other told.
     pub fn has_all(&self) -> bool {
+        self.has_installed_all() && !self.bridge.is_lacking()
+    }
+
+    /// Whether it could install everything since the last bulk began.
+    pub fn has_installed_all(&self) -> bool {
         let engines = self.world.engines.iter().zip(&self.refused_before);
         engines
             .into_iter()
@@ -41,6 +42,22 @@ impl Side {
         self.filled
             && self.inboxes.iter().all(|inbox| inbox.is_empty())
             && self.world.engines.iter().all(Engine::has_told_all)
+    }
+
+    /// Number of the last bulk it told, or is telling.
+    pub fn bulk_number(&self) -> u16 {
+        self.link.stats().bulk_sent.number
+    }
+
+    /// Whether it is telling everything there is.
+    pub fn is_telling_all(&self) -> bool {
+        matches!(
+            self.link.state(),
+            LinkState::Connected {
+                sending: Mirror::Set,
+                ..
+            }
+        )
     }
 
     /// How far the other is behind, milliseconds.
@@ -67,13 +84,14 @@ impl Side {
 
     /// What the other chassis knows now of what this one has given away, `covered` being whether its mirror is complete.
     pub fn knowledge(&self, now: u64, covered: bool) -> Known {
-        let lag = self.link.stats().lag_ms;
         if !covered {
-            Known::Nothing
-        } else if self.is_strict() && lag < LAG_MAX_MS {
-            Known::All
+            return Known::NOTHING;
+        }
+        let told = now.saturating_sub(self.link.stats().lag_ms);
+        if told > self.strict_since {
+            Known::ALL
         } else {
-            Known::Until(now.saturating_sub(lag))
+            Known(told)
         }
     }
 

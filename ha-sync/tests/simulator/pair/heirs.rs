@@ -1,0 +1,76 @@
+//! What a chassis that becomes primary must have when it has taken up the role: what its predecessor told in time.
+
+use tandem_engine::ticks::Ticks;
+
+use super::{Pair, SLICE_MS};
+use crate::side::Side;
+use crate::survivors;
+use crate::views::Ends;
+
+/// A chassis that is to become primary of a set whose old primary is there still.
+#[derive(Debug)]
+pub struct Heir {
+    /// Sessions that must be there.
+    due: Vec<(Ends, Ticks)>,
+    from: usize,
+    pub(super) to: usize,
+}
+
+impl Pair {
+    /// What the other chassis must have of a set that `side` is primary of, if that ceased to be it now. All that is old enough if
+    /// its mirror is complete; while that is made anew, what it had before, for a bulk takes nothing away that is still there.
+    pub(super) fn due_of(&self, side: &Side, at: usize, set: u16) -> Vec<(Ends, Ticks)> {
+        if !self.sides[1 - at].as_ref().is_some_and(Side::has_all) {
+            return Vec::new();
+        }
+        if side.covered {
+            let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms());
+            return survivors::due(&side.world, set, age);
+        }
+        let before = self.told_before[at].iter().filter(|(ends, _)| ends.set == set);
+        survivors::alive(&side.world, before.copied())
+    }
+
+    /// The old primary of a set goes; the other shall have what it must.
+    pub(super) fn bequeath(&mut self, set: u16, from: usize) {
+        let side = self.sides[from].as_ref();
+        let due = side.map_or_else(Vec::new, |side| self.due_of(side, from, set));
+        self.heirs[usize::from(set) - 1] = Some(Heir {
+            due,
+            from,
+            to: 1 - from,
+        });
+    }
+
+    /// The old primary of a set is standby and has told everything before it said so: nothing is on its way behind that.
+    pub(super) fn bequeath_all(&mut self, set: u16, from: usize) {
+        let age = self.threshold_and(1000 + SLICE_MS);
+        let side = self.sides[from].as_ref();
+        let due = side.map_or_else(Vec::new, |side| survivors::due(&side.world, set, age));
+        self.heirs[usize::from(set) - 1] = Some(Heir {
+            due,
+            from,
+            to: 1 - from,
+        });
+    }
+
+    /// A chassis that has just become primary has what it must, and passes its packets.
+    pub(super) fn look_at_heirs(&mut self) {
+        for at in 0..self.heirs.len() {
+            let heir = self.heirs[at].take_if(|heir| {
+                let side = self.sides[heir.to].as_ref();
+                self.primary[at] == Some(heir.to) && side.is_some_and(|s| s.is_primary(at as u16 + 1))
+            });
+            let Some(mut heir) = heir else { continue };
+            // The old one may have ended some since, and said so.
+            if let Some(old) = &self.sides[heir.from] {
+                heir.due = survivors::alive(&old.world, heir.due);
+            }
+            if let Some(side) = &mut self.sides[heir.to] {
+                survivors::are_there(&side.world, &heir.due);
+                survivors::pass(&mut side.world, &heir.due);
+                self.report.survived += heir.due.len() as u64;
+            }
+        }
+    }
+}
