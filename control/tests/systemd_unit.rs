@@ -38,6 +38,23 @@ fn the_unit_starts_reloads_and_stops_what_the_daemon_is() {
 }
 
 #[test]
+fn the_unit_lets_the_channel_into_its_network_namespace_and_into_no_other_kind() {
+    // The socket of a redundancy group is made where its routing instance says: setns(2) with CLONE_NEWNET. systemd.exec(5): what
+    // RestrictNamespaces does not list is refused, and a filter of system calls would have to list setns.
+    assert_eq!(value("RestrictNamespaces"), Some("net"));
+    let capabilities = value("CapabilityBoundingSet").expect("a set");
+    assert!(capabilities.split(' ').any(|name| name == "CAP_SYS_ADMIN"));
+    for filter in [
+        "SystemCallFilter",
+        "User",
+        "PrivateNetwork",
+        "NetworkNamespacePath",
+    ] {
+        assert_eq!(value(filter), None, "{filter}");
+    }
+}
+
+#[test]
 fn systemd_knows_every_key_of_the_unit() {
     let sections = ["Unit", "Service", "Install"];
     for line in UNIT.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
