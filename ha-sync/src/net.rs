@@ -36,4 +36,4 @@ pub use keys::Fingerprint;
 pub use linked::{LinkCommand, LinkView, Linked};
 pub use run::{Command, Commands, run};
 pub use status::{ChannelState, ChannelStatus, Counters, Identity, LastFailure, Secured, Status};
-pub use tls::{Channel, SetupError};
+pub use tls::{Channel, SetupError, TlsFile, file_faults};

@@ -8,7 +8,7 @@ use crate::config;
 
 /// Checks a file: every fault and warning goes to `err`, one line each, and what the file holds to `out`.
 pub fn check(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
-    match config::load(file) {
+    match config::load_to_run(file) {
         Ok(config) => {
             for warning in &config.warnings {
                 writeln!(err, "warning: {warning}")?;

@@ -28,6 +28,7 @@ mod firewall_policy;
 mod interface;
 mod interface_conflicts;
 mod ipv6;
+mod key_files;
 mod machine;
 mod names;
 mod nat_rule;
@@ -154,7 +155,21 @@ impl Config {
     }
 }
 
-/// Reads and validates a file that is to run.
+/// Reads and validates a file that is to run on this machine: [`load`], and the certificates and keys it names.
+///
+/// # Errors
+/// As [`load`]; when there are none, each file of a redundancy group that cannot be used.
+pub fn load_to_run(path: &Path) -> Result<Config, Vec<Fault>> {
+    let config = load(path)?;
+    let faults = key_files::faults(&config);
+    if faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(faults)
+    }
+}
+
+/// Reads and validates a file, and nothing else of the machine.
 ///
 /// # Errors
 /// All faults found in one run, in the order of the file; when there are none, what this release cannot run yet.

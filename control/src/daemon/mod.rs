@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     let options = Options::parse();
     // Its end, after everything else, writes out what waits.
     let (_log, lost) = options::start_logging(&options);
-    let config = match config::load(&options.config) {
+    let config = match config::load_to_run(&options.config) {
         Ok(config) => config,
         Err(faults) => {
             for fault in &faults {

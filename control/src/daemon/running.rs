@@ -196,7 +196,7 @@ impl Running {
     /// The next configuration, if the file has one that may follow the one in force.
     fn next(&self) -> Result<(Next, Option<Token>), Vec<Fault>> {
         let shown = |faults: Vec<config::Fault>| faults.iter().map(Fault::from).collect::<Vec<_>>();
-        let next = config::load(&self.file).map_err(shown)?;
+        let next = config::load_to_run(&self.file).map_err(shown)?;
         let now = self.in_force();
         let changes = config::check_reload(&now.config, &next).map_err(shown)?;
         let mut registry = now.registry.clone();

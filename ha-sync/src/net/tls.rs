@@ -8,10 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::{CertificateError, ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig};
 
 use super::endpoint::{Endpoint, EndpointError, Security, Tls, Trust};
 use super::failure::Failure;
@@ -88,6 +90,68 @@ impl Channel {
     }
 }
 
+/// Which file of [`Tls`] does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFile {
+    /// This chassis' certificate.
+    Certificate,
+    /// Its key.
+    Key,
+    /// The authority's certificate.
+    Authority,
+}
+
+/// Everything that is wrong with the files of a channel, as [`Channel::new`] would find it one after the other.
+#[must_use]
+pub fn file_faults(tls: &Tls) -> Vec<(TlsFile, SetupError)> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let (chain, key) = (certificates(&tls.certificate), private_key(&tls.key));
+    let of_pair = match (&chain, &key) {
+        (Ok(chain), Ok(key)) => pair_fault(tls, chain, key, &provider),
+        _ => None,
+    };
+    let of_each = [
+        (TlsFile::Certificate, chain.err()),
+        (TlsFile::Key, key.err()),
+        (TlsFile::Authority, measure(&tls.trust, &provider).err()),
+    ];
+    let of_each = of_each
+        .into_iter()
+        .filter_map(|(file, error)| Some((file, error?)));
+    of_each.chain(of_pair).collect()
+}
+
+/// What is wrong with a certificate and a key that were read.
+fn pair_fault(
+    tls: &Tls,
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Option<(TlsFile, SetupError)> {
+    let said = |file: TlsFile, error: &Error| {
+        let reason = match error {
+            Error::InconsistentKeys(_) => "the key is not of this certificate".to_owned(),
+            other => other.to_string(),
+        };
+        let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
+        let pair = SetupError::Pair {
+            certificate,
+            key,
+            reason,
+        };
+        Some((file, pair))
+    };
+    let signing = match provider.key_provider.load_private_key(key.clone_key()) {
+        Ok(signing) => signing,
+        Err(error) => return said(TlsFile::Key, &error),
+    };
+    match CertifiedKey::new(chain.to_vec(), signing).keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => None,
+        Err(error @ Error::InconsistentKeys(_)) => said(TlsFile::Key, &error),
+        Err(error) => said(TlsFile::Certificate, &error),
+    }
+}
+
 fn configurations(tls: &Tls) -> Result<Configurations, SetupError> {
     let chain = certificates(&tls.certificate)?;
     let identity = chain
@@ -96,22 +160,7 @@ fn configurations(tls: &Tls) -> Result<Configurations, SetupError> {
         .ok_or_else(|| empty(&tls.certificate))?;
     let key = private_key(&tls.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let measure = match &tls.trust {
-        Trust::Fingerprints(list) => Measure::Pinned(list.clone()),
-        Trust::Authority { file, peer_name } => {
-            let unusable = |reason: String| SetupError::Authority(reason);
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(file)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-            }
-            let name = ServerName::try_from(peer_name.clone())
-                .map_err(|_| unusable(format!("{peer_name:?} is neither a DNS name nor an address")))?;
-            Measure::authority(roots, name, &provider)
-                .map_err(|error| unusable(format!("{}: {error}", file.display())))?
-        }
-    };
+    let measure = measure(&tls.trust, &provider)?;
     let verifier = Arc::new(Verifier {
         measure,
         provider: Arc::clone(&provider),
@@ -143,6 +192,25 @@ fn configurations(tls: &Tls) -> Result<Configurations, SetupError> {
         server: Arc::new(server),
         identity,
     })
+}
+
+/// By what the peer is known.
+fn measure(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Measure, SetupError> {
+    let (file, peer_name) = match trust {
+        Trust::Fingerprints(list) => return Ok(Measure::Pinned(list.clone())),
+        Trust::Authority { file, peer_name } => (file, peer_name),
+    };
+    let unusable = |reason: String| SetupError::Authority(reason);
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+    }
+    let name = ServerName::try_from(peer_name.clone())
+        .map_err(|_| unusable(format!("{peer_name:?} is neither a DNS name nor an address")))?;
+    Measure::authority(roots, name, provider)
+        .map_err(|error| unusable(format!("{}: {error}", file.display())))
 }
 
 fn identity_of(certificate: &CertificateDer<'_>) -> Identity {

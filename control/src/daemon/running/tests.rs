@@ -138,6 +138,12 @@ fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
         (GOOD.replace("prefixes", "prefixess"), "pools.p.prefixess"),
         (GOOD.to_owned() + "[[[", ""),
         (GOOD.replace("net_ring1", "net_ring2"), "interfaces.out0.device"),
+        (
+            GOOD.to_owned()
+                + "[redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\n\
+                   certificate = \"/nonexistent/a.crt\"\nkey = \"/nonexistent/a.key\"\nca = \"/nonexistent/ca.crt\"\n",
+            "redundancy-groups.1.certificate",
+        ),
     ] {
         file.write(&text);
         let report = running.reload(&target).expect("tried");
@@ -150,7 +156,7 @@ fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
     }
     assert_eq!(
         (target.runs.load(Ordering::Relaxed), running.in_force().refused),
-        (0, 3)
+        (0, 4)
     );
     assert_eq!(
         target.told.load(Ordering::Relaxed),
