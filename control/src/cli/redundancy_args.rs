@@ -29,8 +29,8 @@ pub enum RedundancyView {
         /// Number of the redundancy set.
         #[arg(long, value_name = "N")]
         set: Option<u8>,
-        /// At most this many, 1..=1000.
-        #[arg(long, default_value_t = 100, value_name = "N")]
+        /// At most this many, 1..=10000; the last 1000 since the daemon's start are kept.
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
         limit: u16,
     },
 }
@@ -56,7 +56,8 @@ pub enum RequestRedundancy {
         /// primary: the peer, if it is there, is asked to release it; standby: release it to the peer.
         #[arg(value_parser = role, value_name = "primary|standby")]
         role: WantedRole,
-        /// Also when the one that becomes primary does not know all, or the peer is not there to agree.
+        /// primary: also when this chassis is in `wait`; what it lacks is lost. standby: also when the peer does not know all, or is
+        /// not there to take over. It takes no role from a peer that is connected and does not answer within 5 s.
         #[arg(long)]
         force: bool,
     },

@@ -1,6 +1,6 @@
 //! Tables of the pair: redundancy groups and what waits between the chassis, redundancy sets and their events.
 
-use super::table::{Table, or_dash, percent};
+use super::table::{Table, or_dash, percent, time};
 use crate::api::model::{
     BulkSync, Certificate, LinkCounters, ObjectType, RedundancyEvent, RedundancySet, Replication,
     ReplicationGroup, Use, WorkerReplication,
@@ -29,7 +29,7 @@ pub fn replication(all: &Replication) -> Vec<Table> {
             mirror(group.sending),
             mirror(group.receiving),
             bulk_percent(&group.bulk_sent),
-            group.lag.now_ms.to_string(),
+            or_dash(&group.lag.now_ms),
             group.queues.pending.used.to_string(),
             group.queues.window_bytes.used.to_string(),
             or_dash(&group.name),
@@ -79,8 +79,8 @@ fn channel(group: &ReplicationGroup) -> Table {
     let channel = &group.channel;
     let certificate = |one: &Option<Certificate>| match one {
         Some(one) => {
-            let expires = or_dash(&one.expires_unix_s);
-            format!("{} until {expires} unix s", one.fingerprint)
+            let expires = or_dash(&one.expires_unix_s.map(time));
+            format!("{} until {expires}", one.fingerprint)
         }
         None => "-".to_owned(),
     };
@@ -95,7 +95,7 @@ fn channel(group: &ReplicationGroup) -> Table {
         ("side", channel.side.clone()),
         ("security", channel.security.clone()),
         ("connected to", or_dash(&channel.connected_to)),
-        ("since unix s", or_dash(&channel.connected_since_unix_s)),
+        ("since", or_dash(&channel.connected_since_unix_s.map(time))),
         ("secured by", secured),
         ("certificate", certificate(&channel.certificate)),
         ("of the peer", certificate(&channel.peer_certificate)),
@@ -162,15 +162,15 @@ fn queues(group: &ReplicationGroup) -> Table {
     let dash = || "-".to_owned();
     for (name, ms) in [
         ("lag ms", lag.now_ms),
-        ("lag ms p50", lag.p50_ms),
-        ("lag ms p99", lag.p99_ms),
+        ("lag ms p50", Some(lag.p50_ms)),
+        ("lag ms p99", Some(lag.p99_ms)),
     ] {
         let peak = if name == "lag ms" {
             lag.max_ms.to_string()
         } else {
             dash()
         };
-        table.row(vec![name.to_owned(), ms.to_string(), dash(), dash(), peak]);
+        table.row(vec![name.to_owned(), or_dash(&ms), dash(), dash(), peak]);
     }
     table
 }
@@ -206,8 +206,8 @@ fn counters(group: u8, c: &LinkCounters) -> Table {
         ("bulks rested", c.bulks_rested),
         ("bulks received", c.bulks_received),
         ("bulk mismatches", c.bulk_mismatches),
-        ("refused", c.refused),
-        ("lost", c.lost),
+        ("connections refused", c.refused),
+        ("peer lost", c.lost),
         ("leases acknowledged", c.leases_acknowledged),
     ] {
         table.row(vec![name.to_owned(), count.to_string()]);
@@ -216,7 +216,7 @@ fn counters(group: u8, c: &LinkCounters) -> Table {
 }
 
 fn failures(group: &ReplicationGroup) -> Table {
-    let mut table = Table::new(&[&format!("GROUP {}", group.id), ">FAILURES", ">AT unix s", "LAST"]);
+    let mut table = Table::new(&[&format!("GROUP {}", group.id), ">FAILURES", "AT", "LAST"]);
     let last = group.channel.last_failure.as_ref();
     for one in group.channel.failures.iter() {
         let last = last.filter(|last| last.kind == one.kind);
@@ -224,7 +224,7 @@ fn failures(group: &ReplicationGroup) -> Table {
             table.row(vec![
                 one.kind.clone(),
                 one.count.to_string(),
-                or_dash(&last.map(|last| last.at_unix_s)),
+                or_dash(&last.map(|last| time(last.at_unix_s))),
                 or_dash(&last.map(|last| last.text.clone())),
             ]);
         }
@@ -239,13 +239,13 @@ fn workers(w: &WorkerReplication) -> Table {
         ("dirty", w.dirty),
         ("walked", w.walked),
         ("backlogged", w.backlogged),
-        ("lost", w.lost),
+        ("endings lost", w.lost),
         ("installed", w.installed),
         ("updated", w.updated),
         ("ended", w.ended),
-        ("refused: role", w.refused.role),
-        ("refused: room", w.refused.room),
-        ("refused: ground", w.refused.ground),
+        ("changes refused: role", w.refused.role),
+        ("changes refused: room", w.refused.room),
+        ("changes refused: ground", w.refused.ground),
         ("conflicts", w.conflicts),
         ("swept", w.swept),
     ] {
@@ -262,9 +262,9 @@ pub fn sets(rows: &[RedundancySet]) -> Table {
         "ROLE",
         "PEER",
         ">EPOCH",
-        ">SINCE unix s",
+        "SINCE",
         "CAUSE",
-        "CHANGING TO",
+        "NEXT",
         "NAME",
         "SERVICE SETS",
     ]);
@@ -275,7 +275,7 @@ pub fn sets(rows: &[RedundancySet]) -> Table {
             set.role.as_str().to_owned(),
             set.peer_role.map_or("-", |role| role.as_str()).to_owned(),
             set.epoch.to_string(),
-            set.since_unix_s.to_string(),
+            time(set.since_unix_s),
             set.last_cause.as_str().to_owned(),
             set.changing_to.map_or("-", |role| role.as_str()).to_owned(),
             or_dash(&set.name),
@@ -287,16 +287,7 @@ pub fn sets(rows: &[RedundancySet]) -> Table {
 
 /// Events of redundancy sets.
 pub fn events(rows: &[RedundancyEvent]) -> Table {
-    let mut table = Table::new(&[
-        ">EVENT",
-        ">AT unix s",
-        ">SET",
-        "FROM",
-        "TO",
-        ">EPOCH",
-        "CAUSE",
-        "RESULT",
-    ]);
+    let mut table = Table::new(&[">EVENT", "AT", ">SET", "FROM", "TO", ">EPOCH", "CAUSE", "RESULT"]);
     for event in rows {
         let cause = event.cause.as_str();
         let cause = if event.forced {
@@ -311,7 +302,7 @@ pub fn events(rows: &[RedundancyEvent]) -> Table {
         };
         table.row(vec![
             event.id.to_string(),
-            event.at_unix_s.to_string(),
+            time(event.at_unix_s),
             event.redundancy_set.to_string(),
             event.from.as_str().to_owned(),
             event.to.as_str().to_owned(),

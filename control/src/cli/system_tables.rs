@@ -1,6 +1,6 @@
 //! Tables of the daemon as a whole: health, version, configuration, counters.
 
-use super::table::{Table, or_dash};
+use super::table::{Table, or_dash, time};
 use crate::api::model::{ConfigSummary, Counter, Health, Version};
 
 /// Health: the word, then the checks.
@@ -30,7 +30,7 @@ pub fn version(version: &Version) -> Vec<Table> {
 pub fn config(config: &ConfigSummary) -> Vec<Table> {
     let mut whole = Table::new(&[
         ">GENERATION",
-        ">LOADED unix s",
+        "LOADED",
         ">SERVICE SETS",
         ">POOLS",
         ">INTERFACES",
@@ -38,19 +38,19 @@ pub fn config(config: &ConfigSummary) -> Vec<Table> {
     ]);
     whole.row(vec![
         config.generation.to_string(),
-        config.loaded_at_unix_s.to_string(),
+        time(config.loaded_at_unix_s),
         config.service_sets.to_string(),
         config.pools.to_string(),
         config.interfaces.to_string(),
         config.file.clone(),
     ]);
-    let mut reload = Table::new(&["LAST RELOAD", ">AT unix s", ">FAULTS"]);
+    let mut reload = Table::new(&["LAST RELOAD", "AT", ">FAULTS"]);
     let mut faults = Table::new(&[">LINE", "PATH", "FAULT"]);
     if let Some(last) = &config.last_reload {
         let result = if last.applied { "applied" } else { "refused" };
         reload.row(vec![
             result.to_owned(),
-            last.at_unix_s.to_string(),
+            time(last.at_unix_s),
             last.faults.len().to_string(),
         ]);
         for fault in &last.faults {

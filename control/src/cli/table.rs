@@ -1,9 +1,12 @@
 //! Tables for people: aligned columns, units in the headers, a last column that wraps.
 
 use std::io::{self, Write};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Width that rows with a text column are wrapped to, characters.
 const WIDTH: usize = 100;
+/// 9999-12-31T23:59:59Z.
+const RFC3339_MAX_UNIX_S: u64 = 253_402_300_799;
 
 /// Which way a column leans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,15 @@ pub fn or_dash<T: ToString>(value: &Option<T>) -> String {
     value.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
+/// Seconds since 1970-01-01 UTC as RFC 3339 has them; beyond the year 9999, which it lacks, the number.
+pub fn time(unix_s: u64) -> String {
+    let at = UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
+    match at.filter(|_| unix_s <= RFC3339_MAX_UNIX_S) {
+        Some(at) => humantime::format_rfc3339_seconds(at).to_string(),
+        None => unix_s.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +164,16 @@ mod tests {
                 .is_some_and(|line| line.starts_with("          word")),
             "{text}"
         );
+    }
+
+    #[test]
+    fn times_are_utc_and_none_is_too_late_to_be_shown() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(1_790_000_000), "2026-09-21T14:13:20Z");
+        assert_eq!(time(RFC3339_MAX_UNIX_S), "9999-12-31T23:59:59Z");
+        for late in [RFC3339_MAX_UNIX_S + 1, u64::MAX] {
+            assert_eq!(time(late), late.to_string());
+        }
     }
 
     #[test]

@@ -238,4 +238,6 @@ fn the_numbers_are_the_backends() {
     ] {
         assert_eq!(all.samples.get(sample), Some(&expect), "{sample}");
     }
+    let lag = "tandem_replication_lag_seconds{group=\"2\"}";
+    assert_eq!(all.samples.get(lag), None, "nothing is replicated with it");
 }

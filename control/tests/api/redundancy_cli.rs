@@ -50,6 +50,11 @@ fn replication_is_one_line_a_group_and_why_it_is_not_active() {
         "collapsed",
         "closed by the peer",
         "backlogged",
+        // Of the link and of the workers: two words for two things.
+        "connections refused",
+        "peer lost",
+        "changes refused: room",
+        "endings lost",
     ] {
         assert!(all.out.contains(text), "{text}: {}", all.out);
     }
@@ -72,7 +77,7 @@ fn sets_and_events_are_tables() {
             "wait",
             "primary",
             "4",
-            "1790000000",
+            "2026-09-21T14:13:20Z",
             "start",
             "-",
             "-",
@@ -96,7 +101,7 @@ fn sets_and_events_are_tables() {
         row(&events, "2"),
         [
             "2",
-            "1790000100",
+            "2026-09-21T14:15:00Z",
             "7",
             "wait",
             "primary",
@@ -114,6 +119,9 @@ fn sets_and_events_are_tables() {
         ("request redundancy set 129 primary", 2),
         ("request redundancy set 1 master", 2),
         ("request redundancy set 1", 2),
+        ("show redundancy events --limit 10000", 0),
+        ("show redundancy events --limit 10001", 2),
+        ("show redundancy events --limit 0", 2),
     ] {
         assert_eq!(ask(&daemon, words).code, Some(code), "{words}");
     }

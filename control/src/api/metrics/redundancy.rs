@@ -177,7 +177,10 @@ impl Snapshot {
 
     fn lag_and_queues(&self, out: &mut Families<'_>) -> fmt::Result {
         let help = "Age of the oldest change that the peer has not acknowledged.";
-        let lag = self.by_group(|group| group.lag.now_ms as f64 / 1000.0);
+        let lag = self.replication.iter().filter_map(|group| {
+            let now_ms = group.lag.now_ms?;
+            Some(([("group", group.id.to_string())], now_ms as f64 / 1000.0))
+        });
         out.gauges("replication_lag", Some(&Unit::Seconds), help, lag)?;
         let quantiles = self.replication.iter().flat_map(|group| {
             let lag = group.lag;

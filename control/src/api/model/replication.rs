@@ -148,8 +148,9 @@ pub struct BulkSync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Lag {
-    /// Age of the oldest change that the peer has not acknowledged; 0 when it knows all.
-    pub now_ms: u64,
+    /// Age of the oldest change that the peer has not acknowledged; 0 when it knows all. Nothing while nothing is replicated: there
+    /// is nobody to be behind.
+    pub now_ms: Option<u64>,
     /// Median of the times from taking a change to its acknowledgment, since start.
     pub p50_ms: u64,
     /// What 99 % of these did not exceed.

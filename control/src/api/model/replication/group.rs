@@ -64,7 +64,7 @@ impl GroupView<'_> {
             },
             bulk_received: bulk(&stats.bulk_received, None),
             lag: Lag {
-                now_ms: stats.lag_ms,
+                now_ms: sending.is_some().then_some(stats.lag_ms),
                 p50_ms: stats.acknowledgment_ms.quantile(500),
                 p99_ms: stats.acknowledgment_ms.quantile(990),
                 max_ms: stats.acknowledgment_ms.max(),
