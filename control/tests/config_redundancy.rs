@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ha_sync::net::{Bind, Security, Trust};
 use tandem_control::config::{self, Config, Effect, Extras, FaultKind, NameRegistry, check_reload, compile};
+use tandem_engine::program::{AddressAllocation, AddressPooling, NatAction, PortAllocation};
 use tandem_engine::replica::{Replication, Role};
 use tandem_engine::ticks::Ticks;
 
@@ -66,11 +67,40 @@ fn the_pair_of_the_example_has_one_set_and_two_roles() {
             ..Replication::default()
         };
         assert_eq!(program.service_sets[0].replication, wanted);
+        let pool = &config.pools[0];
+        let [public] = pool.addresses.as_slice() else {
+            panic!("one prefix: {:?}", pool.addresses)
+        };
+        let network = u32::from_be_bytes([32, 0, 0, 0]);
         assert_eq!(
-            config.pools[0].addresses[0].first,
-            u32::from_be_bytes([32, 0, 0, 0])
+            (public.first, public.last),
+            (network, network + 255),
+            "32.0.0.0/24"
         );
-        assert_eq!(program.service_sets[0].terms[0].matches.sources.len(), 2);
+        let pool = &program.pools[0];
+        assert_eq!(pool.address_pooling, AddressPooling::Paired);
+        assert_eq!(pool.port_allocation, PortAllocation::Random);
+        assert_eq!(pool.address_allocation, AddressAllocation::RoundRobin);
+        let [term] = program.service_sets[0].terms.as_slice() else {
+            panic!("one term")
+        };
+        let prefix = |first: u32| (first << 24, (first << 24) + 0x00ff_ffff);
+        let mut sources: Vec<(u32, u32)> = term.matches.sources.iter().map(|r| (r.first, r.last)).collect();
+        sources.sort_unstable();
+        assert_eq!(sources, [prefix(128), prefix(129)], "128.0.0.0/8 and 129.0.0.0/8");
+        assert!(
+            matches!(&term.action, NatAction::Napt44 { .. }),
+            "{:?}",
+            term.action
+        );
+        // A destination is steered into the service by a route; it is no network of this box.
+        let addresses = config
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.addresses);
+        for address in addresses {
+            assert!(!address.to_string().starts_with("100.100.100."), "{address}");
+        }
     }
 }
 
