@@ -18,9 +18,10 @@ pub struct Heir {
 
 impl Pair {
     /// What the other chassis must have of a set that `side` is primary of, if that ceased to be it now. All that is old enough if
-    /// its mirror is complete; while that is made anew, what it had before, for a bulk takes nothing away that is still there.
+    /// its mirror is complete; while that is made anew, what it had before, for a bulk takes nothing away that is still there. Nothing
+    /// when it is standby already, a release being under way: it tells of no more sessions that come of age.
     pub(super) fn due_of(&self, side: &Side, at: usize, set: u16) -> Vec<(Ends, Ticks)> {
-        if !self.sides[1 - at].as_ref().is_some_and(Side::has_all) {
+        if !side.is_primary(set) || !self.sides[1 - at].as_ref().is_some_and(Side::has_all) {
             return Vec::new();
         }
         if side.covered {

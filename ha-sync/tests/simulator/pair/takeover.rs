@@ -32,7 +32,9 @@ impl Pair {
             let index = usize::from(set) - 1;
             if let Some(orphan) = &mut self.orphans[index] {
                 if orphan.heir == at {
+                    // It was the last that knew: the other, if it is up, began anew.
                     orphan.due.clear();
+                    self.ends.forget_if(set, |_, _| true);
                 }
                 continue;
             }
