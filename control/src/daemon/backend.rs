@@ -104,13 +104,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Lives {
+    /// One that nothing goes on without. The chassis translates without replication, which health tells.
     fn dead(&self) -> Option<&'static str> {
         let all = [
             ("mirror", &self.mirror),
             ("kernel", &self.kernel),
             ("events", &self.events),
             ("ports", &self.ports),
-            ("replication", &self.replication),
         ];
         all.iter()
             .find(|(_, life)| !life.is_alive())
@@ -229,7 +229,8 @@ impl Daemon {
         if !self.replication.is_there() {
             return None;
         }
-        let trouble = if self.lives.replication.is_alive() {
+        let is_there = self.replication.failure().is_some() || self.lives.replication.is_alive();
+        let trouble = if is_there {
             self.replication.trouble(&self.running.in_force().config)
         } else {
             Some("the thread that speaks with the other chassis has ended".to_owned())

@@ -67,6 +67,8 @@ pub enum RoleCause {
     Peer,
     /// The peer is primary with a higher epoch.
     Epoch,
+    /// Replication has failed here.
+    Failure,
 }
 
 impl RoleCause {
@@ -78,6 +80,7 @@ impl RoleCause {
             Self::Operator => "operator",
             Self::Peer => "peer",
             Self::Epoch => "epoch",
+            Self::Failure => "failure",
         }
     }
 }
@@ -185,6 +188,7 @@ mod tests {
             RoleCause::Operator,
             RoleCause::Peer,
             RoleCause::Epoch,
+            RoleCause::Failure,
         ] {
             let written = serde_json::to_value(cause).expect("it can be written");
             assert_eq!(name(written).as_deref(), Some(cause.as_str()));

@@ -8,6 +8,7 @@
 //!
 //! The workers' rings are one pair each, so one redundancy group at a time has them; the configuration sees to it.
 
+mod guard;
 mod history;
 mod order;
 mod roles;
@@ -19,7 +20,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ha_sync::net::{Command, Status};
+use ha_sync::link::LinkState;
+use ha_sync::net::{ChannelState, Command, Status};
 use tandem_engine::program::Program;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,6 +31,7 @@ use crate::api::model::{
     ResyncRequest, RoleChange, RoleRequest,
 };
 use crate::config::{Config, NameRegistry};
+use guard::Failure;
 use history::History;
 use order::{Commit, Order};
 use shown::SetShown;
@@ -49,6 +52,7 @@ struct Pair {
     status: watch::Receiver<Status<TalkState>>,
     sets: Arc<Mutex<Vec<SetShown>>>,
     history: Arc<History>,
+    failure: Failure,
 }
 
 /// The replication, if the configuration has one.
@@ -64,7 +68,18 @@ impl Replication {
     fn say(&self, order: Order) -> Result<(), BackendError> {
         let pair = self.0.as_ref().ok_or(BackendError::Stopping)?;
         let said = pair.orders.send(Command::Say(order));
-        said.map_err(|_| BackendError::Stopping)
+        said.map_err(|_| self.ended())
+    }
+
+    /// Why the thread hears no orders any more.
+    fn ended(&self) -> BackendError {
+        self.failure()
+            .map_or(BackendError::Stopping, |why| BackendError::Failed(why.to_owned()))
+    }
+
+    /// Why replication has failed, if it has. Translation goes on.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.0.as_ref()?.failure.get().map(String::as_str)
     }
 
     /// Workers are about to get a program with this configuration. When this returns, they are standby already of the service sets
@@ -122,7 +137,7 @@ impl Replication {
             forced: wanted.force,
             answer,
         })?;
-        answered.await.unwrap_or(Err(BackendError::Stopping))
+        answered.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
     /// See [`crate::api::Backend::resync`].
@@ -138,7 +153,7 @@ impl Replication {
             types,
             answer,
         })?;
-        answered.await.unwrap_or(Err(BackendError::Stopping))?;
+        answered.await.unwrap_or_else(|_| Err(self.ended()))?;
         Ok(Resync {
             redundancy_group: group,
             direction: wanted.direction,
@@ -149,12 +164,20 @@ impl Replication {
     /// The redundancy group, as the API shows it.
     pub(super) fn group(&self, config: &Config, expected_objects: Option<u64>) -> Option<ReplicationGroup> {
         let pair = self.0.as_ref()?;
-        let status = pair.status.borrow().clone();
+        let mut status = pair.status.borrow().clone();
+        if pair.failure.get().is_some() {
+            // What it published last is not so any more.
+            (status.channel.state, status.conversation.link) =
+                (ChannelState::Stopped, LinkState::Disconnected);
+        }
         Some(shown::group(pair.group, config, &status, expected_objects))
     }
 
     /// What is wrong with it, if something is.
     pub(super) fn trouble(&self, config: &Config) -> Option<String> {
+        if let Some(why) = self.failure() {
+            return Some(why.to_owned());
+        }
         let mut troubles: Vec<String> = self.connection_trouble(config).into_iter().collect();
         if let Some(pair) = &self.0 {
             let sets = pair.sets.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,9 +8,11 @@ use ha_sync::net::{self, Channel, Side};
 use ring::rand::{SecureRandom, SystemRandom};
 use tandem_dataplane::dataplane::ReplicaRings;
 use tandem_engine::program::Program;
+use tandem_engine::public_space::PublicSpace;
 use tokio::sync::mpsc::unbounded_channel;
-use tracing::{error, info};
+use tracing::info;
 
+use super::guard::{Failure, Guard};
 use super::history::History;
 use super::order::Commit;
 use super::roles::Roles;
@@ -78,6 +80,7 @@ pub(in super::super) struct Replicator {
     line: Line,
     roles: Roles,
     history: Arc<History>,
+    public_space: Arc<PublicSpace>,
 }
 
 impl Replicator {
@@ -126,6 +129,7 @@ impl Replicator {
             line,
             roles,
             history,
+            public_space: Arc::clone(&program.public_space),
         }))
     }
 
@@ -143,15 +147,20 @@ impl Replicator {
         let (started, status) = mpsc::channel();
         let sets = Arc::new(Mutex::new(Vec::new()));
         let (group, history, shown) = (self.group, self.history, Arc::clone(&sets));
+        let failure = Failure::default();
+        let guard = Guard {
+            failure: Arc::clone(&failure),
+            public_space: self.public_space,
+            sets: Arc::clone(&sets),
+            history: Arc::clone(&history),
+        };
         let mut talk = Talk::new(self.line, self.roles, clock, shown);
         let channel = self.channel;
         let work = move || {
             info!(group, "replication starts");
             // Whoever waits for it may have given up.
             let published = |status| drop(started.send(status));
-            if let Err(error) = net::run(&channel, &mut talk, &mut commands, published) {
-                error!(%error, "replication cannot run");
-            }
+            guard.run(move || net::run(&channel, &mut talk, &mut commands, published));
         };
         let ready = move || {
             let status = status.recv().map_err(|_| SetupError::NotStarted)?;
@@ -161,6 +170,7 @@ impl Replicator {
                 status,
                 sets,
                 history,
+                failure,
             })))
         };
         (name, work, ready)

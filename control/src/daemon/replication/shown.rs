@@ -4,9 +4,12 @@ use ha_sync::chassis::SetRole;
 use ha_sync::net::Status;
 
 use super::PENDING_MAX;
+use super::history::Entry;
 use super::roles::{Lack, Shown, advice, nobody};
 use super::talk::TalkState;
-use crate::api::model::{GroupView, RedundancySet, ReplicationGroup, RoleState, Use, unix_seconds};
+use crate::api::model::{
+    GroupView, RedundancySet, ReplicationGroup, RoleCause, RoleState, Use, unix_seconds,
+};
 use crate::config::{self, Config};
 
 /// A set, as the thread sees it.
@@ -65,6 +68,19 @@ impl SetShown {
         }
     }
 
+    /// What history has of a set when replication has failed: its role stays as it is.
+    pub(super) fn failed(&self, why: &str) -> Entry {
+        Entry {
+            set: self.ours.set,
+            from: self.role,
+            to: self.role,
+            epoch: self.ours.epoch,
+            cause: RoleCause::Failure,
+            forced: false,
+            reason: Some(why.to_owned()),
+        }
+    }
+
     /// As the API has it.
     pub(super) fn row(&self, config: &Config) -> Option<RedundancySet> {
         let set = config.redundancy.set(self.ours.set)?;
@@ -110,4 +126,64 @@ pub(super) fn group(
         expected_objects,
     };
     view.row()
+}
+
+#[cfg(test)]
+impl SetShown {
+    /// Set 1, primary, alone.
+    pub(super) fn example() -> Self {
+        let ours = SetRole {
+            set: 1,
+            primary: true,
+            epoch: 1,
+        };
+        let change = Shown {
+            since: std::time::SystemTime::UNIX_EPOCH,
+            cause: RoleCause::Start,
+            changing_to: None,
+            starting: None,
+            held: false,
+            was_last: true,
+            vacant: false,
+        };
+        Self::of(ours, Some(Lack::Untold), None, false, false, change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_set_has_a_name() {
+        let primary = SetShown::example();
+        assert_eq!((primary.role, primary.trouble()), (RoleState::Primary, None));
+        let standby = |lack, change: fn(&mut Shown)| {
+            let mut shown = Shown {
+                was_last: false,
+                ..primary.change
+            };
+            change(&mut shown);
+            let ours = SetRole {
+                primary: false,
+                ..primary.ours
+            };
+            SetShown::of(ours, lack, None, false, false, shown)
+        };
+        let complete = standby(None, |_| {});
+        assert_eq!((complete.role, complete.trouble()), (RoleState::Standby, None));
+        let untold = standby(Some(Lack::Untold), |_| {});
+        assert_eq!((untold.role, untold.trouble()), (RoleState::Wait, None));
+        let refused = standby(Some(Lack::Refused), |_| {});
+        assert_eq!(refused.role, RoleState::Wait);
+        assert!(refused.trouble().is_some_and(|why| why.contains("had to refuse")));
+        let last = standby(Some(Lack::Untold), |shown| shown.was_last = true);
+        assert_eq!(last.role, RoleState::Standby);
+        let vacant = standby(None, |shown| shown.vacant = true);
+        assert!(
+            vacant
+                .trouble()
+                .is_some_and(|why| why.contains("no primary for redundancy set 1"))
+        );
+    }
 }
