@@ -188,6 +188,13 @@ impl Link {
         }
     }
 
+    /// Whether something that was received waits for room in the chassis. If the stream has ended, go on with [`Link::absorb`] for
+    /// a while before saying so: [`Link::disconnected`] throws it away, and the peer may not come back to tell it again.
+    #[must_use]
+    pub fn is_installing(&self) -> bool {
+        self.receiver.waits()
+    }
+
     /// Takes what the chassis has to tell, looks after timers, and appends what is to be written to `out`, at most about
     /// [`LinkConfig::poll_bytes`]: call it again while it appends something. Without a stream nothing is appended, but
     /// operations are kept for a while: call it all the same.

@@ -25,6 +25,11 @@ pub trait Conversation {
     /// # Errors
     /// When the connection is of no use any more.
     fn receive(&mut self, bytes: &[u8], now_ms: u64) -> Result<usize, Objection>;
+    /// Whether something of what it has taken is not done yet, for want of room. Of a connection that ends meanwhile it is told
+    /// when that is done, or takes too long.
+    fn is_busy(&self) -> bool {
+        false
+    }
     /// Appends up to about `room` octets to `out`; nothing when there is nothing to say. Called at least every 20 ms, and
     /// immediately again while it had something to say.
     fn send(&mut self, out: &mut Vec<u8>, room: usize, now_ms: u64);

@@ -61,6 +61,10 @@ impl<C: Chassis, S: Clone + Send + Sync> Conversation for Linked<C, S> {
         taken.map_err(|error: LinkError| Objection(error.to_string()))
     }
 
+    fn is_busy(&self) -> bool {
+        self.link.is_installing()
+    }
+
     fn send(&mut self, out: &mut Vec<u8>, room: usize, now_ms: u64) {
         let end = out.len().saturating_add(room);
         loop {

@@ -28,6 +28,9 @@ const WAIT_MIN: Duration = Duration::from_millis(1);
 pub(super) const WAIT_MAX: Duration = Duration::from_millis(20);
 /// How long what has been said may take to leave when the channel is stopped.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the conversation is waited for when a connection has ended and it takes nothing of what came; and altogether.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS_ALL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(IN_LEN > RECEIVE_WHOLE, "what waits must leave room to read");
 
@@ -158,7 +161,10 @@ pub(super) async fn pump<C: Conversation>(
         )
         .await
         {
-            Woken::Received(Ok(0)) => return End::Failed(Failure::Closed),
+            Woken::Received(Ok(0)) => {
+                let objection = last_words(None, &mut incoming, shell).await.err();
+                return End::Failed(objection.unwrap_or(Failure::Closed));
+            }
             Woken::Received(Ok(octets)) => {
                 incoming.end += octets;
                 incoming.stuck = false;
@@ -172,8 +178,13 @@ pub(super) async fn pump<C: Conversation>(
                 outgoing.sent(octets);
                 shell.status.counters.sent_bytes += octets as u64;
             }
-            Woken::Received(Err(error)) | Woken::Sent(Err(error)) => {
-                return End::Failed(tls::meaning(error, &[]));
+            Woken::Received(Err(error)) => {
+                let objection = last_words(None, &mut incoming, shell).await.err();
+                return End::Failed(objection.unwrap_or_else(|| tls::meaning(error, &[])));
+            }
+            Woken::Sent(Err(error)) => {
+                let objection = last_words(Some(reader), &mut incoming, shell).await.err();
+                return End::Failed(objection.unwrap_or_else(|| tls::meaning(error, &[])));
             }
             Woken::Time => {}
             Woken::Command(Some(Command::Say(command))) => {
@@ -184,7 +195,11 @@ pub(super) async fn pump<C: Conversation>(
                 farewell(&mut writer, &mut outgoing, shell).await;
                 return End::Stopped;
             }
-            Woken::Event(Some(Event::Ready(established))) => return End::Replaced(established),
+            Woken::Event(Some(Event::Ready(established))) => {
+                // Whatever is wrong with what the old one says: it is gone.
+                let _objection = last_words(Some(reader), &mut incoming, shell).await;
+                return End::Replaced(established);
+            }
             Woken::Event(Some(event)) => shell.note(&event),
             Woken::Event(None) => return End::Stopped,
         }
@@ -249,6 +264,50 @@ async fn turn<C>(
         () = sleep_until(ask_at) => Woken::Time,
         command = commands.recv() => Woken::Command(command),
         event = events.recv() => Woken::Event(event),
+    }
+}
+
+/// Lets the conversation take what came over a connection that has ended: the peer may have been the only one to know it, and
+/// not come back. With `reader`, what lies unread in the kernel is read before, as far as it is there.
+async fn last_words<C: Conversation>(
+    mut reader: Option<ReadHalf<Wire>>,
+    incoming: &mut Incoming,
+    shell: &mut Shell<'_, C>,
+) -> Result<(), Failure> {
+    let end = Instant::now() + LAST_WORDS_ALL;
+    let mut patience = Instant::now() + LAST_WORDS;
+    loop {
+        let waiting = incoming.waiting().len();
+        take(incoming, shell)?;
+        shell.conversation.tick(shell.clock.ms());
+        if shell.conversation.objection().is_some() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if incoming.waiting().len() < waiting {
+            patience = now + LAST_WORDS;
+        }
+        if now >= end.min(patience) {
+            return Ok(());
+        }
+        let space = incoming.space();
+        let came = match &mut reader {
+            Some(wire) if !space.is_empty() => {
+                // What is there is there at once.
+                let read = timeout(WAIT_MIN, wire.read(space)).await;
+                read.ok().and_then(Result::ok).unwrap_or(0)
+            }
+            _ => 0,
+        };
+        if came > 0 {
+            incoming.end += came;
+            incoming.stuck = false;
+            shell.status.counters.received_bytes += came as u64;
+        } else if incoming.waiting().is_empty() && !shell.conversation.is_busy() {
+            return Ok(());
+        } else {
+            sleep_until(now + WAIT_MIN).await;
+        }
     }
 }
 

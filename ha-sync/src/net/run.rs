@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::conversation::Conversation;
 use super::establish::{Established, Event, Need, establish};
+use super::failure::FailureKind;
 use super::pump::{End, WAIT_MAX, pump};
 use super::status::{ChannelState, ChannelStatus, Status};
 use super::tls::Channel;
@@ -71,7 +72,11 @@ impl<C: Conversation> Shell<'_, C> {
             Event::Attempt => self.status.counters.attempts += 1,
             Event::Failed(failure) => {
                 self.status.failed(failure);
-                self.publish();
+                match failure.kind() {
+                    // Anybody can make as many of these as they like, and replication has this thread, too.
+                    FailureKind::Stranger | FailureKind::Crowded => self.publish_sometimes(),
+                    _ => self.publish(),
+                }
             }
             Event::Ready(_) => {}
         }

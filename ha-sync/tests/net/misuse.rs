@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ha_sync::net::{Endpoint, FailureKind, Security, Stream, Timing};
 
@@ -78,6 +78,25 @@ fn an_end_that_says_nothing_is_given_up_and_does_not_bar_the_way() {
 }
 
 #[test]
+fn a_flood_of_strangers_is_counted_and_does_not_have_the_status_made_each_time() {
+    let folder = Folder::new("flood");
+    let (low, high) = pair(&folder);
+    let to = address(&low);
+    let (listener, connector) = (Node::start(low), Node::start(high));
+    talk(&listener, &connector);
+    let (stranger, _) = addresses();
+    let (before, began) = (listener.status().conversation.shown, Instant::now());
+    (0..100).for_each(|_| drop(connect_from(stranger, to)));
+    let status = listener.until("all", |status| {
+        status.channel.counters.failures(FailureKind::Stranger) == 100
+    });
+    let made = u128::from(status.conversation.shown - before);
+    let regular = began.elapsed().as_millis() / 100 + 2;
+    assert!(made <= regular, "{made} times, and {regular} by the clock");
+    assert_eq!(status.conversation.disconnects, 0);
+}
+
+#[test]
 fn streams_have_numbers_and_ports_of_their_own() {
     let (low, high) = addresses();
     let of = |local, peer, number, of| Endpoint {
@@ -106,7 +125,7 @@ fn what_is_not_taken_stops_the_sender_and_nothing_is_lost() {
     let (low, high) = pair(&folder);
     let (listener, connector) = (Node::start(low), Node::start(high));
     listener.until_connected();
-    listener.tell(Tell::Take(false));
+    listener.take(false);
     let said: Vec<u8> = (0..64u32 << 20).map(|octet| (octet % 251) as u8).collect();
     connector.tell(Tell::Say(said.clone()));
     // What lies in between is what the receiver keeps, what the kernel's buffers take, and what waits for the wire.
@@ -114,7 +133,7 @@ fn what_is_not_taken_stops_the_sender_and_nothing_is_lost() {
     assert!(stalled.channel.counters.received_bytes < 4 << 20, "{stalled:#?}");
     let left = connector.status().conversation.unsaid;
     assert!(left > 32 << 20, "most of it was never asked for: {left}");
-    listener.tell(Tell::Take(true));
+    listener.take(true);
     let heard = listener.until("all", |status| status.conversation.heard.len() == said.len());
     assert!(
         heard.conversation.heard == said,

@@ -1,9 +1,11 @@
 //! A chassis' end of a channel on a thread, with a conversation that says what it is told to and counts what it hears.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,8 +25,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Tell {
     /// Say these.
     Say(Vec<u8>),
-    /// Take what comes, or do not.
-    Take(bool),
     /// Refuse what comes next, having said these; they are of this connection, not of the next.
     Refuse(&'static [u8]),
 }
@@ -36,12 +36,15 @@ pub struct Seen {
     pub disconnects: u32,
     pub heard: Vec<u8>,
     pub unsaid: usize,
+    /// How often it was shown.
+    pub shown: u32,
 }
 
 struct Talk {
     seen: Seen,
     say: Vec<u8>,
-    take: bool,
+    take: Arc<AtomicBool>,
+    shown: Cell<u32>,
     refuse: Option<&'static [u8]>,
     last_words: &'static [u8],
 }
@@ -64,7 +67,7 @@ impl Conversation for Talk {
             self.last_words = words;
             return Err(Objection("not what was agreed".to_owned()));
         }
-        if !self.take {
+        if !self.take.load(Ordering::Acquire) {
             return Ok(0);
         }
         self.seen.heard.extend_from_slice(bytes);
@@ -82,14 +85,15 @@ impl Conversation for Talk {
     fn command(&mut self, command: Tell, _now_ms: u64) {
         match command {
             Tell::Say(bytes) => self.say.extend(bytes),
-            Tell::Take(take) => self.take = take,
             Tell::Refuse(words) => self.refuse = Some(words),
         }
     }
 
     fn state(&self) -> Seen {
+        self.shown.update(|shown| shown + 1);
         Seen {
             unsaid: self.say.len(),
+            shown: self.shown.get(),
             ..self.seen.clone()
         }
     }
@@ -99,6 +103,7 @@ impl Conversation for Talk {
 pub struct Node {
     commands: mpsc::UnboundedSender<Command<Tell>>,
     status: watch::Receiver<Status<Seen>>,
+    take: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -114,6 +119,8 @@ impl Node {
         let (commands, mut taken) = mpsc::unbounded_channel();
         let (started, receiver) = std::sync::mpsc::channel();
         let namespace = namespace.map(|name| File::open(format!("/run/netns/{name}")).expect("namespace"));
+        let take = Arc::new(AtomicBool::new(true));
+        let takes = take.clone();
         let thread = std::thread::spawn(move || {
             if let Some(file) = namespace {
                 setns(file, CloneFlags::CLONE_NEWNET).expect("setns (root?)");
@@ -121,7 +128,8 @@ impl Node {
             let mut talk = Talk {
                 seen: Seen::default(),
                 say: Vec::new(),
-                take: true,
+                take: takes,
+                shown: Cell::default(),
                 refuse: None,
                 last_words: &[],
             };
@@ -134,12 +142,18 @@ impl Node {
         Self {
             commands,
             status,
+            take,
             thread: Some(thread),
         }
     }
 
     pub fn tell(&self, tell: Tell) {
         self.commands.send(Command::Say(tell)).expect("runs");
+    }
+
+    /// Whether it takes what comes from now on, whatever the channel is at.
+    pub fn take(&self, take: bool) {
+        self.take.store(take, Ordering::Release);
     }
 
     pub fn status(&self) -> Status<Seen> {

@@ -247,6 +247,10 @@ impl Conversation for Talk {
         taken.map_err(|error| Objection(error.to_string()))
     }
 
+    fn is_busy(&self) -> bool {
+        self.line.link.is_installing()
+    }
+
     fn send(&mut self, out: &mut Vec<u8>, room: usize, _: u64) {
         let (now, end) = (self.now(), out.len().saturating_add(room));
         loop {
