@@ -334,7 +334,9 @@ impl Link {
     }
 
     /// Tells the peer that a set is released, behind all that was taken from the chassis so far: call it when all workers have
-    /// taken up the standby role, and what they put out before was taken. False: there is no peer to tell.
+    /// taken up the standby role, and what they put out before was taken. False: there is no peer to tell. It is never said without
+    /// what it stands behind: should the stream begin anew before the peer has heard it (a configuration changes), it is not said
+    /// any more, and the peer's roles do not change.
     pub fn released(&mut self, set: u8, epoch: u64, now: u64) -> bool {
         self.say_control(Record::Released { set, epoch }, now)
     }

@@ -62,6 +62,45 @@ fn what_a_connection_did_not_bring_is_not_said_on_the_next() {
 }
 
 #[test]
+fn a_release_is_not_said_without_what_it_stands_behind() {
+    let mut world = world(1 << 20);
+    world.connect();
+    world.settle();
+    // Nothing gets through to either when the last changes are made, and the sets handed over.
+    world.stall(0, true);
+    world.stall(1, true);
+    (0..500).for_each(|_| world.models.iter_mut().for_each(|m| m.act(500)));
+    world.steps(2, 10);
+    assert!(world.links[0].released(3, 6, world.now));
+    assert!(world.links[0].refuse_release(4, world.now));
+    assert!(world.links[0].request_release(5, world.now));
+    world.steps(2, 10);
+    // A commit, on both in the end: the stream begins anew on the same connection, twice.
+    world.links[0].set_digest([9; 32]);
+    world.stall(0, false);
+    world.steps(20, 10);
+    world.links[1].set_digest([9; 32]);
+    world.stall(1, false);
+    world.settle();
+    assert!(world.links.iter().all(|l| l.stats().connects == 1));
+    let (refused, asked) = (
+        PeerEvent::ReleaseRefused { set: 4 },
+        PeerEvent::ReleaseAsked { set: 5 },
+    );
+    let said = heard(&world);
+    assert!(said.contains(&refused) && said.contains(&asked), "{said:?}");
+    let released = |event: &PeerEvent| matches!(event, PeerEvent::Released { .. });
+    assert!(!said.iter().any(released), "{said:?}");
+    world.assert_equal();
+    assert!(world.links[0].released(3, 9, world.now));
+    world.settle();
+    assert_eq!(
+        heard(&world).last(),
+        Some(&PeerEvent::Released { set: 3, epoch: 9 })
+    );
+}
+
+#[test]
 fn what_waited_beside_a_full_window_is_not_said_on_the_next_connection() {
     let mut world = world(64 << 10);
     world.connect();

@@ -109,8 +109,9 @@ impl Sender {
         self.window.drop_controls();
     }
 
-    /// Begins a new stream for this incarnation of the peer. What was said about redundancy sets on this connection is said again,
-    /// if the peer it was said to is still the same.
+    /// Begins a new stream for this incarnation of the peer. Requests for redundancy sets, and refusals, that were said on this
+    /// connection are said again, if the peer they were said to is still the same. Not so that a set is released: what that stood
+    /// behind is gone with the old stream.
     pub fn begin(&mut self, peer: u64, identity: u32, now: u64) {
         let same = self.peer == Some(peer);
         self.forget();
@@ -119,7 +120,11 @@ impl Sender {
         self.stream = self.stream.wrapping_add(1).max(1);
         let controls = std::mem::take(&mut self.controls);
         if same {
-            controls.into_iter().for_each(|record| self.say(record, now));
+            let holds = |record: &Record| !matches!(record, Record::Released { .. });
+            controls
+                .into_iter()
+                .filter(holds)
+                .for_each(|record| self.say(record, now));
         }
     }
 

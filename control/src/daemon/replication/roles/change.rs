@@ -37,6 +37,8 @@ pub(super) struct Change {
     pub forced: bool,
     /// The peer is told when the workers are standby, and takes over.
     pub tell: bool,
+    /// The peer had been told everything when it began: that is to be so as well when it is told of the release.
+    pub knew_all: bool,
     /// When those who wait are told that it takes too long.
     pub until_ms: u64,
     pub answers: Vec<Answer>,
@@ -51,6 +53,7 @@ impl Change {
             cause,
             forced: false,
             tell: false,
+            knew_all: false,
             until_ms: now_ms + CHANGE_MAX_MS,
             answers: Vec::new(),
         }

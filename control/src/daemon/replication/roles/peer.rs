@@ -6,7 +6,7 @@ use ha_sync::chassis::SetRole;
 use tandem_engine::replica::Role;
 
 use super::change::{CHANGE_MAX_MS, Change, Stage};
-use super::rules::{Hands, next_epoch};
+use super::rules::{Hands, Lack, next_epoch};
 use super::{Entry, Roles};
 use crate::api::BackendError;
 use crate::api::model::{RoleCause, RoleState, WantedRole};
@@ -33,8 +33,13 @@ impl Roles {
             if let Some(start) = &mut known.start {
                 start.stay_standby();
             }
-            // It has not heard of the release yet; what there was to tell is on its way before this.
-            let _gone = hands.released(set, role.epoch);
+            // It has not heard of the release yet. What there was to tell is on its way before this, unless it is told anew: then it
+            // hears of the role as well, and can take it when it has everything.
+            if hands.peer().knows_all() {
+                let _gone = hands.released(set, role.epoch);
+            } else {
+                hands.refuse(set);
+            }
         }
     }
 
@@ -50,6 +55,18 @@ impl Roles {
         if epoch < role.epoch.max(theirs) {
             let why = "the peer has released the set, and has changed its role since then";
             self.note(set, WantedRole::Primary, &role, RoleCause::Peer, false, why);
+            return;
+        }
+        let waits = |change: &mut Change| change.to == WantedRole::Primary && !change.forced;
+        if hands.lack() == Some(Lack::Untold)
+            && !known.was_last
+            && let Some(mut change) = known.change.take_if(waits)
+        {
+            // It tells everything anew since it was asked. It takes the role back when nobody else does.
+            let why = "the peer has released the set, and has not told this chassis all its sessions meanwhile; ask again when \
+                       it has, or use force, which loses the others";
+            change.answer(&Err(BackendError::Refused(why.into())));
+            self.note(set, WantedRole::Primary, &role, change.cause, false, why);
             return;
         }
         let epoch = next_epoch(set, hands).max(epoch.saturating_add(1));

@@ -26,18 +26,28 @@ impl Roles {
             return;
         };
         let theirs = hands.peer_role(number).filter(|_| hands.peer().is_there());
+        // Replication began anew, or something was lost: what workers told last may not have gone out, and would not be there before
+        // the word of the release.
+        let spoiled = change.knew_all && !hands.peer().knows_all() && !change.forced;
         if !change.tell || theirs.is_some_and(|peer| peer.primary) {
             self.finish(number, hands);
-        } else if hands.released(number, role.epoch) {
+        } else if !spoiled && hands.released(number, role.epoch) {
             (change.stage, change.until_ms) = (Stage::HandedOver, now_ms + CHANGE_MAX_MS);
             set.told = true;
         } else if change.forced {
             self.finish(number, hands);
         } else {
             // The peer has not heard of it and will not: without this, nobody would be primary.
-            let why = "the peer was gone before it could be told; this chassis becomes primary again";
+            let why = if hands.peer().is_there() {
+                "replication began anew before the peer had been told everything; this chassis becomes primary again"
+            } else {
+                "the peer was gone before it could be told; this chassis becomes primary again"
+            };
             change.answer(&Err(BackendError::Refused(why.into())));
             let cause = change.cause;
+            if cause == RoleCause::Peer {
+                hands.refuse(number);
+            }
             self.take_back(number, why, cause, now_ms, hands);
         }
     }
@@ -111,6 +121,7 @@ impl Roles {
             change.from = start.state();
         }
         let role = change.role();
+        change.knew_all = hands.peer().knows_all();
         if role == Role::Primary {
             epoch = epoch.saturating_add(u64::from(set.told));
             (set.was_last, set.told, set.unheard) = (true, false, false);

@@ -41,6 +41,11 @@ impl Peer {
     pub const fn is_there(self) -> bool {
         matches!(self, Self::Suspended | Self::There { .. })
     }
+
+    /// Connected, and told everything by this chassis.
+    pub const fn knows_all(self) -> bool {
+        matches!(self, Self::There { knows_all: true })
+    }
 }
 
 /// What roles are given to, and the way to the peer.

@@ -63,6 +63,76 @@ fn a_release_that_nobody_could_be_told_of_is_taken_back() {
     );
 }
 
+/// Connected, and replication has begun anew.
+const ANEW: Peer = Peer::There { knows_all: false };
+
+#[test]
+fn a_release_is_not_said_when_replication_began_anew_before_it_could_be() {
+    for peer in [ANEW, Peer::Suspended] {
+        // By the operator here.
+        let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+        let mut answered = bench.request(WantedRole::Standby, false);
+        bench.chassis.peer = peer;
+        bench.workers_take_it_up(1100);
+        assert!(bench.chassis.released.is_empty());
+        assert!(matches!(now(&mut answered), Err(BackendError::Refused(why)) if why.contains("anew")));
+        assert_eq!(bench.chassis.ours, role(true, 3));
+        // By the peer, which hears that it comes to nothing.
+        let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+        bench.roles.asked(SET, 1000, &mut bench.chassis);
+        bench.chassis.peer = peer;
+        bench.workers_take_it_up(1100);
+        assert!(bench.chassis.released.is_empty());
+        assert_eq!((bench.chassis.refused, bench.chassis.ours), (1, role(true, 3)));
+        // By force it is said all the same; also to a peer that asked although it knew that it has not all.
+        let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+        let _answered = bench.request(WantedRole::Standby, true);
+        bench.chassis.peer = peer;
+        bench.workers_take_it_up(1100);
+        assert_eq!(bench.chassis.released, [2]);
+        let mut bench = Bench::new(Role::Primary, peer, Some(role(false, 1)));
+        bench.roles.asked(SET, 1000, &mut bench.chassis);
+        bench.workers_take_it_up(1100);
+        assert_eq!(bench.chassis.released, [2]);
+    }
+}
+
+#[test]
+fn who_is_standby_already_says_so_again_only_to_a_peer_that_has_everything() {
+    let (mut bench, _answered) = handed_over(false);
+    bench.chassis.peer = ANEW;
+    bench.roles.asked(SET, 1200, &mut bench.chassis);
+    assert_eq!(
+        (bench.chassis.released.as_slice(), bench.chassis.refused),
+        (&[2][..], 1)
+    );
+    bench.chassis.peer = IN_STEP;
+    bench.roles.asked(SET, 1300, &mut bench.chassis);
+    assert_eq!(bench.chassis.released, [2, 2]);
+}
+
+#[test]
+fn a_release_is_taken_without_all_sessions_only_by_force() {
+    for forced in [false, true] {
+        let mut bench = Bench::new(Role::Standby, IN_STEP, Some(role(true, 4)));
+        let mut answered = bench.request(WantedRole::Primary, forced);
+        // Crosses the request.
+        bench.chassis.lack = Some(Lack::Untold);
+        bench.roles.released(SET, 5, 1100, &mut bench.chassis);
+        assert_eq!(bench.chassis.ours.primary, forced);
+        bench.workers_take_it_up(1200);
+        match forced {
+            true => assert_eq!(now(&mut answered), changed(RoleState::Primary, 6)),
+            false => {
+                assert!(
+                    matches!(now(&mut answered), Err(BackendError::Refused(why)) if why.contains("force"))
+                );
+                assert!(!bench.last().4 && bench.roles.shown(SET).is_some_and(|s| s.changing_to.is_none()));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_release_that_is_older_than_what_is_known_is_not_taken() {
     // The peer has become primary again since.
