@@ -79,10 +79,14 @@ pub struct Bridge {
     rings: Rings,
     outboxes: Outboxes,
     listening: Listening,
+    /// Where each worker will be in its inbox when it has read that nobody listens.
+    stopped: Vec<u64>,
     bulks: Bulks,
     sets: Vec<SetState>,
     /// Redundancy set of each service set, as a position in `sets`.
     of_service_set: HashMap<ServiceSetId, usize>,
+    /// Where both are primary with the same epoch, the peer stays it.
+    yields_equal: bool,
     changes: u32,
     keeper: Keeper,
     events: VecDeque<BridgeEvent>,
@@ -113,9 +117,11 @@ impl Bridge {
             rings: Rings::new(inboxes, split),
             outboxes: Outboxes::new(outboxes),
             listening: Listening::Off,
+            stopped: Vec::new(),
             bulks: Bulks::default(),
             sets: Vec::new(),
             of_service_set: HashMap::new(),
+            yields_equal: false,
             changes: 0,
             keeper: Keeper::default(),
             events: VecDeque::new(),
@@ -143,7 +149,7 @@ impl Bridge {
     pub fn service(&mut self, now: u64) {
         self.now = now;
         self.rings.flush();
-        if self.listening == Listening::Stopping && self.rings.all_read() {
+        if self.listening == Listening::Stopping && self.rings.have_read(&self.stopped) {
             self.listening = Listening::Off;
         }
         if self.listening != Listening::On {
@@ -197,6 +203,8 @@ impl Bridge {
         self.bulks.stop();
         if self.listening == Listening::On {
             self.rings.command(Op::Listen(false));
+            // Not all that will ever be in their inboxes: a peer that tells everything may keep these from running empty.
+            self.stopped = self.rings.mark();
             self.listening = Listening::Stopping;
         }
     }

@@ -71,9 +71,10 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Whether nothing is left of offering all leases again.
+    /// Whether nothing is left of offering all leases again, and the peer has acknowledged all that were there at the connect: until
+    /// then more may be given out than it knows of.
     pub fn has_told_again(&self) -> bool {
-        !self.again && self.queue.is_empty()
+        !self.again && self.queue.is_empty() && self.complete
     }
 
     pub fn next_change(&mut self) -> Option<LeaseChange> {
@@ -95,6 +96,17 @@ impl Keeper {
             self.slice(now, program, stats);
         }
         self.complete |= self.round && self.first.is_empty();
+        self.look_at_need(program, stats);
+    }
+
+    /// These service sets are primary from now on, some of them newly so: a peer that could acknowledge leases of their pools must
+    /// have done so before anything is given out of them.
+    pub fn becomes_primary(&mut self, program: &Program, primary: &[ServiceSetId], stats: &mut BridgeStats) {
+        self.plan.follow(program, primary);
+        self.look_at_need(program, stats);
+    }
+
+    fn look_at_need(&self, program: &Program, stats: &mut BridgeStats) {
         let required = self.connected && self.complete && self.plan.any_primary();
         if required != stats.leases_required {
             program.public_space.set_leases_required(required);

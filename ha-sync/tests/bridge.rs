@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::address;
 use tandem_engine::program::Program;
 use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
-use tandem_engine::replica::{ExtentRecord, Mark, ObjectTypes, Op, Role};
+use tandem_engine::replica::{ExtentRecord, LeaseChange, Mark, ObjectTypes, Op, Role};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::POOL;
@@ -73,11 +73,21 @@ fn side(capacity: usize) -> Side {
 }
 
 impl Side {
-    /// The link takes the leases there are; a bulk does not end before.
+    /// The link takes the leases there are, and the peer acknowledges them; a bulk does not end before.
     fn offer_leases(&mut self, now: u64) {
         self.bridge.service(now);
         assert_eq!(self.bridge.next(), None, "leases are not taken yet");
-        while self.bridge.next_lease().is_some() {}
+        let offers: Vec<LeaseChange> = std::iter::from_fn(|| self.bridge.next_lease()).collect();
+        for change in offers {
+            self.bridge.service(now);
+            assert_eq!(self.bridge.next(), None, "nor all acknowledged");
+            assert!(!self.bridge.stats().leases_required);
+            let LeaseChange::Offer(lease) = change else {
+                continue;
+            };
+            self.bridge.lease_acknowledged(lease);
+        }
+        self.bridge.service(now);
     }
 
     fn events(&mut self) -> Vec<BridgeEvent> {
@@ -328,6 +338,82 @@ fn what_was_put_out_before_anybody_listened_is_not_told() {
 }
 
 #[test]
+fn workers_that_have_read_that_they_shall_stop_are_not_waited_for_longer() {
+    let mut side = side(64);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.workers.iter_mut().for_each(|w| drop(w.read()));
+    side.bridge.peer(PeerEvent::Forgotten);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(2) });
+    // The peer tells everything meanwhile: no inbox is ever empty.
+    let fill = |bridge: &mut Bridge| {
+        for n in 0..400 {
+            // As far as there is room.
+            let _taken = bridge.install(&Op::Session(session(n, 1, Ticks(5))));
+        }
+    };
+    fill(&mut side.bridge);
+    let mut listens = [None; WORKERS];
+    for now in 0..200 {
+        for (worker, listens) in side.workers.iter_mut().zip(&mut listens) {
+            match worker.inbox.pop() {
+                Ok(Op::Listen(on)) => *listens = Some(on),
+                Ok(_) => {}
+                Err(_) => panic!("it was to be kept full"),
+            }
+        }
+        side.bridge.service(2000 + now);
+        fill(&mut side.bridge);
+    }
+    assert_eq!(listens, [Some(true); WORKERS]);
+}
+
+#[test]
+fn of_equal_epochs_one_yields_before_it_is_told_anything() {
+    let mut side = side(64);
+    side.bridge.yield_equal_epochs(true);
+    assert!(side.bridge.set_role(1, Role::Primary, 4));
+    let theirs = |epoch| SetRole {
+        set: 1,
+        primary: true,
+        epoch,
+    };
+    side.bridge.peer(PeerEvent::Roles(vec![theirs(3)]));
+    assert_eq!(side.bridge.roles(), [theirs(4)], "a lower one");
+    // All in one read: who it is, and all it has.
+    side.bridge.peer(PeerEvent::Roles(vec![theirs(4)]));
+    assert!(side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL)));
+    side.bridge.covered(Sets::ALL);
+    assert!(side.bridge.install(&Op::BulkEnd(1)));
+    let yielded = SetRole {
+        primary: false,
+        ..theirs(4)
+    };
+    assert_eq!(side.bridge.roles(), [yielded]);
+    assert!(side.events().contains(&BridgeEvent::Yielded(yielded)));
+    for worker in &mut side.workers {
+        let read = worker.read();
+        let [.., standby, begin, covers, end] = &*read else {
+            panic!("{read:?}");
+        };
+        assert!(matches!(
+            standby,
+            Op::Role {
+                role: Role::Standby,
+                ..
+            }
+        ));
+        assert_eq!(
+            (begin, covers, end),
+            (
+                &Op::BulkBegin(1, ObjectTypes::ALL),
+                &Op::Covers(1),
+                &Op::BulkEnd(1)
+            )
+        );
+    }
+}
+
+#[test]
 fn a_role_is_done_when_all_workers_say_so_and_a_higher_epoch_makes_us_yield() {
     let mut side = side(64);
     assert!(!side.bridge.set_role(2, Role::Standby, 1), "no such set");
@@ -350,7 +436,7 @@ fn a_role_is_done_when_all_workers_say_so_and_a_higher_epoch_makes_us_yield() {
     assert_eq!(
         side.bridge.roles(),
         [primary],
-        "equal epochs are not decided here"
+        "with equal epochs the other one yields"
     );
     side.bridge.peer(theirs(5));
     assert_eq!(side.bridge.roles(), [standby]);
@@ -632,6 +718,33 @@ fn what_a_lost_primary_had_leased_rests_before_anybody_gets_it() {
         (side.count(OWNER_PEER), side.bridge.stats().leases_freed),
         (0, 32)
     );
+}
+
+#[test]
+fn who_becomes_primary_beside_a_peer_gives_nothing_out_before_that_knows() {
+    for alone in [false, true] {
+        let mut pair = Pair::new();
+        pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+        pair.steps(40);
+        if alone {
+            let now = pair.now;
+            pair.links[1].disconnected(now);
+            let side = &mut pair.sides[1];
+            pair.links[1].absorb(now, &mut side.bridge);
+        }
+        pair.sides[0].bridge.set_role(1, Role::Standby, 2);
+        pair.sides[1].work();
+        let side = &mut pair.sides[1];
+        assert!(!side.program.public_space.leases_required());
+        assert!(side.bridge.set_role(1, Role::Primary, 3));
+        // Whatever a worker does when it reads that, it does it so.
+        assert_eq!(side.program.public_space.leases_required(), !alone);
+        assert_eq!(side.bridge.stats().leases_required, !alone);
+        assert!(matches!(
+            side.work().as_slice(),
+            [Op::Role { .. }, Op::Role { .. }]
+        ));
+    }
 }
 
 #[test]

@@ -133,12 +133,6 @@ impl Rings {
         read.zip(mark).all(|(read, mark)| read >= *mark)
     }
 
-    /// Whether the workers have read everything.
-    pub fn all_read(&self) -> bool {
-        let read = |inbox: &Producer<Op>| inbox.slots() == inbox.buffer().capacity();
-        self.waiting.iter().all(VecDeque::is_empty) && self.inboxes.iter().all(read)
-    }
-
     pub fn push_for(&mut self, subscriber: u128, steering_prefix: u8, op: Op) -> bool {
         self.push_shard(self.split.shard(subscriber, steering_prefix), op)
     }

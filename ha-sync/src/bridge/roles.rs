@@ -45,6 +45,12 @@ impl Bridge {
         let service_sets = state.service_sets.clone();
         let nothing = state.waiting == 0;
         let done = state.set_role();
+        if takes_over {
+            // Before any worker gives out the first port.
+            let primary = self.primary_service_sets();
+            self.keeper
+                .becomes_primary(&self.program, &primary, &mut self.stats);
+        }
         for service_set in &service_sets {
             self.rings.command(Op::Role {
                 service_set: *service_set,
@@ -155,11 +161,18 @@ impl Bridge {
         }
     }
 
-    /// Two primaries: the one with the lower epoch yields. Redundancy spec, section 1. Equal epochs are for the driver to decide.
+    /// Whether this chassis is the one that becomes standby where both are primary with the same epoch: of the two exactly one must
+    /// be. It is decided here, and not by whoever drives the bridge, because what the peer tells next is for a standby.
+    pub fn yield_equal_epochs(&mut self, yields: bool) {
+        self.yields_equal = yields;
+    }
+
+    /// Two primaries: the one with the lower epoch yields. Redundancy spec, section 1.
     pub(super) fn yield_to(&mut self, peer: &[SetRole]) {
         for theirs in peer.iter().filter(|role| role.primary) {
             let ours = self.sets.iter().find(|s| s.number == theirs.set);
-            if ours.is_some_and(|s| s.role == Role::Primary && s.epoch < theirs.epoch) {
+            let yields = |epoch| epoch < theirs.epoch || epoch == theirs.epoch && self.yields_equal;
+            if ours.is_some_and(|s| s.role == Role::Primary && yields(s.epoch)) {
                 self.set_role(theirs.set, Role::Standby, theirs.epoch);
                 // What it told as primary before was refused here, and what it covered was not swept.
                 self.lack();

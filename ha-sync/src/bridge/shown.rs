@@ -11,7 +11,8 @@ pub enum BridgeEvent {
     Peer(PeerEvent),
     /// All workers have taken up a redundancy set's role, and what they put out before was given to the link.
     RoleDone(SetRole),
-    /// The peer is primary with a higher epoch, so this chassis yields: its workers are taking up the standby role.
+    /// The peer is primary with a higher epoch, or with the same one ([`super::Bridge::yield_equal_epochs`]), so this chassis
+    /// yields: its workers are taking up the standby role.
     Yielded(SetRole),
 }
 

@@ -78,18 +78,15 @@ pub(super) struct Shown {
 pub(super) struct Roles {
     sets: BTreeMap<u8, Set>,
     history: Arc<History>,
-    /// This chassis has the lower redundancy address: it stays primary where both are, with the same epoch.
-    is_lower: bool,
     /// How long a set waits at start to hear of the peer.
     hold_ms: u64,
 }
 
 impl Roles {
-    pub(super) const fn new(history: Arc<History>, is_lower: bool, hold_ms: u64) -> Self {
+    pub(super) const fn new(history: Arc<History>, hold_ms: u64) -> Self {
         Self {
             sets: BTreeMap::new(),
             history,
-            is_lower,
             hold_ms,
         }
     }

@@ -111,7 +111,9 @@ impl Replicator {
             // The link is given the workers' time.
             tick_zero_ms: 0,
         };
-        let bridge = Bridge::new(bridge_config, commit.program, outboxes, inboxes)?;
+        let mut bridge = Bridge::new(bridge_config, commit.program, outboxes, inboxes)?;
+        // Where both are primary with the same epoch, the chassis with the lower redundancy address stays it.
+        bridge.yield_equal_epochs(group.endpoint().side() != Side::Listens);
         let mut line = Line {
             link,
             bridge,
@@ -119,9 +121,8 @@ impl Replicator {
             is_complete: false,
         };
         let history = Arc::new(History::default());
-        let is_lower = group.endpoint().side() == Side::Listens;
         let hold_ms = u64::from(config.redundancy.initial_hold_s) * 1000;
-        let mut roles = Roles::new(Arc::clone(&history), is_lower, hold_ms);
+        let mut roles = Roles::new(Arc::clone(&history), hold_ms);
         roles.follow(&commit.roles, &mut line);
         Ok(Some(Self {
             group: group.id,

@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use ha_sync::chassis::SetRole;
-use tandem_engine::replica::Role;
 
 use super::change::{CHANGE_MAX_MS, Change, Stage};
 use super::rules::{Hands, Lack, next_epoch};
@@ -114,9 +113,11 @@ impl Roles {
         }
     }
 
-    /// The peer is primary with a higher epoch: the workers become standby.
+    /// The peer is primary with the better claim: the workers become standby.
     pub(in super::super) fn yielded(&mut self, to: &SetRole, hands: &impl Hands) {
-        self.yields(to.set, "the peer is primary with a higher epoch", hands);
+        let why =
+            "the peer is primary with a higher epoch, or with the same one and the lower redundancy address";
+        self.yields(to.set, why, hands);
     }
 
     /// The peer has said its roles.
@@ -134,14 +135,6 @@ impl Roles {
             {
                 let why = "the peer has not heard of the release; this chassis becomes primary again";
                 self.take_back(set, why, cause, now_ms, hands);
-            }
-            let (Some(ours), Some(theirs)) = (hands.role(set), hands.peer_role(set)) else {
-                continue;
-            };
-            if ours.primary && theirs.primary && ours.epoch == theirs.epoch && !self.is_lower {
-                hands.take_up(set, Role::Standby, theirs.epoch);
-                let why = "the peer is primary with the same epoch, and has the lower redundancy address";
-                self.yields(set, why, hands);
             }
         }
     }

@@ -93,7 +93,7 @@ impl Bench {
                 released: Vec::new(),
                 refused: 0,
             },
-            roles: Roles::new(Arc::clone(&history), false, 5000),
+            roles: Roles::new(Arc::clone(&history), 5000),
             history,
         };
         bench.roles.follow(&[(SET, configured)], &mut bench.chassis);
@@ -351,16 +351,6 @@ fn what_is_so_already_is_no_change_and_two_changes_at_once_are_refused() {
         .roles
         .request(9, WantedRole::Primary, true, answer, 1000, &mut bench.chassis);
     assert!(matches!(now(&mut unknown), Err(BackendError::Unknown(_))));
-}
-
-#[test]
-fn of_two_primaries_with_the_same_epoch_the_lower_address_stays() {
-    for is_lower in [false, true] {
-        let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(true, 1)));
-        bench.roles.is_lower = is_lower;
-        bench.roles.peer_said(1100, &mut bench.chassis);
-        assert_eq!(bench.chassis.ours, role(is_lower, 1));
-    }
 }
 
 #[test]

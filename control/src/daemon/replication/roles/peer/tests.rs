@@ -1,3 +1,5 @@
+use tandem_engine::replica::Role;
+
 use super::super::change::LISTEN_MS;
 use super::super::tests::{Bench, IN_STEP, SET, changed, note_of, now, role, waits};
 use super::super::{Lack, Peer};
