@@ -5,6 +5,7 @@ mod common;
 use common::config;
 use common::net::{Faults, World};
 use ha_sync::chassis::PeerEvent;
+use tandem_engine::replica::ObjectTypes;
 
 fn world(window_bytes: usize) -> World {
     let configs = [config(1), config(2)].map(|mut one| {
@@ -135,4 +136,30 @@ fn without_a_connection_there_is_nobody_to_say_it_to() {
     // Connected, and the peer has said nothing yet: it may be another one.
     world.links[0].connected(now);
     assert!(!world.links[0].released(3, 6, now));
+}
+
+#[test]
+fn a_peer_that_asks_without_end_is_told_everything_now_and_then() {
+    let mut world = world(1 << 20);
+    (0..500).for_each(|_| world.models.iter_mut().for_each(|m| m.act(500)));
+    world.connect();
+    world.settle();
+    let begun = |world: &World| {
+        let events = world.models[0].events.iter();
+        events
+            .filter(|event| matches!(event, PeerEvent::Bulk(..)))
+            .count()
+    };
+    for _ in 0..1000 {
+        assert!(world.links[1].resync_from_peer(ObjectTypes::ALL, world.now));
+        world.step(20);
+    }
+    let bulks = begun(&world);
+    assert!((1..=5).contains(&bulks), "{bulks} in 20 s");
+    assert!(
+        world.links[0].stats().bulks_sent <= bulks as u64 + 2,
+        "nor is its begin said more often"
+    );
+    world.settle();
+    world.assert_equal();
 }
