@@ -2,7 +2,8 @@
 //! nothing else does.
 
 use tandem_control::config::{
-    self, Config, KnownKey, canonical, differences, digest, group_digest, known_keys,
+    self, Config, Extras, KnownKey, NameRegistry, canonical, differences, digest, group_digest, group_parts,
+    known_keys,
 };
 
 /// Every sort of table that is compared, each under a header of its own.
@@ -274,6 +275,45 @@ fn the_order_of_tables_does_not_change_it() {
         .replace(b, a)
         .replace("name = \"x\"", b);
     assert_ne!(digest(&parse(&terms).expect("right")), digest(&base()));
+}
+
+#[test]
+fn a_difference_is_in_the_part_it_belongs_to() {
+    let file = |n: u8| {
+        let path = format!(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/pair/chassis-{}.toml"),
+            n
+        );
+        std::fs::read_to_string(path).expect("the example")
+    };
+    let parts = |text: &str| {
+        let config = parse(text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let mut names = NameRegistry::default();
+        let program = config::compile(&config, &mut names, None, &Extras::default()).expect("it compiles");
+        group_parts(&config, 1, &program, &names)
+    };
+    let first = parts(&file(1));
+    assert_eq!(first, parts(&file(2)), "both of the example are alike");
+    let names: Vec<&str> = first.iter().map(|part| part.name.as_str()).collect();
+    for name in ["pools.p2", "service-sets.ss2", "nat-rules.r2", "workers.shards"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let differing = |text: &str| -> Vec<(String, bool)> {
+        let other = parts(text).into_iter().filter(|part| !first.contains(part));
+        other.map(|part| (part.name, part.beside)).collect()
+    };
+    assert_eq!(
+        differing(&file(1).replace("32.0.0.0/24", "32.0.9.0/24")),
+        [("pools.p2".to_owned(), false)]
+    );
+    let mapping = "[[service-sets.ss2.static-mappings]]\nname = \"web\"\ninside = \"128.0.0.9\"\npublic = \"32.0.7.1\"\n";
+    assert_eq!(
+        differing(&format!("{}\n{mapping}", file(1))),
+        [
+            ("service-sets.ss2".to_owned(), false),
+            ("static mapping web of ss2".to_owned(), true)
+        ]
+    );
 }
 
 #[test]

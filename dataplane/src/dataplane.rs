@@ -18,7 +18,7 @@ use rte_bindings::{
 };
 use rtrb::RingBuffer;
 use tandem_engine::claims::Claims;
-use tandem_engine::engine::{Engine, EngineConfig};
+use tandem_engine::engine::{Engine, EngineConfig, HeldBack};
 use tandem_engine::mem::OutOfMemory;
 use tandem_engine::packet::Sides;
 use tandem_engine::program::{InterfaceId, Program, TableSizes};
@@ -109,6 +109,8 @@ pub struct ReplicaRings {
     pub outbox: rtrb::Consumer<Op>,
     /// What it is to do.
     pub inbox: rtrb::Producer<Op>,
+    /// What it holds back because there was no room to put it out.
+    pub held_back: Arc<HeldBack>,
 }
 
 /// The dataplane did not start.
@@ -297,7 +299,12 @@ impl Prepared {
             let inbox = spec.replica_ring.map(|room| {
                 let ((out, outbox), (inbox, into)) = (RingBuffer::new(room), RingBuffer::new(room));
                 engine.connect(out);
-                replica.push(ReplicaRings { outbox, inbox });
+                let held_back = engine.held_back();
+                replica.push(ReplicaRings {
+                    outbox,
+                    inbox,
+                    held_back,
+                });
                 into
             });
             parts.push(WorkerParts {

@@ -30,9 +30,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use rtrb::{Consumer, Producer};
+use tandem_engine::engine::HeldBack;
 use tandem_engine::program::{Program, ServiceSetId};
 use tandem_engine::replica::{Op, Role};
 use tandem_engine::steer::Split;
+use tandem_engine::ticks::Ticks;
 
 use crate::leases::Keeper;
 use bulks::Bulks;
@@ -78,6 +80,8 @@ pub struct Bridge {
     program: Arc<Program>,
     rings: Rings,
     outboxes: Outboxes,
+    /// What each worker holds back.
+    held_back: Vec<Arc<HeldBack>>,
     listening: Listening,
     /// Where each worker will be in its inbox when it has read that nobody listens.
     stopped: Vec<u64>,
@@ -116,6 +120,7 @@ impl Bridge {
         let mut bridge = Self {
             rings: Rings::new(inboxes, split),
             outboxes: Outboxes::new(outboxes),
+            held_back: Vec::new(),
             listening: Listening::Off,
             stopped: Vec::new(),
             bulks: Bulks::default(),
@@ -156,6 +161,7 @@ impl Bridge {
             self.drop_outboxes();
             self.start_if_asked();
         }
+        self.outboxes.look(now);
         let primary = self.primary_service_sets();
         self.keeper.service(now, &self.program, &primary, &mut self.stats);
     }
@@ -196,6 +202,7 @@ impl Bridge {
         RingUse {
             outboxes: self.outboxes.filled(),
             inboxes: self.rings.filled(),
+            held_back: self.held().map(|(count, _)| u64::from(count)).sum(),
         }
     }
 
@@ -217,6 +224,16 @@ impl Bridge {
                 _ => self.stats.dropped += 1,
             }
         }
+    }
+
+    /// Where to read what the workers hold back; without it nothing counts as held back.
+    pub fn watch(&mut self, held_back: Vec<Arc<HeldBack>>) {
+        self.held_back = held_back;
+    }
+
+    /// What workers hold back, and since when.
+    fn held(&self) -> impl Iterator<Item = (u32, Ticks)> {
+        self.held_back.iter().filter_map(|held| held.get())
     }
 
     /// Service sets of the redundancy sets that are primary here.

@@ -48,6 +48,11 @@ pub trait Chassis {
     /// The peer offers or withdraws a lease of its own: its extents are not ours to give out.
     fn lease_told(&mut self, change: LeaseChange);
 
+    /// Since when something has waited that [`Chassis::next`] has not given out, in the link's milliseconds: for what is shown.
+    fn waiting_since(&self) -> Option<u64> {
+        None
+    }
+
     /// What became of the peer.
     fn peer(&mut self, event: PeerEvent);
 

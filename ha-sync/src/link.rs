@@ -20,6 +20,7 @@
 //! [`Link::disconnected`].
 
 mod bulks;
+mod compare;
 mod config;
 mod damping;
 mod greet;
@@ -39,11 +40,13 @@ use crate::chassis::{Chassis, PeerEvent, SetRole};
 use crate::frame::Decoder;
 use crate::wire::{Dictionary, Hello, Record};
 
+pub use compare::{Difference, Differs};
 pub use config::{BATCH_BYTES_MAX, LinkConfig};
 pub use histogram::Histogram;
 pub use state::{LinkError, LinkState, Mirror, Mismatch, Refusal};
-pub use stats::{BulkProgress, LinkStats, Objects};
+pub use stats::{BulkProgress, LinkStats, Objects, Poison};
 
+use compare::Compared;
 use receiver::Receiver;
 use sender::Sender;
 
@@ -57,12 +60,15 @@ struct Due {
     acknowledgment: bool,
     keepalive: bool,
     resend: bool,
+    /// Parts of the configuration, from this one on.
+    parts: Option<usize>,
 }
 
 /// A link. See the module.
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
+    compared: Compared,
     state: LinkState,
     stats: LinkStats,
     sender: Sender,
@@ -107,6 +113,7 @@ impl Link {
             receiver: Receiver::default(),
             decoder: Decoder::new(PAYLOAD_ACCEPTED),
             config,
+            compared: Compared::default(),
             state: LinkState::Disconnected,
             stats: LinkStats::default(),
             open: false,
@@ -219,7 +226,13 @@ impl Link {
             self.forget();
             self.tell_events(chassis);
         }
-        self.stats.lag_ms = self.sender.oldest().map_or(0, |at| now.saturating_sub(at));
+        let waiting = chassis.waiting_since().filter(|_| self.sender.replicates());
+        let oldest = waiting.into_iter().chain(self.sender.oldest()).min();
+        self.stats.lag_ms = oldest.map_or(0, |at| now.saturating_sub(at));
+        self.stats.install_wait_ms = self.receiver.waiting_ms(now);
+        if self.receiver.lacks && self.open && self.sender.replicates() && !self.stats.bulk_received.running {
+            self.sender.ask_for_bulk(now);
+        }
         self.show_state();
         more
     }

@@ -8,6 +8,7 @@
 //!     Ack        stream, sequence number of the last batch taken
 //!     Resend     stream, sequence number of the first batch missing
 //!     Keepalive  roles, when one has changed or nothing else was said
+//!     Parts      digests of parts of the configuration, by name                                      parts.rs
 //! ```
 //!
 //! All numbers are big-endian; those that are mostly small are in base 128, most significant group first, the upper bit of an
@@ -23,6 +24,7 @@ mod batch;
 mod dictionary;
 mod message;
 mod octets;
+mod parts;
 mod record;
 mod session;
 
@@ -30,6 +32,7 @@ pub use batch::{BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Records};
 pub use dictionary::Dictionary;
 pub use message::{Ack, Hello, MessageType, roles_from, roles_to};
 pub use octets::WireError;
+pub use parts::{PART_NAME_MAX, PARTS_MAX, Part, parts_from, parts_to};
 pub use record::{RECORD_LEN_MAX, Record, decode, encode, is_control};
 
 /// The minor revision this build speaks: how many times fields were appended.

@@ -209,6 +209,31 @@ fn a_program_that_moves_addresses_or_replicates_otherwise_is_followed_by_a_bulk(
 }
 
 #[test]
+fn how_long_something_waits_in_an_outbox_is_known() {
+    let mut side = side(64);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.bridge.service(500);
+    let waiting = |side: &Side| side.bridge.waiting_since();
+    assert_eq!(waiting(&side), None);
+    side.workers[1].say(Op::Lost);
+    side.bridge.service(1000);
+    side.workers[1].say(Op::Refused);
+    side.workers[0].say(Op::Refused);
+    side.bridge.service(1400);
+    assert_eq!(waiting(&side), Some(1000));
+    while side.bridge.next() != Some(Op::Lost) {}
+    side.bridge.service(1500);
+    assert!(
+        matches!(waiting(&side), Some(1400 | 1500)),
+        "{:?}",
+        waiting(&side)
+    );
+    while side.bridge.next().is_some() {}
+    side.bridge.service(1600);
+    assert_eq!((waiting(&side), side.bridge.ring_use().outboxes.0), (None, 0));
+}
+
+#[test]
 fn a_bulk_covers_sets_that_were_primary_there_and_standby_here_all_along() {
     let end = |mut all: Vec<Op>| {
         all.retain(|op| matches!(op, Op::Covers(_) | Op::BulkEnd(_)));

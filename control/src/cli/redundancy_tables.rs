@@ -1,5 +1,7 @@
 //! Tables of the pair: redundancy groups and what waits between the chassis, redundancy sets and their events.
 
+mod trouble;
+
 use super::table::{Table, or_dash, percent, time};
 use crate::api::model::{
     BulkSync, Certificate, LinkCounters, ObjectType, RedundancyEvent, RedundancySet, Replication,
@@ -42,7 +44,7 @@ pub fn replication(all: &Replication) -> Vec<Table> {
             ]);
         }
     }
-    vec![groups, reasons]
+    vec![groups, reasons, trouble::differences(all), trouble::poison(all)]
 }
 
 /// Everything there is about replication.
@@ -162,6 +164,8 @@ fn queues(group: &ReplicationGroup) -> Table {
     let dash = || "-".to_owned();
     for (name, ms) in [
         ("lag ms", lag.now_ms),
+        ("held back", Some(queues.held_back)),
+        ("install waits ms", Some(queues.install_wait_ms)),
         ("lag ms p50", Some(lag.p50_ms)),
         ("lag ms p99", Some(lag.p99_ms)),
     ] {
@@ -202,6 +206,8 @@ fn counters(group: u8, c: &LinkCounters) -> Table {
         ("install waits", c.install_waits),
         ("connects", c.connects),
         ("resumes", c.resumes),
+        ("batches refused", c.batches_refused),
+        ("batches skipped", c.batches_skipped),
         ("bulks sent", c.bulks_sent),
         ("bulks rested", c.bulks_rested),
         ("bulks received", c.bulks_received),

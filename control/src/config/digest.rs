@@ -14,15 +14,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv6Addr;
 
+use ha_sync::wire::Part;
 use ring::digest::{SHA256, digest as sha256};
+use tandem_engine::program::Program;
 use tandem_engine::program::policy::{Application, PolicyMatch};
 
-use super::Config;
 use super::diagnostics::join;
 use super::pool::Pool;
 use super::redundancy_conflicts::pools_of;
 use super::service_set::ServiceSet;
 use super::values::show_range;
+use super::{Config, NameRegistry};
 
 /// The first line of every text: another way to make it has another number.
 const VERSION: &str = "canonical-configuration = 1";
@@ -75,6 +77,64 @@ pub fn group_canonical(config: &Config, group: u8) -> String {
     text(config, |set| {
         set.redundancy_set.is_some_and(|id| sets.contains(&id))
     })
+}
+
+/// The parts of [`group_canonical`], each with a digest of its lines: a service set, a pool, a rule, a policy list; and the static
+/// mappings in force of the replicated service sets, which may have been set at run time and are beside the text.
+#[must_use]
+pub fn group_parts(config: &Config, group: u8, program: &Program, names: &NameRegistry) -> Vec<Part> {
+    let text = group_canonical(config, group);
+    let mut parts: BTreeMap<&str, String> = BTreeMap::new();
+    for line in text.lines() {
+        let lines = parts.entry(part_of(line)).or_default();
+        lines.push_str(line);
+        lines.push('\n');
+    }
+    let part = |name: String, content: &str, beside| Part {
+        name,
+        digest: short_sum(content),
+        beside,
+    };
+    let mut all: Vec<Part> = parts
+        .into_iter()
+        .map(|(name, lines)| part(name.to_owned(), &lines, false))
+        .collect();
+    for set in config.redundancy.sets_of(group) {
+        for name in &set.service_sets {
+            let Some(id) = names.service_set(name) else {
+                continue;
+            };
+            let statics = program.statics.iter().filter(|mapping| mapping.service_set == id);
+            all.extend(statics.map(|mapping| {
+                let name = format!("static mapping {} of {}", mapping.name, name);
+                // Ids and numbers are each chassis' own.
+                let rest = (mapping.inside, &mapping.public, mapping.to_one, mapping.protocol);
+                let ports = (mapping.inside_port, mapping.public_port, mapping.ports);
+                let way = (mapping.inbound_only, &mapping.destination);
+                part(name, &format!("{rest:?} {ports:?} {way:?}"), true)
+            }));
+        }
+    }
+    all
+}
+
+/// The key's first two parts: what it belongs to.
+fn part_of(line: &str) -> &str {
+    let key = line.split_once(" = ").map_or(line, |(key, _)| key);
+    let (mut quoted, mut dots) = (false, 0);
+    for (at, character) in key.char_indices() {
+        quoted ^= character == '"';
+        dots += u32::from(character == '.' && !quoted);
+        if dots == 2 {
+            return key.get(..at).unwrap_or(key);
+        }
+    }
+    key
+}
+
+fn short_sum(content: &str) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = sum(content);
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Lines that only one of two texts has, in order: `- ` before those of `ours`, `+ ` before those of `theirs`.

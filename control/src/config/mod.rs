@@ -73,7 +73,7 @@ pub use compile::{CompileError, Extras, compile};
 pub use compile_static::RuntimeStatic;
 pub use device::Device;
 pub use diagnostics::KnownKey;
-pub use digest::{canonical, differences, digest, group_canonical, group_digest};
+pub use digest::{canonical, differences, digest, group_canonical, group_digest, group_parts};
 pub use fault::{Fault, FaultKind};
 pub use firewall::{DIRECTION_COMBINATIONS_MAX, DIRECTION_POLICIES_MAX, Direction, Firewall};
 pub use firewall_policy::{FirewallPolicies, FirewallPolicy, POLICY_COMBINATIONS_MAX};

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use ha_sync::link::{BulkProgress, LinkState, LinkStats, Mirror, Mismatch, Objects};
+use ha_sync::link::{
+    BulkProgress, Difference, Differs, LinkState, LinkStats, Mirror, Mismatch, Objects, Poison,
+};
 use ha_sync::net::{
     ChannelState, ChannelStatus, Counters, FailureKind, Identity, LastFailure, Secured, Side,
 };
+use ha_sync::wire::WireError;
 use tandem_control::api::BackendError;
 use tandem_control::api::model::{
     GroupView, RedundancyEvent, RedundancySet, ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange,
@@ -70,6 +73,13 @@ fn stats() -> LinkStats {
         bulks_sent: 2,
         bulks_rested: 1,
         bulk_wait_ms: 300,
+        poison: Some(Poison {
+            stream: 1,
+            sequence: 9,
+            times: 3,
+            skipped: true,
+            error: WireError::RecordType(250),
+        }),
         bulks_received: 1,
         bulk_sent: BulkProgress {
             number: 2,
@@ -95,6 +105,21 @@ fn stats() -> LinkStats {
     stats
 }
 
+fn differences(state: &LinkState) -> Vec<Difference> {
+    let difference = |name: &str, differs, beside| Difference {
+        name: name.to_owned(),
+        differs,
+        beside,
+    };
+    match state {
+        LinkState::Suspended(_) => vec![
+            difference("pools.p1", Differs::Otherwise, false),
+            difference("static mapping web of residential", Differs::OnlyHere, true),
+        ],
+        _ => Vec::new(),
+    }
+}
+
 fn group(id: u8, name: &str, state: LinkState) -> ReplicationGroup {
     GroupView {
         id,
@@ -114,6 +139,8 @@ fn group(id: u8, name: &str, state: LinkState) -> ReplicationGroup {
             total: 131_072,
         },
         expected_objects: Some(1000),
+        held_back: 3,
+        differences: &differences(&state),
     }
     .row()
 }

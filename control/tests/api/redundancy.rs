@@ -71,6 +71,37 @@ fn a_peer_with_another_configuration_is_named_with_both_digests() {
         (&Value::Null, &Value::Null, &Value::Null),
         "nothing is replicated, so nobody is behind"
     );
+    assert_eq!(
+        group["differences"],
+        json!([
+            {"part": "pools.p1", "differs": "otherwise", "suspends": true},
+            {"part": "static mapping web of residential", "differs": "only-here", "suspends": false},
+        ])
+    );
+}
+
+#[test]
+fn what_workers_hold_back_and_what_is_not_understood_is_shown() {
+    let daemon = Daemon::start();
+    let group = get_json(&daemon, "/v1/replication")["rows"][0].clone();
+    assert_eq!(
+        (&group["state"], &group["sending"]),
+        (&json!("synchronizing"), &json!("set"))
+    );
+    assert_eq!(group["queues"]["held-back"], 3);
+    assert_eq!(group["differences"], json!([]));
+    let poison = json!({"sequence": 9, "times": 3, "skipped": true, "error": "a record of type 250"});
+    assert_eq!(group["poison"]["sequence"], poison["sequence"]);
+    assert_eq!(
+        (&group["poison"]["times"], &group["poison"]["skipped"]),
+        (&poison["times"], &poison["skipped"])
+    );
+    assert!(
+        group["poison"]["error"]
+            .as_str()
+            .is_some_and(|why| why.contains("250")),
+        "{group}"
+    );
 }
 
 #[test]

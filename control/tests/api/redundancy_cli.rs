@@ -55,6 +55,10 @@ fn replication_is_one_line_a_group_and_why_it_is_not_active() {
         "peer lost",
         "changes refused: room",
         "endings lost",
+        "held back",
+        "static mapping web of residential",
+        "pools.p1",
+        "NOT UNDERSTOOD",
     ] {
         assert!(all.out.contains(text), "{text}: {}", all.out);
     }

@@ -109,6 +109,12 @@ impl Chassis for Bridge {
         self.events.push_back(BridgeEvent::Peer(event));
     }
 
+    fn waiting_since(&self) -> Option<u64> {
+        let at = |ticks: Ticks| self.config.tick_zero_ms + u64::from(ticks.0) * 100;
+        let held = self.held().map(|(_, since)| at(since));
+        held.chain(self.outboxes.waiting_since()).min()
+    }
+
     fn ticks(&self, now: u64) -> Ticks {
         Ticks((now.saturating_sub(self.config.tick_zero_ms) / 100) as u32)
     }

@@ -11,6 +11,10 @@ use tandem_engine::steer::Split;
 #[derive(Debug)]
 pub(super) struct Outboxes {
     rings: Vec<Consumer<Op>>,
+    /// Operations taken from each so far.
+    popped: Vec<u64>,
+    /// A place in each that was its end at a time, milliseconds, until it is passed: what stands before it is as old at least.
+    ends: Vec<Option<(u64, u64)>>,
     turn: usize,
     taken: u32,
 }
@@ -21,6 +25,8 @@ const IN_A_ROW: u32 = 64;
 impl Outboxes {
     pub fn new(rings: Vec<Consumer<Op>>) -> Self {
         Self {
+            popped: vec![0; rings.len()],
+            ends: vec![None; rings.len()],
             rings,
             turn: 0,
             taken: 0,
@@ -36,6 +42,24 @@ impl Outboxes {
         each.fold((0, 0), |(used, total), (one, room)| (used + one, total + room))
     }
 
+    /// Looks how far they are.
+    pub fn look(&mut self, now: u64) {
+        let popped = self.popped.iter().copied();
+        for ((ring, popped), end) in self.rings.iter().zip(popped).zip(&mut self.ends) {
+            if end.is_none_or(|(_, place)| popped >= place) {
+                let waiting = ring.slots() as u64;
+                *end = (waiting > 0).then_some((now, popped + waiting));
+            }
+        }
+    }
+
+    /// Since when something has waited in them, as far as [`Outboxes::look`] saw.
+    pub fn waiting_since(&self) -> Option<u64> {
+        let ends = self.ends.iter().zip(&self.popped);
+        let waiting = ends.filter_map(|(end, popped)| end.filter(|(_, place)| popped < place));
+        waiting.map(|(since, _)| since).min()
+    }
+
     /// The next operation, and whose it is.
     pub fn pop(&mut self) -> Option<(usize, Op)> {
         for _ in 0..=self.rings.len() {
@@ -43,6 +67,9 @@ impl Outboxes {
                 && let Some(Ok(op)) = self.rings.get_mut(self.turn).map(Consumer::pop)
             {
                 self.taken += 1;
+                if let Some(popped) = self.popped.get_mut(self.turn) {
+                    *popped += 1;
+                }
                 return Some((self.turn, op));
             }
             self.turn = (self.turn + 1) % self.rings.len().max(1);

@@ -52,6 +52,8 @@ pub struct RingUse {
     pub outboxes: (usize, usize),
     /// Brought to the workers, and not done yet.
     pub inboxes: (usize, usize),
+    /// What workers hold back because there was no room to put it out. While there is something, the peer does not know all.
+    pub held_back: u64,
 }
 
 /// The rings do not go together, or the workers not with the shards.

@@ -89,6 +89,7 @@ impl Link {
             return;
         }
         let Some(peer) = &self.peer else { return };
+        self.due.parts = Some(0);
         let (differs, incarnation) = (mismatch(&self.config, peer), peer.incarnation);
         let wanted = match differs {
             None => identity(&self.config),
@@ -113,6 +114,7 @@ impl Link {
         if differs.is_none() && std::mem::take(&mut self.receiver.left_aside) {
             self.due.resend = true;
         }
+        self.compare();
     }
 
     /// The identity batches of ours and the peer's have, if we understand each other.
@@ -153,6 +155,7 @@ impl Link {
     /// The stream is of no use any more.
     pub(super) fn broke(&mut self, now: u64) {
         self.receiver.broke();
+        self.forget_parts();
         self.sender.broke();
         self.heard_of = None;
         self.due = super::Due::default();
@@ -214,7 +217,7 @@ impl Link {
 }
 
 /// What stands between us and the peer.
-fn mismatch(ours: &super::LinkConfig, theirs: &Hello) -> Option<Mismatch> {
+pub(super) fn mismatch(ours: &super::LinkConfig, theirs: &Hello) -> Option<Mismatch> {
     if !ours.replicate || !theirs.replicate {
         return Some(Mismatch::Disabled { ours: ours.replicate });
     }

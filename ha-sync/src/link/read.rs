@@ -13,7 +13,7 @@ impl Link {
         octets: &[u8],
         chassis: &mut impl Chassis,
     ) -> Result<usize, Refusal> {
-        let mut rest = octets;
+        let (mut rest, mut parts_came) = (octets, false);
         if self.receiver.waits() && self.batch(now, chassis)? == Taken::NoRoom {
             return Ok(0);
         }
@@ -55,6 +55,10 @@ impl Link {
                         self.sender.window.go_back_to(missing.sequence);
                     }
                 }
+                MessageType::Parts => {
+                    self.compared.take(frame.payload)?;
+                    parts_came = true;
+                }
                 MessageType::Keepalive => {
                     let acknowledgment = Ack::decode(frame.payload)?;
                     let roles = roles_from(frame.payload.get(Ack::LEN..).unwrap_or(&[]))?;
@@ -63,6 +67,9 @@ impl Link {
                     self.acknowledged(acknowledgment, now, chassis);
                 }
             }
+        }
+        if parts_came {
+            self.compare();
         }
         Ok(octets.len() - rest.len())
     }

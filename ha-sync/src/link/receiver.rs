@@ -5,9 +5,12 @@ use tandem_engine::ticks::Ticks;
 
 use super::sender;
 use super::state::Mirror;
-use super::stats::{BulkProgress, LinkStats};
+use super::stats::{BulkProgress, LinkStats, Poison};
 use crate::chassis::{Chassis, PeerEvent};
 use crate::wire::{Ack, BatchHeader, CONTROL_ONLY, Dictionary, Record, WireError, decode, is_control};
+
+/// A batch that is not understood is given up when it comes so often.
+const POISON_TIMES: u32 = 3;
 
 /// What the receiver reads records with.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +44,9 @@ struct Work {
     number: u16,
     mirror: Mirror,
     updates: u64,
-    /// When there was no room last.
+    /// When there was no room last, and since when there has been none for this record.
     since: u64,
+    stuck_ms: u64,
 }
 
 /// The stream of batches from the peer.
@@ -62,6 +66,10 @@ pub(super) struct Receiver {
     bulk: u16,
     /// Something was left aside that will have to be sent again.
     pub left_aside: bool,
+    /// The last batch that could not be understood.
+    poison: Option<Poison>,
+    /// Something is missing here until a bulk of everything is complete.
+    pub lacks: bool,
     /// The peer wants to be told everything of these types anew.
     pub resync_asked: Option<ObjectTypes>,
 }
@@ -88,6 +96,11 @@ impl Receiver {
     /// Whether a batch waits for room.
     pub fn waits(&self) -> bool {
         self.work.is_some()
+    }
+
+    /// How long the chassis has had no room for the record that waits.
+    pub fn waiting_ms(&self, now: u64) -> u64 {
+        self.work.map_or(0, |work| now.saturating_sub(work.stuck_ms))
     }
 
     /// When that was tried last.
@@ -128,11 +141,60 @@ impl Receiver {
         Ok(true)
     }
 
-    /// Takes a batch, or goes on with it.
+    /// Takes a batch, or goes on with it. One that cannot be understood comes again whenever the stream is resumed; so it is given up
+    /// at its third time, and what was in it is missing until a bulk is complete.
     ///
     /// # Errors
     /// [`WireError`], when a record cannot be. The inner error says that one before it is missing.
     pub fn take(
+        &mut self,
+        payload: &[u8],
+        reading: Reading<'_>,
+        chassis: &mut impl Chassis,
+        stats: &mut LinkStats,
+    ) -> Result<Result<Taken, Gap>, WireError> {
+        match self.read(payload, reading, chassis, stats) {
+            Err(error) => self.refuse(payload, error, stats).map(Ok),
+            taken => taken,
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        payload: &[u8],
+        error: WireError,
+        stats: &mut LinkStats,
+    ) -> Result<Taken, WireError> {
+        let (header, _) = BatchHeader::decode(payload)?;
+        let (stream, sequence) = (header.stream, header.sequence);
+        let again = self
+            .poison
+            .filter(|p| (p.stream, p.sequence) == (stream, sequence));
+        let times = again.map_or(1, |poison| poison.times.saturating_add(1));
+        let skipped = times >= POISON_TIMES;
+        self.poison = Some(Poison {
+            stream,
+            sequence,
+            times,
+            skipped,
+            error,
+        });
+        stats.poison = self.poison;
+        if !skipped {
+            stats.batches_refused += 1;
+            return Err(error);
+        }
+        stats.batches_skipped += 1;
+        stats.sequence_received = sequence;
+        stats.bulk_received.running = false;
+        // An end of the bulk under way does not make it complete.
+        (self.work, self.number, self.mirror) = (None, 0, Mirror::Set);
+        self.lacks = true;
+        self.place.sequence = sequence;
+        Ok(Taken::Done)
+    }
+
+    fn read(
         &mut self,
         payload: &[u8],
         reading: Reading<'_>,
@@ -162,7 +224,9 @@ impl Receiver {
             mirror: self.mirror,
             updates: 0,
             since: reading.now,
+            stuck_ms: reading.now,
         });
+        let done_before = work.done;
         for _ in 0..work.done {
             records.next_record()?;
         }
@@ -172,10 +236,11 @@ impl Receiver {
             }
             let record = decode(record_type, body, reading.words, work.ticks)?;
             if !self.apply(&record, &mut work, reading.now, chassis, stats) {
-                self.work = Some(Work {
-                    since: reading.now,
-                    ..work
-                });
+                if work.done > done_before {
+                    work.stuck_ms = reading.now;
+                }
+                work.since = reading.now;
+                self.work = Some(work);
                 stats.install_waits += 1;
                 return Ok(Ok(Taken::NoRoom));
             }
@@ -240,7 +305,12 @@ impl Receiver {
                 stats.bulk_mismatches += u64::from(*objects != work.bulk.objects);
                 work.bulk.running = false;
                 work.bulk.took_ms = now.saturating_sub(work.bulk.began_ms);
-                work.mirror = Mirror::Active;
+                if work.bulk.types == ObjectTypes::ALL {
+                    self.lacks = false;
+                }
+                if !self.lacks {
+                    work.mirror = Mirror::Active;
+                }
             }
             Record::ReleaseAsked(set) => chassis.peer(PeerEvent::ReleaseAsked { set: *set }),
             Record::Released { set, epoch } => chassis.peer(PeerEvent::Released {

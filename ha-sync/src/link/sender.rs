@@ -141,7 +141,7 @@ impl Sender {
     }
 
     /// A worker had to refuse something: asks the peer for a bulk, once for all workers. They ask again if it brings nothing.
-    fn ask_for_bulk(&mut self, now: u64) {
+    pub fn ask_for_bulk(&mut self, now: u64) {
         let recently = |at: u64| now.saturating_sub(at) < ASK_MS_MIN;
         if !self.asked_ms.is_some_and(recently) {
             self.asked_ms = Some(now);

@@ -3,6 +3,7 @@
 use tandem_engine::replica::{ObjectTypes, Op};
 
 use super::histogram::Histogram;
+use crate::wire::WireError;
 
 /// Objects of a bulk, by type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,21 @@ impl Objects {
         }
         true
     }
+}
+
+/// A batch that this chassis does not understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poison {
+    /// The peer's stream.
+    pub stream: u32,
+    /// Its number there.
+    pub sequence: u64,
+    /// How often it came.
+    pub times: u32,
+    /// It was given up, and a bulk is asked for in its place.
+    pub skipped: bool,
+    /// Why.
+    pub error: WireError,
 }
 
 /// How far a bulk is.
@@ -93,6 +109,14 @@ pub struct LinkStats {
     pub untranslatable: u64,
     /// Times the chassis had no room for an operation.
     pub install_waits: u64,
+    /// How long the chassis has had no room for an operation that waits, milliseconds.
+    pub install_wait_ms: u64,
+    /// Batches that could not be understood, each time that the stream was refused for one.
+    pub batches_refused: u64,
+    /// Batches that were given up after that happened several times.
+    pub batches_skipped: u64,
+    /// The last one.
+    pub poison: Option<Poison>,
     /// Operations waiting beside the window now.
     pub pending: u64,
     /// The most there have been.
@@ -107,7 +131,8 @@ pub struct LinkStats {
     pub sequence_acknowledged: u64,
     /// See `sequence_sent`.
     pub sequence_received: u64,
-    /// Age of the oldest operation the peer has not acknowledged, milliseconds; as of the last poll.
+    /// Age of the oldest operation the peer has not acknowledged, whatever the workers still have included, milliseconds; as of
+    /// the last poll.
     pub lag_ms: u64,
     /// Milliseconds from taking an operation to its acknowledgment.
     pub acknowledgment_ms: Histogram,

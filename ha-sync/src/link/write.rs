@@ -2,7 +2,7 @@
 
 use super::Link;
 use crate::frame::{self, HEADER_LEN};
-use crate::wire::{Ack, BATCH_HEADER_LEN, BatchHeader, MessageType, roles_to};
+use crate::wire::{Ack, BATCH_HEADER_LEN, BatchHeader, MessageType, parts_to, roles_to};
 
 impl Link {
     /// Appends what is due.
@@ -23,6 +23,7 @@ impl Link {
                 self.sender.window.go_back();
             }
             self.write_short(now, start, out);
+            self.write_parts(out);
             self.write_batches(now, start, out);
         }
         if out.len() > start {
@@ -58,6 +59,19 @@ impl Link {
         } else if std::mem::take(&mut self.due.acknowledgment) {
             self.frame(MessageType::Ack, out, |payload| Ack::encode(&place, payload));
         }
+    }
+
+    /// A piece of the parts of the configuration; the next one with the next call.
+    fn write_parts(&mut self, out: &mut Vec<u8>) {
+        let Some(first) = self.due.parts.take() else {
+            return;
+        };
+        let parts = self.parts_told();
+        let mut next = parts.len();
+        self.frame(MessageType::Parts, out, |payload| {
+            next = parts_to(&parts, first, payload);
+        });
+        self.due.parts = (next < parts.len()).then_some(next);
     }
 
     fn write_batches(&mut self, now: u64, start: usize, out: &mut Vec<u8>) {

@@ -18,6 +18,8 @@ pub enum MessageType {
     Resend = 4,
     /// An [`Ack`], then the roles: said whenever a role has changed, and when there is nothing else to say.
     Keepalive = 5,
+    /// A piece of a list of parts of the configuration: see [`super::parts_to`].
+    Parts = 6,
 }
 
 impl TryFrom<u16> for MessageType {
@@ -30,6 +32,7 @@ impl TryFrom<u16> for MessageType {
             3 => Self::Ack,
             4 => Self::Resend,
             5 => Self::Keepalive,
+            6 => Self::Parts,
             _ => return Err(()),
         })
     }

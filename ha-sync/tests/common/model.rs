@@ -37,6 +37,8 @@ pub struct Model {
     /// In so many of a thousand cases an operation finds no room.
     pub no_room: u64,
     pub full: bool,
+    /// See [`Chassis::waiting_since`].
+    pub waiting_since: Option<u64>,
     pub now: u64,
 }
 
@@ -162,6 +164,7 @@ impl Model {
             random: Random(seed),
             no_room: 0,
             full: false,
+            waiting_since: None,
             now: 0,
         }
     }
@@ -292,6 +295,10 @@ impl Chassis for Model {
 
     fn next_lease(&mut self) -> Option<LeaseChange> {
         self.offers.pop_front()
+    }
+
+    fn waiting_since(&self) -> Option<u64> {
+        self.waiting_since
     }
 
     fn lease_acknowledged(&mut self, lease: Lease) {

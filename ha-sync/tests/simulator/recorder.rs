@@ -86,6 +86,10 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
         self.chassis.renews()
     }
 
+    fn waiting_since(&self) -> Option<u64> {
+        self.chassis.waiting_since()
+    }
+
     fn covers(&self) -> Sets {
         self.chassis.covers()
     }

@@ -30,10 +30,10 @@ pub use redundancy::{
     RedundancyEvent, RedundancySet, RoleCause, RoleChange, RoleRequest, RoleState, WantedRole,
 };
 pub use replication::{
-    BulkSync, Certificate, Channel, Digests, FailureCount, GroupView, Lag, LastFailure, LinkCounters,
-    MirrorState, ObjectType, Objects, Queues, RefusedInstalls, ReplicatedConfig, Replication,
-    ReplicationGroup, ReplicationState, Resync, ResyncDirection, ResyncRequest, WorkerReplication,
-    hexadecimal,
+    BulkSync, Certificate, Channel, ConfigDifference, Digests, FailureCount, GroupView, Lag, LastFailure,
+    LinkCounters, MirrorState, ObjectType, Objects, PartDiffers, PoisonBatch, Queues, RefusedInstalls,
+    ReplicatedConfig, Replication, ReplicationGroup, ReplicationState, Resync, ResyncDirection,
+    ResyncRequest, WorkerReplication, hexadecimal,
 };
 pub use routing::{Neighbour, NeighbourState, NextHop, Route, RouteAction, RouteQuery, RouteRows};
 pub use rows::{

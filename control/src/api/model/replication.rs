@@ -11,6 +11,7 @@
 mod channel;
 mod counters;
 mod group;
+mod trouble;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +23,7 @@ use super::Use;
 pub use channel::{Certificate, Channel, FailureCount, LastFailure};
 pub use counters::{LinkCounters, RefusedInstalls, WorkerReplication};
 pub use group::GroupView;
+pub use trouble::{ConfigDifference, PartDiffers, PoisonBatch};
 
 /// State of the connection with the peer of a redundancy group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -175,6 +177,10 @@ pub struct Queues {
     pub outbox: Use,
     /// Changes of the peer that workers have not installed yet, of all workers' rings.
     pub inbox: Use,
+    /// Changes that workers hold back because there was no room in their rings: marked sessions, and the backlog.
+    pub held_back: u64,
+    /// How long a change of the peer has found no room at a worker, milliseconds.
+    pub install_wait_ms: u64,
 }
 
 /// Digests of the configuration that both chassis must have alike, hexadecimal.
@@ -218,6 +224,10 @@ pub struct ReplicationGroup {
     pub queues: Queues,
     /// Digests of what both must have alike.
     pub digest: Digests,
+    /// Parts of what both must have alike that are not, by name.
+    pub differences: Vec<ConfigDifference>,
+    /// The last batch of the peer that this chassis did not understand.
+    pub poison: Option<PoisonBatch>,
     /// What the link counted, over all connections since start.
     pub counters: LinkCounters,
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 
 use ha_sync::bridge::RedundancySet;
-use ha_sync::wire::Dictionary;
+use ha_sync::wire::{Dictionary, Part};
 use tandem_engine::program::Program;
 use tandem_engine::replica::{ObjectTypes, Role};
 use tokio::sync::oneshot;
@@ -45,6 +45,8 @@ pub(super) struct Commit {
     pub program: Arc<Program>,
     pub dictionary: Dictionary,
     pub digest: [u8; 32],
+    /// Its parts, to name those that differ.
+    pub parts: Vec<Part>,
     /// Redundancy sets with the ids of their service sets.
     pub sets: Vec<RedundancySet>,
     /// The role each starts with.
@@ -68,6 +70,7 @@ impl Commit {
             program: Arc::clone(program),
             dictionary: Dictionary::of(program),
             digest: config::group_digest(config, group),
+            parts: config::group_parts(config, group, program, registry),
             sets: sets(group, config, registry),
             roles: configured.map(|set| (set.id, set.role)).collect(),
         }

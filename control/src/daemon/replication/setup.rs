@@ -97,13 +97,15 @@ impl Replicator {
         };
         let commit = Commit::of(group.id, config, program, registry);
         let shards = config.workers.shards;
-        let link = Link::new(LinkConfig {
+        let mut link = Link::new(LinkConfig {
             window_bytes: (group.replay_window_mb as usize) << 20,
             pending_max: PENDING_MAX,
             keepalive_ms: u64::from(group.keepalive_interval_s) * 1000,
             keepalive_lost: group.keepalive_lost_threshold,
             ..LinkConfig::new(incarnation()?, shards, commit.digest, commit.dictionary)
         });
+        link.set_parts(commit.parts);
+        let held_back = rings.iter().map(|ring| Arc::clone(&ring.held_back)).collect();
         let (outboxes, inboxes) = rings.into_iter().map(|ring| (ring.outbox, ring.inbox)).unzip();
         let bridge_config = BridgeConfig {
             shards,
@@ -114,6 +116,7 @@ impl Replicator {
         let mut bridge = Bridge::new(bridge_config, commit.program, outboxes, inboxes)?;
         // Where both are primary with the same epoch, the chassis with the lower redundancy address stays it.
         bridge.yield_equal_epochs(group.endpoint().side() != Side::Listens);
+        bridge.watch(held_back);
         let mut line = Line {
             link,
             bridge,

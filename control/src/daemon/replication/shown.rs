@@ -124,6 +124,8 @@ pub(super) fn group(
         outbox: use_of(talk.rings.outboxes),
         inbox: use_of(talk.rings.inboxes),
         expected_objects,
+        held_back: talk.rings.held_back,
+        differences: &talk.differences,
     };
     view.row()
 }

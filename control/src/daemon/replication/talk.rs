@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::link::{Link, LinkState, LinkStats, Mirror, Refusal};
+use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
 use tracing::{info, warn};
@@ -46,6 +46,7 @@ pub(super) struct TalkState {
     pub link: LinkState,
     pub stats: LinkStats,
     pub rings: RingUse,
+    pub differences: Arc<[Difference]>,
 }
 
 impl Line {
@@ -321,6 +322,7 @@ impl Conversation for Talk {
                 self.joining = None;
                 line.bridge.set_program(commit.program, commit.sets);
                 line.link.set_digest(commit.digest);
+                line.link.set_parts(commit.parts);
                 line.link.set_dictionary(commit.dictionary);
                 self.roles.follow(&commit.roles, line);
             }
@@ -333,6 +335,7 @@ impl Conversation for Talk {
             link: *self.line.link.state(),
             stats: self.line.link.stats().clone(),
             rings: self.line.bridge.ring_use(),
+            differences: self.line.link.differences(),
         }
     }
 }

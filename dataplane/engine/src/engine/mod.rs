@@ -37,7 +37,7 @@ use tandem_wire::npt::Nptv6;
 use tandem_wire::rfc6052::Prefix64;
 
 pub use expiry::EndReason;
-pub use replica::{BACKLOG, NotInstalled};
+pub use replica::{BACKLOG, HeldBack, NotInstalled};
 
 use self::apply::SetPlan;
 use self::first_packet::Draft;

@@ -43,6 +43,10 @@ pub struct LinkCounters {
     pub unknown_messages: u64,
     /// Times the workers had no room for a change of the peer.
     pub install_waits: u64,
+    /// Connections refused because of a batch that was not understood.
+    pub batches_refused: u64,
+    /// Batches given up after that happened several times.
+    pub batches_skipped: u64,
     /// Connections on which the peer greeted well.
     pub connects: u64,
     /// Of these, those that went on where the one before broke, without a bulk.
@@ -82,6 +86,8 @@ impl From<&LinkStats> for LinkCounters {
             untranslatable: stats.untranslatable,
             unknown_messages: stats.unknown_messages,
             install_waits: stats.install_waits,
+            batches_refused: stats.batches_refused,
+            batches_skipped: stats.batches_skipped,
             connects: stats.connects,
             resumes: stats.resumes,
             bulks_sent: stats.bulks_sent,

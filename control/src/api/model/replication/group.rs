@@ -7,8 +7,8 @@ use tandem_engine::replica::ObjectTypes;
 
 use super::super::Use;
 use super::{
-    BulkSync, Channel, Digests, Lag, LinkCounters, MirrorState, ObjectType, Objects, Queues,
-    ReplicationGroup, ReplicationState, hexadecimal,
+    BulkSync, Channel, ConfigDifference, Digests, Lag, LinkCounters, MirrorState, ObjectType, Objects,
+    PartDiffers, PoisonBatch, Queues, ReplicationGroup, ReplicationState, hexadecimal,
 };
 
 /// What a row is made of.
@@ -36,6 +36,10 @@ pub struct GroupView<'a> {
     pub inbox: Use,
     /// Objects that the bulk under way will tell, as estimated from the workers' tables.
     pub expected_objects: Option<u64>,
+    /// Changes that workers hold back because there was no room to put them out.
+    pub held_back: u64,
+    /// Parts of the configuration that differ.
+    pub differences: &'a [link::Difference],
 }
 
 impl GroupView<'_> {
@@ -45,6 +49,10 @@ impl GroupView<'_> {
         let stats = self.stats;
         let (reason, detail) = self.why();
         let (sending, receiving) = match self.state {
+            // What workers hold back the peer does not know.
+            LinkState::Connected { receiving, .. } if self.held_back > 0 => {
+                (Some(MirrorState::Set), Some(receiving.into()))
+            }
             LinkState::Connected { sending, receiving } => (Some(sending.into()), Some(receiving.into())),
             _ => (None, None),
         };
@@ -76,7 +84,11 @@ impl GroupView<'_> {
                 pending_peak: stats.pending_peak,
                 outbox: self.outbox,
                 inbox: self.inbox,
+                held_back: self.held_back,
+                install_wait_ms: stats.install_wait_ms,
             },
+            poison: stats.poison.map(PoisonBatch::from),
+            differences: self.differences.iter().map(ConfigDifference::from).collect(),
             digest: Digests {
                 ours: hexadecimal(&self.digest),
                 theirs: self.theirs().map(|digest| hexadecimal(&digest)),
@@ -115,7 +127,9 @@ impl GroupView<'_> {
             LinkState::Refused(_) => ReplicationState::Refused,
             LinkState::Lost => ReplicationState::Lost,
             LinkState::Suspended(_) => ReplicationState::Suspended,
-            LinkState::Connected { .. } if self.state.is_active() => ReplicationState::Active,
+            LinkState::Connected { .. } if self.state.is_active() && self.held_back == 0 => {
+                ReplicationState::Active
+            }
             LinkState::Connected { .. } => ReplicationState::Synchronizing,
         }
     }
@@ -160,6 +174,31 @@ const fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::Wire(_) => "wire",
         Refusal::Shards { .. } => "shards",
         Refusal::Myself => "myself",
+    }
+}
+
+impl From<link::Poison> for PoisonBatch {
+    fn from(poison: link::Poison) -> Self {
+        Self {
+            sequence: poison.sequence,
+            times: poison.times,
+            skipped: poison.skipped,
+            error: poison.error.to_string(),
+        }
+    }
+}
+
+impl From<&link::Difference> for ConfigDifference {
+    fn from(difference: &link::Difference) -> Self {
+        Self {
+            part: difference.name.clone(),
+            differs: match difference.differs {
+                link::Differs::OnlyHere => PartDiffers::OnlyHere,
+                link::Differs::OnlyThere => PartDiffers::OnlyThere,
+                link::Differs::Otherwise => PartDiffers::Otherwise,
+            },
+            suspends: !difference.beside,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod bulk;
 mod contest;
 mod emit;
 mod ground;
+mod held;
 mod install;
 mod leaving;
 mod missing;
@@ -28,10 +29,12 @@ use std::collections::VecDeque;
 use rtrb::Producer;
 
 pub(super) use self::emit::has_mapping;
+pub use self::held::HeldBack;
 pub use self::install::NotInstalled;
 
 use self::bulk::{Bulk, Sweep};
 use self::contest::Contested;
+use self::held::Held;
 use self::leaving::Leaving;
 use self::missing::Missing;
 use self::roles::SetRole;
@@ -60,6 +63,7 @@ pub(super) struct Replica {
     /// Sessions marked to be told later, and where the walk that looks for them goes on.
     marked: u32,
     walk_at: u32,
+    held: Held,
     bulk: Option<Bulk>,
     sweep: Option<Sweep>,
     /// Number of the bulk that installed things are of, and the types of objects it tells.
@@ -158,6 +162,7 @@ impl Engine {
         self.shrink();
         self.ask_for_missing();
         self.end_kept_mappings();
+        self.show_held();
     }
 
     /// When a session comes up in the wheel, when that is not its deadline: a standby's come up to be put back, one that the

@@ -42,6 +42,14 @@ fn what_finds_no_room_is_told_later() {
         let mut pair = Pair::new(2, room, |plan| plan.blocks(64, 8));
         begin(&mut pair.worlds[0], IN1, 2000..2300);
         begin(&mut pair.worlds[0], IN2, 2000..2100);
+        let held = |pair: &Pair| -> u32 {
+            let all = pair.worlds[0].engines.iter();
+            all.filter_map(|e| e.held_back().get())
+                .map(|(count, _)| count)
+                .sum()
+        };
+        pair.worlds[0].pass(Ticks(0));
+        assert!(held(&pair) > 100, "{}", held(&pair));
         let counters = pair.worlds[0].engines.iter().map(|e| e.counters().replica_dirty);
         assert!(counters.sum::<u64>() > 200);
         // Endings of what was never told, and of what was, and others in their place.
@@ -51,6 +59,7 @@ fn what_finds_no_room_is_told_later() {
         pair.assert_no_trouble();
         pair.assert_same();
         assert_eq!(known_sessions(&mut pair.worlds[1]).len(), 400);
+        assert_eq!(held(&pair), 0);
         assert_eq!(clear(&mut pair.worlds[0], IN1), 300);
         begin(&mut pair.worlds[0], IN1, 2000..2300);
         pair.carry();
