@@ -96,6 +96,8 @@ pub struct Bridge {
     events: VecDeque<BridgeEvent>,
     stats: BridgeStats,
     now: u64,
+    /// Workers that lack something they were told.
+    lacks: Vec<bool>,
 }
 
 impl Bridge {
@@ -132,6 +134,7 @@ impl Bridge {
             events: VecDeque::new(),
             stats: BridgeStats::default(),
             now: 0,
+            lacks: vec![false; workers],
             program,
             config,
         };
@@ -190,6 +193,18 @@ impl Bridge {
         self.bulks.lacks
     }
 
+    /// Whether a worker had to refuse something of what the peer told since its last bulk began. As standby this chassis lacks it.
+    #[must_use]
+    pub fn lacks(&self) -> bool {
+        self.lacks.contains(&true)
+    }
+
+    fn note_lack(&mut self, worker: usize, lacks: bool) {
+        if let Some(noted) = self.lacks.get_mut(worker) {
+            *noted = lacks;
+        }
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn stats(&self) -> &BridgeStats {
@@ -218,9 +233,10 @@ impl Bridge {
 
     /// Empties the outboxes when nobody wants what is in them; answers to commands count all the same.
     fn drop_outboxes(&mut self) {
-        while let Some((_, op)) = self.outboxes.pop() {
+        while let Some((worker, op)) = self.outboxes.pop() {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
+                Op::Lacks(lacks) => self.note_lack(worker, lacks),
                 _ => self.stats.dropped += 1,
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::model::session;
 use common::program;
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeEvent, RedundancySet};
-use ha_sync::chassis::Chassis;
+use ha_sync::chassis::{Chassis, PeerEvent};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::program::{Program, ServiceSetId};
 use tandem_engine::replica::{Op, Role};
@@ -161,6 +161,28 @@ fn whatever_leaves_redundancy_is_primary() {
     let mut side = Side::new();
     side.commit(&[set(1, &[]), set(2, &[1, 2])]);
     assert_eq!(side.read(), [(1, Role::Primary)]);
+}
+
+#[test]
+fn what_workers_lack_is_known_until_all_are_told_again() {
+    let mut side = Side::new();
+    assert!(!side.bridge.lacks());
+    for (worker, lacks, any) in [
+        (0, true, true),
+        (1, true, true),
+        (0, false, true),
+        (1, false, false),
+    ] {
+        side.workers[worker].0.push(Op::Lacks(lacks)).expect("room");
+        side.bridge.service(1000);
+        assert_eq!(side.bridge.lacks(), any);
+    }
+    // The same while somebody listens, and it goes to no peer.
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.work();
+    side.workers[1].0.push(Op::Lacks(true)).expect("room");
+    while side.bridge.next().is_some() {}
+    assert!(side.bridge.lacks());
 }
 
 #[test]

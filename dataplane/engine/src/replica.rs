@@ -288,6 +288,9 @@ pub enum Op {
     /// Out of an engine: everything that ended before this mark's time was told before it. It goes to nobody; when the other
     /// chassis has taken all that was told before it, it comes back into the engine, and what ended is anybody's.
     Mark(Mark),
+    /// Out of a standby: something that it was told was refused, so that it lacks what the other chassis has (true); or a bulk has
+    /// begun that tells it again (false). It may be refused again.
+    Lacks(bool),
     /// Into a primary: tell everything there is of these types, with this bulk's number.
     Bulk(u16, ObjectTypes),
     /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.

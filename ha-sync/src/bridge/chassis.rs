@@ -20,6 +20,7 @@ impl Chassis for Bridge {
         while let Some((worker, op)) = self.outboxes.pop() {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
+                Op::Lacks(lacks) => self.note_lack(worker, lacks),
                 Op::BulkEnd(number) => {
                     self.part_told(worker, number);
                     if let Some(end) = self.bulk_end() {

@@ -188,6 +188,7 @@ impl Sender {
                         Op::BulkBegin(..)
                         | Op::BulkEnd(_)
                         | Op::Covers(_)
+                        | Op::Lacks(_)
                         | Op::Bulk(..)
                         | Op::Listen(_)
                         | Op::Role { .. }

@@ -197,6 +197,7 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         | Op::Lost
         | Op::Mark(_)
         | Op::Refused
+        | Op::Lacks(_)
         | Op::Bulk(..)
         | Op::Listen(_)
         | Op::Role { .. }

@@ -77,7 +77,11 @@ impl Hands for Line {
     }
 
     fn lack(&self) -> Option<Lack> {
-        (!self.is_complete).then_some(Lack::Untold)
+        if !self.is_complete || self.bridge.is_lacking() {
+            Some(Lack::Untold)
+        } else {
+            self.bridge.lacks().then_some(Lack::Refused)
+        }
     }
 
     fn peer_role(&self, set: u8) -> Option<SetRole> {

@@ -122,7 +122,7 @@ impl Engine {
                 Ok(())
             }
             // Words for the bridge.
-            Op::Lost | Op::Refused | Op::RoleDone { .. } => Ok(()),
+            Op::Lost | Op::Refused | Op::Lacks(_) | Op::RoleDone { .. } => Ok(()),
         }
     }
 

@@ -15,6 +15,8 @@ const PATIENCE_MAX: Ticks = Ticks::from_seconds(960);
 pub(super) struct Missing {
     /// Something was refused since the last bulk began.
     refused: bool,
+    /// Whether that was said last.
+    said: bool,
     /// A bulk is coming in.
     incoming: bool,
     /// No bulk is asked for before.
@@ -26,6 +28,7 @@ impl Default for Missing {
     fn default() -> Self {
         Self {
             refused: false,
+            said: false,
             incoming: false,
             not_before: Ticks::ZERO,
             patience: PATIENCE,
@@ -80,6 +83,14 @@ impl Engine {
         // Of an ending nothing is missing.
         if matches!(op, Op::Session(_) | Op::Mapping(_) | Op::Block(_) | Op::Extent(_)) {
             self.replica.missing.note(self.now);
+        }
+    }
+
+    /// Says that something is missing here, or no more: whether this chassis is ready to take over goes by it.
+    pub(super) fn tell_missing(&mut self) {
+        let refused = self.replica.missing.refused;
+        if refused != self.replica.missing.said && self.push(Op::Lacks(refused)) {
+            self.replica.missing.said = refused;
         }
     }
 

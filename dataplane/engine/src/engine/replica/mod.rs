@@ -160,6 +160,7 @@ impl Engine {
         self.sweep();
         self.end_leaving();
         self.shrink();
+        self.tell_missing();
         self.ask_for_missing();
         self.end_kept_mappings();
         self.show_held();

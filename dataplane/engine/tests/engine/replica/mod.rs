@@ -106,7 +106,7 @@ impl Pair {
                         break;
                     };
                     carried += 1;
-                    if matches!(op, Op::RoleDone { .. } | Op::Lost | Op::Refused) {
+                    if matches!(op, Op::RoleDone { .. } | Op::Lost | Op::Refused | Op::Lacks(_)) {
                         self.words[from].push(op);
                         continue;
                     }

@@ -135,6 +135,11 @@ fn what_a_full_standby_refused_is_asked_for_when_there_is_room() {
     }
     let asked = |pair: &Pair| pair.words[1].iter().filter(|op| **op == Op::Refused).count();
     assert!(pair.worlds[1].engines[0].counters().replica_refused_room >= 100);
+    let lacks = |pair: &Pair| {
+        let said = pair.words[1].iter().filter(|op| matches!(op, Op::Lacks(_)));
+        said.copied().collect::<Vec<_>>()
+    };
+    assert_eq!(lacks(&pair), [Op::Lacks(true)], "it is said at once, and once");
     pair.pass(Ticks::from_seconds(100));
     assert_eq!(asked(&pair), 0, "there is no room");
     let filter = tandem_engine::view::Filter {
