@@ -55,6 +55,8 @@ fn faults(path: &Path) -> Vec<Fault> {
 fn each_file_that_does_not_do_is_told_with_its_line_its_key_and_a_remedy() {
     let folder = Folder::new("faults");
     folder.put("empty.pem", "");
+    let made = Command::new("mkfifo").arg(folder.0.join("pipe")).status();
+    assert!(made.expect("mkfifo").success());
     folder.put(
         "noise.crt",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -79,7 +81,14 @@ fn each_file_that_does_not_do_is_told_with_its_line_its_key_and_a_remedy() {
     );
     // Certificate, key, peer; then of each fault the line, the key, and a part of what it says.
     type Told = (u32, &'static str, &'static str);
-    let cases: [(&str, &str, &str, &[Told]); 9] = [
+    let cases: [(&str, &str, &str, &[Told]); 10] = [
+        // Whoever opens a pipe waits for its other end.
+        (
+            "pipe",
+            "a.key",
+            PINNED,
+            &[(17, "certificate", "it is not a file")],
+        ),
         (
             "none.crt",
             "a.key",

@@ -5,7 +5,8 @@ mod common;
 use common::config;
 use common::net::{Faults, World};
 use ha_sync::chassis::PeerEvent;
-use tandem_engine::replica::ObjectTypes;
+use tandem_engine::replica::{Mark, ObjectTypes, Op};
+use tandem_engine::ticks::Ticks;
 
 fn world(window_bytes: usize) -> World {
     let configs = [config(1), config(2)].map(|mut one| {
@@ -121,6 +122,27 @@ fn what_waited_beside_a_full_window_is_not_said_on_the_next_connection() {
     world.settle();
     assert_eq!(heard(&world), []);
     world.assert_equal();
+}
+
+#[test]
+fn a_mark_behind_what_is_not_said_again_comes_back_all_the_same() {
+    let mut world = world(1 << 20);
+    world.connect();
+    world.settle();
+    world.stall(0, true);
+    assert!(world.links[0].refuse_release(4, world.now));
+    let mark = Mark {
+        worker: 0,
+        at: Ticks(7),
+    };
+    world.models[0].outbox.push_back(Op::Mark(mark));
+    // It is taken behind the refusal, which no batch has left with yet; and then the connection breaks.
+    world.links[0].absorb(world.now, &mut world.models[0]);
+    world.disconnect();
+    world.stall(0, false);
+    world.connect();
+    world.settle();
+    assert_eq!(world.models[0].marks, [mark]);
 }
 
 #[test]

@@ -185,6 +185,8 @@ fn the_numbers_are_the_backends() {
             0.04,
         ),
         ("tandem_replication_window_bytes{group=\"1\"}", 16_384.0),
+        ("tandem_replication_held_back{group=\"1\"}", 3.0),
+        ("tandem_replication_config_differences{group=\"1\"}", 0.0),
         ("tandem_replication_queue{group=\"1\",queue=\"pending\"}", 7.0),
         ("tandem_replication_queue{group=\"1\",queue=\"outbox\"}", 64.0),
         (

@@ -54,7 +54,6 @@ impl Link {
         }
         parts.sort_unstable();
         parts.dedup_by(|one, other| one.name == other.name);
-        parts.truncate(PARTS_MAX);
         if self.compared.ours != parts {
             self.compared.ours = parts;
             self.unsettled = true;
@@ -71,7 +70,7 @@ impl Link {
     pub(super) fn parts_told(&self) -> Vec<Part> {
         let all = self.differs_in_digest();
         let told = self.compared.ours.iter().filter(|part| all || part.beside);
-        told.cloned().collect()
+        told.take(PARTS_MAX).cloned().collect()
     }
 
     /// The stream is gone, and with it what the peer said.
@@ -103,9 +102,18 @@ impl Link {
     }
 }
 
-/// Both sorted by name.
+/// Both sorted by name. Of a list that is as long as one can be the rest was not told, so nothing is said of names beyond its last.
 fn differences(ours: &[Part], theirs: &[&Part]) -> Vec<Difference> {
-    let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
+    let cut =
+        |last: Option<&Part>, len: usize| last.filter(|_| len >= PARTS_MAX).map(|part| part.name.clone());
+    let ends = [
+        cut(ours.last(), ours.len()),
+        cut(theirs.last().copied(), theirs.len()),
+    ];
+    let end = ends.into_iter().flatten().min();
+    let is_known = |part: &&Part| end.as_ref().is_none_or(|end| part.name <= *end);
+    let mut ours = ours.iter().take_while(is_known).peekable();
+    let mut theirs = theirs.iter().copied().take_while(is_known).peekable();
     let mut found = Vec::new();
     loop {
         let order = match (ours.peek(), theirs.peek()) {
@@ -122,11 +130,41 @@ fn differences(ours: &[Part], theirs: &[&Part]) -> Vec<Difference> {
             (Some(_), None) => Differs::OnlyHere,
             (None, _) => Differs::OnlyThere,
         };
-        let part = here.or(there.copied());
+        let part = here.or(there);
         found.extend(part.map(|part| Difference {
             name: part.name.clone(),
             differs,
             beside: part.beside,
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: String) -> Part {
+        Part {
+            name,
+            digest: 1,
+            beside: false,
+        }
+    }
+
+    #[test]
+    fn beyond_the_end_of_a_list_that_was_cut_nothing_differs() {
+        let all: Vec<Part> = (0..PARTS_MAX + 2).map(|n| part(format!("{n:06}"))).collect();
+        let ours = &all[..PARTS_MAX];
+        // The peer lacks the first one, so that its list reaches one further.
+        let theirs: Vec<&Part> = all[1..=PARTS_MAX].iter().collect();
+        let found = differences(ours, &theirs);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((&*found[0].name, found[0].differs), ("000000", Differs::OnlyHere));
+        let shorter: Vec<&Part> = all[..PARTS_MAX - 1].iter().collect();
+        assert_eq!(
+            differences(ours, &shorter).len(),
+            1,
+            "a list that was not cut says all"
+        );
     }
 }

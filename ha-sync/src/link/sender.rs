@@ -107,6 +107,11 @@ impl Sender {
         self.connection += 1;
         self.controls.clear();
         self.window.drop_controls();
+        // A batch of nothing but those is none, and is never acknowledged.
+        if self.window.open.count == 0 {
+            let last = self.window.last();
+            self.marks.iter_mut().for_each(|(at, _)| *at = last.min(*at));
+        }
     }
 
     /// Begins a new stream for this incarnation of the peer. Requests for redundancy sets, and refusals, that were said on this

@@ -240,6 +240,7 @@ fn unreadable(path: &Path, error: &pem::Error) -> SetupError {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    check_kind(path)?;
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = read.map_err(|error| unreadable(path, &error))?;
     if chain.is_empty() {
@@ -249,11 +250,22 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError>
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SetupError> {
-    let metadata = std::fs::metadata(path).map_err(|error| SetupError::File {
+/// Only a file is opened: a pipe would keep whoever reads it waiting.
+fn check_kind(path: &Path) -> Result<std::fs::Metadata, SetupError> {
+    let error = |reason: String| SetupError::File {
         path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+        reason,
+    };
+    let metadata = std::fs::metadata(path).map_err(|e| error(e.to_string()))?;
+    if metadata.is_file() {
+        Ok(metadata)
+    } else {
+        Err(error("it is not a file".to_owned()))
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SetupError> {
+    let metadata = check_kind(path)?;
     if metadata.permissions().mode() & 0o006 != 0 {
         return Err(SetupError::Exposed(path.to_owned()));
     }

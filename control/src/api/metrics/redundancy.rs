@@ -13,7 +13,7 @@ use crate::api::model::{
 /// A counter of the link: its metric, its unit, its help.
 type Counted = (&'static str, Option<Unit>, &'static str, fn(&LinkCounters) -> u64);
 
-const COUNTED: [Counted; 18] = [
+const COUNTED: [Counted; 20] = [
     ("updates_sent", None, "Changes sent to the peer.", |c| {
         c.updates_sent
     }),
@@ -50,6 +50,18 @@ const COUNTED: [Counted; 18] = [
         None,
         "Batches left aside because the configurations differed.",
         |c| c.batches_dropped,
+    ),
+    (
+        "refused_batches",
+        None,
+        "Batches of the peer that could not be understood, each time they came.",
+        |c| c.batches_refused,
+    ),
+    (
+        "skipped_batches",
+        None,
+        "Batches given up because they could not be understood time and again; a bulk makes up for them.",
+        |c| c.batches_skipped,
     ),
     (
         "collapsed",
@@ -155,6 +167,9 @@ impl Snapshot {
         });
         let help = "1 for the state that replication with the peer is in, 0 for the others.";
         out.gauges("replication_state", None, help, states)?;
+        let differences = self.by_group(|group| group.differences.len() as f64);
+        let help = "Parts of the configuration that the two chassis do not have alike, as far as they told each other.";
+        out.gauges("replication_config_differences", None, help, differences)?;
         let expiring = self.replication.iter().flat_map(|group| {
             let certificates = [
                 ("this", &group.channel.certificate),
@@ -211,6 +226,9 @@ impl Snapshot {
                 })
             })
         };
+        let held = self.by_group(|group| group.queues.held_back as f64);
+        let help = "Sessions and endings that found no room in the workers' rings and wait to be told.";
+        out.gauges("replication_held_back", None, help, held)?;
         let help = "Changes that wait: in the workers' rings to and from the peer, and beside the window.";
         out.gauges("replication_queue", None, help, queues(|n| n.used))?;
         out.gauges(

@@ -192,7 +192,7 @@ impl Replication {
             group.state,
             ReplicationState::Active | ReplicationState::Synchronizing
         ) {
-            return None;
+            return differing(&group);
         }
         let why = if group.detail.is_empty() {
             String::new()
@@ -220,4 +220,28 @@ impl Replication {
             .map(|pair| pair.history.events())
             .unwrap_or_default()
     }
+}
+
+/// What replication goes on with and a takeover would change all the same: static mappings that only one chassis has.
+fn differing(group: &ReplicationGroup) -> Option<String> {
+    const NAMED: usize = 3;
+    let parts: Vec<_> = group
+        .differences
+        .iter()
+        .take(NAMED)
+        .map(|one| format!("{} ({})", one.part, one.differs.as_str()))
+        .collect();
+    let more = group.differences.len().saturating_sub(NAMED);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    (!parts.is_empty()).then(|| {
+        format!(
+            "this chassis and the peer of redundancy group {} differ in {}{more}",
+            group.id,
+            parts.join(", ")
+        )
+    })
 }

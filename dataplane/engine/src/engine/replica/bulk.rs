@@ -219,6 +219,10 @@ impl Engine {
 
     /// A bulk of these types begins to come in: what is installed from now on is confirmed by it.
     pub(super) fn begin_bulk(&mut self, number: u16, types: ObjectTypes) {
+        if types != ObjectTypes::ALL && self.replica.sweep.is_some() {
+            // The sweep it cuts short would have gone further than its own will: everything is asked for again.
+            self.replica.missing.note(self.now);
+        }
         (self.replica.epoch, self.replica.sweep) = (number, None);
         self.replica.incoming = types;
         if types == ObjectTypes::ALL {

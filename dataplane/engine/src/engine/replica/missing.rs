@@ -49,7 +49,7 @@ impl Missing {
     }
 
     /// Something was refused.
-    fn note(&mut self, now: Ticks) {
+    pub fn note(&mut self, now: Ticks) {
         if !self.refused {
             self.refused = true;
             self.not_before = self.not_before.max(now.plus(self.patience));

@@ -48,7 +48,8 @@ impl Engine {
         let settled = self.replica.settled;
         let waits = self.program.public_space.leases_required();
         self.ports.set_wait(Wait::told(waits.then_some(settled.heard)));
-        if self.now <= settled.marked || self.ports.last_end() < settled.marked {
+        // Something that ended was not told: the peer has heard of it when the bulk is through.
+        if self.replica.lost || self.now <= settled.marked || self.ports.last_end() < settled.marked {
             return;
         }
         let mark = Op::Mark(Mark {

@@ -80,6 +80,22 @@ fn endings_without_room_to_wait_are_made_up_for_by_a_bulk() {
         ended += clear(&mut pair.worlds[0], IN1);
     }
     assert!(pair.worlds[0].engines[0].counters().replica_lost > 0);
+    // No mark says that what was lost is known: the peer is told that it does not know all first.
+    pair.worlds[0].pass(Ticks(5));
+    let mut told = Vec::new();
+    while told.last() != Some(&Op::Lost) {
+        let [first, second] = &mut pair.worlds;
+        first.engines[0].maintain(first.now, 0);
+        told.clear();
+        while told.last() != Some(&Op::Lost)
+            && let Ok(op) = pair.links[0][0].pop()
+        {
+            told.push(op);
+        }
+        assert!(!told.iter().any(|op| matches!(op, Op::Mark(_))));
+        second.engines[0].install_all(&told, second.now);
+    }
+    pair.words[0].push(Op::Lost);
     begin(&mut pair.worlds[0], IN2, 2000..2100);
     pair.carry();
     assert_eq!(

@@ -64,6 +64,26 @@ fn a_sweep_of_a_former_time_as_standby_ends_nothing() {
 }
 
 #[test]
+fn a_bulk_of_some_types_that_cuts_a_sweep_short_is_made_up_for() {
+    let mut pair = Pair::new(1, 4096, |_| {});
+    pair.command(1, Op::BulkBegin(3, ObjectTypes::ALL));
+    pair.command(1, Op::BulkEnd(3));
+    pair.command(1, Op::BulkBegin(4, ObjectTypes::SESSIONS));
+    pair.carry();
+    assert_eq!(pair.words[1].last(), Some(&Op::Lacks(true)));
+    pair.command(1, Op::BulkEnd(4));
+    pair.pass(Ticks::from_seconds(31));
+    assert_eq!(
+        pair.words[1].last(),
+        Some(&Op::Refused),
+        "everything is asked for"
+    );
+    pair.command(1, Op::BulkBegin(5, ObjectTypes::ALL));
+    pair.carry();
+    assert_eq!(pair.words[1].last(), Some(&Op::Lacks(false)));
+}
+
+#[test]
 fn policies_asked_again_end_nothing_that_the_primary_keeps() {
     let mut pair = Pair::new(1, 4096, |_| {});
     pair.worlds[0].inside(udp((IN1, 1000), (OUT1, 53))).forwarded();
