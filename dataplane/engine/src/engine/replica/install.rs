@@ -7,6 +7,7 @@ use super::Engine;
 use super::emit::has_mapping;
 use crate::engine::EndReason;
 use crate::index::Place;
+use crate::mapping::Mapping;
 use crate::program::ServiceSetId;
 use crate::replica::{CARRIED_FLAGS, MappingRecord, Op, SessionKey, SessionRecord};
 use crate::session::{
@@ -251,12 +252,21 @@ impl Engine {
         }
     }
 
-    /// Whether a session stands on the same kind of ground as the other chassis says.
+    /// Whether a session stands on the same kind of ground as the other chassis says, and still has it: one whose mapping went to
+    /// another meanwhile is about to be purged, and no word of the other chassis would save it.
     fn stands_as(&self, number: u32, flags: u16) -> bool {
         const GROUND: u16 = FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY | FLAG_FREE_STANDING;
         self.sessions
             .hot(number)
             .is_some_and(|h| (h.flags ^ flags) & GROUND == 0)
+            && !self.stands_on_lost_mapping(number)
+    }
+
+    fn stands_on_lost_mapping(&self, number: u32) -> bool {
+        let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
+            return false;
+        };
+        has_mapping(hot.flags) && self.mappings.get(cold.anchor).is_some_and(Mapping::is_lost)
     }
 
     /// Ends a session that contradicts what the other chassis says.

@@ -54,9 +54,12 @@ fn next_session(pair: &mut Pair) -> SessionRecord {
 /// A pair, and two sessions of its primary that have the same public end towards different outside ends, as if the first one's
 /// end had never been told.
 pub(super) fn contested_pair() -> (Pair, SessionRecord, SessionRecord) {
+    contested_pair_with(MappingType::AddressAndPortDependent)
+}
+
+fn contested_pair_with(mapping: MappingType) -> (Pair, SessionRecord, SessionRecord) {
     let mut pair = Pair::new(1, 4096, |plan| {
-        let apd = FilteringType::AddressAndPortDependent;
-        plan.behaviour(MappingType::AddressAndPortDependent, apd);
+        plan.behaviour(mapping, FilteringType::AddressAndPortDependent);
     });
     pair.worlds[0]
         .one(INSIDE, udp((IN1, 2000), (OUT1, 53)))
@@ -112,6 +115,26 @@ fn a_port_that_a_session_has_towards_another_end_goes_to_whom_the_primary_says()
     assert_eq!(standby.install(&end, now), Ok(()));
     assert!(standby.has_told_all());
     assert_eq!(pair.worlds[1].sessions().len(), 1);
+}
+
+#[test]
+fn a_session_whose_mapping_went_to_another_and_came_back_is_not_purged_with_the_first() {
+    let (mut pair, first, second) = contested_pair_with(MappingType::EndpointIndependent);
+    let now = pair.worlds[1].now;
+    let standby = &mut pair.worlds[1].engines[0];
+    // The last is what a bulk tells again before the purge has come by.
+    for record in [first, second, first] {
+        assert_eq!(standby.install(&Op::Session(record), now), Ok(()));
+    }
+    assert!(standby.is_purging());
+    while standby.is_purging() {
+        standby.maintain(now, 8);
+    }
+    assert_eq!(standby.counters().port_release_mismatch, 0);
+    let there = pair.worlds[1].sessions();
+    assert_eq!(there.len(), 1);
+    assert_eq!(there[0].outside, std::net::Ipv4Addr::from_bits(OUT1));
+    assert_eq!(pair.worlds[1].mappings().len(), 1);
 }
 
 #[test]
