@@ -68,6 +68,8 @@ pub(crate) struct Keeper {
     heard: Option<HashSet<Lease>>,
     /// When marks of the peer's that it has not renewed in its last bulk go.
     reconcile_at: Option<u64>,
+    /// Offers of the peer's that could not be marked because the extent was leased here. It has them acknowledged all the same.
+    contested: HashSet<Lease>,
 }
 
 impl Keeper {
@@ -175,7 +177,8 @@ impl Keeper {
         }
     }
 
-    /// These service sets are standby here from now on: leases nobody has used go back.
+    /// These service sets are standby here from now on: leases nobody has used go back; those that the peer leased meanwhile, as
+    /// primary beside this one, are its own from now on.
     pub fn gave_up(&mut self, program: &Program, service_sets: &[ServiceSetId], stats: &mut BridgeStats) {
         let pools = plan::pools_of(program, service_sets);
         self.rests.retain(|rest| !pools.contains(&rest.pool));
@@ -189,6 +192,11 @@ impl Keeper {
             {
                 if program.public_space.withdraw(states.index, extent) {
                     self.withdraw(lease(&states, extent), stats);
+                }
+            }
+            for extent in 0..states.owners.len() {
+                if self.contested.remove(&lease(&states, extent)) {
+                    program.public_space.mark_peer(states.index, extent);
                 }
             }
         }

@@ -12,7 +12,7 @@ use ha_sync::link::{Link, LinkConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::address;
 use tandem_engine::program::Program;
-use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
+use tandem_engine::public_space::{OWNER_FREE, OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
 use tandem_engine::replica::{ExtentRecord, LeaseChange, Mark, ObjectTypes, Op, Role};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
@@ -625,6 +625,38 @@ fn what_is_free_when_the_role_goes_is_no_lease_of_the_peers_any_more() {
     pair.steps(40);
     assert_eq!(pair.sides[0].count(OWNER_GRANTED), 0);
     assert_eq!(pair.sides[1].count(OWNER_PEER), 0);
+}
+
+#[test]
+fn who_yields_leaves_to_the_peer_what_both_had_leased() {
+    for breaks in [false, true] {
+        // Both are primary, and their offers of the same extents cross.
+        let mut side = side(1024);
+        side.bridge.peer(PeerEvent::Connected { new_bulk: None });
+        side.bridge.service(1000);
+        let offers: Vec<LeaseChange> = std::iter::from_fn(|| side.bridge.next_lease()).collect();
+        let lease = |at: usize| match offers[at] {
+            LeaseChange::Offer(lease) | LeaseChange::Withdraw(lease) => lease,
+        };
+        side.bridge.lease_acknowledged(lease(0));
+        for at in 0..3 {
+            side.bridge.lease_told(LeaseChange::Offer(lease(at)));
+        }
+        side.bridge.lease_told(LeaseChange::Withdraw(lease(2)));
+        assert_eq!(side.bridge.stats().lease_conflicts, 3);
+        if breaks {
+            side.bridge.peer(PeerEvent::Disconnected);
+            side.bridge.peer(PeerEvent::Connected { new_bulk: None });
+            side.bridge.service(1100);
+        }
+        side.bridge.set_role(1, Role::Standby, 2);
+        let space = &side.program.public_space;
+        for (at, owner) in [(0, OWNER_PEER), (1, OWNER_PEER), (2, OWNER_FREE)] {
+            let index = space.index_of(lease(at).public).unwrap();
+            assert_eq!(space.owner(index, lease(at).extent.into()), owner);
+        }
+        assert_eq!((side.count(OWNER_PEER), side.count(OWNER_GRANTED)), (2, 0));
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ impl Keeper {
     /// The peer begins to tell everything, its leases among it.
     pub fn hears_all(&mut self) {
         (self.heard, self.reconcile_at) = (Some(HashSet::new()), None);
+        self.contested.clear();
     }
 
     /// The peer has told everything. What it had leased before it began anew it may have given out: that rests first.
@@ -67,6 +68,7 @@ impl Keeper {
         };
         let extent = usize::from(lease.extent);
         if !offers {
+            self.contested.remove(&lease);
             space.unmark_peer(index, extent);
             return;
         }
@@ -74,6 +76,7 @@ impl Keeper {
         let ours = |owner| matches!(owner, OWNER_GRANTED | OWNER_LEASE_PENDING);
         if !space.mark_peer(index, extent) && ours(space.owner(index, extent)) {
             stats.lease_conflicts += 1;
+            self.contested.insert(lease);
         }
     }
 
