@@ -75,7 +75,8 @@ pub fn plan(plan: &mut Plan, seed: u64, workers: u8) -> Vec<Kind> {
     plan.sizes.max_sessions = 256 * workers;
     plan.sizes.max_mappings = 256 * workers;
     plan.sizes.max_subscribers = 32 * workers;
-    plan.sizes.max_blocks = 64 * workers;
+    // Of blocks each shard has its own, whose ever workers it is.
+    plan.sizes.max_blocks = 64;
     plan.sizes.max_reassemblies = 4;
     plan.sizes.max_held_fragments = 4;
     plan.max_extents = 64;

@@ -124,7 +124,7 @@ pub struct Side {
     released: Set<u16>,
     /// Sets it yielded.
     yielded: Set<u16>,
-    /// What each worker had refused for want of ground when its last bulk began.
+    /// What each worker had refused when its last bulk began.
     refused_before: Vec<u64>,
     /// Sessions it had of its own when it became standby.
     own: Set<Ends>,

@@ -1,6 +1,7 @@
 //! What the daemon's threads do for a chassis: workers look after their tables and rings, the bridge goes round, the link talks and
 //! listens, roles change.
 
+use super::views_of::refused;
 use super::{Side, ticks};
 use ha_sync::bridge::BridgeEvent;
 use ha_sync::chassis::PeerEvent;
@@ -20,7 +21,7 @@ impl Side {
             for _ in 0..self.tuning.ring {
                 let Ok(op) = inbox.pop() else { break };
                 if matches!(op, Op::BulkBegin(..)) {
-                    *refused_before = engine.counters().replica_refused_ground;
+                    *refused_before = refused(engine);
                 }
                 if matches!(op, Op::Role { .. }) {
                     // What it has of its own until the next bulk, nobody told it.

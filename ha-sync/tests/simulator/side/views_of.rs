@@ -8,6 +8,12 @@ use super::{Known, Side};
 use crate::report::Report;
 use crate::views::{self, Ends, Set};
 
+/// How much a worker had to refuse of what it should have: a standby asks for that anew when there is room.
+pub(super) fn refused(engine: &Engine) -> u64 {
+    let counters = engine.counters();
+    counters.replica_refused_ground + counters.replica_refused_room
+}
+
 impl Side {
     /// Whether a worker is primary of a set.
     pub fn is_primary_on(&self, engine: &Engine, set: u16) -> bool {
@@ -34,7 +40,7 @@ impl Side {
         let engines = self.world.engines.iter().zip(&self.refused_before);
         engines
             .into_iter()
-            .all(|(e, before)| e.counters().replica_refused_ground == *before)
+            .all(|(engine, before)| refused(engine) == *before)
     }
 
     /// Whether nothing of a bulk is to be installed or swept.
