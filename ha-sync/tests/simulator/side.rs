@@ -3,6 +3,8 @@
 mod drive;
 mod views_of;
 
+use std::collections::HashMap;
+
 use ha_sync::bridge::{Bridge, BridgeConfig, RedundancySet};
 use ha_sync::link::{Link, LinkConfig};
 use ha_sync::wire::Dictionary;
@@ -119,9 +121,9 @@ pub struct Side {
     bridge: Bridge,
     link: Link,
     inboxes: Vec<Consumer<Op>>,
-    /// Sets the peer asked to be released, and sets it released.
+    /// Sets the peer asked to be released, and sets it released, with the number of the role change.
     asked: Set<u16>,
-    released: Set<u16>,
+    released: HashMap<u16, u64>,
     /// Sets it yielded.
     yielded: Set<u16>,
     /// What each worker had refused when its last bulk began.
@@ -178,7 +180,7 @@ impl Side {
             link,
             inboxes,
             asked: Set::default(),
-            released: Set::default(),
+            released: HashMap::new(),
             yielded: Set::default(),
             refused_before: vec![0; usize::from(workers)],
             own: Set::default(),

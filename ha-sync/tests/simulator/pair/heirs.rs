@@ -19,9 +19,12 @@ pub struct Heir {
 impl Pair {
     /// What the other chassis must have of a set that `side` is primary of, if that ceased to be it now. All that is old enough if
     /// its mirror is complete; while that is made anew, what it had before, for a bulk takes nothing away that is still there. Nothing
-    /// when it is standby already, a release being under way: it tells of no more sessions that come of age.
+    /// when it is standby already, a release being under way: it tells of no more sessions that come of age. Nothing either before
+    /// the other chassis has heard that it is primary no more.
     pub(super) fn due_of(&self, side: &Side, at: usize, set: u16) -> Vec<(Ends, Ticks)> {
-        if !side.is_primary(set) || !self.sides[1 - at].as_ref().is_some_and(Side::has_all) {
+        // One that still takes itself for the primary refuses what it is told of the set, and asks for it when it has yielded.
+        let refuses = self.deposed[usize::from(set) - 1] == Some(1 - at);
+        if refuses || !side.is_primary(set) || !self.sides[1 - at].as_ref().is_some_and(Side::has_all) {
             return Vec::new();
         }
         if side.covered {

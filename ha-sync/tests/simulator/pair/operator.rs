@@ -15,8 +15,9 @@ pub struct Move {
     stage: Stage,
     /// What the new primary knew of the old one's gifts when that became standby.
     known: Known,
-    /// Number of the last bulk of the old one when that became standby.
+    /// Number of the last bulk of the old one when that became standby, and number of that role change.
     bulk: u16,
+    epoch: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,7 @@ impl Pair {
             stage,
             known,
             bulk: 0,
+            epoch: 0,
         });
         self.pump();
         if asked { "a flip" } else { "a forced flip" }
@@ -89,6 +91,7 @@ impl Pair {
                     (going.stage, going.known) = (Stage::Leaving, known);
                     going.bulk = from.bulk_number();
                     self.make_standby(set, going.from);
+                    going.epoch = u64::from(self.epoch);
                 }
                 Stage::Leaving if from.is_settled(set) => {
                     going.stage = Stage::Forced;
@@ -99,7 +102,7 @@ impl Pair {
                         }
                     }
                 }
-                Stage::Released if to.take_released(set) => {
+                Stage::Released if to.take_released(set, going.epoch) => {
                     self.finish(set, going.to);
                     continue;
                 }

@@ -111,8 +111,8 @@ impl Side {
                 BridgeEvent::Peer(PeerEvent::ReleaseAsked { set }) => {
                     self.asked.insert(u16::from(set));
                 }
-                BridgeEvent::Peer(PeerEvent::Released { set, .. }) => {
-                    self.released.insert(u16::from(set));
+                BridgeEvent::Peer(PeerEvent::Released { set, epoch }) => {
+                    self.released.insert(u16::from(set), epoch);
                 }
                 BridgeEvent::Peer(PeerEvent::Forgotten) => self.covered = false,
                 BridgeEvent::Yielded(role) => {
@@ -175,8 +175,9 @@ impl Side {
         self.yielded.remove(&set)
     }
 
-    /// The other has released it.
-    pub fn take_released(&mut self, set: u16) -> bool {
-        self.released.remove(&set)
+    /// The other has released it, not before it took up the role of this number: a release that came when nobody waited for
+    /// it any more says nothing of the next one.
+    pub fn take_released(&mut self, set: u16, since: u64) -> bool {
+        self.released.remove(&set).is_some_and(|epoch| epoch >= since)
     }
 }
