@@ -172,7 +172,8 @@ pair_ready() { pair_is "$1" redundancy role standby && pair_is "$1" replication 
 pair_wait_ready() {
     wait_until "${2:-60}" pair_ready "$1" || {
         chassis "$1" show redundancy
-        chassis "$1" show replication
+        chassis "$1" show replication extensive
+        chassis "$1" show health
         return 1
     }
     echo "$(pair_field "$1" replication bulk-received.objects.sessions) sessions by bulk in $(pair_field "$1" replication bulk-received.took-ms) ms"
