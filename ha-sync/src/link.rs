@@ -336,6 +336,11 @@ impl Link {
         if self.roles != roles {
             self.roles = roles.to_vec();
             self.due.keepalive = true;
+            if self.config.retransmit_ms > 0 {
+                // A keepalive may get lost, and the next one waits for silence. A hello is said until it was heard.
+                self.revision = self.revision.wrapping_add(1);
+                self.due.hello = self.open;
+            }
         }
     }
 

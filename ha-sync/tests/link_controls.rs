@@ -1,10 +1,10 @@
-//! What is said about redundancy sets counts for the connection it was said on, and for no later one.
+//! What is said about redundancy sets counts for the connection it was said on, and for no later one; and roles are heard.
 
 mod common;
 
 use common::config;
 use common::net::{Faults, World};
-use ha_sync::chassis::PeerEvent;
+use ha_sync::chassis::{PeerEvent, SetRole};
 use tandem_engine::replica::{Mark, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
@@ -184,4 +184,34 @@ fn a_peer_that_asks_without_end_is_told_everything_now_and_then() {
     );
     world.settle();
     world.assert_equal();
+}
+
+#[test]
+fn roles_that_got_lost_are_said_again_although_there_is_no_silence() {
+    let configs = [config(1), config(2)].map(|mut one| {
+        one.retransmit_ms = 200;
+        one
+    });
+    let faults = Faults {
+        delay_ms: 5,
+        ..Faults::default()
+    };
+    let mut world = World::new(configs, faults, 23);
+    world.connect();
+    world.settle();
+    let roles = [SetRole {
+        set: 1,
+        primary: true,
+        epoch: 4,
+    }];
+    world.faults.loss = 1000;
+    world.links[0].announce_roles(&roles);
+    world.step(10);
+    world.faults.loss = 0;
+    // Less than from one keepalive to the next, and always something to tell.
+    for _ in 0..100 {
+        world.models[0].act(500);
+        world.step(10);
+    }
+    assert_eq!(world.links[1].peer_roles(), roles);
 }
