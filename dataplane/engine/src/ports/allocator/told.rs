@@ -63,6 +63,10 @@ impl PortAllocator {
     /// The extent of ports with a number, if this shard has it.
     #[must_use]
     pub fn owned_extent(&self, space: &PublicSpace, number: u32) -> Option<ExtentRecord> {
+        // What is behind was never anybody's, and says nothing of where it is.
+        if number >= self.extents_end() {
+            return None;
+        }
         let at = self.extents.get(number as usize)?.at;
         let (public, _) = space.address(at.address_index)?;
         Some(ExtentRecord {
