@@ -92,28 +92,3 @@ fn an_extent_that_ends_before_the_sweep_has_come_to_it_ends() {
     pair.carry();
     assert_eq!(extents_of(&pair.worlds[1]), []);
 }
-
-#[test]
-fn a_shard_without_extents_tells_of_none() {
-    let mut pair = Pair::new(1, 4096, |plan| plan.shards_each = 2);
-    for port in 0..10 {
-        pair.worlds[0]
-            .inside(udp((IN1, 1000 + port), (OUT1, 53)))
-            .forwarded();
-    }
-    pair.carry();
-    let of: Vec<usize> = pair.worlds[0].engines[0]
-        .tables()
-        .ports
-        .all()
-        .map(|shard| {
-            shard
-                .owned_extents(&pair.worlds[0].program.public_space, 0)
-                .count()
-        })
-        .collect();
-    assert_eq!(of.iter().filter(|count| **count == 0).count(), 1, "{of:?}");
-    pair.bulk(0, 1);
-    pair.assert_no_trouble();
-    pair.assert_same();
-}

@@ -421,3 +421,11 @@ fn with_leases_extents_are_taken_one_by_one_as_they_are_granted() {
     nat.pass(1);
     assert_eq!(nat.whole(0, 2), Err(DropReason::NatOutOfAddresses));
 }
+
+#[test]
+fn what_was_never_taken_is_no_extent() {
+    let chassis = Chassis::new(1, vec![pool(1, PoolMode::Ports, FIRST, 1)]);
+    let space = &chassis.program.public_space;
+    assert!(space.address(0).is_some());
+    assert_eq!(chassis.workers[0].0.owned_extent(space, 0), None);
+}
