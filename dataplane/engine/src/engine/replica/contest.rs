@@ -1,15 +1,15 @@
 //! Ports that another session has here than the other chassis says.
 //!
 //! Who owns a port is found by both its ends only, so whose it is towards another outside end takes a walk over the table, in
-//! slices. What stands in its way waits meanwhile, in a bounded list; the walk ends the contrary sessions, and what waited is
-//! installed.
+//! slices. What it stands in the way of waits meanwhile, in a bounded list; the walk ends the contrary sessions, and what waited is
+//! installed. Of a block all sessions of other subscribers that own a port in it are contrary.
 
 use std::collections::VecDeque;
 
 use super::{Engine, WALK_STEP};
 use crate::engine::replica::NotInstalled;
 use crate::ports::PortClass;
-use crate::replica::{MappingRecord, Op, SessionKey};
+use crate::replica::{BlockRecord, MappingRecord, Op, SessionKey};
 use crate::session::{FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot};
 
 /// Operations that can wait for a port; what is beyond is refused.
@@ -28,6 +28,8 @@ pub(super) struct Contested {
     of_walk: usize,
     /// The ends the walk looks for, sorted.
     ends: Vec<End>,
+    /// The blocks it clears of others, sorted; none overlaps another.
+    blocks: Vec<BlockRecord>,
     at: u32,
 }
 
@@ -35,6 +37,7 @@ impl Contested {
     pub fn reserve(&mut self) {
         self.waiting.reserve_exact(WAITING);
         self.ends.reserve_exact(WAITING);
+        self.blocks.reserve_exact(WAITING);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -66,6 +69,31 @@ impl Contested {
         if !self.waiting.is_empty() {
             self.remove(|op| matches!(op, Op::Mapping(record) if ends(record) == ends(ended)));
         }
+    }
+
+    /// There is a newer word about some ports of a block.
+    pub fn forget_block(&mut self, newer: &BlockRecord) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let overlaps = |block: &BlockRecord| {
+            let (a, b) = (u32::from(block.first_port), u32::from(newer.first_port));
+            block.public == newer.public && a < b + u32::from(newer.size) && b < a + u32::from(block.size)
+        };
+        let is_it = |op: &Op| matches!(op, Op::Block(record) if overlaps(record));
+        while self.waiting.iter().any(is_it) {
+            self.remove(is_it);
+        }
+        self.blocks.retain(|block| !overlaps(block));
+    }
+
+    /// The block a port is in that the walk clears of others.
+    fn block_of(&self, (public, port, _): End) -> Option<&BlockRecord> {
+        let behind = self
+            .blocks
+            .partition_point(|b| (b.public, b.first_port) <= (public, port));
+        let block = self.blocks.get(behind.checked_sub(1)?)?;
+        (block.public == public && port - block.first_port < block.size).then_some(block)
     }
 }
 
@@ -100,6 +128,7 @@ impl Engine {
         match op {
             Op::Session(record) => contested.forget_session(&record.key),
             Op::Mapping(record) => contested.forget_mapping(record),
+            Op::Block(record) => contested.forget_block(record),
             _ => return Err(NotInstalled::NoGround),
         }
         if contested.waiting.len() >= WAITING {
@@ -128,6 +157,15 @@ impl Engine {
             contested.ends.clear();
             contested.ends.extend(contested.waiting.iter().filter_map(end_of));
             contested.ends.sort_unstable();
+            let blocks = contested.waiting.iter().filter_map(|op| match op {
+                Op::Block(record) => Some(*record),
+                _ => None,
+            });
+            contested.blocks.clear();
+            contested.blocks.extend(blocks);
+            contested
+                .blocks
+                .sort_unstable_by_key(|b| (b.public, b.first_port));
         }
         let high_water = self.sessions.high_water();
         let from = contested.at.min(high_water);
@@ -135,7 +173,7 @@ impl Engine {
         contested.at = end;
         for number in from..end {
             let contrary = self.sessions.hot(number).is_some_and(|hot| {
-                owned(hot).is_some_and(|end| self.replica.contested.ends.binary_search(&end).is_ok())
+                owned(hot).is_some_and(|end| self.is_contrary(number, end))
                     && self.is_standby(hot.service_set)
             });
             if contrary {
@@ -150,7 +188,10 @@ impl Engine {
                 return;
             };
             self.replica.contested.of_walk -= 1;
-            let result = self.install_once(&op);
+            let result = match &op {
+                Op::Block(record) => self.install_block(record, true),
+                _ => self.install_once(&op),
+            };
             // Somebody took it meanwhile, or it is in another subscriber's block: a bulk sees to that.
             let result = result.map_err(|e| match e {
                 NotInstalled::Contested => NotInstalled::NoGround,
@@ -158,5 +199,15 @@ impl Engine {
             });
             self.count_install(&op, result);
         }
+    }
+
+    /// Whether a session owns an end that something waits for, or has it in a block that is another's.
+    fn is_contrary(&self, number: u32, end: End) -> bool {
+        let contested = &self.replica.contested;
+        let of = self.sessions.cold(number).map(|cold| cold.subscriber);
+        contested.ends.binary_search(&end).is_ok()
+            || contested
+                .block_of(end)
+                .is_some_and(|block| of.is_some_and(|of| !self.is_block_of(block, of)))
     }
 }

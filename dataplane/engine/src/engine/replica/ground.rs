@@ -1,4 +1,4 @@
-//! What installed sessions stand on: mappings, ports, addresses, claims; and extents and blocks as the other chassis has them.
+//! What installed sessions stand on: mappings, ports, addresses, claims; and extents as the other chassis has them.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::Engine;
 use super::install::{NotInstalled, mapping_of};
 use crate::drop_reason::DropReason;
 use crate::mapping::{Mapping, WHOLE_ADDRESS};
-use crate::ports::{PortAllocator, PortClass};
+use crate::ports::PortClass;
 use crate::program::{FilteringType, NatAction, Pool, PoolId, PoolMode, Program, ServiceSet, ServiceSetId};
 use crate::public_space::PublicSpace;
-use crate::replica::{BlockRecord, ExtentRecord, MappingRecord, Op, Role, SessionRecord};
+use crate::replica::{ExtentRecord, MappingRecord, Op, Role, SessionRecord};
 use crate::session::{FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_UNANSWERED, Hot};
 use crate::ticks::Ticks;
 
@@ -31,7 +31,7 @@ fn filtering(number: u8) -> FilteringType {
     }
 }
 
-fn refused(reason: DropReason) -> NotInstalled {
+pub(super) fn refused(reason: DropReason) -> NotInstalled {
     match reason {
         DropReason::BlockTableFull | DropReason::SubscriberTableFull => NotInstalled::NoRoom,
         DropReason::SessionConflict => NotInstalled::Contested,
@@ -91,7 +91,7 @@ impl Engine {
         Ok(number)
     }
 
-    /// [`PortAllocator::install_port`].
+    /// [`crate::ports::PortAllocator::install_port`].
     fn install_port(
         &mut self,
         (space, pool): (&PublicSpace, &Pool),
@@ -203,7 +203,7 @@ impl Engine {
 
     /// Takes away a mapping whose ends are another's by the word of the other chassis. Its port is free at once; its sessions
     /// are ended by the purge.
-    fn lose_mapping(&mut self, number: u32) {
+    pub(super) fn lose_mapping(&mut self, number: u32) {
         let Some(mapping) = self.mappings.get(number).copied() else {
             return;
         };
@@ -353,88 +353,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn install_block(&mut self, record: &BlockRecord) -> Result<(), NotInstalled> {
-        self.check_known(record.service_set)?;
-        let (index, pool) = self.followed(record.public, record.pool)?;
-        let subscriber = self.subscriber_of(record.service_set, record.subscriber)?;
-        let program = std::sync::Arc::clone(&self.program);
-        let (space, pool) = (&program.public_space, &program.pools[pool]);
-        let (first, size, created) = (record.first_port, record.size, record.created);
-        self.hold_subscriber(subscriber);
-        // Blocks of ours in its way: the other chassis is right.
-        let shard = self.ports.shard(record.subscriber);
-        for _ in 0..size / 64 {
-            let ports = self.ports.of_mut(&record.subscriber);
-            let (subscribers, now) = (&mut self.subscribers, self.now);
-            let result = ports.install_block(
-                space,
-                pool,
-                index,
-                first,
-                size,
-                created,
-                subscriber,
-                subscribers,
-                now,
-            );
-            match result {
-                Ok(number) => {
-                    self.leave_subscriber(subscriber);
-                    self.confirm_block(self.ports.block_place(shard, number));
-                    return Ok(());
-                }
-                Err(DropReason::SessionConflict) if self.drop_block_at(index, first, size) => {}
-                Err(reason) => {
-                    self.leave_subscriber(subscriber);
-                    return Err(refused(reason));
-                }
-            }
-        }
-        self.leave_subscriber(subscriber);
-        Err(NotInstalled::NoGround)
-    }
-
-    /// Drops a block that is in some of these ports.
-    fn drop_block_at(&mut self, index: u32, first: u16, size: u16) -> bool {
-        let Some(ports) = self.shard_at(index, first) else {
-            return false;
-        };
-        let number = (first..=first + (size - 1))
-            .step_by(64)
-            .find_map(|port| ports.block_at(index, port));
-        let Some(block) = number.and_then(|n| ports.blocks().get(n)).copied() else {
-            return false;
-        };
-        self.counters.replica_conflicts += 1;
-        self.drop_block(index, block.first_port, block.size);
-        true
-    }
-
-    pub(super) fn drop_block(&mut self, index: u32, first: u16, size: u16) {
-        let shard = self.program.public_space.owner(index, usize::from(first >> 12));
-        let ports = self.ports.of_shard_mut(shard);
-        let owner = ports.and_then(|p| p.drop_block(index, first, size, &mut self.subscribers));
-        if let Some(owner) = owner {
-            self.drop_subscriber_if_idle(owner);
-        }
-    }
-
-    /// The allocator of the shard that has the extent of a port.
-    fn shard_at(&self, index: u32, port: u16) -> Option<&PortAllocator> {
-        let shard = self.program.public_space.owner(index, usize::from(port >> 12));
-        self.ports.of_shard(shard)
-    }
-
-    pub(super) fn install_block_end(&mut self, record: &BlockRecord) -> Result<(), NotInstalled> {
-        self.check_standby(record.service_set)?;
-        let index = self.program.public_space.index_of(record.public);
-        let index = index.ok_or(NotInstalled::NoGround)?;
-        self.drop_block(index, record.first_port, record.size);
-        Ok(())
-    }
-
     /// Index of an address and position of its pool, if the other chassis gives out what is in it.
-    fn followed(&self, public: u32, pool: PoolId) -> Result<(u32, usize), NotInstalled> {
+    pub(super) fn followed(&self, public: u32, pool: PoolId) -> Result<(u32, usize), NotInstalled> {
         if !self.follows(pool) {
             return Err(NotInstalled::NotStandby);
         }

@@ -86,7 +86,7 @@ impl Engine {
             } => self.install_end(key, *service_set, *protocol),
             Op::Mapping(record) => self.install_mapping(record),
             Op::MappingClose(record) => self.install_mapping_end(record),
-            Op::Block(record) => self.install_block(record),
+            Op::Block(record) => self.install_block(record, false),
             Op::BlockClose(record) => self.install_block_end(record),
             Op::Extent(record) => self.install_extent(record),
             Op::ExtentClose(record) => self.install_extent_end(record),

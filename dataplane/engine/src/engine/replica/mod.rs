@@ -13,6 +13,7 @@
 //! makes the other chassis right again.
 
 mod ahead;
+mod blocks;
 mod bulk;
 mod contest;
 mod emit;

@@ -1,5 +1,6 @@
 //! Two chassis: what one tells, the other installs, and after a takeover packets pass as if nothing had happened.
 
+mod blocks;
 mod bulk;
 mod extents;
 mod flips;
