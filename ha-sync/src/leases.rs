@@ -126,12 +126,8 @@ impl Keeper {
         self.again = true;
         self.told.clear();
         // What is not pending here is offered, and waited for, again only if it still is a lease then.
-        let space = &program.public_space;
-        let is_pending = |lease: &Lease| {
-            let index = space.index_of(lease.public);
-            index.is_some_and(|index| space.owner(index, lease.extent.into()) == OWNER_LEASE_PENDING)
-        };
-        self.asked.retain(is_pending);
+        self.asked
+            .retain(|lease| is_owned(program, lease, OWNER_LEASE_PENDING));
         self.begin_round();
     }
 
@@ -143,15 +139,10 @@ impl Keeper {
 
     pub fn disconnected(&mut self, program: &Program, stats: &mut BridgeStats) {
         (self.connected, self.complete) = (false, false);
-        let space = &program.public_space;
-        let is_granted = |lease: &Lease| {
-            let index = space.index_of(lease.public);
-            index.is_some_and(|index| space.owner(index, lease.extent.into()) == OWNER_GRANTED)
-        };
         for change in self.queue.drain(..) {
             // Neither was said: an offer is to be made again, unless the peer knew of it before, a lease given back again.
             match change {
-                LeaseChange::Offer(lease) if is_granted(&lease) => {}
+                LeaseChange::Offer(lease) if is_owned(program, &lease, OWNER_GRANTED) => {}
                 LeaseChange::Offer(lease) => drop(self.told.remove(&lease)),
                 LeaseChange::Withdraw(lease) => drop(self.told.insert(lease, 0)),
             }
@@ -327,6 +318,13 @@ impl Keeper {
         *ahead += 1;
         states.count(OWNER_FREE)
     }
+}
+
+/// Whether the extent of a lease is whose.
+fn is_owned(program: &Program, lease: &Lease, owner: u8) -> bool {
+    let space = &program.public_space;
+    let index = space.index_of(lease.public);
+    index.is_some_and(|index| space.owner(index, lease.extent.into()) == owner)
 }
 
 /// Grants what nobody has to be asked for.

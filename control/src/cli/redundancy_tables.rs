@@ -2,7 +2,7 @@
 
 mod trouble;
 
-use super::table::{Table, or_dash, percent, time};
+use super::table::{Table, or_dash, percent, time, yes_or_no};
 use crate::api::model::{
     BulkSync, Certificate, LinkCounters, ObjectType, RedundancyEvent, RedundancySet, Replication,
     ReplicationGroup, Use, WorkerReplication,
@@ -128,7 +128,7 @@ fn bulks(group: &ReplicationGroup) -> Table {
             direction.to_owned(),
             bulk.number.to_string(),
             types(&bulk.types),
-            if bulk.running { "yes" } else { "no" }.to_owned(),
+            yes_or_no(bulk.running),
             bulk.rests_ms.to_string(),
             bulk_percent(bulk),
             bulk.took_ms.to_string(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Table, or_dash};
+use super::table::{Table, or_dash, yes_or_no};
 use crate::api::model::{
     Block, Holder, Mapping, Policy, Session, StaticMapping, Subscriber, SubscriberDetail,
 };
@@ -111,7 +111,7 @@ pub fn blocks(rows: &[Block]) -> Table {
             b.public_address.to_string(),
             format!("{}-{}", b.first_port, b.last_port),
             b.used_ports.to_string(),
-            if b.active { "yes" } else { "no" }.to_owned(),
+            yes_or_no(b.active),
             b.age_s.to_string(),
             b.worker.to_string(),
             or_dash(&b.service_set),
@@ -167,7 +167,7 @@ pub fn policies(rows: &[Policy]) -> Table {
             p.direction.clone(),
             p.position.to_string(),
             p.action.clone(),
-            if p.log { "yes" } else { "no" }.to_owned(),
+            yes_or_no(p.log),
             p.hits.to_string(),
             p.policy.clone().unwrap_or_else(|| "(default)".to_owned()),
         ]);

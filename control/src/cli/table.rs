@@ -122,6 +122,11 @@ pub fn or_dash<T: ToString>(value: &Option<T>) -> String {
     value.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
+/// `yes` or `no`.
+pub fn yes_or_no(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
+}
+
 /// Seconds since 1970-01-01 UTC as RFC 3339 has them; beyond the year 9999, which it lacks, the number.
 pub fn time(unix_s: u64) -> String {
     let at = UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));

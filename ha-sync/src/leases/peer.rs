@@ -5,12 +5,20 @@ use std::collections::HashSet;
 use tandem_engine::program::{PoolId, Program, ServiceSetId};
 use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER};
 use tandem_engine::replica::LeaseChange;
+use tandem_engine::ticks::Ticks;
 
 use super::{Keeper, Rest, lease, plan};
 use crate::bridge::BridgeStats;
 
 /// What a lost peer may have given out rests at least so long. RFC 6888 REQ-8.
 const REST_MS_MIN: u64 = 120_000;
+
+/// How long what a peer may have given out rests under a quarantine, milliseconds.
+fn rest_ms(quarantine: Option<Ticks>) -> u64 {
+    quarantine
+        .map_or(0, |ticks| u64::from(ticks.0) * 100)
+        .max(REST_MS_MIN)
+}
 
 impl Keeper {
     /// The peer begins to tell everything, its leases among it.
@@ -21,12 +29,7 @@ impl Keeper {
 
     /// The peer has told everything. What it had leased before it began anew it may have given out: that rests first.
     pub fn heard_all(&mut self, now: u64, program: &Program) {
-        let longest = program
-            .pools
-            .iter()
-            .map(|p| u64::from(p.quarantine.0) * 100)
-            .max();
-        let rest = longest.unwrap_or(0).max(REST_MS_MIN);
+        let rest = rest_ms(program.pools.iter().map(|p| p.quarantine).max());
         self.reconcile_at = self.heard.is_some().then_some(now + rest);
     }
 
@@ -83,12 +86,11 @@ impl Keeper {
     /// These service sets are primary here from now on: what the peer may have given out of their pools rests first.
     pub fn took_over(&mut self, now: u64, program: &Program, service_sets: &[ServiceSetId]) {
         for pool in plan::pools_of(program, service_sets) {
-            let quarantine = program.pools.iter().find(|p| p.id == pool);
-            let quarantine_ms = quarantine.map_or(0, |p| u64::from(p.quarantine.0) * 100);
+            let of = program.pools.iter().find(|p| p.id == pool);
             self.rests.retain(|rest| rest.pool != pool);
             self.rests.push(Rest {
                 pool,
-                until_ms: now + quarantine_ms.max(REST_MS_MIN),
+                until_ms: now + rest_ms(of.map(|p| p.quarantine)),
             });
         }
     }

@@ -1,11 +1,7 @@
 //! Tables of what keeps two chassis from being alike. Empty ones are not shown.
 
-use super::super::table::Table;
+use super::super::table::{Table, yes_or_no};
 use crate::api::model::Replication;
-
-fn yes(is: bool) -> String {
-    if is { "yes" } else { "no" }.to_owned()
-}
 
 /// What differs in the configurations, a line for each part.
 pub fn differences(all: &Replication) -> Table {
@@ -15,7 +11,7 @@ pub fn differences(all: &Replication) -> Table {
             table.row(vec![
                 group.id.to_string(),
                 one.differs.as_str().to_owned(),
-                yes(one.suspends),
+                yes_or_no(one.suspends),
                 one.part.clone(),
             ]);
         }
@@ -32,7 +28,7 @@ pub fn poison(all: &Replication) -> Table {
                 group.id.to_string(),
                 poison.sequence.to_string(),
                 poison.times.to_string(),
-                yes(poison.skipped),
+                yes_or_no(poison.skipped),
                 poison.error.clone(),
             ]);
         }

@@ -171,11 +171,16 @@ impl PortAllocator {
         }
     }
 
-    /// The quarantine of a pool's ports; two minutes when the pool is gone. RFC 6888 REQ-8.
+    /// The quarantine of what a pool gave out; two minutes when the pool is gone. RFC 6888 REQ-8.
+    #[inline]
+    fn quarantine(pool: Option<&Pool>) -> Ticks {
+        pool.map_or(Ticks::from_seconds(120), |p| p.quarantine)
+    }
+
+    /// The rest of a pool's ports now.
     #[inline]
     fn rest(&self, pool: Option<&Pool>, now: Ticks) -> Rest {
-        let quarantine = pool.map_or(Ticks::from_seconds(120), |p| p.quarantine);
-        Rest::new(now, quarantine, self.wait)
+        Rest::new(now, Self::quarantine(pool), self.wait)
     }
 
     /// Whether what this shard has on an address was taken for `pool`, as that is now, so that mappings and sessions there

@@ -7,12 +7,7 @@ impl Pair {
     /// Makes the other chassis primary of a set, whatever the present primary says.
     pub fn force(&mut self, set: u16) -> &'static str {
         let at = usize::from(set) - 1;
-        let (Some(from), None, None, None) = (
-            self.primary[at],
-            self.moves[at],
-            &self.heirs[at],
-            self.deposed[at],
-        ) else {
+        let Some(from) = self.settled_primary(at) else {
             return "no forced primary";
         };
         let [Some(_), Some(_)] = &self.sides else {

@@ -33,15 +33,16 @@ enum Stage {
 }
 
 impl Pair {
+    /// The primary of a set whose role is not on its way anywhere.
+    pub(super) fn settled_primary(&self, at: usize) -> Option<usize> {
+        let is_settled = self.moves[at].is_none() && self.heirs[at].is_none() && self.deposed[at].is_none();
+        self.primary[at].filter(|_| is_settled)
+    }
+
     /// Moves a set's role to the other chassis.
     pub fn flip(&mut self, set: u16) -> &'static str {
         let at = usize::from(set) - 1;
-        let (Some(from), None, None, None) = (
-            self.primary[at],
-            self.moves[at],
-            &self.heirs[at],
-            self.deposed[at],
-        ) else {
+        let Some(from) = self.settled_primary(at) else {
             return "no flip";
         };
         let to = 1 - from;

@@ -7,7 +7,7 @@ use super::install::{NotInstalled, mapping_of};
 use crate::drop_reason::DropReason;
 use crate::mapping::{Mapping, WHOLE_ADDRESS};
 use crate::ports::PortClass;
-use crate::program::{FilteringType, NatAction, Pool, PoolId, PoolMode, Program, ServiceSet, ServiceSetId};
+use crate::program::{FilteringType, Pool, PoolId, PoolMode, Program, ServiceSet, ServiceSetId};
 use crate::public_space::PublicSpace;
 use crate::replica::{ExtentRecord, MappingRecord, Op, Role, SessionRecord};
 use crate::session::{FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_UNANSWERED, Hot};
@@ -15,12 +15,7 @@ use crate::ticks::Ticks;
 
 /// The pools of a service set.
 fn pools_of(set: &ServiceSet) -> impl Iterator<Item = PoolId> {
-    set.terms.iter().filter_map(|term| match term.action {
-        NatAction::Napt44 { pool, .. }
-        | NatAction::Nat64 { pool, .. }
-        | NatAction::Dynamic44 { pool, .. } => Some(pool),
-        NatAction::NoTranslation | NatAction::DestinationOnly => None,
-    })
+    set.terms.iter().filter_map(|term| term.action.pool())
 }
 
 fn filtering(number: u8) -> FilteringType {

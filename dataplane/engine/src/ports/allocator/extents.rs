@@ -165,12 +165,8 @@ impl PortAllocator {
             if (state.subscribers != 0 || held || self.follows(pool)) && !lost {
                 continue;
             }
-            let rest = program
-                .pools
-                .iter()
-                .find(|p| p.id == pool)
-                .map_or(1200, |p| p.quarantine.0);
-            let rested = now.0.saturating_sub(state.idle_since) > rest.saturating_mul(2);
+            let quarantine = Self::quarantine(program.pools.iter().find(|p| p.id == pool));
+            let rested = now.0.saturating_sub(state.idle_since) > quarantine.0.saturating_mul(2);
             let settled = self.wait.is_settled(state.idle_since);
             if rested
                 && settled

@@ -177,8 +177,7 @@ impl PortAllocator {
         else {
             return false;
         };
-        let quarantine = pool.map_or(Ticks::from_seconds(120), |p| p.quarantine);
-        let until = now.plus(quarantine);
+        let until = now.plus(Self::quarantine(pool));
         (state.used, state.idle_since, state.rest_until) = (0, now.0, until.0);
         self.last_end = now;
         self.resting.insert(&mut self.addresses, address_index, until);
