@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""How long traffic through the pair stands still: numbered datagrams, one each millisecond, from a subscriber to a server, each sent
+back at once. Run by tests and benches of takeovers; commands on standard input (commands.py):
+
+    begin                 the stream starts, and has been answered
+    gap MOST_MS [LOST]    waits until it flows again after an interruption, ends it, and judges it: the longest silence in each
+                          direction at most MOST_MS, and at most LOST of the datagrams not answered. `-` judges nothing
+    json NAME=VALUE...    a line `{"gap_ms": ...}` of what was judged last, with these beside
+
+A silence is the time between the sending of the last datagram that arrived before it and the first that arrived after it, so a
+sender that was not scheduled counts as silence, and one that waited in a queue does not.
+"""
+
+import json
+import struct
+import threading
+import time
+
+import labnet
+from commands import serve
+
+INTERVAL_S = 0.001
+PORT = 4001
+# So long without an interruption means that it flows again.
+QUIET_S = 1.0
+
+
+class Gap:
+    def __init__(self):
+        self.running = False
+        self.last = {}
+
+    def begin(self, report):
+        self.server = labnet.udp("srv", PORT, timeout=0.2)
+        self.client = labnet.udp("sub1", timeout=0.2)
+        self.sent, self.there, self.back = [], set(), set()
+        self.running = True
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self.echo, self.hear, self.send)]
+        for thread in self.threads:
+            thread.start()
+        answered = labnet.wait_for(lambda: len(self.back) > 200, 30)
+        report.check("datagrams pass by the pair, one each millisecond", answered, f"{len(self.back)} of {len(self.sent)}")
+        # What was lost until the first answer is none of a takeover's doing.
+        self.first = min(self.back, default=0)
+
+    def send(self):
+        at = time.monotonic()
+        while self.running:
+            number = len(self.sent)
+            self.sent.append(time.monotonic())
+            try:
+                self.client.sendto(struct.pack("!Q", number), (labnet.SRV, PORT))
+            except OSError:
+                pass  # no route at the moment, or an ICMP error of an earlier one: it is lost
+            at += INTERVAL_S
+            time.sleep(max(0.0, at - time.monotonic()))
+
+    def echo(self):
+        while self.running:
+            try:
+                data, source = self.server.recvfrom(64)
+                self.there.add(struct.unpack("!Q", data)[0])
+                self.server.sendto(data, source)
+            except (TimeoutError, OSError):
+                continue
+
+    def hear(self):
+        while self.running:
+            try:
+                self.back.add(struct.unpack("!Q", self.client.recv(64))[0])
+            except (TimeoutError, OSError):
+                continue
+
+    def flows(self):
+        """Whether all datagrams of the last second but the very latest came back."""
+        end = len(self.sent) - 100
+        begin = max(self.first, end - int(QUIET_S / INTERVAL_S))
+        return begin > self.first and all(number in self.back for number in range(begin, end))
+
+    def gap(self, report, most_ms, lost_most="-"):
+        flows = labnet.wait_for(self.flows, 90)
+        self.running = False
+        for thread in self.threads:
+            thread.join()
+        self.server.close(), self.client.close()
+        end = max(self.back, default=0)
+        there, back = self.silence(self.there, end), self.silence(self.back, end)
+        lost = sum(number not in self.back for number in range(self.first, end))
+        self.last = {
+            "gap_ms": round(max(there, back), 1),
+            "gap_out_ms": round(there, 1),
+            "gap_back_ms": round(back, 1),
+            "lost": lost,
+            "sent": end - self.first,
+        }
+        detail = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.last.items())
+        good = flows and (most_ms == "-" or self.last["gap_ms"] <= float(most_ms)) and (lost_most == "-" or lost <= int(lost_most))
+        bound = "" if most_ms == "-" else f" after at most {most_ms} ms"
+        report.check(f"the stream flows again{bound}", good, detail)
+
+    def silence(self, arrived, end):
+        """The longest, in milliseconds."""
+        numbers = sorted(number for number in arrived if self.first <= number <= end)
+        return max((self.sent[b] - self.sent[a] for a, b in zip(numbers, numbers[1:])), default=0.0) * 1000
+
+    def json(self, _report, *beside):
+        print(json.dumps(self.last | dict(one.split("=", 1) for one in beside)), flush=True)
+
+
+if __name__ == "__main__":
+    gap = Gap()
+    serve({name: getattr(gap, name) for name in ("begin", "gap", "json")})

@@ -1,0 +1,89 @@
+# shellcheck shell=bash
+# FRR in namespaces of the lab: zebra and bgpd, one pair a router, with sockets, pids and logs in the lab's folder. Sourced, after lab.sh.
+#
+# The taps of a chassis go with its `tandemd`, and its BGP sessions with them: its neighbours keep what it said until their hold
+# time is over. So a new primary does not wait for a withdrawal, its path is better: the metric of its signal routes falls with
+# the epoch, and is sent as MED. Signal routes lie in a table of their own (SIGNAL_TABLE), which zebra imports and bgpd redistributes.
+
+SIGNAL_TABLE=100
+FRR=/usr/lib/frr
+# FRR's daemons give up root and want their folder.
+frr_folder() { printf '%s' "$LAB_DIR/frr-$1"; }
+
+# frr_start HOST: zebra and bgpd with zebra.conf and bgpd.conf of the host's folder.
+frr_start() {
+    local host=$1 dir daemon
+    dir=$(frr_folder "$host")
+    for daemon in zebra bgpd; do
+        spawn "frr-$daemon-$host" "$host" "$FRR/$daemon" -f "$dir/$daemon.conf" -z "$dir/zserv.api" -i "$dir/$daemon.pid" \
+            --vty_socket "$dir" --log stdout
+        wait_until 20 test -S "$dir/$daemon.vty" || die "$daemon of $host did not start: $(tail -n 3 "$LAB_DIR/logs/frr-$daemon-$host.log")"
+    done
+}
+# frr_stop HOST [SIGNAL]
+frr_stop() {
+    stop_spawned "frr-bgpd-$1" "${2:-TERM}" || true
+    stop_spawned "frr-zebra-$1" "${2:-TERM}" || true
+}
+# bgp HOST COMMAND: of vtysh.
+bgp() { in_ns "$1" vtysh --vty_socket "$(frr_folder "$1")" -c "$2"; }
+
+# frr_conf HOST ZEBRA BGPD: its two files.
+frr_conf() {
+    local dir
+    dir=$(frr_folder "$1")
+    mkdir -p "$dir"
+    printf '%s\n' "$2" >"$dir/zebra.conf"
+    printf '%s\n' "$3" >"$dir/bgpd.conf"
+    # The lab's folder is root's alone: what is above it has to be passable.
+    chown -R frr:frr "$dir"
+    chmod o+x "$LAB_ROOT" "$LAB_DIR"
+}
+
+# bgp_neighbour ADDRESS AS: what all sessions of the lab have in common.
+bgp_neighbour() {
+    cat <<CONF
+ neighbor $1 remote-as $2
+ neighbor $1 timers 3 9
+ neighbor $1 timers connect 1
+ neighbor $1 advertisement-interval 0
+CONF
+}
+
+# bgp_chassis N: a chassis says its signal routes to the routers on both sides, as AS 64512 with its twin.
+bgp_chassis() {
+    frr_conf "${DUT[$1]}" "ip import-table $SIGNAL_TABLE" "router bgp 64512
+ bgp router-id ${OUT4[$1]}
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+$(bgp_neighbour 192.0.2.1 65001)
+$(bgp_neighbour 100.64.0.2 65002)
+ address-family ipv4 unicast
+  redistribute table $SIGNAL_TABLE
+ exit-address-family"
+}
+# bgp_router HOST AS ADDRESS PEER...: a router that is told the ways through the pair by both chassis, and says nothing itself.
+bgp_router() {
+    local host=$1 as=$2 address=$3 peer peers=''
+    shift 3
+    for peer in "$@"; do peers+=$(bgp_neighbour "$peer" 64512)$'\n'; done
+    frr_conf "$host" "" "router bgp $as
+ bgp router-id $address
+ no bgp ebgp-requires-policy
+ bgp always-compare-med
+$peers"
+}
+
+# bgp_up: FRR on both chassis, on srv (the router outside) and on sub1 (the router inside).
+bgp_up() {
+    local n
+    for n in 1 2; do bgp_chassis "$n"; done
+    bgp_router srv 65001 192.0.2.1 "${OUT4[1]}" "${OUT4[2]}"
+    bgp_router sub1 65002 100.64.0.2 "${IN4[1]}" "${IN4[2]}"
+    ip -n "$(ns srv)" route del 203.0.113.0/24 || true
+    ip -n "$(ns sub1)" route del default || true
+    for n in "${DUT[1]}" "${DUT[2]}" srv sub1; do frr_start "$n"; done
+}
+
+# goes_by HOST PREFIX ADDRESS: the kernel of HOST sends to PREFIX by ADDRESS, and by nobody else.
+goes_by() { [[ $(ip -n "$(ns "$1")" route show "$2" | grep -c via) == 1 ]] && ip -n "$(ns "$1")" route show "$2" | grep -q " via $3 "; }
