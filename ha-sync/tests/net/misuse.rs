@@ -154,6 +154,8 @@ fn a_refusal_by_the_conversation_ends_the_connection_and_is_named() {
     let (listener, connector) = (Node::start(low), Node::start(high));
     talk(&listener, &connector);
     listener.tell(Tell::Refuse(b"this is why"));
+    // What it is told and what comes go different ways: the one must be there before the other.
+    listener.until("ready to refuse", |status| status.conversation.refuses);
     connector.tell(Tell::Say(b"something else".to_vec()));
     let status = listener.until_failed(FailureKind::Conversation);
     assert_eq!(

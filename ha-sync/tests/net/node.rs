@@ -36,6 +36,8 @@ pub struct Seen {
     pub disconnects: u32,
     pub heard: Vec<u8>,
     pub unsaid: usize,
+    /// It has been told to refuse what comes next.
+    pub refuses: bool,
     /// How often it was shown.
     pub shown: u32,
 }
@@ -93,6 +95,7 @@ impl Conversation for Talk {
         self.shown.update(|shown| shown + 1);
         Seen {
             unsaid: self.say.len(),
+            refuses: self.refuse.is_some(),
             shown: self.shown.get(),
             ..self.seen.clone()
         }
