@@ -110,9 +110,9 @@ class Wire:
 
     def use(self, number):
         """Both ends send to this chassis from now on."""
-        # A port has its tap's address, and that is there while tandemd is.
+        # A port has its tap's address, and that is there while tandemd is. LAB_PORTS names the devices of a chassis without taps.
         dut = {1: "dut", 2: "dut2"}[number]
-        macs = mac(dut, "inside0"), mac(dut, "outside0")
+        macs = [mac(dut, device) for device in os.environ.get("LAB_PORTS", "inside0 outside0").split()]
         self.head_in, self.head_out = (macs[i] + self.own[i] + b"\x08\x00" for i in (0, 1))
 
     def add(self, protocol, address, port):

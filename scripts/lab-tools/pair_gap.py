@@ -3,7 +3,7 @@
 back at once. Run by tests and benches of takeovers; commands on standard input (commands.py):
 
     begin                 the stream starts, and has been answered
-    gap MOST_MS [LOST]    waits until it flows again after an interruption, ends it, and judges it: the longest silence in each
+    gap MOST_MS [LOST]    waits until it flows again after an interruption that has begun, ends it, and judges it: the longest silence in each
                           direction at most MOST_MS, and at most LOST of the datagrams not answered. `-` judges nothing
     json NAME=VALUE...    a line `{"gap_ms": ...}` of what was judged last, with these beside
 
@@ -71,14 +71,15 @@ class Gap:
             except (TimeoutError, OSError):
                 continue
 
-    def flows(self):
-        """Whether all datagrams of the last second but the very latest came back."""
+    def flows(self, since):
+        """Whether all datagrams of the last second but the very latest came back; none of them was sent before number `since`."""
         end = len(self.sent) - 100
-        begin = max(self.first, end - int(QUIET_S / INTERVAL_S))
-        return begin > self.first and all(number in self.back for number in range(begin, end))
+        begin = end - int(QUIET_S / INTERVAL_S)
+        return begin > since and all(number in self.back for number in range(begin, end))
 
     def gap(self, report, most_ms, lost_most="-"):
-        flows = labnet.wait_for(self.flows, 90)
+        since = len(self.sent)
+        flows = labnet.wait_for(lambda: self.flows(since), 90)
         self.running = False
         for thread in self.threads:
             thread.join()

@@ -246,6 +246,8 @@ lab_up() {
     lab_down
     mkdir -p "$LAB_DIR/logs"
     : >"$LAB_DIR/pids"
+    # For a watchdog, which does not know what the script that made the lab added.
+    printf '%s\n' "${LAB_HOSTS[@]}" >"$LAB_DIR/hosts"
     lab_watchdog "${1:-}"
     lab_topology
     lab_servers
@@ -257,7 +259,8 @@ lab_owned() {
 
 # lab_down: removes everything a lab of this name may have left, in whatever state it is. Never fails, may be repeated.
 lab_down() {
-    local pid start label h n
+    local pid start label h n hosts=("${LAB_HOSTS[@]}")
+    [[ ! -r $LAB_DIR/hosts ]] || mapfile -t -O "${#hosts[@]}" hosts <"$LAB_DIR/hosts"
     if [[ -r $LAB_DIR/pids ]]; then
         # tandemd (of a pair both) first, by itself, so that it can close its ports cleanly; then the rest together.
         while read -r pid start label; do
@@ -275,7 +278,7 @@ lab_down() {
         # With its `sleep`, of which it is the session's first process; unless the watchdog itself is calling.
         if [[ $pid != "$$" ]] && process_alive "$pid" "$start"; then kill -TERM -- "-$pid" 2>/dev/null || true; fi
     fi
-    for h in "${LAB_HOSTS[@]}"; do
+    for h in "${hosts[@]}"; do
         n=$(ns "$h")
         [[ -e /run/netns/$n ]] || continue
         # What is still in our own namespaces was started there by us or by someone poking at the lab.
@@ -286,7 +289,7 @@ lab_down() {
         done
         ip netns del "$n" 2>/dev/null || true
     done
-    for h in "${LAB_HOSTS[@]}"; do rm -rf "/etc/netns/$(ns "$h")"; done
+    for h in "${hosts[@]}"; do rm -rf "/etc/netns/$(ns "$h")"; done
     rmdir /etc/netns 2>/dev/null || true
     lab_scrub_dpdk
     rm -rf "$LAB_DIR"

@@ -214,11 +214,11 @@ traffic_start() {
     printf '%s %s traffic\n' "$TRAFFIC_PID" "$(process_start_time "$TRAFFIC_PID")" >>"$LAB_DIR/pids"
     traffic_tool=$1
 }
-# traffic COMMAND...: one command; prints its checks and counts those that failed. 300 s without a line are its end.
+# traffic COMMAND...: one command; prints its checks and counts those that failed. TRAFFIC_SECONDS (300) without a line are its end.
 traffic() {
     local line
     echo "$*" >&"${TRAFFIC[1]}"
-    while IFS= read -r -t 300 -u "${TRAFFIC[0]}" line; do
+    while IFS= read -r -t "${TRAFFIC_SECONDS:-300}" -u "${TRAFFIC[0]}" line; do
         case $line in
             .done\ *)
                 CHECKS_FAILED=$((CHECKS_FAILED + ${line#.done }))
