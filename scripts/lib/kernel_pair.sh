@@ -30,6 +30,7 @@ export LAB_PORTS="dut-in dut-out"
 # contender_up PATH INTERVAL_MS: both chassis, 1 primary and carrying the traffic.
 contender_up() {
     local n max
+    (($2 % 10 == 0)) || die "VRRP counts its interval in hundredths of a second: $2 ms is none"
     # Neither is a namespace's own: the kernel has one limit for all (each counts for itself) and one hash table.
     max=$(sysctl -n net.netfilter.nf_conntrack_max)
     ((max >= KERNEL_SESSIONS)) || die "net.netfilter.nf_conntrack_max is $max, this needs $KERNEL_SESSIONS: raise it on this host"
