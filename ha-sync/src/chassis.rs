@@ -1,7 +1,8 @@
 //! What a link needs of its own chassis: operations to tell, a place for those it is told, leases, and an ear for what
 //! becomes of the peer. [`crate::bridge`] is the one over the workers' rings; tests have plainer ones.
 
-use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op, Role};
+pub use tandem_engine::replica::SetRole;
+use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
 use crate::link::{Mismatch, Refusal};
@@ -111,29 +112,6 @@ impl Sets {
 impl FromIterator<u8> for Sets {
     fn from_iter<T: IntoIterator<Item = u8>>(sets: T) -> Self {
         Self(sets.into_iter().fold(0, |bits, set| bits | Self::bit(set)))
-    }
-}
-
-/// A redundancy set's role on one chassis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SetRole {
-    /// The set, 1..=[`REDUNDANCY_SETS_MAX`].
-    pub set: u8,
-    /// Whether the chassis is primary for it.
-    pub primary: bool,
-    /// The number of the role change that made it so. The higher one wins where both say primary. Redundancy spec, section 1.
-    pub epoch: u64,
-}
-
-impl SetRole {
-    /// The role in the engine's terms.
-    #[must_use]
-    pub const fn role(&self) -> Role {
-        if self.primary {
-            Role::Primary
-        } else {
-            Role::Standby
-        }
     }
 }
 

@@ -31,6 +31,29 @@ pub enum Role {
     Standby = 1,
 }
 
+/// A redundancy set's role on one chassis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SetRole {
+    /// The set, 1..=128.
+    pub set: u8,
+    /// Whether the chassis is primary for it.
+    pub primary: bool,
+    /// The number of the role change that made it so. The higher one wins where both say primary. Redundancy spec, section 1.
+    pub epoch: u64,
+}
+
+impl SetRole {
+    /// The role in the engine's terms.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        if self.primary {
+            Role::Primary
+        } else {
+            Role::Standby
+        }
+    }
+}
+
 /// What of a service set is replicated. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replication {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tandem_redundancy::Event;
 use tracing::{info, warn};
 
 use crate::api::EVENTS_MAX;
@@ -20,6 +21,20 @@ pub(super) struct Entry {
     pub forced: bool,
     /// Why it did not come about, if it did not.
     pub reason: Option<String>,
+}
+
+impl From<Event> for Entry {
+    fn from(event: Event) -> Self {
+        Self {
+            set: event.set,
+            from: event.from.into(),
+            to: event.to.into(),
+            epoch: event.epoch,
+            cause: event.cause.into(),
+            forced: event.forced,
+            reason: event.reason,
+        }
+    }
 }
 
 #[derive(Debug, Default)]

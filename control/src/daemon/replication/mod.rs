@@ -11,10 +11,10 @@
 mod guard;
 mod history;
 mod order;
-mod roles;
 mod setup;
 mod shown;
 mod talk;
+mod terms;
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,11 +133,15 @@ impl Replication {
         let (answer, answered) = oneshot::channel();
         self.say(Order::Role {
             set,
-            role: wanted.role,
+            role: wanted.role.into(),
             forced: wanted.force,
-            answer,
+            // Whoever asked may be gone; what was asked for is done all the same.
+            answer: Box::new(move |result| drop(answer.send(result))),
         })?;
-        answered.await.unwrap_or_else(|_| Err(self.ended()))
+        match answered.await {
+            Ok(result) => result.map(RoleChange::from).map_err(BackendError::from),
+            Err(_) => Err(self.ended()),
+        }
     }
 
     /// See [`crate::api::Backend::resync`].

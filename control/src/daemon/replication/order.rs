@@ -6,11 +6,11 @@ use ha_sync::bridge::RedundancySet;
 use ha_sync::wire::{Dictionary, Part};
 use tandem_engine::program::Program;
 use tandem_engine::replica::{ObjectTypes, Role};
+use tandem_redundancy::WantedRole;
+use tandem_redundancy::roles::Answer;
 use tokio::sync::oneshot;
 
-use super::roles::Answer;
 use crate::api::BackendError;
-use crate::api::model::WantedRole;
 use crate::config::{self, Config, NameRegistry};
 
 /// An order.

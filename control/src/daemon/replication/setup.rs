@@ -9,14 +9,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tandem_dataplane::dataplane::ReplicaRings;
 use tandem_engine::program::Program;
 use tandem_engine::public_space::PublicSpace;
+use tandem_redundancy::Roles;
 use tokio::sync::mpsc::unbounded_channel;
 use tracing::info;
 
 use super::guard::{Failure, Guard};
 use super::history::History;
 use super::order::Commit;
-use super::roles::Roles;
-use super::talk::{Line, Talk};
+use super::talk::{Line, Published, Talk};
 use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
@@ -79,7 +79,6 @@ pub(in super::super) struct Replicator {
     channel: Channel,
     line: Line,
     roles: Roles,
-    history: Arc<History>,
     public_space: Arc<PublicSpace>,
 }
 
@@ -123,16 +122,14 @@ impl Replicator {
             now_ms: 0,
             is_complete: false,
         };
-        let history = Arc::new(History::default());
         let hold_ms = u64::from(config.redundancy.initial_hold_s) * 1000;
-        let mut roles = Roles::new(Arc::clone(&history), hold_ms);
+        let mut roles = Roles::new(hold_ms);
         roles.follow(&commit.roles, &mut line);
         Ok(Some(Self {
             group: group.id,
             channel,
             line,
             roles,
-            history,
             public_space: Arc::clone(&program.public_space),
         }))
     }
@@ -150,7 +147,11 @@ impl Replicator {
         let (orders, mut commands) = unbounded_channel();
         let (started, status) = mpsc::channel();
         let sets = Arc::new(Mutex::new(Vec::new()));
-        let (group, history, shown) = (self.group, self.history, Arc::clone(&sets));
+        let (group, history) = (self.group, Arc::new(History::default()));
+        let shown = Published {
+            sets: Arc::clone(&sets),
+            history: Arc::clone(&history),
+        };
         let failure = Failure::default();
         let guard = Guard {
             failure: Arc::clone(&failure),

@@ -1,14 +1,17 @@
 //! What is shown of redundancy sets and of the group's connection.
 
+use std::time::SystemTime;
+
 use ha_sync::chassis::SetRole;
 use ha_sync::net::Status;
+use tandem_redundancy::Lack;
+use tandem_redundancy::roles::{Shown, advice, nobody};
 
 use super::PENDING_MAX;
 use super::history::Entry;
-use super::roles::{Lack, Shown, advice, nobody};
 use super::talk::TalkState;
 use crate::api::model::{
-    GroupView, RedundancySet, ReplicationGroup, RoleCause, RoleState, Use, unix_seconds,
+    GroupView, RedundancySet, ReplicationGroup, RoleCause, RoleState, Use, WantedRole, unix_seconds,
 };
 use crate::config::{self, Config};
 
@@ -19,6 +22,8 @@ pub(super) struct SetShown {
     role: RoleState,
     peer: Option<(RoleState, u64)>,
     change: Shown,
+    /// Since when it has its role.
+    since: SystemTime,
     /// What it lacks, where that matters.
     lack: Option<Lack>,
     /// The peer is connected.
@@ -42,13 +47,17 @@ impl SetShown {
         peer_knows_all: bool,
         is_there: bool,
         change: Shown,
+        since: SystemTime,
     ) -> Self {
         let lack = lack.filter(|_| !ours.primary && !change.was_last);
         Self {
             ours,
-            role: change.starting.unwrap_or_else(|| role(ours, lack.is_none())),
+            role: change
+                .starting
+                .map_or_else(|| role(ours, lack.is_none()), RoleState::from),
             peer: peer.map(|peer| (role(peer, peer_knows_all), peer.epoch)),
             change,
+            since,
             lack,
             is_there,
         }
@@ -91,11 +100,11 @@ impl SetShown {
             service_sets: set.service_sets.clone(),
             role: self.role,
             peer_role: self.peer.map(|(role, _)| role),
-            changing_to: self.change.changing_to,
+            changing_to: self.change.changing_to.map(WantedRole::from),
             epoch: self.ours.epoch,
             peer_epoch: self.peer.map(|(_, epoch)| epoch),
-            since_unix_s: unix_seconds(self.change.since),
-            last_cause: self.change.cause,
+            since_unix_s: unix_seconds(self.since),
+            last_cause: self.change.cause.into(),
         })
     }
 }
@@ -140,15 +149,22 @@ impl SetShown {
             epoch: 1,
         };
         let change = Shown {
-            since: std::time::SystemTime::UNIX_EPOCH,
-            cause: RoleCause::Start,
+            cause: tandem_redundancy::RoleCause::Start,
             changing_to: None,
             starting: None,
             held: false,
             was_last: true,
             vacant: false,
         };
-        Self::of(ours, Some(Lack::Untold), None, false, false, change)
+        Self::of(
+            ours,
+            Some(Lack::Untold),
+            None,
+            false,
+            false,
+            change,
+            SystemTime::UNIX_EPOCH,
+        )
     }
 }
 
@@ -170,7 +186,7 @@ mod tests {
                 primary: false,
                 ..primary.ours
             };
-            SetShown::of(ours, lack, None, false, false, shown)
+            SetShown::of(ours, lack, None, false, false, shown, SystemTime::UNIX_EPOCH)
         };
         let complete = standby(None, |_| {});
         assert_eq!((complete.role, complete.trouble()), (RoleState::Standby, None));

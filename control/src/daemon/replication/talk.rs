@@ -2,17 +2,20 @@
 //!
 //! Its clock is the workers' (milliseconds since tick 0), not the channel's: sessions' ages are told by it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
+use tandem_redundancy::{Hands, Lack, Peer, Roles};
 use tracing::{info, warn};
 
+use super::history::{Entry, History};
 use super::order::Order;
-use super::roles::{Hands, Lack, Peer, Roles};
 use super::shown::SetShown;
 use crate::api::BackendError;
 use crate::api::model::ObjectType;
@@ -23,12 +26,21 @@ pub(super) struct Talk {
     line: Line,
     roles: Roles,
     clock: Clock,
-    /// What is shown of the sets, as of the last change.
-    sets: Arc<Mutex<Vec<SetShown>>>,
+    shown: Published,
+    /// Since when each set has its role.
+    since: BTreeMap<u8, SystemTime>,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
     joining: Option<(Joining, Option<mpsc::Sender<()>>)>,
+}
+
+/// What others see of the sets.
+pub(super) struct Published {
+    /// The sets as of the last change.
+    pub sets: Arc<Mutex<Vec<SetShown>>>,
+    /// What became of their roles.
+    pub history: Arc<History>,
 }
 
 /// Link and bridge, as the roles see them.
@@ -118,12 +130,13 @@ impl Hands for Line {
 }
 
 impl Talk {
-    pub(super) fn new(line: Line, roles: Roles, clock: Clock, sets: Arc<Mutex<Vec<SetShown>>>) -> Self {
-        let talk = Self {
+    pub(super) fn new(line: Line, roles: Roles, clock: Clock, shown: Published) -> Self {
+        let mut talk = Self {
             line,
             roles,
             clock,
-            sets,
+            shown,
+            since: BTreeMap::new(),
             refused: None,
             joining: None,
         };
@@ -205,8 +218,17 @@ impl Talk {
         }
     }
 
-    /// Shows the sets, if something about them has changed.
-    fn show(&self) {
+    /// Shows the sets, if something about them has changed, and what became of them.
+    fn show(&mut self) {
+        while let Some(event) = self.roles.next_event() {
+            if event.reason.is_none() {
+                self.since.insert(event.set, SystemTime::now());
+            }
+            if let Some(note) = &event.note {
+                warn!(set = event.set, "{note}");
+            }
+            self.shown.history.add(Entry::from(event));
+        }
         let line = &self.line;
         let sets: Vec<SetShown> = line
             .bridge
@@ -217,10 +239,19 @@ impl Talk {
                 let knows_all = matches!(line.peer(), Peer::There { knows_all: true });
                 let change = self.roles.shown(ours.set)?;
                 let is_there = line.peer().is_there();
-                Some(SetShown::of(ours, line.lack(), peer, knows_all, is_there, change))
+                let since = *self.since.get(&ours.set)?;
+                Some(SetShown::of(
+                    ours,
+                    line.lack(),
+                    peer,
+                    knows_all,
+                    is_there,
+                    change,
+                    since,
+                ))
             })
             .collect();
-        let mut shown = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.sets.lock().unwrap_or_else(PoisonError::into_inner);
         if *shown != sets {
             *shown = sets;
         }

@@ -1,18 +1,15 @@
 //! What the peer says of redundancy sets, and what follows when it says nothing any more.
 
-use std::time::SystemTime;
+use tandem_engine::replica::SetRole;
 
-use ha_sync::chassis::SetRole;
-
+use super::Roles;
 use super::change::{CHANGE_MAX_MS, Change, Stage};
 use super::rules::{Hands, Lack, next_epoch};
-use super::{Entry, Roles};
-use crate::api::BackendError;
-use crate::api::model::{RoleCause, RoleState, WantedRole};
+use crate::{Event, RoleCause, RoleError, RoleState, WantedRole};
 
 impl Roles {
     /// The peer asks for a set.
-    pub(in super::super) fn asked(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
+    pub fn asked(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
         let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
             hands.refuse(set);
             return;
@@ -43,7 +40,7 @@ impl Roles {
     }
 
     /// The peer has released a set, and everything it did as its primary is here.
-    pub(in super::super) fn released(&mut self, set: u8, epoch: u64, now_ms: u64, hands: &mut impl Hands) {
+    pub fn released(&mut self, set: u8, epoch: u64, now_ms: u64, hands: &mut impl Hands) {
         let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
             return;
         };
@@ -64,7 +61,7 @@ impl Roles {
             // It tells everything anew since it was asked. It takes the role back when nobody else does.
             let why = "the peer has released the set, and has not told this chassis all its sessions meanwhile; ask again when \
                        it has, or use force, which loses the others";
-            change.answer(&Err(BackendError::Refused(why.into())));
+            change.answer(&Err(RoleError::Refused(why.into())));
             self.note(set, WantedRole::Primary, &role, change.cause, false, why);
             return;
         }
@@ -81,15 +78,15 @@ impl Roles {
     }
 
     /// The peer does not release a set.
-    pub(in super::super) fn release_refused(&mut self, set: u8, hands: &impl Hands) {
+    pub fn release_refused(&mut self, set: u8, hands: &impl Hands) {
         let why = "the peer does not release the set: it is changing its role there already, or there is no such set; \
                    ask again in a moment";
-        self.give_up_asking(set, why, BackendError::Refused(why.into()), hands);
+        self.give_up_asking(set, why, RoleError::Refused(why.into()), hands);
     }
 
     /// The connection is gone. Who waited for a word of the peer does not any more: what was asked for is decided as without a
     /// peer. Whether it has heard of a release that it was told of is not known; it is told again by what it says when it is back.
-    pub(in super::super) fn disconnected(&mut self, now_ms: u64, hands: &mut impl Hands) {
+    pub fn disconnected(&mut self, now_ms: u64, hands: &mut impl Hands) {
         for set in self.numbers() {
             let Some(known) = self.sets.get_mut(&set) else {
                 continue;
@@ -107,21 +104,21 @@ impl Roles {
                 known.unheard = true;
                 let who = "the peer, which was told that the set is released just before the connection broke (this chassis is \
                            standby; it becomes primary again if the peer comes back and is not, or by command),";
-                change.answer(&Err(BackendError::NoAnswer { who: who.into() }));
+                change.answer(&Err(RoleError::NoAnswer { who: who.into() }));
             }
             self.finish(set, hands);
         }
     }
 
     /// The peer is primary with the better claim: the workers become standby.
-    pub(in super::super) fn yielded(&mut self, to: &SetRole, hands: &impl Hands) {
+    pub fn yielded(&mut self, to: &SetRole, hands: &impl Hands) {
         let why =
             "the peer is primary with a higher epoch, or with the same one and the lower redundancy address";
         self.yields(to.set, why, hands);
     }
 
     /// The peer has said its roles.
-    pub(in super::super) fn peer_said(&mut self, now_ms: u64, hands: &mut impl Hands) {
+    pub fn peer_said(&mut self, now_ms: u64, hands: &mut impl Hands) {
         for set in self.numbers() {
             self.heard(set, hands);
             let listens = |change: &mut Change| change.stage == Stage::Listening;
@@ -162,10 +159,10 @@ impl Roles {
             return;
         };
         if let Some(mut change) = set.change.take() {
-            change.answer(&Err(BackendError::Refused(why.into())));
+            change.answer(&Err(RoleError::Refused(why.into())));
         }
-        (set.since, set.cause, set.was_last) = (SystemTime::now(), RoleCause::Epoch, false);
-        self.history.add(Entry {
+        (set.cause, set.was_last) = (RoleCause::Epoch, false);
+        self.events.push_back(Event {
             set: number,
             from: RoleState::Primary,
             to: RoleState::Standby,
@@ -173,6 +170,7 @@ impl Roles {
             cause: RoleCause::Epoch,
             forced: false,
             reason: None,
+            note: None,
         });
     }
 }

@@ -1,10 +1,8 @@
 //! A change of a role under way, and who waits for it.
 
 use tandem_engine::replica::Role;
-use tokio::sync::oneshot;
 
-use crate::api::BackendError;
-use crate::api::model::{RoleCause, RoleChange, RoleState, WantedRole};
+use crate::{RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 
 /// How long a peer may take to release a set, and workers to take up a role. Milliseconds.
 pub(super) const CHANGE_MAX_MS: u64 = 5000;
@@ -12,7 +10,7 @@ pub(super) const CHANGE_MAX_MS: u64 = 5000;
 pub(super) const LISTEN_MS: u64 = 3000;
 
 /// Where the result goes.
-pub(in super::super) type Answer = oneshot::Sender<Result<RoleChange, BackendError>>;
+pub type Answer = Box<dyn FnOnce(Result<RoleChange, RoleError>) + Send>;
 
 /// How far a change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +26,6 @@ pub(super) enum Stage {
 }
 
 /// A change under way.
-#[derive(Debug)]
 pub(super) struct Change {
     pub to: WantedRole,
     pub from: RoleState,
@@ -64,16 +61,15 @@ impl Change {
     }
 
     /// Tells those who wait.
-    pub fn answer(&mut self, result: &Result<RoleChange, BackendError>) {
+    pub fn answer(&mut self, result: &Result<RoleChange, RoleError>) {
         for answer in self.answers.drain(..) {
             give(answer, result.clone());
         }
     }
 }
 
-pub(super) fn give(answer: Answer, result: Result<RoleChange, BackendError>) {
-    // Whoever asked may be gone; what was asked for is done all the same.
-    let _gone = answer.send(result);
+pub(super) fn give(answer: Answer, result: Result<RoleChange, RoleError>) {
+    answer(result);
 }
 
 pub(super) const fn role_of(wanted: WantedRole) -> Role {

@@ -1,5 +1,6 @@
-use ha_sync::chassis::SetRole;
-use tokio::sync::oneshot::{self, Receiver};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use tandem_engine::replica::SetRole;
 
 use super::*;
 
@@ -63,10 +64,10 @@ impl Hands for Chassis {
 pub(super) struct Bench {
     pub chassis: Chassis,
     pub roles: Roles,
-    pub history: Arc<History>,
+    pub history: Vec<Event>,
 }
 
-pub(super) type Answered = Result<RoleChange, BackendError>;
+pub(super) type Answered = Result<RoleChange, RoleError>;
 
 impl Bench {
     /// A set that has its role since long, beside a peer with a role.
@@ -82,7 +83,6 @@ impl Bench {
 
     /// A set that starts with a configured role, and has not looked at its peer yet.
     pub(super) fn started(configured: Role, peer: Peer, theirs: Option<SetRole>) -> Self {
-        let history = Arc::new(History::default());
         let mut bench = Self {
             chassis: Chassis {
                 ours: role(true, 0),
@@ -93,8 +93,8 @@ impl Bench {
                 released: Vec::new(),
                 refused: 0,
             },
-            roles: Roles::new(Arc::clone(&history), 5000),
-            history,
+            roles: Roles::new(5000),
+            history: Vec::new(),
         };
         bench.roles.follow(&[(SET, configured)], &mut bench.chassis);
         bench
@@ -110,16 +110,26 @@ impl Bench {
     }
 
     pub(super) fn request(&mut self, to: WantedRole, forced: bool) -> Receiver<Answered> {
-        let (answer, answered) = oneshot::channel();
+        let (sender, answered) = channel();
+        // Whoever asked may be gone.
+        let answer = Box::new(move |result| drop(sender.send(result)));
         self.roles
             .request(SET, to, forced, answer, 1000, &mut self.chassis);
         answered
     }
 
+    /// All events until now.
+    pub(super) fn history(&mut self) -> &[Event] {
+        self.history
+            .extend(std::iter::from_fn(|| self.roles.next_event()));
+        &self.history
+    }
+
     /// The latest event: from, to, epoch, why, whether it came about.
-    pub(super) fn last(&self) -> (RoleState, RoleState, u64, RoleCause, bool) {
-        let event = self.history.events().swap_remove(0);
-        (event.from, event.to, event.epoch, event.cause, event.ok)
+    pub(super) fn last(&mut self) -> (RoleState, RoleState, u64, RoleCause, bool) {
+        let event = self.history().last().expect("an event");
+        let is_done = event.reason.is_none();
+        (event.from, event.to, event.epoch, event.cause, is_done)
     }
 }
 
@@ -128,7 +138,7 @@ pub(super) fn now(answered: &mut Receiver<Answered>) -> Answered {
 }
 
 pub(super) fn waits(answered: &mut Receiver<Answered>) -> bool {
-    answered.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+    answered.try_recv() == Err(TryRecvError::Empty)
 }
 
 pub(super) fn changed(role: RoleState, epoch: u64) -> Answered {
@@ -198,7 +208,7 @@ fn a_peer_that_does_not_release_is_named_and_its_late_release_is_taken_all_the_s
     assert!(waits(&mut answered));
     bench.tick(6000);
     assert!(
-        matches!(now(&mut answered), Err(BackendError::NoAnswer { who }) if who.contains("if it still does"))
+        matches!(now(&mut answered), Err(RoleError::NoAnswer { who }) if who.contains("if it still does"))
     );
     assert_eq!(
         bench.last(),
@@ -224,7 +234,7 @@ fn a_refused_release_changes_nothing() {
     let mut bench = Bench::new(Role::Standby, IN_STEP, Some(role(true, 4)));
     let mut answered = bench.request(WantedRole::Primary, false);
     bench.roles.release_refused(SET, &bench.chassis);
-    assert!(matches!(now(&mut answered), Err(BackendError::Refused(_))));
+    assert!(matches!(now(&mut answered), Err(RoleError::Refused(_))));
     assert_eq!(bench.chassis.ours, role(false, 1));
     assert!(!bench.last().4);
     assert_eq!(bench.roles.shown(SET).and_then(|set| set.changing_to), None);
@@ -235,7 +245,7 @@ fn a_standby_that_does_not_know_all_becomes_primary_only_by_force() {
     let mut bench = Bench::new(Role::Standby, BEHIND, Some(role(true, 4)));
     bench.chassis.lack = Some(Lack::Untold);
     let refused = now(&mut bench.request(WantedRole::Primary, false));
-    assert!(matches!(refused, Err(BackendError::Refused(why)) if why.contains("force")));
+    assert!(matches!(refused, Err(RoleError::Refused(why)) if why.contains("force")));
     assert_eq!(bench.chassis.asked, 0);
     let mut answered = bench.request(WantedRole::Primary, true);
     assert_eq!(
@@ -257,7 +267,7 @@ fn in_wait_a_standby_becomes_primary_only_by_force_whatever_the_peer_is() {
             let mut bench = Bench::new(Role::Standby, peer, theirs);
             bench.chassis.lack = Some(lack);
             let refused = now(&mut bench.request(WantedRole::Primary, false));
-            let Err(BackendError::Refused(why)) = refused else {
+            let Err(RoleError::Refused(why)) = refused else {
                 panic!("{peer:?}: {refused:?}");
             };
             assert!(why.contains("`wait`") && why.contains(lack.text()), "{why}");
@@ -287,7 +297,7 @@ fn who_was_primary_last_lacks_nothing() {
     bench.chassis.peer = Peer::Gone;
     assert!(bench.roles.shown(SET).is_some_and(|set| !set.was_last));
     let refused = now(&mut bench.request(WantedRole::Primary, false));
-    assert!(matches!(refused, Err(BackendError::Refused(_))));
+    assert!(matches!(refused, Err(RoleError::Refused(_))));
 }
 
 #[test]
@@ -315,7 +325,7 @@ fn a_primary_stays_when_nobody_could_take_over_unless_forced() {
     ] {
         let mut bench = Bench::new(Role::Primary, peer, theirs);
         let refused = now(&mut bench.request(WantedRole::Standby, false));
-        assert!(matches!(refused, Err(BackendError::Refused(why)) if why.contains("force")));
+        assert!(matches!(refused, Err(RoleError::Refused(why)) if why.contains("force")));
         assert!(bench.chassis.ours.primary);
         assert_eq!(
             bench.last(),
@@ -344,13 +354,14 @@ fn what_is_so_already_is_no_change_and_two_changes_at_once_are_refused() {
     assert_eq!((same.changed, same.epoch), (false, 1));
     let mut answered = bench.request(WantedRole::Standby, false);
     let other = now(&mut bench.request(WantedRole::Primary, true));
-    assert!(matches!(other, Err(BackendError::Refused(_))));
+    assert!(matches!(other, Err(RoleError::Refused(_))));
     assert!(waits(&mut answered));
-    let (answer, mut unknown) = oneshot::channel();
+    let (sender, mut unknown) = channel();
+    let answer = Box::new(move |result| drop(sender.send(result)));
     bench
         .roles
         .request(9, WantedRole::Primary, true, answer, 1000, &mut bench.chassis);
-    assert!(matches!(now(&mut unknown), Err(BackendError::Unknown(_))));
+    assert!(matches!(now(&mut unknown), Err(RoleError::Unknown(_))));
 }
 
 #[test]
@@ -359,7 +370,7 @@ fn a_higher_epoch_ends_a_change_under_way() {
     let mut answered = bench.request(WantedRole::Standby, true);
     bench.chassis.ours = role(false, 9);
     bench.roles.yielded(&role(false, 9), &bench.chassis);
-    assert!(matches!(now(&mut answered), Err(BackendError::Refused(_))));
+    assert!(matches!(now(&mut answered), Err(RoleError::Refused(_))));
     assert_eq!(
         bench.last(),
         (RoleState::Primary, RoleState::Standby, 9, RoleCause::Epoch, true)
@@ -371,7 +382,7 @@ fn a_worker_that_stands_still_is_not_waited_for_for_ever() {
     let mut bench = Bench::new(Role::Standby, Peer::Gone, None);
     let mut answered = bench.request(WantedRole::Primary, false);
     bench.tick(6000);
-    assert!(matches!(now(&mut answered), Err(BackendError::NoAnswer { who }) if who.contains("worker")));
+    assert!(matches!(now(&mut answered), Err(RoleError::NoAnswer { who }) if who.contains("worker")));
     bench.workers_take_it_up(9000);
     assert!(bench.last().4, "it comes about when the worker moves again");
 }

@@ -1,7 +1,7 @@
 use super::super::Lack;
 use super::super::tests::{Bench, IN_STEP, SET, changed, now, role};
 use super::*;
-use crate::api::BackendError;
+use crate::RoleError;
 
 const HOLD_MS: u64 = 5000;
 
@@ -19,7 +19,7 @@ fn state_of(bench: &Bench) -> Option<RoleState> {
 #[test]
 fn workers_are_standby_before_anything_is_known() {
     for configured in [Role::Primary, Role::Standby] {
-        let bench = Bench::started(configured, Peer::Gone, None);
+        let mut bench = Bench::started(configured, Peer::Gone, None);
         assert_eq!(bench.chassis.ours, role(false, 0));
         assert_eq!(state_of(&bench), Some(RoleState::Initializing));
         let first = (
@@ -74,7 +74,7 @@ fn a_fresh_peer_means_the_configured_roles_at_once() {
 
 #[test]
 fn beside_a_primary_peer_the_configured_primary_is_standby() {
-    let bench = started(Role::Primary, IN_STEP, Some(role(true, 4)));
+    let mut bench = started(Role::Primary, IN_STEP, Some(role(true, 4)));
     assert_eq!(
         bench.last(),
         (
@@ -106,13 +106,13 @@ fn what_the_peer_holds_is_not_lost_by_a_restart() {
         false,
     );
     assert_eq!((bench.last(), state_of(&bench)), (refused, Some(RoleState::Wait)));
-    let events = bench.history.events().len();
+    let events = bench.history().len();
     bench.tick(100 + 2 * HOLD_MS);
     assert_eq!(bench.chassis.ours, role(false, 0));
-    assert_eq!(bench.history.events().len(), events, "it is said once");
+    assert_eq!(bench.history().len(), events, "it is said once");
     assert!(bench.roles.shown(SET).is_some_and(|set| set.held));
     let plain = now(&mut bench.request(WantedRole::Primary, false));
-    assert!(matches!(plain, Err(BackendError::Refused(why)) if why == advice(SET)));
+    assert!(matches!(plain, Err(RoleError::Refused(why)) if why == advice(SET)));
     // A break decides nothing; a peer that comes back with nothing does.
     bench.chassis.peer = Peer::Gone;
     bench.tick(100 + 3 * HOLD_MS);
@@ -140,7 +140,7 @@ fn a_held_set_is_primary_by_force_or_standby_when_the_peer_goes_on() {
     let mut bench = held();
     (bench.chassis.peer, bench.chassis.lack) = (Peer::Gone, Some(Lack::Untold));
     let refused = now(&mut bench.request(WantedRole::Primary, false));
-    assert!(matches!(refused, Err(BackendError::Refused(why)) if why.contains("`wait`")));
+    assert!(matches!(refused, Err(RoleError::Refused(why)) if why.contains("`wait`")));
     let mut answered = bench.request(WantedRole::Primary, true);
     bench.workers_take_it_up(1100);
     assert_eq!(now(&mut answered), changed(RoleState::Primary, 5));
@@ -150,7 +150,7 @@ fn a_held_set_is_primary_by_force_or_standby_when_the_peer_goes_on() {
 fn while_initializing_a_person_needs_force_and_may_keep_it_standby() {
     let mut bench = started(Role::Primary, Peer::Gone, None);
     let plain = now(&mut bench.request(WantedRole::Primary, false));
-    assert!(matches!(plain, Err(BackendError::Refused(why)) if why.contains("force")));
+    assert!(matches!(plain, Err(RoleError::Refused(why)) if why.contains("force")));
     let same = now(&mut bench.request(WantedRole::Standby, false)).expect("no change");
     assert!(!same.changed);
     bench.tick(100 + HOLD_MS);

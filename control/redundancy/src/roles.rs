@@ -17,28 +17,22 @@ mod rules;
 mod start;
 mod vacancy;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::collections::{BTreeMap, VecDeque};
 
 use tandem_engine::replica::Role;
 
-use super::history::{Entry, History};
-use crate::api::BackendError;
-use crate::api::model::{RoleCause, RoleChange, RoleState, WantedRole};
+use crate::{Event, RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 use change::{CHANGE_MAX_MS, Change, LISTEN_MS, Stage, give, state};
 use rules::{may_acquire, may_release, next_epoch};
 use start::Start;
 
-pub(super) use change::Answer;
-pub(super) use rules::{Hands, Lack, Peer};
-pub(super) use start::advice;
-pub(super) use vacancy::nobody;
+pub use change::Answer;
+pub use rules::{Hands, Lack, Peer};
+pub use start::advice;
+pub use vacancy::nobody;
 
 /// A redundancy set.
-#[derive(Debug)]
 struct Set {
-    since: SystemTime,
     cause: RoleCause,
     change: Option<Change>,
     /// It has not found its role since the start.
@@ -57,9 +51,8 @@ struct Set {
 
 /// What is shown of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
-    /// Since when it has its role, and why.
-    pub since: SystemTime,
+pub struct Shown {
+    /// Why it has its role; since when, the events say.
     pub cause: RoleCause,
     /// The role that is being taken up.
     pub changing_to: Option<WantedRole>,
@@ -74,25 +67,26 @@ pub(super) struct Shown {
 }
 
 /// The roles of all redundancy sets of a group.
-#[derive(Debug)]
-pub(super) struct Roles {
+pub struct Roles {
     sets: BTreeMap<u8, Set>,
-    history: Arc<History>,
+    events: VecDeque<Event>,
     /// How long a set waits at start to hear of the peer.
     hold_ms: u64,
 }
 
 impl Roles {
-    pub(super) const fn new(history: Arc<History>, hold_ms: u64) -> Self {
+    /// Without sets yet. `hold_ms`: how long a set waits at start to hear of the peer, milliseconds.
+    #[must_use]
+    pub const fn new(hold_ms: u64) -> Self {
         Self {
             sets: BTreeMap::new(),
-            history,
+            events: VecDeque::new(),
             hold_ms,
         }
     }
 
     /// These are the sets from now on, each with its configured role; those that are new start, as standby.
-    pub(super) fn follow(&mut self, sets: &[(u8, Role)], hands: &mut impl Hands) {
+    pub fn follow(&mut self, sets: &[(u8, Role)], hands: &mut impl Hands) {
         self.sets
             .retain(|number, _| sets.iter().any(|(one, _)| one == number));
         for (number, role) in sets {
@@ -100,7 +94,6 @@ impl Roles {
                 continue;
             }
             let set = Set {
-                since: SystemTime::now(),
                 cause: RoleCause::Start,
                 change: None,
                 start: Some(Start::new(*role)),
@@ -114,13 +107,14 @@ impl Roles {
             // Engines begin as primary, but nothing was translated yet.
             hands.take_up(*number, Role::Standby, 0);
             let (from, to) = (RoleState::Standby, RoleState::Initializing);
-            self.history.add(start::entry(*number, from, to, 0, None));
+            self.events.push_back(start::entry(*number, from, to, 0, None));
         }
     }
 
-    pub(super) fn shown(&self, set: u8) -> Option<Shown> {
+    /// What is to be shown of a set.
+    #[must_use]
+    pub fn shown(&self, set: u8) -> Option<Shown> {
         self.sets.get(&set).map(|set| Shown {
-            since: set.since,
             cause: set.cause,
             changing_to: set.change.as_ref().map(|change| change.to),
             starting: set.start.as_ref().map(Start::state),
@@ -130,8 +124,13 @@ impl Roles {
         })
     }
 
+    /// What became of roles since it was last asked: the oldest first.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
     /// Somebody wants a role here.
-    pub(super) fn request(
+    pub fn request(
         &mut self,
         set: u8,
         to: WantedRole,
@@ -142,7 +141,7 @@ impl Roles {
     ) {
         let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
             let unknown = format!("no redundancy set {set} runs");
-            give(answer, Err(BackendError::Unknown(unknown)));
+            give(answer, Err(RoleError::Unknown(unknown)));
             return;
         };
         match &mut known.change {
@@ -154,7 +153,7 @@ impl Roles {
                 let (becoming, cause) = (change.to.as_str(), RoleCause::Operator);
                 let why = format!("redundancy set {set} is becoming {becoming}; ask again in a moment");
                 self.note(set, to, &role, cause, forced, &why);
-                give(answer, Err(BackendError::Refused(why)));
+                give(answer, Err(RoleError::Refused(why)));
                 return;
             }
             None => {}
@@ -187,7 +186,7 @@ impl Roles {
             return;
         }
         if let Err(why) = self.may(set, &change, hands) {
-            change.answer(&Err(BackendError::Refused(why.clone())));
+            change.answer(&Err(RoleError::Refused(why.clone())));
             if let Some(role) = hands.role(set) {
                 self.note(set, change.to, &role, change.cause, change.forced, &why);
             }

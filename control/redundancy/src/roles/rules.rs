@@ -1,11 +1,10 @@
 //! When a role may change, and what a change needs of the chassis and its peer. Redundancy spec, section 1.
 
-use ha_sync::chassis::SetRole;
-use tandem_engine::replica::Role;
+use tandem_engine::replica::{Role, SetRole};
 
 /// How the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Peer {
+pub enum Peer {
     /// Not connected.
     Gone,
     /// Connected, and no word of it yet.
@@ -21,7 +20,7 @@ pub(in super::super) enum Peer {
 
 /// What a standby lacks that its peer has, or had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Lack {
+pub enum Lack {
     /// The peer has not told it everything.
     Untold,
     /// Its workers had to refuse something that they were told.
@@ -29,6 +28,8 @@ pub(in super::super) enum Lack {
 }
 
 impl Lack {
+    /// What is missing, in words.
+    #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
             Self::Untold => "the peer has not told it all its sessions",
@@ -38,18 +39,21 @@ impl Lack {
 }
 
 impl Peer {
+    /// Connected, its roles known.
+    #[must_use]
     pub const fn is_there(self) -> bool {
         matches!(self, Self::Suspended | Self::There { .. })
     }
 
     /// Connected, and told everything by this chassis.
+    #[must_use]
     pub const fn knows_all(self) -> bool {
         matches!(self, Self::There { knows_all: true })
     }
 }
 
 /// What roles are given to, and the way to the peer.
-pub(in super::super) trait Hands {
+pub trait Hands {
     /// The role a set has here.
     fn role(&self, set: u8) -> Option<SetRole>;
     /// How the peer is.

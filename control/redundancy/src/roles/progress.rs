@@ -1,22 +1,17 @@
 //! How a change of a role goes on: workers take it up, the peer is told, time passes, those who wait are answered.
 
-use std::time::SystemTime;
+use tandem_engine::replica::{Role, SetRole};
 
-use ha_sync::chassis::SetRole;
-use tandem_engine::replica::Role;
-use tracing::warn;
-
+use super::Roles;
 use super::change::{CHANGE_MAX_MS, Change, Stage, role_of, state};
 use super::rules::{Hands, next_epoch};
 use super::start::Start;
 use super::vacancy::nobody_after;
-use super::{Entry, Roles};
-use crate::api::BackendError;
-use crate::api::model::{RoleCause, RoleChange, WantedRole};
+use crate::{Event, RoleCause, RoleChange, RoleError, WantedRole};
 
 impl Roles {
     /// All workers have taken up a role, and what they did before is with the link.
-    pub(in super::super) fn taken_up(&mut self, role: &SetRole, now_ms: u64, hands: &mut impl Hands) {
+    pub fn taken_up(&mut self, role: &SetRole, now_ms: u64, hands: &mut impl Hands) {
         let number = role.set;
         let Some(set) = self.sets.get_mut(&number) else {
             return;
@@ -43,7 +38,7 @@ impl Roles {
             } else {
                 "the peer was gone before it could be told; this chassis becomes primary again"
             };
-            change.answer(&Err(BackendError::Refused(why.into())));
+            change.answer(&Err(RoleError::Refused(why.into())));
             let cause = change.cause;
             if cause == RoleCause::Peer {
                 hands.refuse(number);
@@ -53,7 +48,7 @@ impl Roles {
     }
 
     /// Time passes.
-    pub(in super::super) fn tick(&mut self, now_ms: u64, hands: &mut impl Hands) {
+    pub fn tick(&mut self, now_ms: u64, hands: &mut impl Hands) {
         self.settle(now_ms, hands);
         self.adopt_epochs(hands);
         for number in self.numbers() {
@@ -65,7 +60,7 @@ impl Roles {
             let Some(change) = set.change.as_mut().filter(|change| change.until_ms <= now_ms) else {
                 continue;
             };
-            let no_answer = |who: &str| BackendError::NoAnswer { who: who.into() };
+            let no_answer = |who: &str| RoleError::NoAnswer { who: who.into() };
             match change.stage {
                 Stage::Listening => {
                     if let Some(change) = set.change.take() {
@@ -137,20 +132,17 @@ impl Roles {
         let Some(mut change) = set.change.take() else {
             return;
         };
-        (set.since, set.cause) = (SystemTime::now(), change.cause);
+        set.cause = change.cause;
         let to = state(role.role());
         let note = nobody_after(number, hands);
-        if let Some(note) = &note {
-            warn!(set = number, "{note}");
-        }
         change.answer(&Ok(RoleChange {
             redundancy_set: number,
             role: to,
             epoch: role.epoch,
             changed: true,
-            note,
+            note: note.clone(),
         }));
-        self.history.add(Entry {
+        self.events.push_back(Event {
             set: number,
             from: change.from,
             to,
@@ -158,10 +150,11 @@ impl Roles {
             cause: change.cause,
             forced: change.forced,
             reason: None,
+            note,
         });
     }
 
-    pub(super) fn give_up_asking(&mut self, number: u8, why: &str, error: BackendError, hands: &impl Hands) {
+    pub(super) fn give_up_asking(&mut self, number: u8, why: &str, error: RoleError, hands: &impl Hands) {
         let Some(set) = self.sets.get_mut(&number) else {
             return;
         };
@@ -176,7 +169,7 @@ impl Roles {
 
     /// A change that does not come about.
     pub(super) fn note(
-        &self,
+        &mut self,
         set: u8,
         to: WantedRole,
         now: &SetRole,
@@ -185,7 +178,7 @@ impl Roles {
         why: &str,
     ) {
         let start = self.sets.get(&set).and_then(|set| set.start.as_ref());
-        self.history.add(Entry {
+        self.events.push_back(Event {
             set,
             from: start.map_or(state(now.role()), Start::state),
             to: state(role_of(to)),
@@ -193,6 +186,7 @@ impl Roles {
             cause,
             forced,
             reason: Some(why.to_owned()),
+            note: None,
         });
     }
 }

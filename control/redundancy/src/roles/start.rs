@@ -9,15 +9,12 @@
 //!
 //! A standby has the epoch of the primary that told it its sessions, or of its own last role: 0 is one that holds nothing.
 
-use std::time::SystemTime;
+use tandem_engine::replica::{Role, SetRole};
 
-use ha_sync::chassis::SetRole;
-use tandem_engine::replica::Role;
-
+use super::Roles;
 use super::change::{Change, state};
 use super::rules::{Hands, Peer, next_epoch};
-use super::{Entry, Roles};
-use crate::api::model::{RoleCause, RoleState, WantedRole};
+use crate::{Event, RoleCause, RoleState, WantedRole};
 
 /// How much longer than the hold a peer may take that has connected and not said its roles yet, milliseconds.
 const GREETING_MS: u64 = 2000;
@@ -103,7 +100,7 @@ impl Start {
 }
 
 /// What to do when the peer has the sessions and nobody is primary.
-pub(in super::super) fn advice(set: u8) -> String {
+pub fn advice(set: u8) -> String {
     format!(
         "the peer holds the sessions of redundancy set {set}, and neither chassis is primary: `tandem request redundancy set \
          {set} primary` on the peer keeps them, here with --force it loses them"
@@ -117,8 +114,8 @@ pub(super) const fn entry(
     to: RoleState,
     epoch: u64,
     reason: Option<String>,
-) -> Entry {
-    Entry {
+) -> Event {
+    Event {
         set,
         from,
         to,
@@ -126,6 +123,7 @@ pub(super) const fn entry(
         cause: RoleCause::Start,
         forced: false,
         reason,
+        note: None,
     }
 }
 
@@ -145,8 +143,8 @@ impl Roles {
                 Verdict::Hold => {
                     start.held = true;
                     let to = state(start.configured);
-                    self.history
-                        .add(entry(number, before, to, ours.epoch, Some(advice(number))));
+                    self.events
+                        .push_back(entry(number, before, to, ours.epoch, Some(advice(number))));
                 }
                 Verdict::Take(Role::Primary) => {
                     let change = Change::new(WantedRole::Primary, RoleCause::Start, Role::Standby, now_ms);
@@ -155,9 +153,9 @@ impl Roles {
                 }
                 Verdict::Take(Role::Standby) => {
                     set.start = None;
-                    (set.since, set.cause) = (SystemTime::now(), RoleCause::Start);
-                    self.history
-                        .add(entry(number, before, RoleState::Standby, ours.epoch, None));
+                    set.cause = RoleCause::Start;
+                    self.events
+                        .push_back(entry(number, before, RoleState::Standby, ours.epoch, None));
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::rules::{Hands, Peer};
 const VACANT_MS: u64 = 5000;
 
 /// What health says of a set that nobody is primary of.
-pub(in super::super) fn nobody(set: u8, is_connected: bool) -> String {
+pub fn nobody(set: u8, is_connected: bool) -> String {
     if is_connected {
         format!(
             "no primary for redundancy set {set}: both chassis are standby, and nobody forwards it; `tandem request redundancy \

@@ -9,12 +9,7 @@ use super::*;
 const TOLD_MS: u64 = 1100;
 
 /// A primary whose operator wants it standby; its peer was told, and has not answered.
-fn handed_over(
-    forced: bool,
-) -> (
-    Bench,
-    tokio::sync::oneshot::Receiver<super::super::tests::Answered>,
-) {
+fn handed_over(forced: bool) -> (Bench, std::sync::mpsc::Receiver<super::super::tests::Answered>) {
     let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
     let mut answered = bench.request(WantedRole::Standby, forced);
     bench.workers_take_it_up(TOLD_MS);
@@ -77,7 +72,7 @@ fn a_release_is_not_said_when_replication_began_anew_before_it_could_be() {
         bench.chassis.peer = peer;
         bench.workers_take_it_up(1100);
         assert!(bench.chassis.released.is_empty());
-        assert!(matches!(now(&mut answered), Err(BackendError::Refused(why)) if why.contains("anew")));
+        assert!(matches!(now(&mut answered), Err(RoleError::Refused(why)) if why.contains("anew")));
         assert_eq!(bench.chassis.ours, role(true, 3));
         // By the peer, which hears that it comes to nothing.
         let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
@@ -126,9 +121,7 @@ fn a_release_is_taken_without_all_sessions_only_by_force() {
         match forced {
             true => assert_eq!(now(&mut answered), changed(RoleState::Primary, 6)),
             false => {
-                assert!(
-                    matches!(now(&mut answered), Err(BackendError::Refused(why)) if why.contains("force"))
-                );
+                assert!(matches!(now(&mut answered), Err(RoleError::Refused(why)) if why.contains("force")));
                 assert!(!bench.last().4 && bench.roles.shown(SET).is_some_and(|s| s.changing_to.is_none()));
             }
         }
@@ -171,7 +164,7 @@ fn who_asked_a_peer_that_dies_becomes_primary_without_asking_again() {
     let mut answered = bench.request(WantedRole::Primary, false);
     bench.chassis.lack = Some(Lack::Untold);
     breaks(&mut bench, 1050);
-    assert!(matches!(now(&mut answered), Err(BackendError::Refused(why)) if why.contains("force")));
+    assert!(matches!(now(&mut answered), Err(RoleError::Refused(why)) if why.contains("force")));
     assert!(!bench.chassis.ours.primary && !bench.last().4);
 }
 
@@ -196,7 +189,7 @@ fn a_peer_that_has_just_connected_is_listened_to_before_anything_is_decided() {
         bench.tick(999 + LISTEN_MS);
         assert!(waits(&mut answered));
         bench.tick(1000 + LISTEN_MS);
-        assert!(matches!(now(&mut answered), Err(BackendError::Refused(_))));
+        assert!(matches!(now(&mut answered), Err(RoleError::Refused(_))));
         assert!(
             !bench.chassis.ours.primary && bench.roles.shown(SET).is_some_and(|s| s.changing_to.is_none())
         );
@@ -210,7 +203,7 @@ fn a_peer_that_has_just_connected_is_listened_to_before_anything_is_decided() {
         bench.workers_take_it_up(5000);
         match forced {
             true => assert!(note_of(now(&mut answered)).contains("nobody is primary")),
-            false => assert!(matches!(now(&mut answered), Err(BackendError::Refused(_)))),
+            false => assert!(matches!(now(&mut answered), Err(RoleError::Refused(_)))),
         }
     }
 }
@@ -221,9 +214,7 @@ fn a_release_that_the_peer_does_not_read_in_time_is_taken_back() {
     bench.tick(TOLD_MS + CHANGE_MAX_MS - 1);
     assert!(waits(&mut answered));
     bench.tick(TOLD_MS + CHANGE_MAX_MS);
-    assert!(
-        matches!(now(&mut answered), Err(BackendError::NoAnswer { who }) if who.contains("primary again"))
-    );
+    assert!(matches!(now(&mut answered), Err(RoleError::NoAnswer { who }) if who.contains("primary again")));
     // Above the epoch that the peer takes the role with, if it reads of it late: 3.
     assert_eq!(bench.chassis.ours, role(true, 4));
     bench.workers_take_it_up(7000);
@@ -272,7 +263,7 @@ fn after_a_break_the_peers_role_says_whether_it_has_heard_of_the_release() {
             breaks(&mut bench, 1200);
             assert_eq!(bench.chassis.ours, role(false, 2), "the peer may be primary");
             if let Some(mut answered) = answered {
-                assert!(matches!(now(&mut answered), Err(BackendError::NoAnswer { .. })));
+                assert!(matches!(now(&mut answered), Err(RoleError::NoAnswer { .. })));
             }
             bench
         };
