@@ -16,7 +16,7 @@
 mod backoff;
 mod buffered;
 mod conversation;
-mod endpoint;
+pub(crate) mod endpoint;
 mod establish;
 mod failure;
 pub mod keys;
@@ -24,7 +24,7 @@ mod linked;
 mod preamble;
 mod pump;
 mod run;
-mod socket;
+pub(crate) mod socket;
 mod status;
 mod tls;
 mod verify;

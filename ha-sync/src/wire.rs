@@ -31,6 +31,7 @@ mod session;
 pub use batch::{BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Records};
 pub use dictionary::Dictionary;
 pub use message::{Ack, Hello, MessageType, roles_from, roles_to};
+pub(crate) use octets::Reader;
 pub use octets::WireError;
 pub use parts::{PART_NAME_MAX, PARTS_MAX, Part, parts_from, parts_to};
 pub use record::{RECORD_LEN_MAX, Record, decode, encode, is_control};

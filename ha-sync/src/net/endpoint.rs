@@ -195,20 +195,7 @@ impl Endpoint {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), EndpointError> {
-        for address in [self.local, self.peer] {
-            if address.is_unspecified() || address.is_multicast() {
-                return Err(EndpointError::Address(address));
-            }
-        }
-        if self.local.is_ipv4() != self.peer.is_ipv4() {
-            return Err(EndpointError::Families {
-                local: self.local,
-                peer: self.peer,
-            });
-        }
-        if self.local == self.peer {
-            return Err(EndpointError::SameAddress(self.local));
-        }
+        check_addresses(self.local, self.peer)?;
         let Stream { number, of } = self.stream;
         if number >= of {
             return Err(EndpointError::Stream { number, of });
@@ -219,7 +206,7 @@ impl Endpoint {
                 stream: number,
             });
         }
-        self.check_bind()?;
+        self.bind.check(self.local, self.peer)?;
         match &self.security {
             Security::Tls(Tls {
                 trust: Trust::Fingerprints(list),
@@ -228,8 +215,33 @@ impl Endpoint {
             Security::Tls(_) | Security::None => Ok(()),
         }
     }
+}
 
-    fn check_bind(&self) -> Result<(), EndpointError> {
+/// Whether two addresses can be the two ends of something.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(crate) fn check_addresses(local: IpAddr, peer: IpAddr) -> Result<(), EndpointError> {
+    for address in [local, peer] {
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(EndpointError::Address(address));
+        }
+    }
+    if local.is_ipv4() != peer.is_ipv4() {
+        return Err(EndpointError::Families { local, peer });
+    }
+    if local == peer {
+        return Err(EndpointError::SameAddress(local));
+    }
+    Ok(())
+}
+
+impl Bind {
+    /// Whether the name can be one, and does for these addresses.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn check(&self, local: IpAddr, peer: IpAddr) -> Result<(), EndpointError> {
         let fits = |name: &str, len_max: usize| {
             !name.is_empty()
                 && name.len() <= len_max
@@ -237,10 +249,10 @@ impl Endpoint {
                 && name != ".."
                 && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
         };
-        let link_local = [self.local, self.peer]
+        let link_local = [local, peer]
             .into_iter()
             .find(|address| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()));
-        match (&self.bind, link_local) {
+        match (self, link_local) {
             // IFNAMSIZ is 16 with the final zero.
             (Bind::Interface(name) | Bind::Vrf(name), _) if !fits(name, 15) => {
                 Err(EndpointError::Name(name.clone()))

@@ -66,24 +66,29 @@ impl FromStr for Fingerprint {
         } else {
             text.as_bytes().to_vec()
         };
-        let mut octets = [0; FINGERPRINT_LEN];
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if pairs.len() != FINGERPRINT_LEN || !rest.is_empty() {
-            return Err(NotAFingerprint);
-        }
-        for (octet, [high, low]) in octets.iter_mut().zip(pairs) {
-            *octet = nibble(*high)? << 4 | nibble(*low)?;
-        }
-        Ok(Self(octets))
+        octets32(&digits).map(Self).ok_or(NotAFingerprint)
     }
 }
 
-fn nibble(digit: u8) -> Result<u8, NotAFingerprint> {
+/// 64 hexadecimal digits of either case as what they stand for.
+pub(crate) fn octets32(digits: &[u8]) -> Option<[u8; FINGERPRINT_LEN]> {
+    let mut octets = [0; FINGERPRINT_LEN];
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if pairs.len() != FINGERPRINT_LEN || !rest.is_empty() {
+        return None;
+    }
+    for (octet, [high, low]) in octets.iter_mut().zip(pairs) {
+        *octet = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(octets)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
     match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(NotAFingerprint),
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
     }
 }
 
@@ -185,7 +190,7 @@ pub fn write(directory: &Path, name: &str) -> Result<Written, KeyError> {
 }
 
 /// Writes a new file. The mode is set from the beginning: there is no moment at which others may read a key.
-fn create(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
+pub(crate) fn create(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
         _ => KeyError::Write {

@@ -1,4 +1,5 @@
-//! Sockets of the channel, made where they belong: in a named network namespace, or bound to an interface or VRF device.
+//! Sockets of the channel and of the heartbeats, made where they belong: in a named network namespace, or bound to an interface or VRF
+//! device.
 //!
 //! A socket stays in the namespace in which it was made. So a thread that enters it for nothing but making the socket is enough,
 //! and no other thread is ever in a namespace that is not its own.
@@ -34,7 +35,12 @@ fn failed(what: String) -> impl FnOnce(io::Error) -> Failure {
 
 /// The listening socket of an endpoint.
 pub(super) fn listen(endpoint: &Endpoint) -> Result<TcpListener, Failure> {
-    let socket = bound(endpoint, endpoint.stream_port())?;
+    let socket = bound(
+        endpoint.local,
+        &endpoint.bind,
+        Transport::Tcp,
+        endpoint.stream_port(),
+    )?;
     let what = || {
         failed(format!(
             "listen on {} port {}",
@@ -48,16 +54,19 @@ pub(super) fn listen(endpoint: &Endpoint) -> Result<TcpListener, Failure> {
 
 /// The socket for an attempt to connect, and where to.
 pub(super) fn outgoing(endpoint: &Endpoint) -> Result<(TcpSocket, SocketAddr), Failure> {
-    let socket = bound(endpoint, 0)?;
+    let socket = bound(endpoint.local, &endpoint.bind, Transport::Tcp, 0)?;
+    let to = beyond(&socket, endpoint.peer, endpoint.stream_port());
+    Ok((TcpSocket::from_std_stream(socket.into()), to))
+}
+
+/// An address and port as a socket that is bound reaches them: on its interface, where the address is link-local.
+pub(crate) fn beyond(socket: &Socket, peer: IpAddr, port: u16) -> SocketAddr {
     let local = socket.local_addr().ok().and_then(|address| address.as_socket());
     let scope = match local {
         Some(SocketAddr::V6(v6)) => v6.scope_id(),
         _ => 0,
     };
-    Ok((
-        TcpSocket::from_std_stream(socket.into()),
-        address(endpoint.peer, endpoint.stream_port(), scope),
-    ))
+    address(peer, port, scope)
 }
 
 /// Options of a connection that is there.
@@ -85,17 +94,26 @@ fn address(ip: IpAddr, port: u16, scope: u32) -> SocketAddr {
     }
 }
 
-/// A socket of the local address, in the right namespace.
-fn bound(endpoint: &Endpoint, port: u16) -> Result<Socket, Failure> {
-    let Bind::Namespace(name) = &endpoint.bind else {
-        return make(endpoint, port);
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// The channel.
+    Tcp,
+    /// Heartbeats.
+    Udp,
+}
+
+/// A socket of a local address and port, in the right namespace. It does not block.
+pub(crate) fn bound(local: IpAddr, bind: &Bind, transport: Transport, port: u16) -> Result<Socket, Failure> {
+    let Bind::Namespace(name) = bind else {
+        return make(local, bind, transport, port);
     };
     let file = namespace(name).map_err(failed(format!("namespace {name}")))?;
     let made = std::thread::scope(|scope| {
         let inside = || {
             let entered = setns(&file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from);
             entered.map_err(failed(format!("enter namespace {name}")))?;
-            make(endpoint, port)
+            make(local, bind, transport, port)
         };
         let thread = std::thread::Builder::new()
             .name("ha-netns".to_owned())
@@ -127,25 +145,27 @@ fn namespace(name: &str) -> io::Result<File> {
 }
 
 /// A socket in the namespace of this thread.
-fn make(endpoint: &Endpoint, port: u16) -> Result<Socket, Failure> {
-    let local = endpoint.local;
-    let socket = Socket::new(
-        Domain::for_address(address(local, port, 0)),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        // A chassis that restarts does not wait for its former connections' TIME-WAIT.
-        socket.set_reuse_address(true)?;
-        if local.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        Ok(socket)
-    })
-    .map_err(failed("make a socket".to_owned()))?;
+fn make(local: IpAddr, bind: &Bind, transport: Transport, port: u16) -> Result<Socket, Failure> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address(local, port, 0)), kind, Some(protocol))
+        .and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            // A chassis that restarts does not wait for its former connections' TIME-WAIT. With UDP it would let a second process take
+            // what is sent to the first.
+            if transport == Transport::Tcp {
+                socket.set_reuse_address(true)?;
+            }
+            if local.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            Ok(socket)
+        })
+        .map_err(failed("make a socket".to_owned()))?;
     let mut scope = 0;
-    if let Bind::Interface(name) | Bind::Vrf(name) = &endpoint.bind {
+    if let Bind::Interface(name) | Bind::Vrf(name) = bind {
         let bind = || failed(format!("bind to interface {name}"));
         socket.bind_device(Some(name.as_bytes())).map_err(bind())?;
         scope = nix::net::if_::if_nametoindex(name.as_str())

@@ -1,5 +1,6 @@
-//! The channel over real sockets: loopback addresses of this process' own, and namespaces made for it.
+//! Channel and heartbeats over real sockets: loopback addresses of this process' own, and namespaces made for it.
 
+mod heartbeats;
 mod last_words;
 mod linked;
 mod misuse;

@@ -7,7 +7,7 @@ use ha_sync::net::{Bind, ChannelState, Endpoint, FailureKind, Security, Timing};
 
 use crate::node::{Node, endpoint, talk};
 
-fn ip(arguments: &str) {
+pub fn ip(arguments: &str) {
     let done = Command::new("ip")
         .args(arguments.split(' '))
         .output()
@@ -31,13 +31,13 @@ fn impatient() -> Timing {
 }
 
 /// Two namespaces with a veth pair between them, gone at the end.
-struct Pair {
-    one: String,
-    two: String,
+pub struct Pair {
+    pub one: String,
+    pub two: String,
 }
 
 impl Pair {
-    fn new(tag: &str) -> Self {
+    pub fn new(tag: &str) -> Self {
         let name = |end: char| format!("tdha{}{tag}{end}", std::process::id());
         let pair = Self {
             one: name('1'),
@@ -51,7 +51,7 @@ impl Pair {
         pair
     }
 
-    fn veth(&self) {
+    pub fn veth(&self) {
         let Self { one, two } = self;
         ip(&format!(
             "-n {one} link add ha0 type veth peer name ha0 netns {two}"

@@ -1,0 +1,240 @@
+//! Heartbeats as octets, each with an HMAC-SHA256 behind it. The layout is in `docs/heartbeats.md`.
+//!
+//! Nothing of a datagram is looked at before its code is right, but for length, magic and version.
+
+use std::net::IpAddr;
+
+use ring::hmac;
+
+use super::beat::{Beat, BeatTiming, Kind, PathId, SETS_MAX, SetBeat, SetState};
+use super::key::FileKey;
+use crate::chassis::REDUNDANCY_SETS_MAX;
+use crate::wire::{Reader, WireError};
+
+const MAGIC: [u8; 4] = *b"TdHb";
+const VERSION: u8 = 1;
+/// Octets before the sets.
+const HEADER_LEN: usize = 64;
+/// Octets of a set.
+const SET_LEN: usize = 14;
+/// Octets of the code.
+const MAC_LEN: usize = 32;
+/// Octets of a datagram of this version, at least and at most.
+const DATAGRAM_LEN_MIN: usize = HEADER_LEN + MAC_LEN;
+/// Octets of a datagram of this version, at most.
+pub const DATAGRAM_LEN_MAX: usize = HEADER_LEN + SETS_MAX * SET_LEN + MAC_LEN;
+
+/// Fits into every path's MTU, also in tunnels over IPv6's smallest (RFC 8200 section 5).
+const _: () = assert!(DATAGRAM_LEN_MAX <= 1200);
+
+const PRIMARY: u8 = 1;
+const COMPLETE: u8 = 2;
+const WARNED: u8 = 4;
+const ELIGIBLE: u8 = 8;
+
+/// Why a datagram is no heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BeatError {
+    /// Shorter or longer than any heartbeat.
+    #[error("{0} octets")]
+    Length(usize),
+    /// Begins otherwise.
+    #[error("not a heartbeat")]
+    Magic,
+    /// Of another version.
+    #[error("version {0}")]
+    Version(u8),
+    /// Not made with this key for this pair and direction, or damaged.
+    #[error("wrong authentication code")]
+    Mac,
+    /// Authentic, but a field means nothing here.
+    #[error(transparent)]
+    Field(#[from] WireError),
+}
+
+/// Encodes what this chassis says, decodes what the other one does.
+#[derive(Clone, Debug)]
+pub struct Codec {
+    ours: hmac::Key,
+    theirs: hmac::Key,
+}
+
+impl Codec {
+    /// For the chassis with these redundancy addresses. Each direction has a key of its own, so that nobody can be answered with what he said
+    /// himself, and each pair of chassis, so that several may share a file.
+    #[must_use]
+    pub fn new(key: &FileKey, local: IpAddr, peer: IpAddr) -> Self {
+        Self {
+            ours: key.derive(local, peer),
+            theirs: key.derive(peer, local),
+        }
+    }
+
+    /// A heartbeat as a datagram. Of more than [`SETS_MAX`] sets the first are told.
+    #[must_use]
+    pub fn encode(&self, beat: &Beat) -> Vec<u8> {
+        let mut out = Vec::with_capacity(DATAGRAM_LEN_MAX);
+        let sets = beat.sets.get(..SETS_MAX).unwrap_or(&beat.sets);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[VERSION, number_of(beat.kind), beat.path.number(), 0]);
+        for number in [
+            beat.incarnation,
+            beat.echo_incarnation,
+            beat.sequence,
+            beat.sent_us,
+            beat.echoed_us,
+        ] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        out.extend_from_slice(&beat.held_us.to_be_bytes());
+        out.extend_from_slice(&beat.wall_us.to_be_bytes());
+        out.extend_from_slice(&beat.timing.interval_ms.to_be_bytes());
+        out.extend_from_slice(&[beat.timing.lost_threshold, sets.len() as u8]);
+        for set in sets {
+            put_set(&mut out, set);
+        }
+        let code = hmac::sign(&self.ours, &out);
+        out.extend_from_slice(code.as_ref());
+        out
+    }
+
+    /// Reads a datagram of the other chassis.
+    ///
+    /// # Errors
+    /// When it is none, or not authentic.
+    pub fn decode(&self, datagram: &[u8]) -> Result<Beat, BeatError> {
+        if !(DATAGRAM_LEN_MIN..=DATAGRAM_LEN_MAX).contains(&datagram.len()) {
+            return Err(BeatError::Length(datagram.len()));
+        }
+        let (said, code) = datagram
+            .split_last_chunk::<MAC_LEN>()
+            .ok_or(BeatError::Length(datagram.len()))?;
+        let rest = said.strip_prefix(&MAGIC).ok_or(BeatError::Magic)?;
+        let mut reader = Reader(rest);
+        let version = reader.u8("version")?;
+        if version != VERSION {
+            return Err(BeatError::Version(version));
+        }
+        hmac::verify(&self.theirs, said, code).map_err(|_| BeatError::Mac)?;
+        let beat = fields(&mut reader)?;
+        if reader.0.is_empty() {
+            Ok(beat)
+        } else {
+            Err(BeatError::Length(datagram.len()))
+        }
+    }
+}
+
+fn number_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::Beat => 1,
+        Kind::Gone => 2,
+        Kind::Leaving => 3,
+    }
+}
+
+fn put_set(out: &mut Vec<u8>, set: &SetBeat) {
+    let flags = [
+        (set.primary, PRIMARY),
+        (set.complete, COMPLETE),
+        (set.warned, WARNED),
+        (set.eligible, ELIGIBLE),
+    ];
+    let flags = flags.iter().map(|(is, bit)| if *is { *bit } else { 0 }).sum();
+    out.extend_from_slice(&[set.set, set.state as u8]);
+    out.extend_from_slice(&set.epoch.to_be_bytes());
+    out.push(set.priority);
+    out.extend_from_slice(&set.failed_weight.to_be_bytes());
+    out.push(flags);
+}
+
+fn no(field: &'static str, value: u64) -> WireError {
+    WireError::Value { field, value }
+}
+
+/// What is between version and code.
+fn fields(reader: &mut Reader<'_>) -> Result<Beat, WireError> {
+    let kind = match reader.u8("kind")? {
+        1 => Kind::Beat,
+        2 => Kind::Gone,
+        3 => Kind::Leaving,
+        other => return Err(no("kind of heartbeat", other.into())),
+    };
+    let path = reader.u8("path")?;
+    let path = PathId::from_number(path).ok_or(no("path", path.into()))?;
+    reader.u8_to(0, "reserved octet")?;
+    let incarnation = reader.u64("incarnation")?;
+    let echo_incarnation = reader.u64("echoed incarnation")?;
+    let sequence = reader.u64("sequence")?;
+    let sent_us = reader.u64("time of sending")?;
+    // The guard has neither the dead process' numbers nor its clock.
+    let is_numbered = sequence != 0 && sent_us != 0;
+    if incarnation == 0 {
+        return Err(no("incarnation", 0));
+    }
+    if !is_numbered && kind != Kind::Gone {
+        return Err(no("sequence or time of sending", 0));
+    }
+    let echoed_us = reader.u64("echoed time")?;
+    let held_us = reader.u32("held")?;
+    let wall_us = reader.u64("wall clock")?;
+    let timing = BeatTiming {
+        interval_ms: reader.u16("interval")?,
+        lost_threshold: reader.u8("lost threshold")?,
+    };
+    if !timing.is_valid() {
+        return Err(no("timing", timing.lost_after_ms().into()));
+    }
+    let count = reader.u8_to(SETS_MAX as u8, "count of sets")?;
+    let sets = (0..count)
+        .map(|_| read_set(reader))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(pair) = sets
+        .windows(2)
+        .find(|pair| matches!(pair, [a, b] if a.set >= b.set))
+    {
+        return Err(no("ascending set", pair.last().map_or(0, |set| set.set.into())));
+    }
+    Ok(Beat {
+        kind,
+        path,
+        incarnation,
+        echo_incarnation,
+        sequence,
+        sent_us,
+        echoed_us,
+        held_us,
+        wall_us,
+        timing,
+        sets,
+    })
+}
+
+fn read_set(reader: &mut Reader<'_>) -> Result<SetBeat, WireError> {
+    let set = reader.u8_to(REDUNDANCY_SETS_MAX, "set")?;
+    if set == 0 {
+        return Err(no("set", 0));
+    }
+    let state = reader.u8("state")?;
+    let state = *SetState::ALL
+        .get(usize::from(state))
+        .ok_or(no("state of a set", state.into()))?;
+    let epoch = reader.u64("epoch")?;
+    let priority = reader.u8_to(254, "priority")?;
+    if priority == 0 {
+        return Err(no("priority", 0));
+    }
+    let failed_weight = reader.u16("failed weight")?;
+    let flags = reader.u8_to(PRIMARY | COMPLETE | WARNED | ELIGIBLE, "flags of a set")?;
+    Ok(SetBeat {
+        set,
+        state,
+        primary: flags & PRIMARY != 0,
+        complete: flags & COMPLETE != 0,
+        warned: flags & WARNED != 0,
+        eligible: flags & ELIGIBLE != 0,
+        epoch,
+        priority,
+        failed_weight,
+    })
+}

@@ -1,0 +1,407 @@
+//! Who lives, judged from datagrams and times that are given: no sockets, no clock.
+//!
+//! Whoever drives it hands in what was received, calls [`Detector::poll`] after that and whenever [`Detector::next_timer`] has come, and
+//! sends what is put out. What was received must be handed in before the poll, so that beats which waited while this process did not
+//! run are not taken for beats that did not come.
+//!
+//! A beat counts as life only if it echoes this life of ours. While the peer is dead or unheard, it must also echo a time that is not
+//! long ago, so no recording, however complete, brings a dead peer to life; and while it lives, only growing numbers count, so no
+//! recording keeps it alive.
+
+use super::beat::{Beat, BeatTiming, Kind, PathId, SETS_MAX, SetBeat};
+use super::codec::{BeatError, Codec};
+use super::event::{HeartbeatEvent, LostWhy};
+use super::life::{DetectorStatus, Peer, PeerLife};
+use super::path::{Echo, Path};
+use super::window::Order;
+
+/// How long a round trip may take where a life begins.
+const ROUND_US_MAX: u64 = 1_000_000;
+
+/// The time, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Of a clock that is never set and never goes back, since anything that is the same for the whole life of a [`Detector`]. 1 at least.
+    pub mono_us: u64,
+    /// Since 1970-01-01 UTC.
+    pub wall_us: u64,
+}
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// On which path.
+    pub path: PathId,
+    /// What.
+    pub octets: Vec<u8>,
+}
+
+/// Heartbeats with one peer. See the module.
+#[derive(Debug)]
+pub struct Detector {
+    codec: Codec,
+    incarnation: u64,
+    timing: BeatTiming,
+    sets: Vec<SetBeat>,
+    peer: Peer,
+    paths: Vec<Path>,
+    next_send_us: u64,
+    /// Something is to be said at once, on all paths.
+    is_due: bool,
+}
+
+impl Detector {
+    /// One that has heard nothing. `incarnation` is a number no other life of this process had, random and not zero; the timing is taken
+    /// into its range ([`BeatTiming::is_valid`]); each path counts once.
+    #[must_use]
+    pub fn new(
+        codec: Codec,
+        incarnation: u64,
+        timing: BeatTiming,
+        paths: impl IntoIterator<Item = PathId>,
+    ) -> Self {
+        let mut ids: Vec<PathId> = paths.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Self {
+            codec,
+            incarnation: incarnation.max(1),
+            timing: timing.clamped(),
+            sets: Vec::new(),
+            peer: Peer::default(),
+            paths: ids.into_iter().map(Path::new).collect(),
+            next_send_us: 0,
+            is_due: false,
+        }
+    }
+
+    /// What is said of our sets from now on, at most [`SETS_MAX`]; at once when it is something new.
+    pub fn tell(&mut self, sets: &[SetBeat]) {
+        let mut sets = sets.to_vec();
+        sets.sort_unstable_by_key(|set| set.set);
+        sets.dedup_by_key(|set| set.set);
+        sets.truncate(SETS_MAX);
+        if sets != self.sets {
+            self.sets = sets;
+            self.is_due = true;
+        }
+    }
+
+    /// A beat goes out on every path with the next poll; what was refused before is forgotten.
+    pub fn probe(&mut self) {
+        self.is_due = true;
+        self.paths.iter_mut().for_each(|path| path.refused = false);
+    }
+
+    /// The peer's host has answered that nobody takes heartbeats there.
+    pub fn refused(&mut self, id: PathId, events: &mut Vec<HeartbeatEvent>) {
+        if let Some(path) = self.paths.iter_mut().find(|path| path.id == id) {
+            path.counters.refused += 1;
+            if !path.refused {
+                path.refused = true;
+                events.push(HeartbeatEvent::Refused(id));
+            }
+        }
+    }
+
+    /// A datagram that was put out could not be sent.
+    pub fn send_failed(&mut self, id: PathId) {
+        if let Some(path) = self.paths.iter_mut().find(|path| path.id == id) {
+            path.counters.send_failed += 1;
+        }
+    }
+
+    /// What decides: of both timings the one with the longer time without a beat.
+    #[must_use]
+    pub fn deciding(&self) -> BeatTiming {
+        let theirs = self.peer.shown().timing.unwrap_or(self.timing);
+        if theirs.lost_after_ms() > self.timing.lost_after_ms() {
+            theirs
+        } else {
+            self.timing
+        }
+    }
+
+    fn limit_us(&self) -> u64 {
+        u64::from(self.deciding().lost_after_ms()) * 1000
+    }
+
+    /// Takes a datagram that came on a path.
+    pub fn received(&mut self, now: Now, id: PathId, datagram: &[u8], events: &mut Vec<HeartbeatEvent>) {
+        let Some(index) = self.paths.iter().position(|path| path.id == id) else {
+            return;
+        };
+        let Some(path) = self.paths.get_mut(index) else {
+            return;
+        };
+        let beat = match self.codec.decode(datagram) {
+            Ok(beat) => beat,
+            Err(BeatError::Mac) => {
+                path.counters.bad_mac += 1;
+                return;
+            }
+            Err(BeatError::Length(_) | BeatError::Magic | BeatError::Version(_) | BeatError::Field(_)) => {
+                path.counters.malformed += 1;
+                return;
+            }
+        };
+        if beat.path != id {
+            path.counters.wrong_path += 1;
+        } else if self.peer.has_ended(beat.incarnation, now.mono_us) {
+            path.counters.ended += 1;
+        } else {
+            match beat.kind {
+                Kind::Beat => self.beat(now, index, &beat, events),
+                Kind::Gone => self.end(now, index, &beat, PeerLife::Gone, events),
+                Kind::Leaving => self.end(now, index, &beat, PeerLife::Leaving, events),
+            }
+        }
+    }
+
+    /// The peer's life has ended, somebody who knows says.
+    fn end(&mut self, now: Now, index: usize, beat: &Beat, life: PeerLife, events: &mut Vec<HeartbeatEvent>) {
+        let Some(path) = self.paths.get_mut(index) else {
+            return;
+        };
+        if !self.peer.is(beat.incarnation) {
+            path.counters.foreign += 1;
+            return;
+        }
+        path.counters.received += 1;
+        self.bury(now);
+        self.peer.becomes(life, now.mono_us);
+        self.all_down(events);
+        events.push(match life {
+            PeerLife::Leaving => HeartbeatEvent::Leaving,
+            _ => HeartbeatEvent::Gone,
+        });
+    }
+
+    /// The peer's life has ended. Of what it said something may still be on its way, or be said again by others, while it is fresh; later it
+    /// proves nothing, and if it should live after all, it can prove that.
+    fn bury(&mut self, now: Now) {
+        let fresh_us = self.fresh_us(self.peer.shown().timing.unwrap_or(self.timing));
+        self.peer
+            .bury(now.mono_us.saturating_add(fresh_us).saturating_add(1));
+    }
+
+    /// How long ago the time may be that proves a life: each end holds what it heard for an interval at most.
+    fn fresh_us(&self, theirs: BeatTiming) -> u64 {
+        let held_ms = u64::from(self.timing.interval_ms) + u64::from(theirs.interval_ms);
+        ROUND_US_MAX + held_ms * 1000
+    }
+
+    fn all_down(&mut self, events: &mut Vec<HeartbeatEvent>) {
+        for path in self.paths.iter_mut().filter(|path| path.up) {
+            path.up = false;
+            events.push(HeartbeatEvent::PathDown(path.id));
+        }
+    }
+
+    /// A beat of a life that may be.
+    fn beat(&mut self, now: Now, index: usize, beat: &Beat, events: &mut Vec<HeartbeatEvent>) {
+        let fresh_us = self.fresh_us(beat.timing);
+        let Some(path) = self.paths.get_mut(index) else {
+            return;
+        };
+        let is_known = self.peer.is(beat.incarnation);
+        if is_known {
+            match path.window.note(beat.sequence) {
+                Order::New => {}
+                Order::Late => {
+                    path.counters.late += 1;
+                    return;
+                }
+                Order::Replayed => {
+                    path.counters.replayed += 1;
+                    return;
+                }
+            }
+        }
+        let echo = Echo {
+            sent_us: beat.sent_us,
+            at_us: now.mono_us,
+        };
+        let knows_us = beat.echo_incarnation == self.incarnation;
+        let age_us = now.mono_us.checked_sub(beat.echoed_us);
+        let is_fresh = beat.echoed_us != 0 && age_us.is_some_and(|age_us| age_us <= fresh_us);
+        if !(knows_us && (is_fresh || is_known && self.peer.is_alive())) {
+            path.counters.foreign += 1;
+            path.answer = Some((beat.incarnation, echo));
+            return;
+        }
+        if !is_known {
+            self.adopt(now, index, beat, events);
+        }
+        if !self.peer.is_alive() {
+            self.peer.becomes(PeerLife::Alive, now.mono_us);
+            let incarnation = beat.incarnation;
+            events.push(HeartbeatEvent::Alive { incarnation });
+            // So that the peer need not wait for an interval to know the same.
+            self.is_due = true;
+        }
+        if let Some(path) = self.paths.get_mut(index) {
+            heard(path, now, beat, echo, &mut self.peer, events);
+        }
+        if let Some(sets) = self.peer.said(beat) {
+            events.push(HeartbeatEvent::Sets(sets));
+        }
+    }
+
+    /// Another life of the peer has proved to be one.
+    fn adopt(&mut self, now: Now, index: usize, beat: &Beat, events: &mut Vec<HeartbeatEvent>) {
+        if self.peer.is_alive() {
+            self.all_down(events);
+            let why = LostWhy::Restarted;
+            events.push(HeartbeatEvent::Lost { why });
+        }
+        self.bury(now);
+        self.peer.adopt(beat.incarnation);
+        for (position, path) in self.paths.iter_mut().enumerate() {
+            path.forget();
+            if position == index {
+                let _new = path.window.note(beat.sequence);
+            }
+        }
+    }
+
+    /// Does what the time asks for: takes paths down, and puts out what is to be sent.
+    pub fn poll(&mut self, now: Now, out: &mut Vec<Datagram>, events: &mut Vec<HeartbeatEvent>) {
+        let limit_us = self.limit_us();
+        let is_over = |path: &Path| path.down_at(limit_us).is_some_and(|at_us| now.mono_us >= at_us);
+        for path in self.paths.iter_mut().filter(|path| is_over(path)) {
+            path.up = false;
+            events.push(HeartbeatEvent::PathDown(path.id));
+        }
+        if self.peer.is_alive() && !self.paths.iter().any(|path| path.up) {
+            self.peer.becomes(PeerLife::Lost, now.mono_us);
+            let why = LostWhy::Silent;
+            events.push(HeartbeatEvent::Lost { why });
+        }
+        let is_time = now.mono_us >= self.next_send_us;
+        let everywhere = is_time || std::mem::take(&mut self.is_due);
+        for path in &mut self.paths {
+            let answer = path.answer.take();
+            if everywhere || answer.is_some() {
+                let (whose, echo) = match answer {
+                    Some((whose, echo)) => (whose, Some(echo)),
+                    None => (self.peer.echoed(), path.echo),
+                };
+                let held_us = echo.map_or(0, |echo| now.mono_us.saturating_sub(echo.at_us));
+                let beat = Beat {
+                    kind: Kind::Beat,
+                    path: path.id,
+                    incarnation: self.incarnation,
+                    echo_incarnation: whose,
+                    sequence: path.next_sequence(),
+                    sent_us: now.mono_us.max(1),
+                    echoed_us: echo.map_or(0, |echo| echo.sent_us),
+                    held_us: u32::try_from(held_us).unwrap_or(u32::MAX),
+                    wall_us: now.wall_us,
+                    timing: self.timing,
+                    sets: self.sets.clone(),
+                };
+                let octets = self.codec.encode(&beat);
+                out.push(Datagram {
+                    path: path.id,
+                    octets,
+                });
+            }
+        }
+        if is_time {
+            let interval_us = period_us(self.timing);
+            self.next_send_us = self.next_send_us.saturating_add(interval_us);
+            if self.next_send_us <= now.mono_us {
+                // At the start, and after this process did not run for a while: no burst to make up for it.
+                self.next_send_us = now.mono_us.saturating_add(interval_us);
+            }
+        }
+    }
+
+    /// The words with which this process stops cleanly, one for each path. Nothing may be sent after them.
+    pub fn leave(&mut self, now: Now, out: &mut Vec<Datagram>) {
+        for path in &mut self.paths {
+            let beat = Beat {
+                sequence: path.next_sequence(),
+                sent_us: now.mono_us.max(1),
+                wall_us: now.wall_us,
+                timing: self.timing,
+                ..Beat::last(Kind::Leaving, path.id, self.incarnation)
+            };
+            let octets = self.codec.encode(&beat);
+            out.push(Datagram {
+                path: path.id,
+                octets,
+            });
+        }
+    }
+
+    /// When the next poll is due, in the clock of [`Now::mono_us`]; it may be past.
+    #[must_use]
+    pub fn next_timer(&self) -> u64 {
+        if self.is_due || self.paths.iter().any(|path| path.answer.is_some()) {
+            return 0;
+        }
+        let limit_us = self.limit_us();
+        let downs = self.paths.iter().filter_map(|path| path.down_at(limit_us));
+        downs.fold(self.next_send_us, u64::min)
+    }
+
+    /// What is shown.
+    #[must_use]
+    pub fn status(&self, now: Now) -> DetectorStatus {
+        let limit_us = self.limit_us();
+        DetectorStatus {
+            incarnation: self.incarnation,
+            timing: self.timing,
+            deciding: self.deciding(),
+            peer: self.peer.shown().clone(),
+            paths: self
+                .paths
+                .iter()
+                .map(|path| path.state(now.mono_us, limit_us))
+                .collect(),
+        }
+    }
+}
+
+/// Microseconds between two beats: an eighth less than is stated. Else the beat after the last that may be missing would come just when the
+/// path goes down, and a little jitter would make it one less (RFC 5880 section 6.8.7 does so for the same reason).
+fn period_us(timing: BeatTiming) -> u64 {
+    u64::from(timing.interval_ms) * 875
+}
+
+/// A beat that counts: the path is up, and what the beat measures is taken down.
+fn heard(
+    path: &mut Path,
+    now: Now,
+    beat: &Beat,
+    echo: Echo,
+    peer: &mut Peer,
+    events: &mut Vec<HeartbeatEvent>,
+) {
+    path.counters.received += 1;
+    path.heard_us = Some(now.mono_us);
+    path.echo = Some(echo);
+    path.refused = false;
+    path.echoed_us = path.echoed_us.max(beat.echoed_us.min(now.mono_us));
+    let round_us = now.mono_us.checked_sub(beat.echoed_us);
+    let round_us = round_us.and_then(|round_us| round_us.checked_sub(beat.held_us.into()));
+    if let Some(round_us) = round_us
+        && beat.echoed_us != 0
+        && beat.held_us != u32::MAX
+    {
+        path.measured(round_us);
+        let way_us = i64::from(path.rtt_us.unwrap_or(0) / 2);
+        let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+        peer.clock_ahead(
+            signed(beat.wall_us)
+                .saturating_sub(signed(now.wall_us))
+                .saturating_add(way_us),
+        );
+    }
+    if !path.up {
+        path.up = true;
+        events.push(HeartbeatEvent::PathUp(path.id));
+    }
+}
