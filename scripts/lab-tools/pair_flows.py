@@ -28,6 +28,8 @@ WINDOW = 512
 # A lost packet is no lost session: so often it is tried, so long is each tried.
 TRIES = 6
 TRY_SECONDS = 1.0
+# How often is looked for what is overdue.
+LOOK_SECONDS = 0.05
 # When nothing at all comes for so long, the rest is not tried.
 DEAD_SECONDS = 20.0
 MARK = b"TdPr"
@@ -150,6 +152,7 @@ class Wire:
         waiting = iter(flows)
         under_way, good = {}, []
         more, through, last = True, 0, time.monotonic()
+        look = last + LOOK_SECONDS
         while more or under_way:
             now = time.monotonic()
             while more and len(under_way) < WINDOW:
@@ -160,21 +163,24 @@ class Wire:
                 flow.seen, flow.done, flow.tried = None, False, 0
                 under_way[flow.number] = flow
                 self.attempt(flow, syn, inward, now)
-            if not self.poll.poll(0.05):
-                now = time.monotonic()
-                if now - last > DEAD_SECONDS:
-                    break
-                for flow in [flow for flow in under_way.values() if flow.deadline < now]:
-                    if flow.tried >= tries:
-                        del under_way[flow.number]
-                    else:
-                        self.resent += 1
-                        self.attempt(flow, syn, inward, now)
-                continue
-            self.hear_outside(under_way, syn, quarantine)
-            self.hear_inside(under_way, good)
+            if self.poll.poll(LOOK_SECONDS):
+                self.hear_outside(under_way, syn, quarantine)
+                self.hear_inside(under_way, good)
+            # By the clock, not when nothing comes: heartbeats and advertisements of the chassis come here all the time.
+            now = time.monotonic()
             if len(good) > through:
-                through, last = len(good), time.monotonic()
+                through, last = len(good), now
+            if now < look:
+                continue
+            look = now + LOOK_SECONDS
+            if now - last > DEAD_SECONDS:
+                break
+            for flow in [flow for flow in under_way.values() if flow.deadline < now]:
+                if flow.tried >= tries:
+                    del under_way[flow.number]
+                else:
+                    self.resent += 1
+                    self.attempt(flow, syn, inward, now)
         return good
 
     def attempt(self, flow, syn, inward, now):

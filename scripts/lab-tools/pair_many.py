@@ -89,18 +89,23 @@ class Many:
         unheard = [flow for flow in asked if id(flow) not in heard]
         answered = self.wire.exchange(aged, quarantine=QUARANTINE)
         moved = [flow for flow in answered if flow.seen != flow.public]
-        silent = len(aged) - len(answered)
-        lost = {id(flow) for flow in unheard + moved} | ({id(f) for f in aged} - {id(f) for f in answered})
+        there = set(map(id, answered))
+        silent = [flow for flow in aged if id(flow) not in there]
+        lost = set(map(id, unheard + moved + silent))
         kinds = Counter({ICMP: "icmp", TCP: "tcp", UDP: "udp"}[flow.protocol] for flow in aged if id(flow) in lost)
         self.last = {"sessions": len(self.live), "aged": len(aged), "sessions_lost": len(lost), "lost_by_protocol": kinds}
-        detail = f"{len(lost)} of {len(aged)} lost (from outside {len(unheard)}, another tuple {len(moved)}, silent {silent})"
+        detail = f"{len(lost)} of {len(aged)} lost (from outside {len(unheard)}, another tuple {len(moved)}, silent {len(silent)})"
         report.check(f"sessions aged {seconds} s or more at the kill are all there", aged and not lost, detail)
         for flow in [flow for flow in aged if id(flow) in lost][:5]:
             print(f"     lost: {shown(flow)}, seen as {shown_tuple(flow.seen)}, {self.kill - flow.opened:.1f} s old at the kill")
+        # What was lost goes on with the tuple it has now, or anew: a later takeover does not lose it for this one.
+        now = time.monotonic()
+        for flow in [flow for flow in answered if id(flow) in lost]:
+            flow.public, flow.back, flow.opened = flow.seen, None, now
         # The younger ones: as they are, or anew. Either way on nobody else's tuple, which own_tuple watches.
         kept = {id(flow) for flow in self.wire.exchange(young, tries=2, quarantine=QUARANTINE) if flow.seen == flow.public}
-        again = self.begin([flow for flow in young if id(flow) not in kept])
-        self.live = aged + [flow for flow in young if id(flow) in kept] + again
+        again = self.begin(silent + [flow for flow in young if id(flow) not in kept])
+        self.live = answered + [flow for flow in young if id(flow) in kept] + again
         print(f"     younger: {len(young)}, of them {len(kept)} still there, {len(again)} begun anew", flush=True)
         print(f"     {time.monotonic() - began:.1f} s, {self.wire.resent - resent} packets sent again", flush=True)
         self.tuples(report)
