@@ -1,7 +1,10 @@
 //! Putting out: sessions that came of age, changed or ended, and what became of mappings and ports.
 
+use rtrb::Producer;
+
 use super::{BACKLOG, Engine};
 use crate::mapping::Mapping;
+use crate::mem::prefetch_to_write;
 use crate::program::NONE;
 use crate::replica::{CARRIED_FLAGS, MappingRecord, Op, SessionKey, SessionRecord};
 use crate::session::{
@@ -10,6 +13,21 @@ use crate::session::{
 };
 use crate::subscriber::Subscriber;
 use crate::ticks::Ticks;
+
+/// How many operations ahead the ring's memory is asked for.
+const AHEAD: usize = 8;
+
+/// Asks for a place in the ring some operations before it is written: the other core has read it since, and has it.
+#[inline]
+fn ask_ahead(outbox: &mut Producer<Op>) {
+    let Ok(mut places) = outbox.write_chunk_uninit(AHEAD) else {
+        return;
+    };
+    let (first, second) = places.as_mut_slices();
+    if let Some(place) = second.last().or(first.last()) {
+        prefetch_to_write(place);
+    }
+}
 
 /// How the other chassis finds a session.
 pub(super) fn key_of(hot: &Hot) -> SessionKey {
@@ -147,11 +165,11 @@ impl Engine {
 
     /// Puts an operation on the outbox; false when that is full.
     pub(super) fn push(&mut self, op: Op) -> bool {
-        let told = self
-            .replica
-            .outbox
-            .as_mut()
-            .is_some_and(|outbox| outbox.push(op).is_ok());
+        let told = self.replica.outbox.as_mut().is_some_and(|outbox| {
+            let told = outbox.push(op).is_ok();
+            ask_ahead(outbox);
+            told
+        });
         // A mark goes to nobody.
         self.counters.replica_emitted += u64::from(told && !matches!(op, Op::Mark(_)));
         told
