@@ -229,8 +229,29 @@ ha_sync_wire = {name: bytes([0, kind]) + body for name, (kind, body) in records.
     "octets": bytes([3]) + b"TdHA\x00\x01\x00\x01\x00\x00\x00\x00",
 }
 
+
+
+def beat(kind=1, incarnation=0x2001, echo=0x1001, sequence=1, sent=5, echoed=1_000_000, sets=b"", path=0, later=1):
+    said = b"TdHb" + bytes([1, kind, path, 0]) + struct.pack(">QQQQQ", incarnation, echo, sequence, sent, echoed)
+    said += struct.pack(">IQHBB", 7, 1_700_000_000_000_000, 200, 3, len(sets) // 14) + sets
+    return bytes([path | 4 | later << 3]) + struct.pack(">H", len(said)) + said
+
+
+primary = struct.pack(">BBQBHB", 1, 1, 5, 100, 0, 0b1011)
+wait = struct.pack(">BBQBHB", 128, 4, 6, 254, 300, 0b0100)
+heartbeat = {
+    "greeting": beat(echo=0, echoed=0) + beat(sequence=2) + beat(sequence=3, path=1, sent=6, sets=primary),
+    "lives": beat(sets=primary) + beat(sequence=2, sets=primary + wait) + beat(sequence=2) + beat(sequence=1, later=31),
+    "lost": beat() + beat(sequence=1, later=31) * 4 + beat(sequence=9, echoed=1_000_000, later=31),
+    "gone": beat() + beat(kind=2, sequence=0, sent=0, echo=0, echoed=0) + beat(sequence=2) + beat(incarnation=0x2002),
+    "leaving": beat(path=2) + beat(kind=3, sequence=2, path=3) + beat(sequence=3, path=2),
+    "restarted": beat() + beat(incarnation=0x2002) + beat(incarnation=0x2003, path=1) + beat(incarnation=0x2001),
+    "no_code": bytes([0]) + beat()[1:],
+}
+
 for target, seeds in (
     ("engine_all", engine_all),
+    ("heartbeat", heartbeat),
     ("fragments", fragments),
     ("ha_sync_wire", ha_sync_wire),
     ("wire_ipv4", ipv4),

@@ -5,6 +5,7 @@ pub mod engine_all;
 pub mod engine_napt44;
 pub mod fragments;
 pub mod ha_sync_wire;
+pub mod heartbeat;
 pub mod wire_ethernet;
 pub mod wire_icmp6_error;
 pub mod wire_icmp_error;

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use tandem_fuzz_targets::{
-    engine_all, engine_napt44, fragments, ha_sync_wire, wire_ethernet, wire_icmp_error, wire_icmp6_error,
-    wire_ipv4, wire_ipv6, xlat, xlat_maps,
+    engine_all, engine_napt44, fragments, ha_sync_wire, heartbeat, wire_ethernet, wire_icmp_error,
+    wire_icmp6_error, wire_ipv4, wire_ipv6, xlat, xlat_maps,
 };
 
 /// As `-max_len` in README.md.
@@ -122,6 +122,11 @@ fn ha_sync_wire_short() {
 }
 
 #[test]
+fn heartbeat_short() {
+    short("heartbeat", heartbeat::run, 300_000);
+}
+
+#[test]
 fn wire_ipv4_short() {
     short("wire_ipv4", wire_ipv4::run, 1_000_000);
 }
@@ -181,6 +186,7 @@ fn every_corpus_has_its_test() {
             "engine_napt44",
             "fragments",
             "ha_sync_wire",
+            "heartbeat",
             "wire_ethernet",
             "wire_icmp6_error",
             "wire_icmp_error",

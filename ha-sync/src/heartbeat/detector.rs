@@ -279,7 +279,7 @@ impl Detector {
             events.push(HeartbeatEvent::Lost { why });
         }
         let is_time = now.mono_us >= self.next_send_us;
-        let everywhere = is_time || std::mem::take(&mut self.is_due);
+        let everywhere = std::mem::take(&mut self.is_due) || is_time;
         for path in &mut self.paths {
             let answer = path.answer.take();
             if everywhere || answer.is_some() {
