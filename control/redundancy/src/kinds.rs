@@ -9,9 +9,42 @@ pub enum RoleState {
     Primary,
     /// It holds what it is told, forwards nothing of the set, and is ready to take over.
     Standby,
-    /// Standby, and not ready to take over: the bulk synchronization is not complete, or the peer holds sessions that nobody
-    /// is primary for.
+    /// It holds what it is told and is complete, but a monitored event is active on this chassis.
+    StandbyWarned,
+    /// Standby, and not ready to take over: the bulk synchronization is not complete, the hold after a recovered failure still
+    /// runs, or the peer holds sessions that nobody is primary for.
     Wait,
+    /// Standby: the operator has taken it out.
+    Ineligible,
+    /// Standby: its failed weights have reached the threshold.
+    Inoperable,
+}
+
+impl RoleState {
+    /// All of them, in the order of the specification.
+    pub const ALL: [Self; 7] = [
+        Self::Initializing,
+        Self::Primary,
+        Self::Standby,
+        Self::StandbyWarned,
+        Self::Wait,
+        Self::Ineligible,
+        Self::Inoperable,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::StandbyWarned => "standby-warned",
+            Self::Wait => "wait",
+            Self::Ineligible => "ineligible",
+            Self::Inoperable => "inoperable",
+        }
+    }
 }
 
 /// A role that can be wished for.
@@ -45,6 +78,37 @@ pub enum RoleCause {
     Peer,
     /// The peer is primary with a higher epoch.
     Epoch,
+    /// The peer is not there any more.
+    PeerLost,
+    /// Neither was primary, and this chassis is the one of both that is to be.
+    Election,
+    /// What is monitored here has failed, or the operator has taken the set out.
+    Monitor,
+    /// This chassis is preferred, and may take the role from a running primary.
+    Preempt,
+    /// A redundancy policy asks for it.
+    Policy,
+    /// The daemon stops.
+    Shutdown,
+}
+
+impl RoleCause {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Operator => "operator",
+            Self::Peer => "peer",
+            Self::Epoch => "epoch",
+            Self::PeerLost => "peer-lost",
+            Self::Election => "election",
+            Self::Monitor => "monitor",
+            Self::Preempt => "preempt",
+            Self::Policy => "policy",
+            Self::Shutdown => "shutdown",
+        }
+    }
 }
 
 /// Something that became of a redundancy set's role, or was refused.

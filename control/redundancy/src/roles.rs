@@ -21,9 +21,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tandem_engine::replica::Role;
 
+use crate::machine::Wish;
 use crate::{Event, RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 use change::{CHANGE_MAX_MS, Change, LISTEN_MS, Stage, give, state};
 use rules::{may_acquire, may_release, next_epoch};
+pub use start::Configured;
 use start::Start;
 
 pub use change::Answer;
@@ -86,7 +88,7 @@ impl Roles {
     }
 
     /// These are the sets from now on, each with its configured role; those that are new start, as standby.
-    pub fn follow(&mut self, sets: &[(u8, Role)], hands: &mut impl Hands) {
+    pub fn follow(&mut self, sets: &[(u8, Configured)], hands: &mut impl Hands) {
         self.sets
             .retain(|number, _| sets.iter().any(|(one, _)| one == number));
         for (number, role) in sets {
@@ -96,7 +98,7 @@ impl Roles {
             let set = Set {
                 cause: RoleCause::Start,
                 change: None,
-                start: Some(Start::new(*role)),
+                start: Start::of(*role),
                 was_last: false,
                 told: false,
                 unheard: false,
@@ -129,7 +131,45 @@ impl Roles {
         self.events.pop_front()
     }
 
-    /// Somebody wants a role here.
+    /// A set of an automatic chassis is called something else. What follows the workers' role has its event by that.
+    pub(crate) fn became(&mut self, set: u8, from: RoleState, to: RoleState, epoch: u64, reason: &str) {
+        let follows = from == RoleState::Primary || to == RoleState::Primary;
+        let cause = match (from, to) {
+            _ if follows => return,
+            (RoleState::Ineligible, _) | (_, RoleState::Ineligible) => RoleCause::Operator,
+            (_, RoleState::Inoperable | RoleState::StandbyWarned) | (RoleState::Inoperable, _) => {
+                RoleCause::Monitor
+            }
+            (RoleState::StandbyWarned, RoleState::Standby) => RoleCause::Monitor,
+            _ => RoleCause::Peer,
+        };
+        self.events.push_back(Event {
+            set,
+            from,
+            to,
+            epoch,
+            cause,
+            forced: false,
+            reason: None,
+            note: Some(reason.to_owned()),
+        });
+    }
+
+    /// Something was asked of a set that it cannot do.
+    pub(crate) fn refused(&mut self, set: u8, state: RoleState, epoch: u64, why: &str) {
+        self.events.push_back(Event {
+            set,
+            from: state,
+            to: state,
+            epoch,
+            cause: RoleCause::Operator,
+            forced: false,
+            reason: Some(why.to_owned()),
+            note: None,
+        });
+    }
+
+    /// The operator wants a role here.
     pub fn request(
         &mut self,
         set: u8,
@@ -139,6 +179,19 @@ impl Roles {
         now_ms: u64,
         hands: &mut impl Hands,
     ) {
+        let wish = Wish {
+            to,
+            cause: RoleCause::Operator,
+            force: forced,
+            hands_over: true,
+            reason: "",
+        };
+        self.wish(set, wish, answer, now_ms, hands);
+    }
+
+    /// A role is wished for here.
+    pub fn wish(&mut self, set: u8, wish: Wish, answer: Answer, now_ms: u64, hands: &mut impl Hands) {
+        let (to, cause, forced) = (wish.to, wish.cause, wish.force);
         let (Some(known), Some(role)) = (self.sets.get_mut(&set), hands.role(set)) else {
             let unknown = format!("no redundancy set {set} runs");
             give(answer, Err(RoleError::Unknown(unknown)));
@@ -150,7 +203,7 @@ impl Roles {
                 return;
             }
             Some(change) => {
-                let (becoming, cause) = (change.to.as_str(), RoleCause::Operator);
+                let becoming = change.to.as_str();
                 let why = format!("redundancy set {set} is becoming {becoming}; ask again in a moment");
                 self.note(set, to, &role, cause, forced, &why);
                 give(answer, Err(RoleError::Refused(why)));
@@ -172,8 +225,9 @@ impl Roles {
             give(answer, Ok(done));
             return;
         }
-        let mut change = Change::new(to, RoleCause::Operator, role.role(), now_ms);
-        (change.forced, change.answers) = (forced, vec![answer]);
+        let mut change = Change::new(to, cause, role.role(), now_ms);
+        change.hands_over = wish.hands_over;
+        (change.forced, change.why, change.answers) = (forced, wish.reason, vec![answer]);
         self.decide(set, change, now_ms, hands);
     }
 
@@ -199,7 +253,7 @@ impl Roles {
             self.put(set, change);
             return;
         }
-        change.tell = !to_primary && peer.is_some();
+        change.tell = !to_primary && change.hands_over && peer.is_some();
         change.until_ms = now_ms + CHANGE_MAX_MS;
         let epoch = next_epoch(set, hands);
         self.begin(set, change, epoch, hands);
@@ -217,7 +271,7 @@ impl Roles {
             start.may_acquire(set, change.forced, hands.peer())?;
         }
         let lack = hands.lack().filter(|_| !known.was_last);
-        may_acquire(change.forced, hands.peer(), lack)
+        may_acquire(change.forced, hands.peer(), hands.peer_role(set), lack)
     }
 
     fn numbers(&self) -> Vec<u8> {

@@ -167,15 +167,20 @@ impl Bridge {
         self.yields_equal = yields;
     }
 
+    /// A set that is primary here becomes standby with the peer's epoch, because the peer is primary, too, and has the better claim.
+    pub fn yields(&mut self, set: u8, epoch: u64) {
+        self.set_role(set, Role::Standby, epoch);
+        // What it told as primary before was refused here, and what it covered was not swept.
+        self.lack();
+    }
+
     /// Two primaries: the one with the lower epoch yields. Redundancy spec, section 1.
     pub(super) fn yield_to(&mut self, peer: &[SetRole]) {
         for theirs in peer.iter().filter(|role| role.primary) {
             let ours = self.sets.iter().find(|s| s.number == theirs.set);
             let yields = |epoch| epoch < theirs.epoch || epoch == theirs.epoch && self.yields_equal;
             if ours.is_some_and(|s| s.role == Role::Primary && yields(s.epoch)) {
-                self.set_role(theirs.set, Role::Standby, theirs.epoch);
-                // What it told as primary before was refused here, and what it covered was not swept.
-                self.lack();
+                self.yields(theirs.set, theirs.epoch);
                 self.events.push_back(BridgeEvent::Yielded(SetRole {
                     primary: false,
                     ..*theirs

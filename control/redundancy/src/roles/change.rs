@@ -31,7 +31,11 @@ pub(super) struct Change {
     pub from: RoleState,
     pub stage: Stage,
     pub cause: RoleCause,
+    /// Why, in words; empty where the cause says it all.
+    pub why: &'static str,
     pub forced: bool,
+    /// A release is for the peer to take over.
+    pub hands_over: bool,
     /// The peer is told when the workers are standby, and takes over.
     pub tell: bool,
     /// The peer had been told everything when it began: that is to be so as well when it is told of the release.
@@ -48,6 +52,8 @@ impl Change {
             from: state(from),
             stage: Stage::Taking,
             cause,
+            why: "",
+            hands_over: true,
             forced: false,
             tell: false,
             knew_all: false,

@@ -117,6 +117,15 @@ impl Roles {
         self.yields(to.set, why, hands);
     }
 
+    /// Heartbeats say that the peer is primary of a set that is so here, too, and that its claim is the better one.
+    pub fn yield_to(&mut self, set: u8, epoch: u64, hands: &mut impl Hands) {
+        if hands.role(set).is_some_and(|role| role.primary) {
+            hands.yield_to(set, epoch);
+            let why = "the peer's heartbeats say that it is primary, with a higher epoch or the lower redundancy address";
+            self.yields(set, why, hands);
+        }
+    }
+
     /// The peer has said its roles.
     pub fn peer_said(&mut self, now_ms: u64, hands: &mut impl Hands) {
         for set in self.numbers() {
@@ -138,7 +147,7 @@ impl Roles {
 
     /// A set that the peer is primary of, and says so, was heard of.
     pub(super) fn heard(&mut self, set: u8, hands: &impl Hands) {
-        let theirs = hands.peer_role(set).filter(|_| hands.peer().is_there());
+        let theirs = hands.peer_role(set).filter(|_| hands.peer().is_heard());
         let ours = hands.role(set);
         if !theirs.is_some_and(|role| role.primary) || ours.is_none_or(|role| role.primary) {
             return;

@@ -20,7 +20,7 @@ impl Roles {
         let Some(change) = set.change.as_mut().filter(taken) else {
             return;
         };
-        let theirs = hands.peer_role(number).filter(|_| hands.peer().is_there());
+        let theirs = hands.peer_role(number).filter(|_| hands.peer().is_heard());
         // Replication began anew, or something was lost: what workers told last may not have gone out, and would not be there before
         // the word of the release.
         let spoiled = change.knew_all && !hands.peer().knows_all() && !change.forced;
@@ -150,7 +150,7 @@ impl Roles {
             cause: change.cause,
             forced: change.forced,
             reason: None,
-            note,
+            note: note.or_else(|| (!change.why.is_empty()).then(|| change.why.to_owned())),
         });
     }
 

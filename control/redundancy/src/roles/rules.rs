@@ -7,6 +7,8 @@ use tandem_engine::replica::{Role, SetRole};
 pub enum Peer {
     /// Not connected.
     Gone,
+    /// Not connected, and heard all the same: its heartbeats say which roles it has.
+    Cut,
     /// Connected, and no word of it yet.
     Greeting,
     /// Connected, its roles known, and nothing is replicated: the configurations differ.
@@ -45,6 +47,12 @@ impl Peer {
         matches!(self, Self::Suspended | Self::There { .. })
     }
 
+    /// What it says of its roles counts.
+    #[must_use]
+    pub const fn is_heard(self) -> bool {
+        self.is_there() || matches!(self, Self::Cut)
+    }
+
     /// Connected, and told everything by this chassis.
     #[must_use]
     pub const fn knows_all(self) -> bool {
@@ -60,6 +68,9 @@ pub trait Hands {
     fn peer(&self) -> Peer;
     /// What the workers here lack of what the peer has, or had when it was there last.
     fn lack(&self) -> Option<Lack>;
+    /// A set that is primary here is standby from now on, with the peer's epoch: the peer is primary, and its claim is the better
+    /// one.
+    fn yield_to(&mut self, set: u8, epoch: u64);
     /// The role a set has there, as last heard.
     fn peer_role(&self, set: u8) -> Option<SetRole>;
     /// Has the workers take up a role; [`super::Roles::taken_up`] is called when they have.
@@ -82,8 +93,16 @@ pub(super) fn next_epoch(set: u8, hands: &impl Hands) -> u64 {
 }
 
 /// Whether this chassis may become primary. A standby that lacks something is in `wait`, whether or not the peer is there.
-pub(super) fn may_acquire(forced: bool, peer: Peer, lack: Option<Lack>) -> Result<(), String> {
+pub(super) fn may_acquire(
+    forced: bool,
+    peer: Peer,
+    theirs: Option<SetRole>,
+    lack: Option<Lack>,
+) -> Result<(), String> {
     match (peer, lack) {
+        (Peer::Cut, _) if theirs.is_some_and(|role| role.primary) => Err(
+            "the peer is primary, its heartbeats say, and is not connected, so that it cannot be asked to release the set".into(),
+        ),
         (Peer::Greeting, _) => Err(
             "the peer has connected and does not say its roles; see its log, and ask again in a moment"
                 .into(),
@@ -91,7 +110,7 @@ pub(super) fn may_acquire(forced: bool, peer: Peer, lack: Option<Lack>) -> Resul
         (_, Some(lack)) if !forced => {
             let missing = lack.text();
             let until = match (peer, lack) {
-                (Peer::Gone, _) => "the peer is not connected",
+                (Peer::Gone | Peer::Cut, _) => "the peer is not connected",
                 (_, Lack::Untold) => "show replication says how far it is, and why; ask again when it has",
                 (_, Lack::Refused) => {
                     "give both chassis the same [table-sizes]; ask again after the next bulk"
@@ -101,7 +120,7 @@ pub(super) fn may_acquire(forced: bool, peer: Peer, lack: Option<Lack>) -> Resul
                 "this chassis is in `wait`: {missing} ({until}); force takes the role all the same, and loses what is missing"
             ))
         }
-        (Peer::Gone | Peer::Suspended | Peer::There { .. }, _) => Ok(()),
+        (Peer::Gone | Peer::Cut | Peer::Suspended | Peer::There { .. }, _) => Ok(()),
     }
 }
 
@@ -111,7 +130,9 @@ pub(super) fn may_release(set: u8, forced: bool, hands: &impl Hands) -> Result<(
         return Ok(());
     }
     let why = match (hands.peer(), hands.peer_role(set)) {
-        (Peer::Gone | Peer::Greeting, _) => "the peer is not connected, so nobody would be primary",
+        (Peer::Gone | Peer::Cut | Peer::Greeting, _) => {
+            "the peer is not connected, so nobody would be primary"
+        }
         (Peer::Suspended | Peer::There { .. }, None) => {
             "the peer has no such redundancy set, so nobody would be primary"
         }

@@ -19,6 +19,15 @@ use crate::{Event, RoleCause, RoleState, WantedRole};
 /// How much longer than the hold a peer may take that has connected and not said its roles yet, milliseconds.
 const GREETING_MS: u64 = 2000;
 
+/// The role that a set starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// This one, when nobody else has it: roles are changed by hand.
+    As(Role),
+    /// The set's [`crate::machine::Machine`] says so.
+    Automatic,
+}
+
 /// A set that has not found its role since the start.
 #[derive(Debug)]
 pub(super) struct Start {
@@ -38,11 +47,14 @@ enum Verdict {
 }
 
 impl Start {
-    pub const fn new(configured: Role) -> Self {
-        Self {
-            configured,
-            until_ms: None,
-            held: false,
+    pub const fn of(configured: Configured) -> Option<Self> {
+        match configured {
+            Configured::As(configured) => Some(Self {
+                configured,
+                until_ms: None,
+                held: false,
+            }),
+            Configured::Automatic => None,
         }
     }
 
@@ -89,12 +101,12 @@ impl Start {
             (Peer::There { .. } | Peer::Suspended, Some(theirs)) if theirs.epoch > 0 => Verdict::Hold,
             (Peer::There { .. } | Peer::Suspended, _) => Verdict::Take(self.configured),
             // What it holds may come back with it.
-            (Peer::Gone | Peer::Greeting, _) if self.held => Verdict::Wait,
-            (Peer::Gone, _) if now_ms >= until_ms => Verdict::Take(self.configured),
+            (Peer::Gone | Peer::Cut | Peer::Greeting, _) if self.held => Verdict::Wait,
+            (Peer::Gone | Peer::Cut, _) if now_ms >= until_ms => Verdict::Take(self.configured),
             (Peer::Greeting, _) if now_ms >= until_ms.saturating_add(GREETING_MS) => {
                 Verdict::Take(self.configured)
             }
-            (Peer::Gone | Peer::Greeting, _) => Verdict::Wait,
+            (Peer::Gone | Peer::Cut | Peer::Greeting, _) => Verdict::Wait,
         }
     }
 }

@@ -48,6 +48,9 @@ impl Hands for Chassis {
     fn adopt(&mut self, _: u8, epoch: u64) {
         self.ours.epoch = epoch;
     }
+    fn yield_to(&mut self, _: u8, epoch: u64) {
+        self.ours = role(false, epoch);
+    }
     fn ask(&mut self, _: u8) -> bool {
         self.asked += 1;
         self.peer.is_there()
@@ -96,7 +99,9 @@ impl Bench {
             roles: Roles::new(5000),
             history: Vec::new(),
         };
-        bench.roles.follow(&[(SET, configured)], &mut bench.chassis);
+        bench
+            .roles
+            .follow(&[(SET, Configured::As(configured))], &mut bench.chassis);
         bench
     }
 

@@ -27,7 +27,8 @@ pub(super) fn nobody_after(set: u8, hands: &impl Hands) -> Option<String> {
         return None;
     }
     let why = match (hands.peer(), hands.peer_role(set)) {
-        (Peer::Gone | Peer::Greeting, _) => "the peer is not connected",
+        (Peer::Cut, Some(role)) if role.primary => return None,
+        (Peer::Gone | Peer::Cut | Peer::Greeting, _) => "the peer is not connected",
         (_, None) => "the peer has no such redundancy set",
         (_, Some(role)) if role.primary => return None,
         (_, Some(_)) => "the peer is standby, too, and has not said yet that it takes the set over",
@@ -40,7 +41,7 @@ pub(super) fn nobody_after(set: u8, hands: &impl Hands) -> Option<String> {
 impl Roles {
     /// Looks whether somebody is primary of a set that has found its role.
     pub(super) fn watch_vacancy(&mut self, number: u8, now_ms: u64, hands: &impl Hands) {
-        let theirs = hands.peer_role(number).filter(|_| hands.peer().is_there());
+        let theirs = hands.peer_role(number).filter(|_| hands.peer().is_heard());
         let is_primary = [hands.role(number), theirs]
             .iter()
             .flatten()

@@ -13,14 +13,28 @@ pub enum RoleState {
     Primary,
     /// It holds what it is told, forwards nothing of the set, and is ready to take over.
     Standby,
-    /// Standby, and not ready to take over: the bulk synchronization is not complete, or the peer holds sessions that nobody
-    /// is primary for.
+    /// It holds what it is told and is complete, but a monitored event is active on this chassis.
+    StandbyWarned,
+    /// Standby, and not ready to take over: the bulk synchronization is not complete, the hold after a recovered failure still
+    /// runs, or the peer holds sessions that nobody is primary for.
     Wait,
+    /// Standby: the operator has taken it out.
+    Ineligible,
+    /// Standby: its failed weights have reached the threshold.
+    Inoperable,
 }
 
 impl RoleState {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Initializing, Self::Primary, Self::Standby, Self::Wait];
+    pub const ALL: [Self; 7] = [
+        Self::Initializing,
+        Self::Primary,
+        Self::Standby,
+        Self::StandbyWarned,
+        Self::Wait,
+        Self::Ineligible,
+        Self::Inoperable,
+    ];
 
     /// Its name in views.
     #[must_use]
@@ -29,7 +43,10 @@ impl RoleState {
             Self::Initializing => "initializing",
             Self::Primary => "primary",
             Self::Standby => "standby",
+            Self::StandbyWarned => "standby-warned",
             Self::Wait => "wait",
+            Self::Ineligible => "ineligible",
+            Self::Inoperable => "inoperable",
         }
     }
 }
@@ -67,11 +84,38 @@ pub enum RoleCause {
     Peer,
     /// The peer is primary with a higher epoch.
     Epoch,
+    /// The peer is not there any more.
+    PeerLost,
+    /// Neither was primary, and this chassis is the one of both that is to be.
+    Election,
+    /// What is monitored here has failed or is back, or the operator has taken the set out.
+    Monitor,
+    /// This chassis is preferred, and may take the role from a running primary.
+    Preempt,
+    /// A redundancy policy asks for it.
+    Policy,
+    /// The daemon stops.
+    Shutdown,
     /// Replication has failed here.
     Failure,
 }
 
 impl RoleCause {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Start,
+        Self::Operator,
+        Self::Peer,
+        Self::Epoch,
+        Self::PeerLost,
+        Self::Election,
+        Self::Monitor,
+        Self::Preempt,
+        Self::Policy,
+        Self::Shutdown,
+        Self::Failure,
+    ];
+
     /// Its name in views.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -80,6 +124,12 @@ impl RoleCause {
             Self::Operator => "operator",
             Self::Peer => "peer",
             Self::Epoch => "epoch",
+            Self::PeerLost => "peer-lost",
+            Self::Election => "election",
+            Self::Monitor => "monitor",
+            Self::Preempt => "preempt",
+            Self::Policy => "policy",
+            Self::Shutdown => "shutdown",
             Self::Failure => "failure",
         }
     }
@@ -183,13 +233,7 @@ mod tests {
             let written = serde_json::to_value(role).expect("it can be written");
             assert_eq!(name(written).as_deref(), Some(role.as_str()));
         }
-        for cause in [
-            RoleCause::Start,
-            RoleCause::Operator,
-            RoleCause::Peer,
-            RoleCause::Epoch,
-            RoleCause::Failure,
-        ] {
+        for cause in RoleCause::ALL {
             let written = serde_json::to_value(cause).expect("it can be written");
             assert_eq!(name(written).as_deref(), Some(cause.as_str()));
         }

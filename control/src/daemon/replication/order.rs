@@ -5,9 +5,9 @@ use std::sync::{Arc, mpsc};
 use ha_sync::bridge::RedundancySet;
 use ha_sync::wire::{Dictionary, Part};
 use tandem_engine::program::Program;
-use tandem_engine::replica::{ObjectTypes, Role};
+use tandem_engine::replica::ObjectTypes;
 use tandem_redundancy::WantedRole;
-use tandem_redundancy::roles::Answer;
+use tandem_redundancy::roles::{Answer, Configured};
 use tokio::sync::oneshot;
 
 use crate::api::BackendError;
@@ -50,7 +50,7 @@ pub(super) struct Commit {
     /// Redundancy sets with the ids of their service sets.
     pub sets: Vec<RedundancySet>,
     /// The role each starts with.
-    pub roles: Vec<(u8, Role)>,
+    pub roles: Vec<(u8, Configured)>,
 }
 
 /// The redundancy sets of a group with the ids of their service sets.
@@ -72,7 +72,7 @@ impl Commit {
             digest: config::group_digest(config, group),
             parts: config::group_parts(config, group, program, registry),
             sets: sets(group, config, registry),
-            roles: configured.map(|set| (set.id, set.role)).collect(),
+            roles: configured.map(|set| (set.id, Configured::As(set.role))).collect(),
         }
     }
 }

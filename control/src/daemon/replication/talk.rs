@@ -115,6 +115,11 @@ impl Hands for Line {
         self.link.announce_roles(&self.bridge.roles());
     }
 
+    fn yield_to(&mut self, set: u8, epoch: u64) {
+        self.bridge.yields(set, epoch);
+        self.link.announce_roles(&self.bridge.roles());
+    }
+
     fn ask(&mut self, set: u8) -> bool {
         self.link.request_release(set, self.now_ms)
     }

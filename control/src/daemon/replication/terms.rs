@@ -11,7 +11,10 @@ impl From<roles::RoleState> for RoleState {
             roles::RoleState::Initializing => Self::Initializing,
             roles::RoleState::Primary => Self::Primary,
             roles::RoleState::Standby => Self::Standby,
+            roles::RoleState::StandbyWarned => Self::StandbyWarned,
             roles::RoleState::Wait => Self::Wait,
+            roles::RoleState::Ineligible => Self::Ineligible,
+            roles::RoleState::Inoperable => Self::Inoperable,
         }
     }
 }
@@ -23,6 +26,12 @@ impl From<roles::RoleCause> for RoleCause {
             roles::RoleCause::Operator => Self::Operator,
             roles::RoleCause::Peer => Self::Peer,
             roles::RoleCause::Epoch => Self::Epoch,
+            roles::RoleCause::PeerLost => Self::PeerLost,
+            roles::RoleCause::Election => Self::Election,
+            roles::RoleCause::Monitor => Self::Monitor,
+            roles::RoleCause::Preempt => Self::Preempt,
+            roles::RoleCause::Policy => Self::Policy,
+            roles::RoleCause::Shutdown => Self::Shutdown,
         }
     }
 }

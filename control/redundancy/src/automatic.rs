@@ -1,0 +1,235 @@
+//! The sets whose roles are automatic: what their machines wish for is given to [`Roles`], and what is known of the peer to both.
+//!
+//! Whoever drives it says what heartbeats, channel, monitors, policies and people say, and calls [`Automatic::tick`] after each
+//! and as time passes. Without heartbeats it is not used, and roles change by hand.
+
+use std::collections::BTreeMap;
+
+use crate::machine::{Command, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
+use crate::roles::Answer;
+use crate::watch::{Heartbeat, Watch, Watched};
+use crate::{Hands, RoleChange, RoleError, RoleState, Roles};
+
+/// What monitors say of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Monitored {
+    /// The sum of the weights of its objects that have failed.
+    pub failed_weight: u16,
+    /// A monitored event of one of its policies is active.
+    pub is_warned: bool,
+}
+
+#[derive(Debug)]
+struct One {
+    machine: Machine,
+    monitored: Monitored,
+}
+
+/// What is shown of an automatic set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetView {
+    /// Its state.
+    pub state: RoleState,
+    /// Why.
+    pub reason: &'static str,
+    /// The peer.
+    pub peer: PeerSeen,
+    /// What a policy warns of.
+    pub warning: Option<String>,
+    /// The operator has taken it out, which a primary may still wait for.
+    pub is_taken_out: bool,
+}
+
+/// The automatic sets of a redundancy group.
+#[derive(Debug, Default)]
+pub struct Automatic {
+    watch: Watch,
+    sets: BTreeMap<u8, One>,
+    chassis_failed_weight: u16,
+}
+
+impl Automatic {
+    /// These are the sets from now on. To be called after [`Roles::follow`].
+    pub fn follow(&mut self, sets: &[(u8, Settings)], now_ms: u64) {
+        self.sets
+            .retain(|number, _| sets.iter().any(|(one, _)| one == number));
+        for (number, settings) in sets {
+            let new = || One {
+                machine: Machine::new(*settings, now_ms),
+                monitored: Monitored::default(),
+            };
+            self.sets
+                .entry(*number)
+                .or_insert_with(new)
+                .machine
+                .set_settings(*settings);
+        }
+    }
+
+    /// The hands as roles are to see them: with what heartbeats say of the peer.
+    pub const fn over<'a, H: Hands>(&'a self, hands: &'a mut H) -> Watched<'a, H> {
+        self.watch.over(hands)
+    }
+
+    /// Heartbeats say something.
+    pub fn heartbeat(
+        &mut self,
+        heartbeat: Heartbeat,
+        now_ms: u64,
+        roles: &mut Roles,
+        hands: &mut impl Hands,
+    ) {
+        if self.watch.heartbeat(heartbeat) {
+            // Nobody waits for a word of it any more.
+            roles.disconnected(now_ms, &mut self.watch.over(hands));
+        }
+        self.tick(now_ms, roles, hands);
+    }
+
+    /// The channel has brought something of the peer, or has ended.
+    pub const fn channel(&mut self, is_there: bool) {
+        self.watch.channel(is_there);
+    }
+
+    /// What monitors say of a set.
+    pub fn monitored(&mut self, set: u8, monitored: Monitored) {
+        if let Some(one) = self.sets.get_mut(&set) {
+            one.monitored = monitored;
+        }
+    }
+
+    /// The sum of the weights of everything on the chassis that has failed.
+    pub const fn chassis_failed_weight(&mut self, weight: u16) {
+        self.chassis_failed_weight = weight;
+    }
+
+    /// The machines look. To be called after [`Roles::tick`].
+    pub fn tick(&mut self, now_ms: u64, roles: &mut Roles, hands: &mut impl Hands) {
+        for number in self.numbers() {
+            let Some(seen) = self.seen(number, now_ms, roles, hands) else {
+                continue;
+            };
+            let Some(one) = self.sets.get_mut(&number) else {
+                continue;
+            };
+            let outputs = one.machine.tick(&seen);
+            self.carry_out(number, outputs, &seen, None, roles, hands);
+        }
+    }
+
+    /// A policy or a person asks for something. The answer comes when it is done, or why it is not.
+    pub fn command(
+        &mut self,
+        set: u8,
+        command: Command,
+        answer: Answer,
+        now_ms: u64,
+        roles: &mut Roles,
+        hands: &mut impl Hands,
+    ) {
+        let known = self.seen(set, now_ms, roles, hands);
+        let Some((seen, one)) = known.zip(self.sets.get_mut(&set)) else {
+            answer(Err(RoleError::Unknown(format!(
+                "no redundancy set {set} with heartbeats runs"
+            ))));
+            return;
+        };
+        match one.machine.ask(command, &seen) {
+            Ok(outputs) => self.carry_out(set, outputs, &seen, Some(answer), roles, hands),
+            Err(why) => {
+                let state = one.machine.state();
+                let why = format!("redundancy set {set}: {why}");
+                roles.refused(set, state, seen.ours.epoch, &why);
+                answer(Err(RoleError::Refused(why)));
+            }
+        }
+    }
+
+    fn carry_out(
+        &self,
+        set: u8,
+        outputs: Vec<Output>,
+        seen: &Seen,
+        mut answer: Option<Answer>,
+        roles: &mut Roles,
+        hands: &mut impl Hands,
+    ) {
+        let mut watched = self.watch.over(hands);
+        for output in outputs {
+            match output {
+                Output::State { from, to, reason } => {
+                    roles.became(set, from, to, seen.ours.epoch, reason);
+                }
+                Output::Wish(wish) => {
+                    let answer = answer.take().unwrap_or_else(|| Box::new(drop));
+                    roles.wish(set, wish, answer, seen.now_ms, &mut watched);
+                }
+                Output::Yield { epoch, .. } => roles.yield_to(set, epoch, &mut watched),
+            }
+        }
+        if let Some(answer) = answer {
+            // Nothing had to be done for it.
+            let role = self.sets.get(&set).map(|one| one.machine.state());
+            answer(Ok(RoleChange {
+                redundancy_set: set,
+                role: role.unwrap_or(RoleState::Initializing),
+                epoch: seen.ours.epoch,
+                changed: false,
+                note: None,
+            }));
+        }
+    }
+
+    fn seen(&self, set: u8, now_ms: u64, roles: &Roles, hands: &impl Hands) -> Option<Seen> {
+        let one = self.sets.get(&set)?;
+        let shown = roles.shown(set)?;
+        let said = hands.peer_role(set).filter(|_| hands.peer().is_there());
+        Some(Seen {
+            now_ms,
+            ours: hands.role(set)?,
+            is_changing: shown.changing_to.is_some(),
+            lack: hands.lack().filter(|_| !shown.was_last),
+            failed_weight: one.monitored.failed_weight,
+            chassis_failed_weight: self.chassis_failed_weight,
+            is_warned: one.monitored.is_warned,
+            peer: self.watch.peer(set, said),
+        })
+    }
+
+    /// What this chassis' heartbeats are to say of a set.
+    #[must_use]
+    pub fn told(&self, set: u8, roles: &Roles, hands: &impl Hands) -> Option<PeerSet> {
+        let seen = self.seen(set, 0, roles, hands)?;
+        let one = self.sets.get(&set)?;
+        Some(PeerSet {
+            state: one.machine.state(),
+            is_primary: seen.ours.primary,
+            epoch: seen.ours.epoch,
+            priority: one.machine.priority(),
+            failed_weight: seen.failed_weight,
+            is_complete: seen.lack.is_none(),
+            is_eligible: !one.machine.is_taken_out(),
+            is_warned: seen.is_warned || one.machine.warning().is_some(),
+        })
+    }
+
+    /// What is shown of a set; none of one whose roles are changed by hand.
+    #[must_use]
+    pub fn shown(&self, set: u8, hands: &impl Hands) -> Option<SetView> {
+        let machine = &self.sets.get(&set)?.machine;
+        let said = hands.peer_role(set).filter(|_| hands.peer().is_there());
+        Some(SetView {
+            state: machine.state(),
+            reason: machine.reason(),
+            peer: self.watch.peer(set, said),
+            warning: machine.warning().map(str::to_owned),
+            is_taken_out: machine.is_taken_out(),
+        })
+    }
+
+    /// The automatic sets.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u8> {
+        self.sets.keys().copied().collect()
+    }
+}

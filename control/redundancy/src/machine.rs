@@ -1,0 +1,253 @@
+//! The state machine of services redundancy: one for each redundancy set whose roles are automatic. Redundancy spec, section 1.
+//!
+//! ```text
+//!   heartbeats, monitors, workers --> Seen --tick--> table.rs: state x condition --> state shown, Wish
+//!   policies, operator, stop ------> Command --ask--> Wish, or why not                             |
+//!                                                                   Roles carries it out <--------'
+//! ```
+//!
+//! It is pure: it looks, and says what is wished for. The state follows what the workers do; a wish that does not come about is
+//! wished for again after [`RETRY_MS`].
+
+mod command;
+mod facts;
+mod seen;
+mod table;
+
+use crate::{RoleCause, RoleState, WantedRole};
+pub use command::{Command, Refused};
+use facts::Facts;
+pub use facts::VACANCY_HOLD_MS;
+pub use seen::{PeerSeen, PeerSet, Seen, Settings};
+pub use table::{Row, TABLE, Then, When};
+
+/// How long a wish is not repeated, milliseconds.
+pub const RETRY_MS: u64 = 1000;
+
+/// Rows that may follow each other at one time: more than the longest way through the states.
+const STEPS_MAX: usize = 8;
+
+/// A role that is wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The role.
+    pub to: WantedRole,
+    /// Why.
+    pub cause: RoleCause,
+    /// Also when it costs sessions.
+    pub force: bool,
+    /// Of a release: the peer takes over. Otherwise it is not told, because nobody is to be primary.
+    pub hands_over: bool,
+    /// Why, in words.
+    pub reason: &'static str,
+}
+
+/// What a look or a command leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The set is called something else from now on.
+    State {
+        /// Before.
+        from: RoleState,
+        /// From now on.
+        to: RoleState,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A role is wished for.
+    Wish(Wish),
+    /// The peer's claim to a set that both are primary of is the better one: its epoch.
+    Yield {
+        /// The peer's epoch.
+        epoch: u64,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// The machine of one set.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    settings: Settings,
+    state: RoleState,
+    reason: &'static str,
+    since_ms: u64,
+    /// It has been in `initializing` since the process started.
+    is_fresh: bool,
+    /// The recovery hold: until when a set rests in `wait`.
+    hold_until_ms: u64,
+    /// Since when it can do what it can: moves between `standby`, `standby-warned` and `wait` change nothing of that.
+    settled_ms: u64,
+    vacant_since_ms: Option<u64>,
+    preferred_since_ms: Option<u64>,
+    is_taken_out: bool,
+    is_stopping: bool,
+    /// By command, while the peer was not there: it is not to be taken back because of that.
+    was_released_alone: bool,
+    /// By the operator: it is not to be taken back by preemption.
+    was_released_by_hand: bool,
+    /// What is broadcast, while it lasts.
+    warning: Option<String>,
+    /// The last row that wished for something, and until when it does not again.
+    wished: Option<(usize, u64)>,
+}
+
+impl Machine {
+    /// As the process starts, at this time.
+    #[must_use]
+    pub const fn new(settings: Settings, now_ms: u64) -> Self {
+        Self {
+            settings,
+            state: RoleState::Initializing,
+            reason: "the process has started",
+            since_ms: now_ms,
+            is_fresh: true,
+            hold_until_ms: 0,
+            settled_ms: now_ms,
+            vacant_since_ms: None,
+            preferred_since_ms: None,
+            is_taken_out: false,
+            is_stopping: false,
+            was_released_alone: false,
+            was_released_by_hand: false,
+            warning: None,
+            wished: None,
+        }
+    }
+
+    /// What the set is called.
+    #[must_use]
+    pub const fn state(&self) -> RoleState {
+        self.state
+    }
+
+    /// The configured priority.
+    #[must_use]
+    pub const fn priority(&self) -> u8 {
+        self.settings.priority
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// Since when, in the milliseconds it is given.
+    #[must_use]
+    pub const fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
+    /// Whether the operator has taken it out, which a primary may still wait for.
+    #[must_use]
+    pub const fn is_taken_out(&self) -> bool {
+        self.is_taken_out
+    }
+
+    /// The cause of the warning that a policy broadcasts.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
+    /// The configuration is another.
+    pub const fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Looks, and says what follows: at most one wish.
+    pub fn tick(&mut self, seen: &Seen) -> Vec<Output> {
+        self.remember(seen);
+        let mut out = Vec::new();
+        for _ in 0..STEPS_MAX {
+            let Some((at, row)) = self.row(seen) else { break };
+            match row.then {
+                Then::Go(to) => out.push(self.go(to, row.reason, seen)),
+                Then::Yield => {
+                    let epoch = seen.peer.set().map_or(0, |peer| peer.epoch);
+                    let reason = row.reason;
+                    self.wished = Some((at, seen.now_ms + RETRY_MS));
+                    out.push(Output::Yield { epoch, reason });
+                    break;
+                }
+                Then::Wish {
+                    to,
+                    cause,
+                    force,
+                    hands_over,
+                } => {
+                    self.wished = Some((at, seen.now_ms + RETRY_MS));
+                    let reason = row.reason;
+                    out.push(Output::Wish(Wish {
+                        to,
+                        cause,
+                        force,
+                        hands_over,
+                        reason,
+                    }));
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// The first row that holds. One that wishes for something waits for a change under way, and for its retry.
+    fn row(&self, seen: &Seen) -> Option<(usize, &'static Row)> {
+        let facts = Facts::of(self, seen);
+        let waits = |at: usize| {
+            self.wished
+                .is_some_and(|(row, until)| row == at && seen.now_ms < until)
+        };
+        TABLE.iter().enumerate().find(|(at, row)| {
+            let may = match row.then {
+                Then::Go(_) => true,
+                Then::Yield => !waits(*at),
+                Then::Wish { .. } => !seen.is_changing && !waits(*at),
+            };
+            may && row.from.contains(&self.state) && facts.holds(row.when)
+        })
+    }
+
+    fn go(&mut self, to: RoleState, reason: &'static str, seen: &Seen) -> Output {
+        let from = self.state;
+        if to == RoleState::Primary {
+            (self.was_released_alone, self.was_released_by_hand) = (false, false);
+        }
+        let rests = |state| {
+            matches!(
+                state,
+                RoleState::Standby | RoleState::StandbyWarned | RoleState::Wait
+            )
+        };
+        if !(rests(from) && rests(to)) {
+            self.settled_ms = seen.now_ms;
+        }
+        self.is_fresh = false;
+        (self.state, self.reason, self.since_ms) = (to, reason, seen.now_ms);
+        self.wished = None;
+        Output::State { from, to, reason }
+    }
+
+    /// What lasts, and what is over.
+    fn remember(&mut self, seen: &Seen) {
+        let facts = Facts::of(self, seen);
+        let (vacant, preferred, failed) = (facts.is_vacant(), facts.is_preferred(), facts.is_failed);
+        let since = |before: Option<u64>, lasts: bool| lasts.then(|| before.unwrap_or(seen.now_ms));
+        self.vacant_since_ms = since(self.vacant_since_ms, vacant && !seen.is_changing);
+        self.preferred_since_ms = since(self.preferred_since_ms, preferred);
+        if failed {
+            self.hold_until_ms = seen.now_ms.saturating_add(self.settings.recovery_hold_ms);
+        }
+        self.warning = self.warning.take().filter(|_| seen.is_warned);
+        if seen.peer.set().is_some() {
+            self.was_released_alone = false;
+        } else {
+            self.was_released_by_hand = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
