@@ -131,7 +131,7 @@ fn each_fault_names_its_line_its_key_and_what_would_be_right() {
         ),
         (
             "security = \"none\"",
-            "peer-fingerprints = [\"00\"]\ncertificate = \"a\"\nkey = \"b\"",
+            "peer-fingerprints = [\"00\"]\ncertificate = \"a\"\nkey = \"b\"\nheartbeat-interval-ms = 0",
             "peer-fingerprints",
             "redundancy-groups.1.peer-fingerprints[0]",
             "64 hexadecimal digits",
@@ -201,10 +201,10 @@ fn each_fault_names_its_line_its_key_and_what_would_be_right() {
         ),
         (
             "replication-threshold-s = 100",
-            "initial-hold-s = 301",
-            "initial-hold-s",
-            "redundancy.initial-hold-s",
-            "0..=300",
+            "initial-hold-ms = 300001",
+            "initial-hold-ms",
+            "redundancy.initial-hold-ms",
+            "0..=300000",
         ),
         (
             "redundancy-group = 1\n",
@@ -239,7 +239,7 @@ fn each_fault_names_its_line_its_key_and_what_would_be_right() {
             "nat-rules = [\"q\"]\nredundancy-set = [1, 2]",
             "redundancy-set = [",
             "service-sets.z.redundancy-set",
-            "is a list; use an integer 1..=128",
+            "names redundancy-sets.1 (line 18) and redundancy-sets.2 (line 18); keep one number",
         ),
         // Leases are by pool.
         (

@@ -36,7 +36,8 @@ impl Folder {
 
     /// A configuration with these files.
     fn config(&self, certificate: &str, key: &str, peer: &str) -> PathBuf {
-        let tls = format!("certificate = \"{certificate}\"\nkey = \"{key}\"\n{peer}");
+        let tls =
+            format!("certificate = \"{certificate}\"\nkey = \"{key}\"\n{peer}\nheartbeat-interval-ms = 0");
         self.put("t.toml", &BASE.replace("security = \"none\"", &tls))
     }
 }

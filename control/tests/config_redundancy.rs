@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ha_sync::net::{Bind, Security, Trust};
-use tandem_control::config::{self, Config, Effect, Extras, FaultKind, NameRegistry, check_reload, compile};
+use tandem_control::config::{
+    self, Config, Effect, Extras, FaultKind, LinkKind, NameRegistry, check_reload, compile,
+};
 use tandem_engine::program::{AddressAllocation, AddressPooling, NatAction, PortAllocation};
 use tandem_engine::replica::{Replication, Role};
 use tandem_engine::ticks::Ticks;
@@ -25,22 +27,43 @@ fn address(text: &str) -> IpAddr {
 }
 
 #[test]
-fn the_pair_of_the_example_has_one_set_and_two_roles() {
-    for (name, local, peer, role) in [
-        ("chassis-1.toml", "5.5.5.1", "5.5.5.2", Role::Primary),
-        ("chassis-2.toml", "5.5.5.2", "5.5.5.1", Role::Standby),
+fn the_pair_of_the_example_has_one_set_and_two_priorities() {
+    for (name, local, peer, priority) in [
+        ("chassis-1.toml", "5.5.5.1", "5.5.5.2", 100),
+        ("chassis-2.toml", "5.5.5.2", "5.5.5.1", 200),
     ] {
         let config = load(name);
         assert_eq!((config.workers.count(), config.workers.shards), (2, 12));
         let redundancy = &config.redundancy;
         assert_eq!(redundancy.replication_threshold_s, 180);
-        assert_eq!(redundancy.initial_hold_s, 5);
         let group = redundancy.group(1).expect("the group");
         assert_eq!(
             (group.local, group.peer, group.port),
             (address(local), address(peer), 4793)
         );
         assert_eq!(group.bind, Bind::Vrf("HA".into()));
+        assert_eq!(
+            redundancy.initial_hold_ms(group),
+            1000,
+            "five heartbeats of 200 ms"
+        );
+        let beats = group.heartbeats.as_ref().expect("heartbeats");
+        assert_eq!(
+            (beats.interval_ms, beats.lost_threshold, beats.lost_after_ms()),
+            (200, 3, 600)
+        );
+        let key = Path::new(&config.file).with_file_name("pair.key");
+        assert_eq!(beats.key.as_ref(), Some(&key));
+        let [control, secondary] = group.links.as_slice() else {
+            panic!("two paths: {:?}", group.links)
+        };
+        assert_eq!(
+            (control.kind, control.local, control.port),
+            (LinkKind::Control, group.local, 4793)
+        );
+        assert_eq!(control.bind, group.bind);
+        assert_eq!((secondary.kind, secondary.port), (LinkKind::Secondary, 4793));
+        assert_eq!(secondary.bind, Bind::None, "an ordinary interface");
         let Security::Tls(tls) = &group.security else {
             panic!("TLS")
         };
@@ -53,8 +76,8 @@ fn the_pair_of_the_example_has_one_set_and_two_roles() {
         assert_eq!(group.endpoint().check(), Ok(()));
         let set = redundancy.set(1).expect("the set");
         assert_eq!(
-            (set.group, set.role, set.service_sets.as_slice()),
-            (1, role, &["ss2".to_owned()][..])
+            (set.group, set.priority, set.service_sets.as_slice()),
+            (1, priority, &["ss2".to_owned()][..])
         );
         assert_eq!(redundancy.sets_of(1).count(), 1);
         assert_eq!(redundancy.sets_of(2).count(), 0);
@@ -201,13 +224,18 @@ then = "permit"
 fn paths_of_certificates_start_at_the_file() {
     let text = BASE.replace(
         "security = \"none\"",
-        "certificate = \"tls/a.crt\"\nkey = \"/etc/tandem/a.key\"\nca = \"ca.crt\"",
+        "certificate = \"tls/a.crt\"\nkey = \"/etc/tandem/a.key\"\nca = \"ca.crt\"\nheartbeat-key = \"pair.key\"",
     );
     let config = config::parse(&text, "/etc/tandem/conf/x.toml").expect("right");
     let Security::Tls(tls) = &config.redundancy.groups[0].security else {
         panic!("TLS is the default")
     };
     assert_eq!(tls.certificate, PathBuf::from("/etc/tandem/conf/tls/a.crt"));
+    let beats = config.redundancy.groups[0]
+        .heartbeats
+        .as_ref()
+        .expect("heartbeats");
+    assert_eq!(beats.key, Some(PathBuf::from("/etc/tandem/conf/pair.key")));
     assert_eq!(tls.key, PathBuf::from("/etc/tandem/a.key"));
     let trust = Trust::Authority {
         file: "/etc/tandem/conf/ca.crt".into(),
@@ -223,7 +251,11 @@ fn paths_of_certificates_start_at_the_file() {
 
 #[test]
 fn a_reload_changes_thresholds_and_exclusions_but_no_channel_and_no_membership() {
-    let old = parse(BASE);
+    const EVENT: &str = "[redundancy-events.e]\nlinks = [\"in\"]\n[redundancy-policies.p]\nevents = [\"e\"]\n\
+                         action = \"broadcast-warning\"\n[tracked-ips.t]\naddresses = [{ address = \"192.0.2.7\" }]\n\
+                         [zones.z]\ninterfaces = [\"out\"]\n[pools.a]";
+    let base = BASE.replace("net_ring3\"", "net_ring3\"\naddresses = [\"192.0.2.1/24\"]");
+    let old = parse(&base);
     let live = [
         ("replication-threshold-s = 100", "replication-threshold-s = 0"),
         (
@@ -235,13 +267,25 @@ fn a_reload_changes_thresholds_and_exclusions_but_no_channel_and_no_membership()
             "redundancy-set = 1\ndisable-replication-capability = true",
         ),
         ("name = \"t\"", "name = \"t\"\nno-session-backup = true"),
-        ("redundancy-group = 1", "redundancy-group = 1\nrole = \"primary\""),
+        (
+            "redundancy-group = 1",
+            "redundancy-group = 1\npriority = 7\npreempt = true",
+        ),
+        (
+            "redundancy-group = 1",
+            "redundancy-group = 1\nvirtual-addresses = [{ interface = \"out\", address = \"192.0.2.9/24\" }]",
+        ),
+        ("[pools.a]", EVENT),
+        (
+            "replication-threshold-s = 100",
+            "replication-threshold-s = 100\nfailover-threshold = 9",
+        ),
         ("redundancy-group = 1", "redundancy-group = 1\nname = \"cgn\""),
         ("security = \"none\"", "security = \"none\"\nname = \"pair\""),
         ("service-sets.x", "service-sets.new"),
     ];
     for (from, to) in live {
-        let changes = check_reload(&old, &parse(&BASE.replacen(from, to, 1)));
+        let changes = check_reload(&old, &parse(&base.replacen(from, to, 1)));
         let changes = changes.unwrap_or_else(|faults| panic!("{from} -> {to}: {faults:#?}"));
         assert!(
             !changes.is_empty() && changes.iter().all(|change| change.effect == Effect::Live),
@@ -259,6 +303,11 @@ fn a_reload_changes_thresholds_and_exclusions_but_no_channel_and_no_membership()
             "security = \"none\"",
             "security = \"none\"\ninterface = \"eth0\"",
             "redundancy-groups.1.interface",
+        ),
+        (
+            "security = \"none\"",
+            "security = \"none\"\nheartbeat-interval-ms = 20",
+            "redundancy-groups.1.heartbeat-interval-ms",
         ),
         ("count = 2", "count = 2\nshards = 4", "workers.shards"),
         (

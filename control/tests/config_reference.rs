@@ -68,7 +68,7 @@ fn example(path: &str) -> (&'static str, &'static str) {
         ".firewall.",
     ]) {
         ("firewall.toml", include_str!("../../configs/firewall.toml"))
-    } else if within(&["redundancy", "replication"]) {
+    } else if within(&["redundancy", "replication", "tracked-ips.", "zones."]) {
         (
             "pair/chassis-1.toml",
             include_str!("../../configs/pair/chassis-1.toml"),

@@ -66,9 +66,10 @@ pair_keys() {
     [[ -n ${FINGERPRINT[$1]} ]] || die "tandem ha keygen named no fingerprint: $out"
 }
 
-# pair_config N: its config. PAIR_GROUP is more of its redundancy group.
+# pair_config N: its config. PAIR_GROUP is more of its redundancy group, PAIR_MORE more of its set and more tables. Roles are changed by hand, unless
+# HEARTBEAT_MS is set: then chassis 1 is the preferred one.
 pair_config() {
-    local n=$1 other=$((3 - $1)) role=standby prefix=$LAB_PREFIX instance=''
+    local n=$1 other=$((3 - $1)) role=standby prefix=$LAB_PREFIX instance='' beats=${HEARTBEAT_MS:-0}
     [[ -z ${HA_NAMESPACE:-} ]] || instance="routing-instance = { namespace = \"$(ns "ha$n")\" }"
     [[ $n == 2 ]] || role=primary
     [[ $n == 1 ]] || prefix=${LAB_PREFIX}_2
@@ -118,13 +119,16 @@ redundancy-peer = "${HA4[other]}"
 certificate = "chassis-$n.crt"
 key = "chassis-$n.key"
 peer-fingerprints = ["${FINGERPRINT[other]}"]
+heartbeat-interval-ms = $beats
+$([[ $beats == 0 ]] || echo 'heartbeat-key = "pair.key"')
 $instance
 ${PAIR_GROUP:-}
 
 [redundancy-sets.1]
 name = "cgn"
 redundancy-group = 1
-role = "$role"
+$(if [[ $beats == 0 ]]; then echo "role = \"$role\""; else echo "priority = $((100 * n))"; fi)
+${PAIR_MORE:-}
 CONF
 }
 

@@ -73,16 +73,34 @@ fn syntax(file: &str, lines: &LineIndex, offset: usize, error: &Error) -> Fault 
 fn duplicate(text: &str, file: &str, lines: &LineIndex, error: &Error) -> Fault {
     let span = error.span().unwrap_or(0..0);
     let (line, column) = lines.position(span.start);
-    let key = text.get(span).unwrap_or_default();
+    let key = text.get(span.clone()).unwrap_or_default();
+    let first = match first_line(text, span.start, key) {
+        Some(first) => format!(" (line {first})"),
+        None => String::new(),
+    };
     Fault {
         kind: FaultKind::Syntax,
         file: file.into(),
         line,
         column,
         path: String::new(),
-        problem: format!("{} is already set above in the same table", quoted(key)),
+        problem: format!("{} is already set in the same table{first}", quoted(key)),
         remedy: "keep one of the two".into(),
     }
+}
+
+/// The line on which a key that is at `offset` again is set first, where the line begins with it.
+fn first_line(text: &str, offset: usize, key: &str) -> Option<usize> {
+    let before = text.get(..offset)?;
+    let lines: Vec<&str> = before.lines().collect();
+    let header = lines.iter().rposition(|line| line.trim_start().starts_with('['));
+    let from = header.map_or(0, |at| at + 1);
+    let sets = |line: &&str| {
+        let rest = line.trim_start().strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let at = lines.get(from..)?.iter().position(sets)?;
+    Some(from + at + 1)
 }
 
 /// The lines (from 1, inclusive) to blank for an error at `offset`: the statement it stands in, but only the first line of

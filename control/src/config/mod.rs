@@ -41,8 +41,13 @@ mod pool_use;
 mod process;
 mod redundancy;
 mod redundancy_conflicts;
+mod redundancy_event;
+mod redundancy_exclusive;
 mod redundancy_group;
+mod redundancy_heartbeat;
+mod redundancy_policy;
 mod redundancy_set;
+mod redundancy_virtual;
 mod registry;
 mod reload;
 mod reload_live;
@@ -55,6 +60,7 @@ mod stateless;
 mod stateless_conflicts;
 mod static_conflicts;
 mod static_mapping;
+mod tracking;
 mod translation;
 mod translation_static;
 mod values;
@@ -85,12 +91,23 @@ pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool}
 pub use pool_blocks::PortBlocks;
 pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
 pub use redundancy::{GROUP_SETS_MAX, REDUNDANCY_GROUPS_MAX, REDUNDANCY_SETS_MAX, Redundancy};
+pub use redundancy_event::{ExternalCheck, PeerEvent, RedundancyEvent, RoutingProcess};
+pub use redundancy_exclusive::{POLICY_LINKS_MAX, REDUNDANCY_POLICIES_MAX, SET_POLICIES_MAX};
 pub use redundancy_group::{DEFAULT_REDUNDANCY_PORT, RedundancyGroup};
+pub use redundancy_heartbeat::{HEARTBEAT_INTERVAL_MS_MIN, HaLink, Heartbeats, LinkKind};
+pub use redundancy_policy::{
+    PolicyAction, RedundancyPolicy, RouteTable, RouteTarget, RouteWhen, SignalRoute,
+};
 pub use redundancy_set::RedundancySet;
+pub use redundancy_virtual::VirtualAddress;
 pub use registry::NameRegistry;
 pub use reload::{Change, Effect, changes, check_reload};
 pub use service_set::ServiceSet;
 pub use static_mapping::{StaticFault, StaticMapping, StaticPorts, StaticText};
+pub use tracking::{
+    TRACKED_ADDRESSES_ALL_MAX, TRACKED_ADDRESSES_MAX, TRACKED_IPS_MAX, TrackMethod, TrackedAddress,
+    TrackedIp, Zone,
+};
 pub use translation::{Action, SourceTranslation};
 pub use values::InterfaceAddress;
 
@@ -133,7 +150,7 @@ pub struct Config {
     pub firewall_policies: Vec<Arc<FirewallPolicies>>,
     /// `[service-sets.NAME]`, in the order of the file.
     pub service_sets: Vec<ServiceSet>,
-    /// `[redundancy]`, `[redundancy-groups.N]`, `[redundancy-sets.N]`.
+    /// `[redundancy]`, `[redundancy-groups.N]`, `[redundancy-sets.N]`, their policies and events, `[tracked-ips.NAME]`, `[zones.NAME]`.
     pub redundancy: Redundancy,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Fault>,
@@ -260,7 +277,11 @@ pub fn known_keys() -> Vec<KnownKey> {
                     [[firewall-policies.NAME.policies]]\n[service-sets.NAME.firewall]\n\
                     [[service-sets.NAME.static-mappings]]\n\
                     [[service-sets.NAME.siit.explicit-mappings]]\n[[service-sets.NAME.nptv6]]\n\
-                    [redundancy-groups.N.routing-instance]\n[redundancy-sets.N]\n";
+                    [redundancy-groups.N.routing-instance]\n\
+                    [[redundancy-groups.N.links]]\n[redundancy-groups.N.links.routing-instance]\n\
+                    [redundancy-sets.N]\n[[redundancy-sets.N.virtual-addresses]]\n\
+                    [redundancy-events.NAME.check]\n[[redundancy-events.NAME.routing-process]]\n\
+                    [[redundancy-policies.NAME.signal-routes]]\n[[tracked-ips.NAME.addresses]]\n[zones.NAME]\n";
     let Ok((_, collected)) = run(skeleton, "known keys") else {
         return Vec::new();
     };
@@ -353,7 +374,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     static_conflicts::check(&sets, &service_sets, &pools, &valid_interfaces, d);
     stateless_conflicts::check(&sets, &service_sets, &pools, d);
     pool_use::check_prefixes(&service_sets, &pools, d);
-    let redundancy = redundancy::validate(&raw_redundancy, file, &service_sets, d);
+    let redundancy = redundancy::validate(&raw_redundancy, file, &service_sets, &valid_interfaces, d);
     redundancy_conflicts::check(&raw_redundancy, &redundancy, &service_sets, &pools, d);
     let config = Config {
         file: file.into(),

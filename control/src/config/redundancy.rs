@@ -14,11 +14,17 @@ use tandem_engine::replica::Role;
 
 use super::diagnostics::Diagnostics;
 use super::fault::{Bad, quoted};
+use super::names;
+use super::redundancy_event::{self, RedundancyEvent, WEIGHT_MAX};
+use super::redundancy_exclusive;
 use super::redundancy_group::{self, RedundancyGroup};
+use super::redundancy_policy::{self, RedundancyPolicy};
 use super::redundancy_set::{self, RedundancySet};
 use super::registry::NameRegistry;
 use super::section::{Item, Section};
 use super::service_set::ServiceSet;
+use super::tracking::{self, TrackedIp, Zone};
+use super::{Interface, NAMED_MAX};
 
 /// Redundancy groups are numbered 1..=16.
 pub const REDUNDANCY_GROUPS_MAX: u8 = 16;
@@ -29,23 +35,78 @@ pub const GROUP_SETS_MAX: usize = 16;
 /// Longest replication threshold in seconds: a day.
 pub(super) const THRESHOLD_S_MAX: u32 = 86_400;
 
-/// Longest wait for the peer at start, in seconds.
-const INITIAL_HOLD_S_MAX: u32 = 300;
+/// Longest wait for the peer at start, in milliseconds.
+const INITIAL_HOLD_MS_MAX: u32 = 300_000;
+/// The same, unless set, where there are no heartbeats to count.
+const INITIAL_HOLD_MS_BY_HAND: u64 = 5000;
+/// Heartbeats to wait for at start, unless the wait is set.
+const INITIAL_BEATS: u64 = 5;
+/// Shortest wait that is not set, in milliseconds.
+const INITIAL_HOLD_MS_LEAST: u64 = 1000;
 
 /// The pair as this chassis sees it. Without groups and sets, nothing is replicated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redundancy {
     /// Age in seconds at which a session is replicated, unless its service set has its own. 0: at once. 0..=86400.
     pub replication_threshold_s: u32,
-    /// How long a set waits at start to hear of the peer before it takes its configured role, in seconds. 0..=300.
-    pub initial_hold_s: u32,
+    /// How long a set waits at start to hear of the peer, in milliseconds, if the file says so: see [`Redundancy::initial_hold_ms`].
+    /// 0..=300000.
+    pub initial_hold_ms: Option<u32>,
+    /// The cluster's number, the same on both chassis, if it has one. 1..=7.
+    pub cluster_id: Option<u8>,
+    /// The cluster's name, the same on both chassis, if it has one.
+    pub cluster_name: Option<String>,
+    /// All sets of this chassis are inoperable when the weights of what has failed reach this. 1..=255.
+    pub failover_threshold: u8,
     /// `[redundancy-groups.N]`, by number.
     pub groups: Vec<RedundancyGroup>,
     /// `[redundancy-sets.N]`, by number.
     pub sets: Vec<RedundancySet>,
+    /// `[redundancy-policies.NAME]`, in the order of the file.
+    pub policies: Vec<RedundancyPolicy>,
+    /// `[redundancy-events.NAME]`, in the order of the file.
+    pub events: Vec<RedundancyEvent>,
+    /// `[tracked-ips.NAME]`, in the order of the file.
+    pub tracked_ips: Vec<TrackedIp>,
+    /// `[zones.NAME]`, in the order of the file.
+    pub zones: Vec<Zone>,
 }
 
 impl Redundancy {
+    /// How long a set of `group` waits at start to hear of the peer, in milliseconds: as the file says, or five heartbeats but at
+    /// least 1000; without heartbeats 5000.
+    #[must_use]
+    pub fn initial_hold_ms(&self, group: &RedundancyGroup) -> u64 {
+        match (self.initial_hold_ms, &group.heartbeats) {
+            (Some(hold_ms), _) => u64::from(hold_ms),
+            (None, Some(beats)) => (INITIAL_BEATS * u64::from(beats.interval_ms)).max(INITIAL_HOLD_MS_LEAST),
+            (None, None) => INITIAL_HOLD_MS_BY_HAND,
+        }
+    }
+
+    /// The policy of a name.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<&RedundancyPolicy> {
+        self.policies.iter().find(|policy| policy.name == name)
+    }
+
+    /// The event of a name.
+    #[must_use]
+    pub fn event(&self, name: &str) -> Option<&RedundancyEvent> {
+        self.events.iter().find(|event| event.name == name)
+    }
+
+    /// The policies of a set, in its order.
+    pub fn policies_of<'a>(&'a self, set: &'a RedundancySet) -> impl Iterator<Item = &'a RedundancyPolicy> {
+        set.policies.iter().filter_map(|name| self.policy(name))
+    }
+
+    /// The events of a set's policies.
+    pub fn events_of<'a>(&'a self, set: &'a RedundancySet) -> impl Iterator<Item = &'a RedundancyEvent> {
+        let names = self.policies_of(set).flat_map(|policy| &policy.events);
+        names.filter_map(|name| self.event(name))
+    }
+
     /// The group of a number.
     #[must_use]
     pub fn group(&self, id: u8) -> Option<&RedundancyGroup> {
@@ -77,10 +138,17 @@ impl RedundancySet {
 pub(super) struct Raw {
     /// The global threshold.
     pub threshold_s: u32,
-    initial_hold_s: u32,
+    initial_hold_ms: Option<u32>,
+    cluster_id: Option<u32>,
+    cluster_name: Option<String>,
+    failover_threshold: u32,
     local: Option<Item<IpAddr>>,
     pub groups: Vec<redundancy_group::Raw>,
     pub sets: Vec<redundancy_set::Raw>,
+    pub policies: Vec<redundancy_policy::Raw>,
+    pub events: Vec<redundancy_event::Raw>,
+    pub tracked: Vec<tracking::RawTracked>,
+    pub zones: Vec<tracking::RawZone>,
 }
 
 /// Numbers of the tables under `key`: a table whose key is no number in range was told, and is left out.
@@ -137,11 +205,17 @@ pub(super) fn decode(root: &mut Section<'_>) -> Raw {
     let local = section.parsed("redundancy-local", "IP address", "", address);
     let path = section.path_of("redundancy-local");
     let threshold_s = section.integer("replication-threshold-s", 0..=THRESHOLD_S_MAX, 180);
-    let initial_hold_s = section.integer("initial-hold-s", 0..=INITIAL_HOLD_S_MAX, 5);
+    let initial_hold_ms = section.optional_integer("initial-hold-ms", 0..=INITIAL_HOLD_MS_MAX);
+    let cluster_id = section.optional_integer("cluster-id", 1..=7);
+    let cluster_name = section.parsed("cluster-name", "name", "", names::name_value);
+    let failover_threshold = section.integer("failover-threshold", 1..=WEIGHT_MAX, WEIGHT_MAX);
     section.finish();
     Raw {
         threshold_s,
-        initial_hold_s,
+        initial_hold_ms,
+        cluster_id,
+        cluster_name,
+        failover_threshold,
         local: local.map(|value| Item { path, value }),
         groups: numbered(
             root,
@@ -155,28 +229,77 @@ pub(super) fn decode(root: &mut Section<'_>) -> Raw {
             REDUNDANCY_SETS_MAX,
             redundancy_set::decode,
         ),
+        // Policies and tracked-IP objects have limits of their own, which name what they counted from.
+        policies: super::named(root, "redundancy-policies", NAMED_MAX, redundancy_policy::decode),
+        events: super::named(root, "redundancy-events", NAMED_MAX, redundancy_event::decode),
+        tracked: super::named(root, "tracked-ips", NAMED_MAX, tracking::decode_tracked),
+        zones: super::named(root, "zones", NAMED_MAX, tracking::decode_zone),
     }
 }
 
 /// Checks groups, sets and service sets against each other. `file` is where relative paths start.
-pub(super) fn validate(raw: &Raw, file: &str, service_sets: &[ServiceSet], d: &Diagnostics) -> Redundancy {
+pub(super) fn validate(
+    raw: &Raw,
+    file: &str,
+    service_sets: &[ServiceSet],
+    interfaces: &[Interface],
+    d: &Diagnostics,
+) -> Redundancy {
     let mut groups: Vec<RedundancyGroup> = raw
         .groups
         .iter()
         .filter_map(|group| redundancy_group::validate(group, raw.local.as_ref(), file, d))
         .collect();
     groups.sort_by_key(|group| group.id);
+    let interface_names: Vec<&str> = interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
+    let policy_names: Vec<&str> = raw.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let event_names: Vec<&str> = raw.events.iter().map(|event| event.name.as_str()).collect();
+    let tracked_names: Vec<&str> = raw.tracked.iter().map(|object| object.name.as_str()).collect();
+    let zone_names: Vec<&str> = raw.zones.iter().map(|zone| zone.name.as_str()).collect();
+    let known = redundancy_event::Known {
+        interfaces: &interface_names,
+        tracked: &tracked_names,
+        zones: &zone_names,
+    };
+    let parts = redundancy_set::Parts {
+        service_sets,
+        interfaces,
+        policies: &policy_names,
+    };
     let mut sets: Vec<RedundancySet> = raw
         .sets
         .iter()
-        .filter_map(|set| redundancy_set::validate(set, &raw.groups, service_sets, d))
+        .filter_map(|set| redundancy_set::validate(set, &raw.groups, &parts, d))
         .collect();
     sets.sort_by_key(|set| set.id);
+    redundancy_exclusive::check(raw, d);
     Redundancy {
         replication_threshold_s: raw.threshold_s,
-        initial_hold_s: raw.initial_hold_s,
+        initial_hold_ms: raw.initial_hold_ms,
+        cluster_id: raw.cluster_id.map(|id| id as u8),
+        cluster_name: raw.cluster_name.clone(),
+        failover_threshold: raw.failover_threshold as u8,
         groups,
         sets,
+        policies: raw
+            .policies
+            .iter()
+            .map(|policy| redundancy_policy::validate(policy, &event_names, d))
+            .collect(),
+        events: raw
+            .events
+            .iter()
+            .map(|event| redundancy_event::validate(event, &known, d))
+            .collect(),
+        tracked_ips: tracking::tracked(&raw.tracked, interfaces, d),
+        zones: raw
+            .zones
+            .iter()
+            .map(|zone| tracking::zone(zone, &interface_names, d))
+            .collect(),
     }
 }
 

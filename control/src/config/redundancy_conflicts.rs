@@ -9,6 +9,8 @@ use super::pool::Pool;
 use super::redundancy::{Raw, Redundancy};
 use super::redundancy_group;
 use super::redundancy_set;
+use super::redundancy_virtual;
+use super::section::Item;
 use super::service_set::ServiceSet;
 use super::translation::Action;
 
@@ -23,6 +25,7 @@ pub(super) fn check(
     peers_differ(&raw.groups, d);
     pools_are_apart(sets, d);
     interface_pools(sets, pools, d);
+    redundancy_virtual::check(raw, redundancy, pools, d);
     unused(raw, redundancy, d);
 }
 
@@ -153,6 +156,38 @@ fn unused(raw: &Raw, redundancy: &Redundancy, d: &Diagnostics) {
         let remedy = format!("add redundancy-set = {} to a service set, or remove it", set.id);
         let path = join("redundancy-sets", &set.id.to_string());
         d.warn(&path, "no service set is of this redundancy set", remedy);
+    }
+    let named = |name: &str, items: &[Item<String>]| items.iter().any(|item| item.value == name);
+    for policy in raw
+        .policies
+        .iter()
+        .filter(|one| !raw.sets.iter().any(|set| named(&one.name, &set.policies)))
+    {
+        let remedy = "name it in a redundancy set's policies, or remove it";
+        d.warn(&policy.path, "no redundancy set has this policy", remedy);
+    }
+    for event in raw
+        .events
+        .iter()
+        .filter(|one| !raw.policies.iter().any(|policy| named(&one.name, &policy.events)))
+    {
+        let remedy = "name it in a policy's events, or remove it";
+        d.warn(&event.path, "no redundancy policy has this event", remedy);
+    }
+    let remedy = "name it in an event, or remove it";
+    for object in raw
+        .tracked
+        .iter()
+        .filter(|one| !raw.events.iter().any(|event| named(&one.name, &event.tracked)))
+    {
+        d.warn(&object.path, "no redundancy event has this object", remedy);
+    }
+    for zone in raw
+        .zones
+        .iter()
+        .filter(|one| !raw.events.iter().any(|event| named(&one.name, &event.zones)))
+    {
+        d.warn(&zone.path, "no redundancy event has this zone", remedy);
     }
 }
 

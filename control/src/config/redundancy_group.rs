@@ -8,6 +8,7 @@ use ha_sync::net::{Bind, Endpoint, Fingerprint, Security, Stream, Timing, Tls, T
 use super::diagnostics::Diagnostics;
 use super::fault::{Bad, FaultKind, quoted};
 use super::names;
+use super::redundancy_heartbeat::{self, HaLink, Heartbeats};
 use super::section::{Item, Section};
 
 /// TCP port of the channel, unless set.
@@ -36,6 +37,10 @@ pub struct RedundancyGroup {
     pub keepalive_interval_s: u32,
     /// So many silent intervals end the connection. 3..=255.
     pub keepalive_lost_threshold: u32,
+    /// Its heartbeats. `None`: there are none, and roles are changed by hand only.
+    pub heartbeats: Option<Heartbeats>,
+    /// The paths of heartbeats and forwarded packets: a control link, a data link if there is one, then secondary paths.
+    pub links: Vec<HaLink>,
 }
 
 impl RedundancyGroup {
@@ -74,6 +79,7 @@ pub(super) struct Raw {
     replay_window_mb: u32,
     keepalive_interval_s: u32,
     keepalive_lost_threshold: u32,
+    pub heartbeat: redundancy_heartbeat::Raw,
     /// Keys that the file sets, right or wrong.
     keys: Vec<&'static str>,
 }
@@ -109,6 +115,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         replay_window_mb: section.integer("replay-window-mb", 1..=4096, 64),
         keepalive_interval_s: section.integer("keepalive-interval-s", 1..=60, 4),
         keepalive_lost_threshold: section.integer("keepalive-lost-threshold", 3..=255, 16),
+        heartbeat: redundancy_heartbeat::decode(&mut section),
         keys: KEYS.into_iter().filter(|key| section.has(key)).collect(),
     };
     section.finish();
@@ -116,7 +123,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
 }
 
 /// Of VRF, namespace and interface at most one.
-fn bind(section: &mut Section<'_>) -> Bind {
+pub(super) fn bind(section: &mut Section<'_>) -> Bind {
     let d = section.diagnostics();
     let mut found: Vec<(String, Bind)> = Vec::new();
     if let Some(mut table) = section.optional_table("routing-instance") {
@@ -160,7 +167,7 @@ fn namespace(text: &str) -> Result<String, Bad> {
 }
 
 /// A path, from the root or from the configuration file.
-fn path(text: &str) -> Result<PathBuf, Bad> {
+pub(super) fn path(text: &str) -> Result<PathBuf, Bad> {
     if text.is_empty() || text.contains('\0') {
         return Err(Bad::new(
             format!("{} is not a path", quoted(text)),
@@ -204,7 +211,15 @@ pub(super) fn validate(
     d: &Diagnostics,
 ) -> Option<RedundancyGroup> {
     let security = security(raw, file, d);
+    let heartbeats = raw.heartbeat.heartbeats(&raw.path, raw.secure, file, d);
     let (local, peer) = addresses(raw, default, d)?;
+    let group = redundancy_heartbeat::Group {
+        path: &raw.path,
+        addresses: (local, peer),
+        port: raw.port,
+        bind: &raw.bind,
+    };
+    let links = raw.heartbeat.links(&group, d);
     Some(RedundancyGroup {
         id: raw.id,
         name: raw.name.clone(),
@@ -216,6 +231,8 @@ pub(super) fn validate(
         replay_window_mb: raw.replay_window_mb,
         keepalive_interval_s: raw.keepalive_interval_s,
         keepalive_lost_threshold: raw.keepalive_lost_threshold,
+        heartbeats,
+        links,
     })
 }
 
@@ -256,14 +273,35 @@ fn addresses(raw: &Raw, default: Option<&Item<IpAddr>>, d: &Diagnostics) -> Opti
         default.map(|item| item.value)
     };
     let (local, peer) = (local?, raw.peer?);
-    let conflict = |problem: String, remedy: &str| {
-        d.fault(FaultKind::Conflict, &raw.key("redundancy-peer"), problem, remedy);
+    let peer_place = raw.key("redundancy-peer");
+    let pair = Pair {
+        local: (&place, local),
+        peer: (&peer_place, peer),
+        bind: &raw.bind,
+        whose: "group",
     };
-    let line = d.line(&place);
+    check_pair(&pair, d);
+    Some((local, peer))
+}
+
+/// Two addresses with their key paths, between which there is to be a way.
+pub(super) struct Pair<'a> {
+    pub local: (&'a str, IpAddr),
+    pub peer: (&'a str, IpAddr),
+    pub bind: &'a Bind,
+    /// What has them.
+    pub whose: &'a str,
+}
+
+/// Two addresses of one family, and an interface for link-local ones.
+pub(super) fn check_pair(pair: &Pair<'_>, d: &Diagnostics) {
+    let ((place, local), (peer_place, peer)) = (pair.local, pair.peer);
+    let conflict = |problem: String, remedy: &str| d.fault(FaultKind::Conflict, peer_place, problem, remedy);
+    let line = d.line(place);
     if local == peer {
         conflict(
             format!("{peer} is this chassis' own address, {place} (line {line})"),
-            "use the other chassis' redundancy-local",
+            "use the other chassis' address",
         );
     } else if local.is_ipv4() != peer.is_ipv4() {
         conflict(
@@ -272,17 +310,18 @@ fn addresses(raw: &Raw, default: Option<&Item<IpAddr>>, d: &Diagnostics) -> Opti
         );
     }
     let link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    if !matches!(raw.bind, Bind::Interface(_)) {
-        for (place, address) in [(&place, local), (&raw.key("redundancy-peer"), peer)] {
+    if !matches!(pair.bind, Bind::Interface(_)) {
+        for (place, address) in [pair.local, pair.peer] {
             if link_local(address) {
                 let problem = format!("{address} is link-local, and so means another chassis on each link");
-                let remedy =
-                    "add interface = \"...\" to the group, or use a global or a unique local address";
+                let remedy = format!(
+                    "add interface = \"...\" to the {}, or use a global or a unique local address",
+                    pair.whose
+                );
                 d.fault(FaultKind::Conflict, place, problem, remedy);
             }
         }
     }
-    Some((local, peer))
 }
 
 /// Certificates with TLS, none without.

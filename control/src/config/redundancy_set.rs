@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use tandem_engine::replica::Role;
 
+use super::Interface;
 use super::diagnostics::{Diagnostics, join};
 use super::fault::FaultKind;
 use super::names;
 use super::redundancy::{
     self, GROUP_SETS_MAX, REDUNDANCY_GROUPS_MAX, REDUNDANCY_SETS_MAX, ROLES, THRESHOLD_S_MAX,
 };
+use super::redundancy_event::WEIGHT_MAX;
+use super::redundancy_exclusive::resolve;
 use super::redundancy_group;
-use super::section::Section;
+use super::redundancy_virtual::{self, VirtualAddress};
+use super::section::{Item, Section};
 use super::service_set::ServiceSet;
 
 /// The unit of takeover.
@@ -23,8 +27,26 @@ pub struct RedundancySet {
     pub name: Option<String>,
     /// The number of its redundancy group.
     pub group: u8,
-    /// The role it starts with.
+    /// The role it starts with where roles are changed by hand, i.e. without heartbeats.
     pub role: Role,
+    /// Whose is the better one when both chassis are healthy: the lower. 1..=254.
+    pub priority: u8,
+    /// Whether the better one takes the role back; otherwise a running primary keeps it.
+    pub preempt: bool,
+    /// How long it must have been the better one before it takes the role, in seconds. 0..=600.
+    pub preempt_hold_s: u16,
+    /// How long it is in `wait` after a recovered failure, in seconds. 0..=3600.
+    pub recovery_hold_s: u16,
+    /// When the monitors of both chassis have failed, the better one carries on.
+    pub primary_always_exists: bool,
+    /// The set is inoperable when the weights of what has failed reach this. 1..=255.
+    pub failover_threshold: u8,
+    /// Gratuitous ARPs and unsolicited neighbour advertisements for each virtual address after a takeover. 1..=64.
+    pub gratuitous_count: u8,
+    /// Names of its policies. At most 16.
+    pub policies: Vec<String>,
+    /// Addresses that move with the primary role.
+    pub virtual_addresses: Vec<VirtualAddress>,
     /// Names of its service sets, in the order of the file.
     pub service_sets: Vec<String>,
 }
@@ -36,7 +58,16 @@ pub(super) struct Raw {
     name: Option<String>,
     pub group: Option<u8>,
     has_group: bool,
-    role: Role,
+    role: Option<Role>,
+    priority: u32,
+    preempt: bool,
+    preempt_hold_s: u32,
+    recovery_hold_s: u32,
+    primary_always_exists: bool,
+    failover_threshold: u32,
+    gratuitous_count: u32,
+    pub policies: Vec<Item<String>>,
+    pub virtual_addresses: Vec<redundancy_virtual::Raw>,
 }
 
 pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
@@ -46,20 +77,45 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         path: section.path().to_owned(),
         name: section.parsed("name", "name", "", names::name_value),
         group: section
-            .optional_integer("redundancy-group", 1..=groups)
+            .number_of(
+                "redundancy-group",
+                1..=groups,
+                "redundancy-groups",
+                "a redundancy set is of one group",
+            )
             .map(|group| group as u8),
         has_group: section.has("redundancy-group"),
-        role: section.choice("role", &ROLES, "standby").unwrap_or(Role::Standby),
+        role: section.choice("role", &ROLES, ""),
+        priority: section.integer("priority", 1..=254, 100),
+        preempt: section.boolean("preempt", false),
+        preempt_hold_s: section.integer("preempt-hold-s", 0..=600, 0),
+        recovery_hold_s: section.integer("recovery-hold-s", 0..=3600, 30),
+        primary_always_exists: section.boolean("primary-always-exists", false),
+        failover_threshold: section.integer("failover-threshold", 1..=WEIGHT_MAX, WEIGHT_MAX),
+        gratuitous_count: section.integer("gratuitous-count", 1..=64, 4),
+        policies: section.list("policies", "names of redundancy policies", names::reference),
+        virtual_addresses: section
+            .array_of_tables("virtual-addresses")
+            .into_iter()
+            .map(redundancy_virtual::decode)
+            .collect(),
     };
     section.finish();
     raw
+}
+
+/// What a set may refer to.
+pub(super) struct Parts<'a> {
+    pub service_sets: &'a [ServiceSet],
+    pub interfaces: &'a [Interface],
+    pub policies: &'a [&'a str],
 }
 
 /// The set, if its group is there.
 pub(super) fn validate(
     raw: &Raw,
     groups: &[redundancy_group::Raw],
-    service_sets: &[ServiceSet],
+    parts: &Parts<'_>,
     d: &Diagnostics,
 ) -> Option<RedundancySet> {
     if !raw.has_group {
@@ -77,16 +133,55 @@ pub(super) fn validate(
             d,
         );
     }
-    let of_set = service_sets
+    role_fits(raw, groups, d);
+    if raw.preempt_hold_s > 0 && !raw.preempt {
+        let problem = "says nothing: without preempt a running primary keeps its role";
+        let path = format!("{}.preempt-hold-s", raw.path);
+        d.warn(&path, problem, "add preempt = true, or remove it");
+    }
+    let virtuals = raw.virtual_addresses.iter();
+    let of_set = parts
+        .service_sets
         .iter()
         .filter(|set| set.redundancy_set == Some(raw.id));
     Some(RedundancySet {
         id: raw.id,
         name: raw.name.clone(),
         group,
-        role: raw.role,
+        role: raw.role.unwrap_or(Role::Standby),
+        priority: raw.priority as u8,
+        preempt: raw.preempt,
+        preempt_hold_s: raw.preempt_hold_s as u16,
+        recovery_hold_s: raw.recovery_hold_s as u16,
+        primary_always_exists: raw.primary_always_exists,
+        failover_threshold: raw.failover_threshold as u8,
+        gratuitous_count: raw.gratuitous_count as u8,
+        policies: resolve(&raw.policies, "redundancy-policies", parts.policies, d),
+        virtual_addresses: virtuals
+            .filter_map(|one| redundancy_virtual::validate(one, parts.interfaces, d))
+            .collect(),
         service_sets: of_set.map(|set| set.name.clone()).collect(),
     })
+}
+
+/// A role in the file is for those who change roles by hand; with heartbeats the chassis decide by priority.
+fn role_fits(raw: &Raw, groups: &[redundancy_group::Raw], d: &Diagnostics) {
+    let group = groups.iter().find(|one| Some(one.id) == raw.group);
+    let Some(group) = group.filter(|group| group.heartbeat.beats() && raw.role.is_some()) else {
+        return;
+    };
+    let interval = group.key("heartbeat-interval-ms");
+    let problem = format!(
+        "stands beside heartbeats, {interval} (line {}): the two chassis decide who is primary",
+        d.line(&interval)
+    );
+    let remedy = "use priority instead (the lower is primary), or heartbeat-interval-ms = 0 in the group for roles by hand";
+    d.fault(
+        FaultKind::Conflict,
+        &format!("{}.role", raw.path),
+        problem,
+        remedy,
+    );
 }
 
 fn unknown(key: &str, section: &str, number: u8, there: impl Iterator<Item = u8>, d: &Diagnostics) {
@@ -130,7 +225,12 @@ pub(super) fn decode_membership(section: &mut Section<'_>) -> Membership {
     let sets = u32::from(REDUNDANCY_SETS_MAX);
     Membership {
         set: section
-            .optional_integer("redundancy-set", 1..=sets)
+            .number_of(
+                "redundancy-set",
+                1..=sets,
+                "redundancy-sets",
+                "a service set is of one redundancy set at most",
+            )
             .map(|set| set as u8),
         threshold_s: section.optional_integer("replication-threshold-s", 0..=THRESHOLD_S_MAX),
         disabled: section.boolean("disable-replication-capability", false),

@@ -27,6 +27,14 @@ pub(super) struct Item<T> {
     pub value: T,
 }
 
+/// An element of a list that has texts and tables.
+pub(super) enum Mixed<T, U> {
+    /// A text, parsed.
+    Text(Item<T>),
+    /// A table, decoded.
+    Table(U),
+}
+
 impl<'a> Section<'a> {
     pub fn new(diagnostics: &'a Diagnostics, path: String, table: Option<&'a DeTable<'a>>) -> Self {
         Self {
@@ -77,7 +85,7 @@ impl<'a> Section<'a> {
         Some(value.get_ref())
     }
 
-    fn know(&self, key: &str, kind: impl Into<String>, default: impl Into<String>) {
+    pub(super) fn know(&self, key: &str, kind: impl Into<String>, default: impl Into<String>) {
         self.diagnostics.know(KnownKey {
             path: self.path_of(key),
             kind: kind.into(),

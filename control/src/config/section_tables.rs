@@ -1,10 +1,12 @@
 //! The tables within a table: one by its key, many by the operator's names, many in a row; and the keys nobody asked for.
 
+use std::ops::RangeInclusive;
+
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::join;
 use super::fault::{Bad, FaultKind, nearest, one_of};
-use super::section::Section;
+use super::section::{Item, Mixed, Section};
 
 impl<'a> Section<'a> {
     /// A sub-table that has its defaults when absent.
@@ -82,6 +84,90 @@ impl<'a> Section<'a> {
             }
         }
         sections
+    }
+
+    /// A list in which a text stands for something known by its name, and a table describes another one. `kind` is what the reference
+    /// says of it.
+    pub fn list_or_tables<T, U>(
+        &mut self,
+        key: &'static str,
+        kind: &str,
+        parse: impl Fn(&str) -> Result<T, Bad>,
+        decode: impl Fn(Section<'a>) -> U,
+    ) -> Vec<Mixed<T, U>> {
+        self.know(key, format!("list of {kind}"), "[]");
+        let path = self.path_of(key);
+        let array = match self.get(key) {
+            Some(DeValue::Array(array)) => array,
+            Some(other) => {
+                self.wrong_type(&path, other, &format!("a list of {kind}, in brackets"));
+                return Vec::new();
+            }
+            None => {
+                self.effective(key, "[]");
+                return Vec::new();
+            }
+        };
+        let (mut found, mut rendered) = (Vec::with_capacity(array.len()), Vec::new());
+        for (index, element) in array.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.diagnostics.place(&path, element.span().start);
+            match element.get_ref() {
+                DeValue::String(text) => match parse(text) {
+                    Ok(value) => {
+                        rendered.push(format!("{text:?}"));
+                        found.push(Mixed::Text(Item { path, value }));
+                    }
+                    Err(bad) => self.diagnostics.bad(&path, bad),
+                },
+                DeValue::Table(table) => {
+                    rendered.push("{...}".into());
+                    let section = Section::new(self.diagnostics, path, Some(table));
+                    found.push(Mixed::Table(decode(section)));
+                }
+                other => self.wrong_type(&path, other, kind),
+            }
+        }
+        self.effective(key, format!("[{}]", rendered.join(", ")));
+        found
+    }
+
+    /// The number of a table under `section` that this one is of, if it says so. It is of one only: a list of several is a conflict.
+    pub fn number_of(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+        section: &str,
+        rule: &str,
+    ) -> Option<u32> {
+        let several = self
+            .table
+            .and_then(|table| table.get(key))
+            .map(|value| value.get_ref());
+        if let Some(DeValue::Array(array)) = several
+            && array.len() > 1
+        {
+            // Its place.
+            self.get(key);
+            let shown = array.iter().map(|element| match element.get_ref() {
+                DeValue::Integer(digits) => {
+                    let place = join(section, digits.as_str());
+                    let line = self.diagnostics.line(&place);
+                    format!("{place} (line {line})")
+                }
+                _ => "what is no number".into(),
+            });
+            let problem = format!("names {}", shown.collect::<Vec<_>>().join(" and "));
+            let path = self.path_of(key);
+            self.diagnostics.fault(
+                FaultKind::Conflict,
+                &path,
+                problem,
+                format!("keep one number: {rule}"),
+            );
+            return None;
+        }
+        self.optional_integer(key, range)
     }
 
     /// Reports every key that nobody asked for. To be called once all questions were asked.

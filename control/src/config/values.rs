@@ -33,6 +33,22 @@ impl InterfaceAddress {
         }
     }
 
+    /// Whether `other` is in its subnet. Never one of the other family.
+    #[must_use]
+    pub fn covers(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let hosts = u32::MAX.checked_shr(u32::from(self.prefix_length)).unwrap_or(0);
+                own.to_bits() | hosts == other.to_bits() | hosts
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let hosts = u128::MAX.checked_shr(u32::from(self.prefix_length)).unwrap_or(0);
+                own.to_bits() | hosts == other.to_bits() | hosts
+            }
+            _ => false,
+        }
+    }
+
     /// The IPv4 address alone as a range; `None` for IPv6.
     #[must_use]
     pub fn host(&self) -> Option<AddressRange> {
@@ -296,6 +312,14 @@ mod tests {
         let address = interface_address("192.0.2.1/24").unwrap();
         assert_eq!(address.subnet(), Some(range([192, 0, 2, 0], [192, 0, 2, 255])));
         assert_eq!(address.host(), Some(range([192, 0, 2, 1], [192, 0, 2, 1])));
+        let covers = |own: &str, other: &str| {
+            let own = interface_address(own).unwrap();
+            own.covers(other.parse().unwrap())
+        };
+        assert!(covers("192.0.2.1/24", "192.0.2.255") && !covers("192.0.2.1/24", "192.0.3.0"));
+        assert!(covers("192.0.2.1/32", "192.0.2.1") && !covers("192.0.2.1/32", "192.0.2.0"));
+        assert!(covers("2001:db8::1/64", "2001:db8::ffff") && !covers("2001:db8::1/64", "2001:db8:0:1::"));
+        assert!(!covers("192.0.2.1/24", "::1") && !covers("2001:db8::1/64", "192.0.2.1"));
         assert!(interface_address("192.0.2.0/31").is_ok(), "RFC 3021");
         assert!(interface_address("192.0.2.0/32").is_ok());
         assert!(interface_address("2001:db8::/64").is_ok());

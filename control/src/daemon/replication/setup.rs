@@ -122,7 +122,7 @@ impl Replicator {
             now_ms: 0,
             is_complete: false,
         };
-        let hold_ms = u64::from(config.redundancy.initial_hold_s) * 1000;
+        let hold_ms = config.redundancy.initial_hold_ms(group);
         let mut roles = Roles::new(hold_ms);
         roles.follow(&commit.roles, &mut line);
         Ok(Some(Self {

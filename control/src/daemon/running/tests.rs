@@ -141,7 +141,8 @@ fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
         (
             GOOD.to_owned()
                 + "[redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\n\
-                   certificate = \"/nonexistent/a.crt\"\nkey = \"/nonexistent/a.key\"\nca = \"/nonexistent/ca.crt\"\n",
+                   certificate = \"/nonexistent/a.crt\"\nkey = \"/nonexistent/a.key\"\nca = \"/nonexistent/ca.crt\"\n\
+                   heartbeat-interval-ms = 0\n",
             "redundancy-groups.1.certificate",
         ),
     ] {
