@@ -84,6 +84,13 @@ impl BeatTiming {
         u32::from(self.interval_ms) * u32::from(self.lost_threshold)
     }
 
+    /// Microseconds between two beats: an eighth less than is stated. Else the beat after the last that may be missing would come just
+    /// when the path goes down, and a little jitter would make it one less (RFC 5880 section 6.8.7 does so for the same reason).
+    #[must_use]
+    pub fn period_us(self) -> u64 {
+        u64::from(self.interval_ms) * 875
+    }
+
     /// Whether both numbers are in their ranges.
     #[must_use]
     pub fn is_valid(self) -> bool {

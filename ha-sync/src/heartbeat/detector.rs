@@ -2,7 +2,8 @@
 //!
 //! Whoever drives it hands in what was received, calls [`Detector::poll`] after that and whenever [`Detector::next_timer`] has come, and
 //! sends what is put out. What was received must be handed in before the poll, so that beats which waited while this process did not
-//! run are not taken for beats that did not come.
+//! run are not taken for beats that did not come. Where none waited either, as when a whole host stood still, the peer has one time more to
+//! be heard.
 //!
 //! A beat counts as life only if it echoes this life of ours. While the peer is dead or unheard, it must also echo a time that is not
 //! long ago, so no recording, however complete, brings a dead peer to life; and while it lives, only growing numbers count, so no
@@ -36,6 +37,15 @@ pub struct Datagram {
     pub octets: Vec<u8>,
 }
 
+impl Datagram {
+    fn of(beat: &Beat, codec: &Codec) -> Self {
+        Self {
+            path: beat.path,
+            octets: codec.encode(beat),
+        }
+    }
+}
+
 /// Heartbeats with one peer. See the module.
 #[derive(Debug)]
 pub struct Detector {
@@ -46,6 +56,8 @@ pub struct Detector {
     peer: Peer,
     paths: Vec<Path>,
     next_send_us: u64,
+    /// When it was polled last: each period at least, or this process has not run.
+    polled_us: Option<u64>,
     /// Something is to be said at once, on all paths.
     is_due: bool,
 }
@@ -71,6 +83,7 @@ impl Detector {
             peer: Peer::default(),
             paths: ids.into_iter().map(Path::new).collect(),
             next_send_us: 0,
+            polled_us: None,
             is_due: false,
         }
     }
@@ -128,10 +141,8 @@ impl Detector {
 
     /// Takes a datagram that came on a path.
     pub fn received(&mut self, now: Now, id: PathId, datagram: &[u8], events: &mut Vec<HeartbeatEvent>) {
-        let Some(index) = self.paths.iter().position(|path| path.id == id) else {
-            return;
-        };
-        let Some(path) = self.paths.get_mut(index) else {
+        let mut numbered = self.paths.iter_mut().enumerate();
+        let Some((index, path)) = numbered.find(|(_, path)| path.id == id) else {
             return;
         };
         let beat = match self.codec.decode(datagram) {
@@ -268,6 +279,14 @@ impl Detector {
     /// Does what the time asks for: takes paths down, and puts out what is to be sent.
     pub fn poll(&mut self, now: Now, out: &mut Vec<Datagram>, events: &mut Vec<HeartbeatEvent>) {
         let limit_us = self.limit_us();
+        let polled_us = self.polled_us.replace(now.mono_us).unwrap_or(now.mono_us);
+        let late_us = now
+            .mono_us
+            .saturating_sub(polled_us)
+            .saturating_sub(self.timing.period_us());
+        if late_us > limit_us / 2 {
+            self.paths.iter_mut().for_each(|path| path.spare(now.mono_us));
+        }
         let is_over = |path: &Path| path.down_at(limit_us).is_some_and(|at_us| now.mono_us >= at_us);
         for path in self.paths.iter_mut().filter(|path| is_over(path)) {
             path.up = false;
@@ -301,15 +320,11 @@ impl Detector {
                     timing: self.timing,
                     sets: self.sets.clone(),
                 };
-                let octets = self.codec.encode(&beat);
-                out.push(Datagram {
-                    path: path.id,
-                    octets,
-                });
+                out.push(Datagram::of(&beat, &self.codec));
             }
         }
         if is_time {
-            let interval_us = period_us(self.timing);
+            let interval_us = self.timing.period_us();
             self.next_send_us = self.next_send_us.saturating_add(interval_us);
             if self.next_send_us <= now.mono_us {
                 // At the start, and after this process did not run for a while: no burst to make up for it.
@@ -328,11 +343,7 @@ impl Detector {
                 timing: self.timing,
                 ..Beat::last(Kind::Leaving, path.id, self.incarnation)
             };
-            let octets = self.codec.encode(&beat);
-            out.push(Datagram {
-                path: path.id,
-                octets,
-            });
+            out.push(Datagram::of(&beat, &self.codec));
         }
     }
 
@@ -365,12 +376,6 @@ impl Detector {
     }
 }
 
-/// Microseconds between two beats: an eighth less than is stated. Else the beat after the last that may be missing would come just when the
-/// path goes down, and a little jitter would make it one less (RFC 5880 section 6.8.7 does so for the same reason).
-fn period_us(timing: BeatTiming) -> u64 {
-    u64::from(timing.interval_ms) * 875
-}
-
 /// A beat that counts: the path is up, and what the beat measures is taken down.
 fn heard(
     path: &mut Path,
@@ -380,10 +385,7 @@ fn heard(
     peer: &mut Peer,
     events: &mut Vec<HeartbeatEvent>,
 ) {
-    path.counters.received += 1;
-    path.heard_us = Some(now.mono_us);
-    path.echo = Some(echo);
-    path.refused = false;
+    path.heard(now.mono_us, echo);
     path.echoed_us = path.echoed_us.max(beat.echoed_us.min(now.mono_us));
     let round_us = now.mono_us.checked_sub(beat.echoed_us);
     let round_us = round_us.and_then(|round_us| round_us.checked_sub(beat.held_us.into()));

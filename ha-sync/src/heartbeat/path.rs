@@ -70,6 +70,8 @@ pub(super) struct Path {
     pub window: Window,
     /// When the last beat that counts was heard.
     pub heard_us: Option<u64>,
+    /// When it was spared since then, because this process had not run.
+    spared_us: Option<u64>,
     /// What to say back of it.
     pub echo: Option<Echo>,
     /// The latest of our times that came back; 0: none.
@@ -89,6 +91,7 @@ impl Path {
             counters: PathCounters::default(),
             window: Window::default(),
             heard_us: None,
+            spared_us: None,
             echo: None,
             echoed_us: 0,
             answer: None,
@@ -99,7 +102,8 @@ impl Path {
     /// The peer has another life now: nothing of the former one counts.
     pub fn forget(&mut self) {
         (self.up, self.window) = (false, Window::default());
-        (self.heard_us, self.echo, self.echoed_us) = (None, None, 0);
+        (self.heard_us, self.spared_us) = (None, None);
+        (self.echo, self.echoed_us) = (None, 0);
     }
 
     /// The number of the next datagram.
@@ -112,7 +116,22 @@ impl Path {
     /// When it goes down if nothing comes.
     pub fn down_at(&self, limit_us: u64) -> Option<u64> {
         let heard_us = self.heard_us.filter(|_| self.up)?;
-        Some(heard_us.saturating_add(limit_us))
+        let since_us = self.spared_us.map_or(heard_us, |us| us.max(heard_us));
+        Some(since_us.saturating_add(limit_us))
+    }
+
+    /// A beat that counts was heard.
+    pub fn heard(&mut self, now_us: u64, echo: Echo) {
+        (self.heard_us, self.spared_us) = (Some(now_us), None);
+        self.echo = Some(echo);
+        self.refused = false;
+        self.counters.received += 1;
+    }
+
+    /// This process has not run for a while: what has not come then is no sign. Once only, or one that hardly ever runs would never find
+    /// out.
+    pub fn spare(&mut self, now_us: u64) {
+        self.spared_us = self.spared_us.or(Some(now_us));
     }
 
     /// Takes down a round trip: an eighth of each sample, as in RFC 6298 section 2.

@@ -276,3 +276,34 @@ fn a_beat_of_a_former_life_that_comes_late_does_not_last() {
     let peer = world.status(ONE).peer;
     assert_eq!((peer.life, peer.incarnation), (PeerLife::Alive, Some(0x2003)));
 }
+
+/// As when the hosts of both are virtual, and stood still.
+#[test]
+fn one_that_did_not_run_does_not_take_the_other_for_dead_at_once() {
+    let mut world = World::plain();
+    world.run(1000);
+    let _before = (world.told(ONE), world.told(TWO));
+    world.now_ms += 35_000;
+    world.run(2000);
+    assert_eq!((world.told(ONE), world.told(TWO)), (vec![], vec![]));
+    // But for long.
+    world.ends[TWO] = None;
+    world.now_ms += 35_000;
+    let woken_ms = world.now_ms + 1;
+    world.events[ONE].clear();
+    world.run(2000);
+    assert_eq!(world.lost_at(ONE), Some(woken_ms + 600));
+}
+
+#[test]
+fn one_that_hardly_ever_runs_finds_out_all_the_same() {
+    let mut world = World::plain();
+    world.run(1000);
+    world.ends[TWO] = None;
+    for _ in 0..2 {
+        assert_eq!(world.life(ONE), PeerLife::Alive);
+        world.now_ms += 700;
+        world.step();
+    }
+    assert_eq!(world.life(ONE), PeerLife::Lost);
+}
