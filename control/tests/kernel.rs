@@ -10,5 +10,9 @@ mod neighbours;
 mod routes;
 #[path = "kernel/scale.rs"]
 mod scale;
+#[path = "kernel/signal_routes.rs"]
+mod signal_routes;
 #[path = "kernel/taps.rs"]
 mod taps;
+#[path = "kernel/virtual_address.rs"]
+mod virtual_address;

@@ -19,8 +19,11 @@
 //! feeds a [`MirrorSink`]. What the kernel's messages mean is decided in [`RouteTable`], [`NeighbourTable`] and
 //! [`LinkTable`], which do no I/O and are tested against naive models; the netlink half is a thin shell round them.
 //! Nothing here is on the packet way.
+//!
+//! What a redundancy set's role does in the kernel is here too: [`SignalRoutes`], [`VirtualAddress`] and [`Announcer`].
 
 mod addresses;
+mod announce;
 mod codec;
 mod links;
 mod message;
@@ -29,12 +32,17 @@ mod neighbours;
 mod resolve;
 mod routes;
 mod rtnl;
+mod signal_routes;
 mod socket;
 mod tap;
 mod types;
+mod virtual_address;
 mod watcher;
 
 pub use addresses::OwnedAddresses;
+pub use announce::{
+    ANNOUNCE_INTERVAL, ANNOUNCEMENTS, AnnounceError, Announcer, frames as announcement_frames,
+};
 pub use links::{Binding, LinkRecord, LinkTable};
 pub use neighbours::{NeighbourRecord, NeighbourTable, NudState};
 pub use resolve::{ResolveLimits, Resolver};
@@ -43,10 +51,15 @@ pub use routes::{
     Target,
 };
 pub use rtnl::Rtnl;
+pub use signal_routes::{
+    KernelRoute, KernelTarget, PROTOCOL as SIGNAL_ROUTE_PROTOCOL, SignalRoute, SignalRouteError,
+    SignalRoutes, SignalTable, SignalTarget,
+};
 pub use socket::KernelError;
 pub use tap::{Tap, TapConfig, TapError};
 pub use types::{
     FibUpdate, InterfaceId, LinkUpdate, MacAddress, MirrorSink, NeighbourState, NeighbourUpdate, NextHop,
     RouteAction, Update,
 };
+pub use virtual_address::VirtualAddress;
 pub use watcher::{Watcher, WatcherConfig, WatcherHandle, WatcherStats};

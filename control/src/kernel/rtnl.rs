@@ -12,6 +12,9 @@ use super::socket::{KernelError, RequestSocket};
 use super::types::MacAddress;
 
 const IFLA_CARRIER: u16 = 33;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET_CONF: u16 = 1;
+const IPV4_DEVCONF_PROMOTE_SECONDARIES: u16 = 20;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
@@ -108,18 +111,40 @@ impl Rtnl {
         })
     }
 
+    /// Makes IPv4 addresses of a device outlive an earlier one of the same subnet. By default the kernel removes with the
+    /// first address of a subnet all others of it: a reload that changes the interface's own would take virtual ones along.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn promote_secondaries(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        // IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { IPV4_DEVCONF_PROMOTE_SECONDARIES } } }
+        let conf = nested(IPV4_DEVCONF_PROMOTE_SECONDARIES, &1u32.to_ne_bytes());
+        let inet = nested(u16::from(AF_INET), &nested(IFLA_INET_CONF, &conf));
+        let request =
+            Request::new(RTM_NEWLINK, NLM_F_ACK, &link_header(ifindex, 0, 0)).attribute(IFLA_AF_SPEC, &inet);
+        self.run(request, || {
+            format!("let addresses of device {ifindex} outlive others")
+        })
+    }
+
     /// Adds an address. `Ok(false)`: it was there already.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn add_address(&mut self, ifindex: u32, address: IpAddr, length: u8) -> Result<bool, KernelError> {
-        let request = address_request(
-            RTM_NEWADDR,
-            NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-            ifindex,
-            address,
-            length,
-        );
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let request = address_request(RTM_NEWADDR, flags, 0, ifindex, address, length);
+        self.add_address_by(request, ifindex, address, length)
+    }
+
+    /// As [`Rtnl::add_address`], with a request made by the caller.
+    pub(super) fn add_address_by(
+        &mut self,
+        request: Request,
+        ifindex: u32,
+        address: IpAddr,
+        length: u8,
+    ) -> Result<bool, KernelError> {
         match self.run(request, || format!("add {address}/{length} to device {ifindex}")) {
             Ok(()) => Ok(true),
             Err(e) if e.errno() == Some(nix::libc::EEXIST) => Ok(false),
@@ -132,7 +157,7 @@ impl Rtnl {
     /// # Errors
     /// When the kernel refuses.
     pub fn remove_address(&mut self, ifindex: u32, address: IpAddr, length: u8) -> Result<bool, KernelError> {
-        let request = address_request(RTM_DELADDR, NLM_F_ACK, ifindex, address, length);
+        let request = address_request(RTM_DELADDR, NLM_F_ACK, 0, ifindex, address, length);
         match self.run(request, || {
             format!("remove {address}/{length} from device {ifindex}")
         }) {
@@ -169,13 +194,19 @@ fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { AF_INET } else { AF_INET6 }
 }
 
-fn terminated(name: &str) -> Vec<u8> {
+/// An attribute inside another one; its value's length is a multiple of 4.
+fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = (value.len() as u16).saturating_add(4);
+    [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat()
+}
+
+pub(super) fn terminated(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.push(0);
     bytes
 }
 
-fn with_address(request: Request, kind: u16, address: IpAddr) -> Request {
+pub(super) fn with_address(request: Request, kind: u16, address: IpAddr) -> Request {
     match address {
         IpAddr::V4(v4) => request.attribute(kind, &v4.octets()),
         IpAddr::V6(v6) => request.attribute(kind, &v6.octets()),
@@ -192,11 +223,19 @@ fn link_header(ifindex: u32, flags: u32, change: u32) -> [u8; 16] {
     fixed
 }
 
-/// `struct ifaddrmsg`: family, prefix length, flags, scope, index.
-fn address_request(kind: u16, flags: u16, ifindex: u32, address: IpAddr, length: u8) -> Request {
+/// `struct ifaddrmsg`: family, prefix length, flags (`marks`: IFA_F_*), scope, index.
+pub(super) fn address_request(
+    kind: u16,
+    flags: u16,
+    marks: u8,
+    ifindex: u32,
+    address: IpAddr,
+    length: u8,
+) -> Request {
     let mut fixed = [0u8; 8];
     fixed[0] = family(address);
     fixed[1] = length;
+    fixed[2] = marks;
     fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
     let request = Request::new(kind, flags, &fixed);
     let request = with_address(with_address(request, IFA_LOCAL, address), IFA_ADDRESS, address);

@@ -100,6 +100,7 @@ impl Tap {
         let ifindex = rtnl.link(&name).map_err(configure)?.ifindex;
         rtnl.set_mac(ifindex, config.mac).map_err(configure)?;
         rtnl.set_mtu(ifindex, config.mtu).map_err(configure)?;
+        rtnl.promote_secondaries(ifindex).map_err(configure)?;
         rtnl.set_up(ifindex, true).map_err(configure)?;
         Ok(Self {
             device,
