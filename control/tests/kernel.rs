@@ -1,5 +1,7 @@
 //! The kernel mirror against a real kernel: network namespaces, `ip`, taps and veths. Needs root and iproute2.
 
+#[path = "kernel/guard.rs"]
+mod guard;
 #[path = "kernel/lab.rs"]
 mod lab;
 #[path = "kernel/links.rs"]

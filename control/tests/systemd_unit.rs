@@ -31,6 +31,8 @@ fn the_unit_starts_reloads_and_stops_what_the_daemon_is() {
     assert_eq!(value("RestartPreventExitStatus"), Some("2"));
     // Static mappings of run time outlive the process, and ProtectSystem=strict leaves no other place.
     assert_eq!(value("StateDirectory"), Some("tandem"));
+    // systemd.kill(5): "mixed" sends SIGKILL to what remains as soon as the main process is dead, and the guard remains.
+    assert_eq!(value("KillMode"), Some("control-group"));
     // Without an end: systemd reads this key in [Unit] only.
     assert_eq!(value("Restart"), Some("on-failure"));
     let unit = UNIT.split("\n[").find(|part| part.starts_with("Unit]"));

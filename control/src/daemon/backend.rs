@@ -73,6 +73,7 @@ pub(super) struct Daemon {
     pub watcher: WatcherHandle,
     pub lives: Lives,
     pub replication: replication::Replication,
+    pub actions: super::actions::Actions,
     /// Log lines that nobody read in time.
     pub log_lost: tracing_appender::non_blocking::ErrorCounter,
     pub buffers: rte_bindings::Mempool,
@@ -206,6 +207,8 @@ impl Daemon {
             ),
         ));
         checks.extend(self.replication_check());
+        let fault = self.actions.fault().unwrap_or_default();
+        checks.push(check("role-actions".into(), fault.is_empty(), &fault));
         let (free, all) = (self.buffers.available(), self.buffers.capacity());
         checks.push(check(
             "packet-buffers".into(),
@@ -292,6 +295,8 @@ impl Daemon {
             .map(|(interface, error)| format!("addresses of {interface}: {error}"))
             .collect();
         locked(&self.refused_addresses).clone_from(&refused);
+        // A virtual address may have been among those that the configuration no longer puts on.
+        self.actions.order(crate::srd::Order::Assert);
         refused
     }
 }

@@ -8,10 +8,12 @@
 //!                             \---> ports (link and carrier) --> interface up, tap carrier
 //!   workers' mailboxes --> events --> kernel (resolve), log (port blocks)
 //!   workers' rings <--> replication <--> the other chassis
+//!   roles --> srd --> virtual addresses, signal routes; the guard process undoes them if this one dies
 //! ```
 //!
 //! Every thread here is a control thread. What they share with the workers are atomics and bounded queues.
 
+mod actions;
 mod backend;
 mod classifiers;
 mod clock;
@@ -36,7 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::{error, warn};
 
-use crate::config;
+use crate::{config, guard};
 use options::Options;
 
 /// Exit status for a command line or a configuration that is wrong, as clap's.
@@ -46,6 +48,10 @@ const EXIT_CONFIG: u8 = 2;
 /// line or the configuration is wrong.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == guard::ARGUMENT) {
+        return guard::main(&arguments.collect::<Vec<_>>());
+    }
     let missing = cpu::missing();
     if !missing.is_empty() {
         eprintln!(
@@ -72,7 +78,21 @@ pub fn main() -> ExitCode {
     for warning in config.warnings.iter().chain(&of_machine) {
         warn!("{warning}");
     }
-    match run::run(options.config, options.state_directory.as_deref(), config, lost) {
+    let is_json = options.log_format == options::LogFormat::Json;
+    let guard = match actions::start_guard(&config, is_json) {
+        Ok(guard) => guard,
+        Err(problem) => {
+            error!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let directory = options.state_directory.as_deref();
+    let ended = run::run(options.config, directory, config, guard.as_ref(), lost);
+    // A failure is an end in order too: all that was put into the kernel is taken out again by now.
+    if let Some(guard) = guard {
+        guard.stop();
+    }
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!("{problem:#}");

@@ -1,8 +1,8 @@
 //! Start, life and stop, in order.
 //!
 //! ```text
-//!   signals, program, DPDK and ports, taps, watcher, workers, threads, API, addresses ... ready
-//!   API, workers, threads, ports, taps, DPDK ............................................. gone
+//!   guard, signals, stale signal routes, program, DPDK and ports, taps, watcher, workers, threads, API, addresses ... ready
+//!   virtual addresses and signal routes, API, workers, threads, ports, taps, DPDK, guard .. gone
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
 
+use super::actions::Actions;
 use super::backend::{Api, Daemon, Lives};
 use super::classifiers::{ClassifierError, equip};
 use super::clock::Clock;
@@ -34,7 +35,8 @@ use super::statics::{StateError, StateFile};
 use super::taps::Taps;
 use crate::api::{Listener, ServeError, Server, SharedToken};
 use crate::config::{CompileError, Config, NameRegistry};
-use crate::kernel::{Binding, KernelError, Rtnl, TapError, Watcher, WatcherConfig};
+use crate::guard::Keeper;
+use crate::kernel::{Binding, KernelError, Rtnl, SignalRouteError, TapError, Watcher, WatcherConfig};
 
 /// The stop is over after this long, whatever hangs.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -63,6 +65,9 @@ pub(super) enum RunError {
     /// A port's kernel device is not there, or the kernel cannot be spoken to.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// Signal routes of an earlier process cannot be removed.
+    #[error(transparent)]
+    SignalRoutes(#[from] SignalRouteError),
     /// The replication cannot be set up.
     #[error(transparent)]
     Replication(#[from] SetupError),
@@ -181,6 +186,7 @@ pub(super) fn run(
     file: PathBuf,
     state_directory: Option<&Path>,
     config: Config,
+    guard: Option<&Arc<Keeper>>,
     log_lost: ErrorCounter,
 ) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -196,7 +202,9 @@ pub(super) fn run(
     };
     let listener = Listener::new(config.api.listen, config.api.token_file.as_deref())?;
     let state = StateFile::new(state_directory);
-    let (daemon, threads, eal) = start(file, state, config, listener.token.clone(), log_lost)?;
+    let actions = Actions::start(guard)?;
+    let token = listener.token.clone();
+    let (daemon, threads, eal) = start(file, state, config, token, actions, log_lost)?;
     let result = serve(&runtime, &daemon, listener, signals);
     stop(runtime, daemon, threads, eal);
     result
@@ -208,6 +216,7 @@ fn start(
     state: StateFile,
     config: Config,
     token: SharedToken,
+    actions: Actions,
     log_lost: ErrorCounter,
 ) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
@@ -295,6 +304,7 @@ fn start(
         watcher: handle,
         lives: lives.clone(),
         replication,
+        actions,
         log_lost,
         buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
@@ -439,6 +449,8 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
         eprintln!("tandemd: the stop takes too long: giving up");
         std::process::exit(1);
     });
+    // First: routers turn to the other chassis while this one still forwards.
+    daemon.actions.stop();
     runtime.shutdown_timeout(Duration::from_secs(2));
     let dataplane: Option<Dataplane> = daemon
         .dataplane

@@ -1,0 +1,338 @@
+//! The order of actions, with hands that only write down what they are told.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::work::Work;
+use super::*;
+use crate::guard::Undo;
+use crate::kernel::{
+    ANNOUNCE_INTERVAL, AnnounceError, KernelError, KernelRoute, KernelTarget, SignalRoute, SignalTable,
+    SignalTarget, VirtualAddress,
+};
+
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What was done, and what fails.
+#[derive(Default)]
+struct Book {
+    steps: Vec<String>,
+    /// Prefixes and addresses that the kernel refuses.
+    refused: Vec<String>,
+    listed: Undo,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<Book>>);
+
+impl Fake {
+    fn steps(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no panic").steps)
+    }
+
+    fn refuse(&self, what: &[&str]) {
+        self.0.lock().expect("no panic").refused = what.iter().map(|w| (*w).to_owned()).collect();
+    }
+
+    fn do_it(&self, verb: &str, what: String) -> Result<bool, KernelError> {
+        let mut book = self.0.lock().expect("no panic");
+        if book.refused.contains(&what) {
+            return Err(KernelError::NoDevice(what));
+        }
+        book.steps.push(format!("{verb} {what}"));
+        Ok(true)
+    }
+
+    /// What goes in is on the guard's list already.
+    fn is_listed(&self, found: impl FnOnce(&Undo) -> bool) {
+        assert!(
+            found(&self.0.lock().expect("no panic").listed),
+            "the guard does not know"
+        );
+    }
+}
+
+fn kernel_route(route: &SignalRoute) -> KernelRoute {
+    KernelRoute {
+        prefix: route.prefix,
+        table: 254,
+        target: KernelTarget::Discard,
+    }
+}
+
+impl Hands for Fake {
+    fn list(&mut self, undo: Undo) {
+        self.0.lock().expect("no panic").listed = undo;
+    }
+
+    fn prepare(&mut self, _device: &str) -> Result<(), AnnounceError> {
+        Ok(())
+    }
+
+    fn resolve(&mut self, route: &SignalRoute) -> Result<KernelRoute, SignalRouteError> {
+        Ok(kernel_route(route))
+    }
+
+    fn put_route(&mut self, route: &KernelRoute) -> Result<bool, SignalRouteError> {
+        self.is_listed(|undo| undo.routes.contains(route));
+        Ok(self.do_it("put", route.prefix.to_string())?)
+    }
+
+    fn take_route(&mut self, route: &KernelRoute) -> Result<bool, SignalRouteError> {
+        Ok(self.do_it("take", route.prefix.to_string())?)
+    }
+
+    fn put_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError> {
+        self.is_listed(|undo| undo.addresses.contains(&planned.address));
+        self.do_it("put", planned.address.address.to_string())
+    }
+
+    fn take_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError> {
+        self.do_it("take", planned.address.address.to_string())
+    }
+
+    fn announce(&mut self, planned: &PlannedAddress) -> Result<(), AnnounceError> {
+        let done = self.do_it("announce", planned.address.address.to_string());
+        done.map(|_| ())
+            .map_err(|_| AnnounceError::NoDevice(planned.device.clone()))
+    }
+
+    fn sweep(&mut self) -> Result<(), SignalRouteError> {
+        Ok(self.do_it("sweep", String::new()).map(|_| ())?)
+    }
+}
+
+fn route(prefix: &str, when: When) -> PlannedRoute {
+    PlannedRoute {
+        route: SignalRoute {
+            prefix: prefix.parse().expect("a prefix"),
+            table: SignalTable::Number(254),
+            target: SignalTarget::Discard,
+        },
+        when,
+    }
+}
+
+fn plan(set: u8, address: [u8; 4], routes: Vec<PlannedRoute>) -> SetPlan {
+    let address = PlannedAddress {
+        device: "p0".into(),
+        address: VirtualAddress {
+            ifindex: 7,
+            address: IpAddr::from(address),
+            length: 24,
+        },
+    };
+    SetPlan {
+        set,
+        addresses: vec![address],
+        routes,
+        announcements: 3,
+    }
+}
+
+fn role(set: u8, is_primary: bool, epoch: u64) -> Order {
+    Order::Role {
+        set,
+        is_primary,
+        epoch,
+    }
+}
+
+/// Work on set 1 with an address and a route for each occasion.
+fn prepared() -> (Fake, Work<Fake>) {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let routes = vec![
+        route("10.1.0.0/16", When::Primary),
+        route("10.2.0.0/16", When::Standby),
+        route("10.3.0.0/16", When::Event("uplink".into())),
+    ];
+    assert!(!work.take_in(Order::Plans(vec![plan(1, [192, 0, 2, 1], routes)])));
+    work.act(Instant::now(), RETRY);
+    assert_eq!(fake.steps(), [""; 0], "no role, nothing to do");
+    (fake, work)
+}
+
+fn done(work: &mut Work<Fake>, fake: &Fake, orders: Vec<Order>) -> Vec<String> {
+    for order in orders {
+        assert!(!work.take_in(order));
+    }
+    work.act(Instant::now(), RETRY);
+    fake.steps()
+}
+
+#[test]
+fn the_new_primary_answers_and_announces_before_its_routes_change_and_the_loser_withdraws_routes_first() {
+    let (fake, mut work) = prepared();
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, false, 1)]),
+        ["put 10.2.0.0/16"]
+    );
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, true, 2)]),
+        [
+            "put 192.0.2.1",
+            "announce 192.0.2.1",
+            "put 10.1.0.0/16",
+            "take 10.2.0.0/16"
+        ]
+    );
+    let actions = &work.results()[&1];
+    assert_eq!((actions.is_primary, actions.epoch), (Some(true), 2));
+    assert_eq!((actions.routes.len(), actions.addresses.len()), (1, 1));
+    assert_eq!(actions.failures, [""; 0]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, false, 3)]),
+        ["take 10.1.0.0/16", "put 10.2.0.0/16", "take 192.0.2.1"]
+    );
+    assert_eq!(work.results()[&1].addresses, []);
+    assert_eq!(
+        fake.0.lock().expect("no panic").listed.addresses,
+        [],
+        "nothing left to undo"
+    );
+}
+
+#[test]
+fn only_the_latest_role_counts_and_an_old_epoch_does_not() {
+    let (fake, mut work) = prepared();
+    let orders = vec![
+        role(1, true, 5),
+        role(1, false, 6),
+        role(1, true, 4),
+        role(9, true, 1),
+    ];
+    assert_eq!(done(&mut work, &fake, orders), ["put 10.2.0.0/16"]);
+    assert_eq!(work.results()[&1].epoch, 6);
+}
+
+#[test]
+fn a_policy_s_event_changes_its_routes_whatever_the_role() {
+    let (fake, mut work) = prepared();
+    let event = |is_active| Order::Policy {
+        name: "uplink".into(),
+        is_active,
+    };
+    assert_eq!(done(&mut work, &fake, vec![event(true)]), ["put 10.3.0.0/16"]);
+    assert_eq!(done(&mut work, &fake, vec![event(true)]), [""; 0]);
+    assert_eq!(done(&mut work, &fake, vec![event(false)]), ["take 10.3.0.0/16"]);
+}
+
+#[test]
+fn announcements_are_spaced_counted_and_end_with_the_role() {
+    let (fake, mut work) = prepared();
+    done(&mut work, &fake, vec![role(1, true, 1)]);
+    let begun = Instant::now();
+    let due = work.next_due(RETRY).expect("there is more to announce");
+    assert!(due > begun && due <= begun + ANNOUNCE_INTERVAL);
+    work.act(begun, RETRY);
+    assert_eq!(fake.steps(), [""; 0], "not yet");
+    work.act(begun + ANNOUNCE_INTERVAL, RETRY);
+    assert_eq!(fake.steps(), ["announce 192.0.2.1"]);
+    work.act(begun + 2 * ANNOUNCE_INTERVAL, RETRY);
+    assert_eq!(fake.steps(), ["announce 192.0.2.1"]);
+    assert_eq!(work.next_due(RETRY), None, "three in all");
+    done(&mut work, &fake, vec![role(1, false, 2), Order::Assert]);
+    done(&mut work, &fake, vec![role(1, true, 3)]);
+    done(&mut work, &fake, vec![role(1, false, 4)]);
+    assert_eq!(work.next_due(RETRY), None, "a standby announces nothing");
+}
+
+#[test]
+fn what_fails_is_told_does_not_hold_up_the_rest_and_is_tried_again() {
+    let (fake, mut work) = prepared();
+    fake.refuse(&["10.1.0.0/16", "192.0.2.1"]);
+    assert_eq!(done(&mut work, &fake, vec![role(1, true, 1)]), [""; 0]);
+    let failures = work.results()[&1].failures.clone();
+    assert_eq!(failures.len(), 2);
+    assert!(
+        failures[0].contains("192.0.2.1") && failures[1].contains("10.1.0.0/16"),
+        "{failures:?}"
+    );
+    let due = work.next_due(RETRY).expect("it is tried again");
+    work.act(due, RETRY);
+    assert_eq!(work.results()[&1].failures.len(), 2);
+    fake.refuse(&[]);
+    work.act(due, RETRY);
+    assert_eq!(fake.steps(), [""; 0], "not yet");
+    work.act(due + RETRY, RETRY);
+    assert_eq!(
+        fake.steps(),
+        ["put 192.0.2.1", "announce 192.0.2.1", "put 10.1.0.0/16"]
+    );
+    assert_eq!(work.results()[&1].failures, [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_taken_out_stays_known_to_the_guard() {
+    let (fake, mut work) = prepared();
+    done(&mut work, &fake, vec![role(1, true, 1)]);
+    fake.refuse(&["10.1.0.0/16"]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, false, 2)]),
+        ["put 10.2.0.0/16", "take 192.0.2.1"]
+    );
+    let listed = fake.0.lock().expect("no panic").listed.clone();
+    assert_eq!(listed.routes.len(), 2, "{listed:?}");
+    assert_eq!(work.results()[&1].routes.len(), 2);
+}
+
+#[test]
+fn a_route_of_two_sets_stays_until_both_have_lost() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let shared = || vec![route("10.1.0.0/16", When::Primary)];
+    let plans = vec![
+        plan(1, [192, 0, 2, 1], shared()),
+        plan(2, [192, 0, 2, 2], shared()),
+    ];
+    work.take_in(Order::Plans(plans));
+    done(&mut work, &fake, vec![role(1, true, 1), role(2, true, 1)]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, false, 2)]),
+        ["take 192.0.2.1"]
+    );
+    let last = done(&mut work, &fake, vec![role(2, false, 2)]);
+    assert_eq!(last, ["take 10.1.0.0/16", "take 192.0.2.2"]);
+}
+
+#[test]
+fn losers_come_before_winners_and_a_set_that_is_configured_no_more_is_cleared() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let plans = || vec![plan(1, [192, 0, 2, 1], vec![]), plan(2, [192, 0, 2, 2], vec![])];
+    work.take_in(Order::Plans(plans()));
+    done(&mut work, &fake, vec![role(1, false, 1), role(2, true, 1)]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, true, 2), role(2, false, 2)]),
+        ["take 192.0.2.2", "put 192.0.2.1", "announce 192.0.2.1"]
+    );
+    let left = plans().split_off(1);
+    assert_eq!(
+        done(&mut work, &fake, vec![Order::Plans(left)]),
+        ["take 192.0.2.1"]
+    );
+    assert_eq!(work.results().into_keys().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn the_thread_takes_orders_and_withdraws_everything_at_its_end() {
+    let fake = Fake::default();
+    let srd = Srd::with(fake.clone()).expect("a thread");
+    let orders = srd.orders();
+    let routes = vec![route("10.1.0.0/16", When::Primary)];
+    orders.give(Order::Plans(vec![plan(1, [192, 0, 2, 1], routes)]));
+    orders.give(role(1, true, 7));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while srd.results().get(&1).map(|actions| actions.epoch) != Some(7) {
+        assert!(Instant::now() < deadline, "the order is carried out");
+        std::thread::yield_now();
+    }
+    assert!(srd.is_alive());
+    fake.steps();
+    srd.stop();
+    assert!(!srd.is_alive());
+    assert_eq!(fake.steps(), ["take 10.1.0.0/16", "take 192.0.2.1", "sweep "]);
+    orders.give(role(1, false, 8));
+}

@@ -1,0 +1,438 @@
+//! The thread's work: from orders to steps in the spec's order, with what is in place, what failed, and what is due later.
+//!
+//! A new primary: virtual addresses and their announcements, then signal routes. The loser: signal routes first, then the
+//! addresses. Before anything is put into the kernel the guard has it on its list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::Order;
+use super::plan::{PlannedAddress, SetPlan};
+use crate::guard::{Gone, Undo};
+use crate::kernel::{
+    ANNOUNCE_INTERVAL, AnnounceError, KernelError, KernelRoute, SignalRoute, SignalRouteError,
+};
+
+/// Who does the steps.
+pub trait Hands {
+    /// The guard is told what to undo.
+    fn list(&mut self, undo: Undo);
+    /// Makes announcements on a device possible, ahead of need.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    fn prepare(&mut self, device: &str) -> Result<(), AnnounceError>;
+    /// Looks up the names in a route.
+    ///
+    /// # Errors
+    /// See [`SignalRouteError`].
+    fn resolve(&mut self, route: &SignalRoute) -> Result<KernelRoute, SignalRouteError>;
+    /// Puts a route in; `false` when it was there.
+    ///
+    /// # Errors
+    /// See [`SignalRouteError`].
+    fn put_route(&mut self, route: &KernelRoute) -> Result<bool, SignalRouteError>;
+    /// Takes a route out; `false` when it was not there.
+    ///
+    /// # Errors
+    /// See [`SignalRouteError`].
+    fn take_route(&mut self, route: &KernelRoute) -> Result<bool, SignalRouteError>;
+    /// Puts an address on its device; `false` when it was there.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    fn put_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError>;
+    /// Takes an address off its device; `false` when it was not there.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    fn take_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError>;
+    /// Announces an address once.
+    ///
+    /// # Errors
+    /// See [`AnnounceError`].
+    fn announce(&mut self, planned: &PlannedAddress) -> Result<(), AnnounceError>;
+    /// Takes all signal routes out, also those nobody remembers.
+    ///
+    /// # Errors
+    /// See [`SignalRouteError`].
+    fn sweep(&mut self) -> Result<(), SignalRouteError>;
+}
+
+/// What came of a set's latest orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetActions {
+    /// The role that was carried out; `None`: none yet.
+    pub is_primary: Option<bool>,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Signal routes that are in the kernel.
+    pub routes: Vec<KernelRoute>,
+    /// Virtual addresses that are on their devices.
+    pub addresses: Vec<PlannedAddress>,
+    /// Why something is not as it should be; empty: everything is. They are tried again every second.
+    pub failures: Vec<String>,
+    /// How long the last change of role took.
+    pub took: Duration,
+}
+
+/// A set as the thread knows it.
+struct Set {
+    plan: SetPlan,
+    /// The latest order: whether it is primary, and the epoch.
+    ordered: Option<(bool, u64)>,
+    /// Something has changed since it was last acted on.
+    is_due: bool,
+    actions: SetActions,
+    /// Routes in place, by what was configured.
+    routes: Vec<(SignalRoute, KernelRoute)>,
+    /// The set is configured no more: it goes when nothing of it is left.
+    is_gone: bool,
+}
+
+/// An announcement that is still to be made.
+struct Announcement {
+    at: Instant,
+    set: u8,
+    planned: PlannedAddress,
+    left: u8,
+}
+
+/// All sets, and who does the work.
+pub(super) struct Work<H> {
+    hands: H,
+    sets: BTreeMap<u8, Set>,
+    active: BTreeSet<String>,
+    announcements: Vec<Announcement>,
+    gone: Vec<Gone>,
+    /// When it last tried what had failed.
+    tried: Option<Instant>,
+    /// As the guard has it.
+    listed: Undo,
+}
+
+impl<H: Hands> Work<H> {
+    pub(super) fn new(hands: H) -> Self {
+        Self {
+            hands,
+            sets: BTreeMap::new(),
+            active: BTreeSet::new(),
+            announcements: Vec::new(),
+            gone: Vec::new(),
+            tried: None,
+            listed: Undo::default(),
+        }
+    }
+
+    /// Takes an order in, without doing anything yet. `true`: it is the last.
+    pub(super) fn take_in(&mut self, order: Order) -> bool {
+        match order {
+            Order::Stop => return true,
+            Order::Assert => self.sets.values_mut().for_each(|set| set.is_due = true),
+            Order::Gone(gone) => self.gone = gone,
+            Order::Plans(plans) => self.take_plans(plans),
+            Order::Policy { name, is_active } => {
+                let changed = if is_active {
+                    self.active.insert(name)
+                } else {
+                    self.active.remove(&name)
+                };
+                if changed {
+                    self.sets.values_mut().for_each(|set| set.is_due = true);
+                }
+            }
+            Order::Role {
+                set,
+                is_primary,
+                epoch,
+            } => match self.sets.get_mut(&set) {
+                Some(known) if known.ordered.is_none_or(|(_, last)| last <= epoch) => {
+                    known.ordered = Some((is_primary, epoch));
+                    known.is_due = true;
+                }
+                Some(_) => {}
+                None => warn!(set, "a role for a redundancy set that is not configured"),
+            },
+        }
+        false
+    }
+
+    fn take_plans(&mut self, plans: Vec<SetPlan>) {
+        for set in self.sets.values_mut() {
+            set.is_gone = true;
+            set.is_due = true;
+        }
+        for plan in plans {
+            for planned in &plan.addresses {
+                if let Err(error) = self.hands.prepare(&planned.device) {
+                    warn!(set = plan.set, %error, "announcements of a virtual address");
+                }
+            }
+            match self.sets.get_mut(&plan.set) {
+                Some(set) => (set.plan, set.is_gone) = (plan, false),
+                None => {
+                    let set = Set {
+                        ordered: None,
+                        is_due: true,
+                        actions: SetActions::default(),
+                        routes: Vec::new(),
+                        is_gone: false,
+                        plan,
+                    };
+                    self.sets.insert(set.plan.set, set);
+                }
+            }
+        }
+    }
+
+    /// When something is to be done without an order.
+    pub(super) fn next_due(&self, retry: Duration) -> Option<Instant> {
+        let announcement = self.announcements.iter().map(|next| next.at).min();
+        let has_failed = self.sets.values().any(|set| !set.actions.failures.is_empty());
+        let again = self.tried.filter(|_| has_failed).map(|tried| tried + retry);
+        announcement.into_iter().chain(again).min()
+    }
+
+    /// Does what is due. Sets that lose come first.
+    pub(super) fn act(&mut self, now: Instant, retry: Duration) {
+        let is_again = self.tried.is_none_or(|tried| now >= tried + retry);
+        for set in self.sets.values_mut() {
+            set.is_due |= is_again && !set.actions.failures.is_empty();
+        }
+        let mut due: Vec<u8> = self
+            .sets
+            .values()
+            .filter(|s| s.is_due)
+            .map(|s| s.plan.set)
+            .collect();
+        due.sort_by_key(|number| self.sets.get(number).and_then(Set::role) == Some(true));
+        if !due.is_empty() {
+            self.tried = Some(now);
+            self.list_with(&due);
+        } else if self.listed.gone != self.gone {
+            self.list_with(&[]);
+        }
+        for number in &due {
+            if let Some(mut set) = self.sets.remove(number) {
+                let begun = Instant::now();
+                self.change(&mut set, now);
+                set.settle(begun);
+                let is_left = !set.routes.is_empty() || !set.actions.addresses.is_empty();
+                if is_left || !set.is_gone {
+                    self.sets.insert(*number, set);
+                }
+            }
+        }
+        if !due.is_empty() {
+            self.list_with(&[]);
+        }
+        self.announce_due(now);
+    }
+
+    /// Everything is taken out: the clean stop.
+    pub(super) fn withdraw(&mut self) {
+        for set in self.sets.values_mut() {
+            set.is_gone = true;
+            set.is_due = true;
+        }
+        self.announcements.clear();
+        self.act(Instant::now(), Duration::ZERO);
+        if let Err(error) = self.hands.sweep() {
+            warn!(%error, "signal routes are left behind");
+        }
+    }
+
+    pub(super) fn results(&self) -> BTreeMap<u8, SetActions> {
+        let actions = self
+            .sets
+            .iter()
+            .map(|(number, set)| (*number, set.actions.clone()));
+        actions.collect()
+    }
+
+    /// Gives the guard all that is in place, and what these sets are about to put in.
+    fn list_with(&mut self, due: &[u8]) {
+        let mut undo = Undo {
+            gone: self.gone.clone(),
+            ..Undo::default()
+        };
+        for (number, set) in &self.sets {
+            undo.routes
+                .extend(set.routes.iter().map(|(_, route)| route.clone()));
+            undo.addresses
+                .extend(set.actions.addresses.iter().map(|a| a.address));
+            if due.contains(number) {
+                // A name that cannot be looked up fails once more when the route is put in, and is told then.
+                let wanted = set.wanted_routes(&self.active);
+                undo.routes
+                    .extend(wanted.iter().filter_map(|r| self.hands.resolve(r).ok()));
+                undo.addresses
+                    .extend(set.wanted_addresses().iter().map(|a| a.address));
+            }
+        }
+        undo.routes.sort_unstable();
+        undo.routes.dedup();
+        undo.addresses.sort_unstable();
+        undo.addresses.dedup();
+        if undo != self.listed {
+            self.listed = undo.clone();
+            self.hands.list(undo);
+        }
+    }
+
+    /// Brings a set to what it should be. It is not among the others meanwhile.
+    fn change(&mut self, set: &mut Set, now: Instant) {
+        set.is_due = false;
+        set.actions.failures.clear();
+        if set.role() == Some(true) {
+            self.put_addresses(set, now);
+            self.put_routes(set);
+            self.take_routes(set);
+            self.take_addresses(set);
+        } else {
+            self.take_routes(set);
+            self.put_routes(set);
+            self.take_addresses(set);
+        }
+    }
+
+    fn put_addresses(&mut self, set: &mut Set, now: Instant) {
+        let is_new_role = set.actions.is_primary != Some(true);
+        for planned in set.wanted_addresses() {
+            match self.hands.put_address(&planned) {
+                Ok(is_new) => {
+                    if !set.actions.addresses.contains(&planned) {
+                        set.actions.addresses.push(planned.clone());
+                    }
+                    if is_new || is_new_role {
+                        let number = set.plan.set;
+                        self.announcements
+                            .retain(|a| a.set != number || a.planned != planned);
+                        if let Err(error) = self.hands.announce(&planned) {
+                            warn!(set = number, address = %planned.address.address, %error, "not announced");
+                        }
+                        self.schedule(number, planned, now, set.plan.announcements.saturating_sub(1));
+                    }
+                }
+                Err(error) => set.fail(format!("virtual address: {error}")),
+            }
+        }
+    }
+
+    fn take_addresses(&mut self, set: &mut Set) {
+        let wanted = set.wanted_addresses();
+        let number = set.plan.set;
+        for planned in std::mem::take(&mut set.actions.addresses) {
+            if wanted.contains(&planned) {
+                set.actions.addresses.push(planned);
+                continue;
+            }
+            self.announcements
+                .retain(|a| a.set != number || a.planned != planned);
+            if let Err(error) = self.hands.take_address(&planned) {
+                set.fail(format!("virtual address: {error}"));
+                set.actions.addresses.push(planned);
+            }
+        }
+    }
+
+    fn put_routes(&mut self, set: &mut Set) {
+        for wanted in set.wanted_routes(&self.active) {
+            let resolved = self.hands.resolve(&wanted);
+            let put = resolved.and_then(|route| self.hands.put_route(&route).map(|_| route));
+            match put {
+                Ok(route) => {
+                    set.routes.retain(|(configured, _)| *configured != wanted);
+                    set.routes.push((wanted, route));
+                }
+                Err(error) => set.fail(error.to_string()),
+            }
+        }
+    }
+
+    fn take_routes(&mut self, set: &mut Set) {
+        let wanted = set.wanted_routes(&self.active);
+        for (configured, route) in std::mem::take(&mut set.routes) {
+            let is_others = || {
+                let mut others = self.sets.values().flat_map(|other| &other.routes);
+                others.any(|(_, theirs)| *theirs == route)
+            };
+            if wanted.contains(&configured) {
+                set.routes.push((configured, route));
+            } else if is_others() {
+                // It stays for the other set's sake.
+            } else if let Err(error) = self.hands.take_route(&route) {
+                set.fail(error.to_string());
+                set.routes.push((configured, route));
+            }
+        }
+    }
+
+    fn schedule(&mut self, set: u8, planned: PlannedAddress, now: Instant, left: u8) {
+        if left > 0 {
+            self.announcements.push(Announcement {
+                at: now + ANNOUNCE_INTERVAL,
+                set,
+                planned,
+                left,
+            });
+        }
+    }
+
+    fn announce_due(&mut self, now: Instant) {
+        let all = std::mem::take(&mut self.announcements);
+        let (due, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|next| next.at <= now);
+        self.announcements = later;
+        for next in due {
+            if let Err(error) = self.hands.announce(&next.planned) {
+                warn!(set = next.set, address = %next.planned.address.address, %error, "not announced");
+            }
+            self.schedule(next.set, next.planned, now, next.left - 1);
+        }
+    }
+}
+
+impl Set {
+    /// The role to bring about; that of a set that is gone is none.
+    fn role(&self) -> Option<bool> {
+        self.ordered
+            .filter(|_| !self.is_gone)
+            .map(|(is_primary, _)| is_primary)
+    }
+
+    fn wanted_routes(&self, active: &BTreeSet<String>) -> Vec<SignalRoute> {
+        if self.is_gone {
+            return Vec::new();
+        }
+        self.plan.wanted_routes(self.role(), active)
+    }
+
+    fn wanted_addresses(&self) -> Vec<PlannedAddress> {
+        self.plan.wanted_addresses(self.role())
+    }
+
+    fn fail(&mut self, why: String) {
+        self.actions.failures.push(why);
+    }
+
+    /// What came of it, for whoever asks, and in the log when the role is another.
+    fn settle(&mut self, begun: Instant) {
+        let before = (self.actions.is_primary, self.actions.epoch);
+        self.actions.is_primary = self.role();
+        self.actions.epoch = self.ordered.map_or(0, |(_, epoch)| epoch);
+        self.actions.routes = self.routes.iter().map(|(_, route)| route.clone()).collect();
+        if before == (self.actions.is_primary, self.actions.epoch) {
+            return;
+        }
+        self.actions.took = begun.elapsed();
+        let (set, epoch) = (self.plan.set, self.actions.epoch);
+        let (routes, addresses) = (self.routes.len(), self.actions.addresses.len());
+        let took_us = self.actions.took.as_micros() as u64;
+        info!(set, epoch, primary = ?self.actions.is_primary, routes, addresses, took_us, "actions of a role");
+        for failure in &self.actions.failures {
+            warn!(set, epoch, "{failure}");
+        }
+    }
+}
