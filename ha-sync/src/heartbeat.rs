@@ -26,8 +26,8 @@ pub use beat::{
     SetState,
 };
 pub use codec::{BeatError, Codec, DATAGRAM_LEN_MAX};
-pub use detector::{Datagram, Detector, Now};
-pub use event::{HeartbeatEvent, LostWhy};
+pub use detector::Detector;
+pub use event::{Datagram, HeartbeatEvent, LostWhy, Now};
 pub use gone::say_gone;
 pub use key::{FileKey, KeyFileError};
 pub use life::{DetectorStatus, PeerLife, PeerStatus};

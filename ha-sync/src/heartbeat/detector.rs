@@ -11,40 +11,13 @@
 
 use super::beat::{Beat, BeatTiming, Kind, PathId, SETS_MAX, SetBeat};
 use super::codec::{BeatError, Codec};
-use super::event::{HeartbeatEvent, LostWhy};
+use super::event::{Datagram, HeartbeatEvent, LostWhy, Now};
 use super::life::{DetectorStatus, Peer, PeerLife};
 use super::path::{Echo, Path};
 use super::window::Order;
 
 /// How long a round trip may take where a life begins.
 const ROUND_US_MAX: u64 = 1_000_000;
-
-/// The time, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Of a clock that is never set and never goes back, since anything that is the same for the whole life of a [`Detector`]. 1 at least.
-    pub mono_us: u64,
-    /// Since 1970-01-01 UTC.
-    pub wall_us: u64,
-}
-
-/// Something to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// On which path.
-    pub path: PathId,
-    /// What.
-    pub octets: Vec<u8>,
-}
-
-impl Datagram {
-    fn of(beat: &Beat, codec: &Codec) -> Self {
-        Self {
-            path: beat.path,
-            octets: codec.encode(beat),
-        }
-    }
-}
 
 /// Heartbeats with one peer. See the module.
 #[derive(Debug)]

@@ -1,6 +1,34 @@
-//! What heartbeats tell whoever decides about roles.
+//! What a detector is given and gives: the time, what is to be sent, and what it tells whoever decides about roles.
 
-use super::beat::{PathId, SetBeat};
+use super::beat::{Beat, PathId, SetBeat};
+use super::codec::Codec;
+
+/// The time, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Of a clock that is never set and never goes back, since anything that is the same for the whole life of a [`super::Detector`]. 1 at least.
+    pub mono_us: u64,
+    /// Since 1970-01-01 UTC.
+    pub wall_us: u64,
+}
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// On which path.
+    pub path: PathId,
+    /// What.
+    pub octets: Vec<u8>,
+}
+
+impl Datagram {
+    pub(super) fn of(beat: &Beat, codec: &Codec) -> Self {
+        Self {
+            path: beat.path,
+            octets: codec.encode(beat),
+        }
+    }
+}
 
 /// Why the peer's life ended, when nobody said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

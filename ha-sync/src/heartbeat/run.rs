@@ -15,8 +15,8 @@ use thread_priority::{
 
 use super::beat::{BeatTiming, PathId, SetBeat};
 use super::codec::{Codec, DATAGRAM_LEN_MAX};
-use super::detector::{Datagram, Detector, Now};
-use super::event::HeartbeatEvent;
+use super::detector::Detector;
+use super::event::{Datagram, HeartbeatEvent, Now};
 use super::life::DetectorStatus;
 use super::orders::{Desk, Orders, Stop};
 use super::place::{Outcome, PathConfig, Place};
