@@ -50,12 +50,12 @@ pub struct Automatic {
 
 impl Automatic {
     /// These are the sets from now on. To be called after [`Roles::follow`].
-    pub fn follow(&mut self, sets: &[(u8, Settings)], now_ms: u64) {
+    pub fn follow(&mut self, sets: &[(u8, Settings)]) {
         self.sets
             .retain(|number, _| sets.iter().any(|(one, _)| one == number));
         for (number, settings) in sets {
             let new = || One {
-                machine: Machine::new(*settings, now_ms),
+                machine: Machine::new(*settings),
                 monitored: Monitored::default(),
             };
             self.sets
@@ -196,6 +196,25 @@ impl Automatic {
         })
     }
 
+    /// The daemon is about to stop: primaries hand over, and nothing is taken any more.
+    pub fn stop(&mut self, now_ms: u64, roles: &mut Roles, hands: &mut impl Hands) {
+        for set in self.numbers() {
+            // What is said of it is in the history.
+            self.command(set, Command::Stop, Box::new(drop), now_ms, roles, hands);
+        }
+    }
+
+    /// Whether nothing is handed over any more, or could be.
+    pub fn has_stopped(&self, now_ms: u64, roles: &Roles, hands: &impl Hands) -> bool {
+        self.numbers().into_iter().all(|set| {
+            let seen = self.seen(set, now_ms, roles, hands);
+            seen.is_none_or(|seen| {
+                let somebody = seen.peer.set().is_some_and(PeerSet::can_take_over);
+                !(seen.is_changing || seen.ours.primary && somebody)
+            })
+        })
+    }
+
     /// What this chassis' heartbeats are to say of a set.
     #[must_use]
     pub fn told(&self, set: u8, roles: &Roles, hands: &impl Hands) -> Option<PeerSet> {
@@ -225,6 +244,12 @@ impl Automatic {
             warning: machine.warning().map(str::to_owned),
             is_taken_out: machine.is_taken_out(),
         })
+    }
+
+    /// Whether a set's roles are automatic.
+    #[must_use]
+    pub fn has(&self, set: u8) -> bool {
+        self.sets.contains_key(&set)
     }
 
     /// The automatic sets.

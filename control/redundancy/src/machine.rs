@@ -72,6 +72,8 @@ pub struct Machine {
     state: RoleState,
     reason: &'static str,
     since_ms: u64,
+    /// It has looked once: the holds of the start are counted from then, however long the start took.
+    has_looked: bool,
     /// It has been in `initializing` since the process started.
     is_fresh: bool,
     /// The recovery hold: until when a set rests in `wait`.
@@ -93,17 +95,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// As the process starts, at this time.
+    /// As the process starts.
     #[must_use]
-    pub const fn new(settings: Settings, now_ms: u64) -> Self {
+    pub const fn new(settings: Settings) -> Self {
         Self {
             settings,
             state: RoleState::Initializing,
             reason: "the process has started",
-            since_ms: now_ms,
+            since_ms: 0,
+            has_looked: false,
             is_fresh: true,
             hold_until_ms: 0,
-            settled_ms: now_ms,
+            settled_ms: 0,
             vacant_since_ms: None,
             preferred_since_ms: None,
             is_taken_out: false,
@@ -232,6 +235,9 @@ impl Machine {
 
     /// What lasts, and what is over.
     fn remember(&mut self, seen: &Seen) {
+        if !std::mem::replace(&mut self.has_looked, true) {
+            (self.since_ms, self.settled_ms) = (seen.now_ms, seen.now_ms);
+        }
         let facts = Facts::of(self, seen);
         let (vacant, preferred, failed) = (facts.is_vacant(), facts.is_preferred(), facts.is_failed);
         let since = |before: Option<u64>, lasts: bool| lasts.then(|| before.unwrap_or(seen.now_ms));

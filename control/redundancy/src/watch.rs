@@ -15,8 +15,6 @@ const PRIORITY_UNKNOWN: u8 = 100;
 /// What heartbeats say of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// It is heard.
-    Alive,
     /// It was not heard for too long on any path.
     Lost,
     /// Its process has ended.
@@ -59,7 +57,6 @@ impl Watch {
     /// Heartbeats say something. True: the peer was there, and is not any more.
     pub fn heartbeat(&mut self, heartbeat: Heartbeat) -> bool {
         let life = match heartbeat {
-            Heartbeat::Alive => Life::Alive,
             Heartbeat::Lost => Life::Lost,
             Heartbeat::Gone => Life::Gone,
             Heartbeat::Leaving => Life::Leaving,

@@ -21,6 +21,15 @@ impl Clock {
         }
     }
 
+    /// One that stands at tick 0.
+    #[cfg(test)]
+    pub(super) const fn stopped() -> Self {
+        Self {
+            hz: 1,
+            start: u64::MAX,
+        }
+    }
+
     /// Time since tick 0.
     pub(super) fn uptime(self) -> Duration {
         let cycles = tsc_cycles().saturating_sub(self.start);

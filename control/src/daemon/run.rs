@@ -452,6 +452,8 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
     // First: routers turn to the other chassis while this one still forwards.
     daemon.actions.stop();
     runtime.shutdown_timeout(Duration::from_secs(2));
+    // While the workers still run: they take up the roles.
+    daemon.replication.leave();
     let dataplane: Option<Dataplane> = daemon
         .dataplane
         .lock()

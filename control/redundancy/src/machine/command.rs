@@ -1,7 +1,6 @@
 //! What policies and people ask of a set: the actions of a redundancy policy, and the operator's commands, with the same checks.
 //! Redundancy spec, section 1.
 
-use super::facts::can_take_over;
 use super::seen::{PeerSeen, Seen};
 use super::{Machine, Output, Wish};
 use crate::{RoleCause, RoleState, WantedRole};
@@ -121,7 +120,7 @@ impl Machine {
         }
         match seen.peer {
             PeerSeen::Heard(peer) if peer.state == RoleState::Standby && peer.is_eligible => {}
-            PeerSeen::Heard(peer) if force && can_take_over(&peer) => {}
+            PeerSeen::Heard(peer) if force && peer.can_take_over() => {}
             PeerSeen::Heard(peer) if force => return Err(Refused::PeerCannot(peer.state)),
             PeerSeen::Heard(peer) => return Err(Refused::PeerNotStandby(peer.state)),
             _ if !force => return Err(Refused::PeerNotThere),

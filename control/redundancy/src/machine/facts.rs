@@ -51,7 +51,7 @@ impl<'a> Facts<'a> {
             When::UnfitAlone => {
                 self.is_unfit() && !always && self.peer().is_none_or(|peer| peer.fitness() < 2)
             }
-            When::StoppingPeerReady => machine.is_stopping && self.peer().is_some_and(can_take_over),
+            When::StoppingPeerReady => machine.is_stopping && self.peer().is_some_and(PeerSet::can_take_over),
             When::TakenOut => machine.is_taken_out,
             When::PutBack => !machine.is_taken_out,
             When::Failed => self.is_failed,
@@ -180,13 +180,4 @@ impl<'a> Facts<'a> {
             |peer: &PeerSet| peer.is_primary && self.claim().by_preference(&self.claim_of(peer)).is_gt();
         may && is_standby && self.peer().is_some_and(preferred)
     }
-}
-
-/// Whether a peer takes a set that is released to it.
-pub(super) fn can_take_over(peer: &PeerSet) -> bool {
-    let rests = matches!(
-        peer.state,
-        RoleState::Standby | RoleState::StandbyWarned | RoleState::Wait
-    );
-    rests && peer.fitness() == 2
 }

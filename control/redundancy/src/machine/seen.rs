@@ -89,6 +89,16 @@ pub struct PeerSet {
 }
 
 impl PeerSet {
+    /// Whether it takes a set that is released to it.
+    #[must_use]
+    pub const fn can_take_over(&self) -> bool {
+        let rests = matches!(
+            self.state,
+            RoleState::Standby | RoleState::StandbyWarned | RoleState::Wait
+        );
+        rests && self.fitness() == 2
+    }
+
     /// How far it can carry the set: 2 as it should, 1 with failed monitors, 0 taken out.
     pub(super) const fn fitness(&self) -> u8 {
         match self.state {

@@ -48,8 +48,9 @@ struct Bench {
 
 impl Bench {
     fn new(state: RoleState, settings: Settings, peer: PeerSeen) -> Self {
-        let mut machine = Machine::new(settings, 0);
+        let mut machine = Machine::new(settings);
         (machine.state, machine.is_fresh) = (state, state == RoleState::Initializing);
+        machine.has_looked = true;
         let is_primary = state == RoleState::Primary;
         machine.is_taken_out = state == RoleState::Ineligible;
         let seen = Seen {
@@ -279,6 +280,15 @@ fn of_two_that_start_exactly_one_is_primary() {
         assert_eq!(wishes(&outputs).is_some(), is_ours, "{ours} {theirs} {gateway_1}");
         assert_eq!(states(&outputs).is_empty(), is_ours);
     }
+}
+
+#[test]
+fn the_initial_hold_is_counted_from_the_first_look() {
+    let mut bench = Bench::new(RoleState::Initializing, settings(), PeerSeen::Unheard);
+    bench.machine = Machine::new(settings());
+    assert_eq!((bench.at(100_000), bench.at(100_999)), (vec![], vec![]));
+    let wish = wishes(&bench.at(101_000)).expect("nobody was heard");
+    assert_eq!((wish.to, wish.cause), (WantedRole::Primary, RoleCause::Start));
 }
 
 #[test]

@@ -167,7 +167,7 @@ impl Chassis {
         chassis
             .roles
             .follow(&[(SET, Configured::Automatic)], &mut chassis.body);
-        chassis.automatic.follow(&[(SET, settings)], now_ms);
+        chassis.automatic.follow(&[(SET, settings)]);
         chassis
     }
 

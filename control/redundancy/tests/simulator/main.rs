@@ -13,7 +13,7 @@ use std::ops::Range;
 use world::{Fault, World};
 
 /// Seeds of a usual run.
-const SEEDS: Range<u64> = 0..4000;
+const SEEDS: Range<u64> = 0..2000;
 
 fn seeds() -> Range<u64> {
     let number = |text: &str| text.trim().parse::<u64>().expect("a number");

@@ -9,6 +9,7 @@
 //! The workers' rings are one pair each, so one redundancy group at a time has them; the configuration sees to it.
 
 mod guard;
+mod heartbeats;
 mod history;
 mod order;
 mod setup;
@@ -44,6 +45,9 @@ const PENDING_MAX: usize = 131_072;
 
 /// How long workers may take to learn their roles before a program comes.
 const ANNOUNCE_MAX: Duration = Duration::from_secs(3);
+
+/// How long a peer may take to take over what a stopping chassis is primary of.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
 
 /// A running replication.
 struct Pair {
@@ -111,6 +115,16 @@ impl Replication {
         let commit = Commit::of(pair.group, config, program, registry);
         // Nobody is left to hear it while the daemon stops.
         let _stopping = self.say(Order::Commit(Box::new(commit)));
+    }
+
+    /// Hands over the redundancy sets that this chassis is primary of, if the peer takes them, within [`LEAVE_MAX`]. To be called
+    /// while the workers still run.
+    pub(super) fn leave(&self) {
+        let (answer, answered) = std::sync::mpsc::channel();
+        if self.say(Order::Leave { answer }).is_ok() {
+            // Whoever does not take it in time does not hinder the stop.
+            let _in_time = answered.recv_timeout(LEAVE_MAX);
+        }
     }
 
     /// Sends what there is to send, within a second, and ends the thread. To be called when the workers have ended.

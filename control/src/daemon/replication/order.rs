@@ -3,13 +3,16 @@
 use std::sync::{Arc, mpsc};
 
 use ha_sync::bridge::RedundancySet;
+use ha_sync::heartbeat::HeartbeatEvent;
 use ha_sync::wire::{Dictionary, Part};
 use tandem_engine::program::Program;
 use tandem_engine::replica::ObjectTypes;
 use tandem_redundancy::WantedRole;
+use tandem_redundancy::machine::Settings;
 use tandem_redundancy::roles::{Answer, Configured};
 use tokio::sync::oneshot;
 
+use super::heartbeats;
 use crate::api::BackendError;
 use crate::config::{self, Config, NameRegistry};
 
@@ -34,6 +37,10 @@ pub(super) enum Order {
         sets: Vec<RedundancySet>,
         answer: mpsc::Sender<()>,
     },
+    /// Heartbeats say something.
+    Heartbeat(HeartbeatEvent),
+    /// The daemon is about to stop: hand over. Answered when that is done, or cannot be.
+    Leave { answer: mpsc::Sender<()> },
     /// It does not come after all.
     TakeBack,
     /// The workers have another program.
@@ -51,6 +58,8 @@ pub(super) struct Commit {
     pub sets: Vec<RedundancySet>,
     /// The role each starts with.
     pub roles: Vec<(u8, Configured)>,
+    /// Those whose roles are automatic.
+    pub automatic: Vec<(u8, Settings)>,
 }
 
 /// The redundancy sets of a group with the ids of their service sets.
@@ -72,7 +81,10 @@ impl Commit {
             digest: config::group_digest(config, group),
             parts: config::group_parts(config, group, program, registry),
             sets: sets(group, config, registry),
-            roles: configured.map(|set| (set.id, Configured::As(set.role))).collect(),
+            roles: configured
+                .map(|set| (set.id, heartbeats::role(config, set)))
+                .collect(),
+            automatic: heartbeats::automatic(config, group),
         }
     }
 }

@@ -3,19 +3,21 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
+use ha_sync::heartbeat::{self, HeartbeatConfig, KeyFileError};
 use ha_sync::link::{Link, LinkConfig};
-use ha_sync::net::{self, Channel, Side};
+use ha_sync::net::{self, Channel, Command, Side};
 use ring::rand::{SecureRandom, SystemRandom};
 use tandem_dataplane::dataplane::ReplicaRings;
 use tandem_engine::program::Program;
 use tandem_engine::public_space::PublicSpace;
-use tandem_redundancy::Roles;
+use tandem_redundancy::{Automatic, Roles};
 use tokio::sync::mpsc::unbounded_channel;
 use tracing::info;
 
 use super::guard::{Failure, Guard};
+use super::heartbeats;
 use super::history::History;
-use super::order::Commit;
+use super::order::{Commit, Order};
 use super::talk::{Line, Published, Talk};
 use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
@@ -36,6 +38,9 @@ pub(in super::super) enum SetupError {
         #[source]
         error: net::SetupError,
     },
+    /// The key of heartbeats.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The workers' rings.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -79,6 +84,8 @@ pub(in super::super) struct Replicator {
     channel: Channel,
     line: Line,
     roles: Roles,
+    automatic: Automatic,
+    heartbeats: Option<HeartbeatConfig>,
     public_space: Arc<PublicSpace>,
 }
 
@@ -96,12 +103,13 @@ impl Replicator {
         };
         let commit = Commit::of(group.id, config, program, registry);
         let shards = config.workers.shards;
+        let incarnation = incarnation()?;
         let mut link = Link::new(LinkConfig {
             window_bytes: (group.replay_window_mb as usize) << 20,
             pending_max: PENDING_MAX,
             keepalive_ms: u64::from(group.keepalive_interval_s) * 1000,
             keepalive_lost: group.keepalive_lost_threshold,
-            ..LinkConfig::new(incarnation()?, shards, commit.digest, commit.dictionary)
+            ..LinkConfig::new(incarnation, shards, commit.digest, commit.dictionary)
         });
         link.set_parts(commit.parts);
         let held_back = rings.iter().map(|ring| Arc::clone(&ring.held_back)).collect();
@@ -125,11 +133,15 @@ impl Replicator {
         let hold_ms = config.redundancy.initial_hold_ms(group);
         let mut roles = Roles::new(hold_ms);
         roles.follow(&commit.roles, &mut line);
+        let mut automatic = Automatic::default();
+        automatic.follow(&commit.automatic);
         Ok(Some(Self {
             group: group.id,
             channel,
             line,
             roles,
+            automatic,
+            heartbeats: heartbeats::configured(group, incarnation)?,
             public_space: Arc::clone(&program.public_space),
         }))
     }
@@ -159,13 +171,21 @@ impl Replicator {
             sets: Arc::clone(&sets),
             history: Arc::clone(&history),
         };
-        let mut talk = Talk::new(self.line, self.roles, clock, shown);
-        let channel = self.channel;
+        let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown);
+        let (channel, heartbeats, events) = (self.channel, self.heartbeats, orders.clone());
         let work = move || {
             info!(group, "replication starts");
             // Whoever waits for it may have given up.
             let published = |status| drop(started.send(status));
-            guard.run(move || net::run(&channel, &mut talk, &mut commands, published));
+            guard.run(move || {
+                // A thread that has ended is known by other ways.
+                let on_event = move |event| drop(events.send(Command::Say(Order::Heartbeat(event))));
+                let beats = heartbeats.map(|config| heartbeat::run(config, on_event));
+                talk.beats(beats.transpose().map_err(std::io::Error::other)?);
+                net::run(&channel, &mut talk, &mut commands, published)?;
+                talk.leave();
+                Ok(())
+            });
         };
         let ready = move || {
             let status = status.recv().map_err(|_| SetupError::NotStarted)?;

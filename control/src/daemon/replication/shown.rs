@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use ha_sync::chassis::SetRole;
 use ha_sync::net::Status;
-use tandem_redundancy::Lack;
 use tandem_redundancy::roles::{Shown, advice, nobody};
+use tandem_redundancy::{Lack, SetView};
 
 use super::PENDING_MAX;
 use super::history::Entry;
@@ -61,6 +61,16 @@ impl SetShown {
             lack,
             is_there,
         }
+    }
+
+    /// With what its machine says of it, if its roles are automatic.
+    pub(super) fn with(mut self, automatic: Option<SetView>) -> Self {
+        if let Some(view) = automatic {
+            self.role = view.state.into();
+            let heard = view.peer.set();
+            self.peer = heard.map_or(self.peer, |peer| Some((peer.state.into(), peer.epoch)));
+        }
+        self
     }
 
     /// What is wrong with it, if something is, and what a person has to do about it. That a bulk is under way the connection's

@@ -8,12 +8,15 @@ use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
+use ha_sync::heartbeat::{Heartbeats, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
-use tandem_redundancy::{Hands, Lack, Peer, Roles};
+use tandem_redundancy::machine::Command;
+use tandem_redundancy::{Automatic, Hands, Lack, Peer, RoleCause, Roles, WantedRole};
 use tracing::{info, warn};
 
+use super::heartbeats;
 use super::history::{Entry, History};
 use super::order::Order;
 use super::shown::SetShown;
@@ -25,6 +28,12 @@ use crate::daemon::clock::Clock;
 pub(super) struct Talk {
     line: Line,
     roles: Roles,
+    automatic: Automatic,
+    /// The heartbeats, and what they were told last.
+    beats: Option<Heartbeats>,
+    told: Vec<SetBeat>,
+    /// Who waits for everything to be handed over.
+    leaving: Option<mpsc::Sender<()>>,
     clock: Clock,
     shown: Published,
     /// Since when each set has its role.
@@ -135,10 +144,20 @@ impl Hands for Line {
 }
 
 impl Talk {
-    pub(super) fn new(line: Line, roles: Roles, clock: Clock, shown: Published) -> Self {
+    pub(super) fn new(
+        line: Line,
+        roles: Roles,
+        automatic: Automatic,
+        clock: Clock,
+        shown: Published,
+    ) -> Self {
         let mut talk = Self {
             line,
             roles,
+            automatic,
+            beats: None,
+            told: Vec::new(),
+            leaving: None,
             clock,
             shown,
             since: BTreeMap::new(),
@@ -162,11 +181,19 @@ impl Talk {
         while let Some(event) = self.line.bridge.next_event() {
             match event {
                 BridgeEvent::Peer(event) => self.peer(event),
-                BridgeEvent::RoleDone(role) => self.roles.taken_up(&role, now, &mut self.line),
-                BridgeEvent::Yielded(role) => self.roles.yielded(&role, &self.line),
+                BridgeEvent::RoleDone(role) => {
+                    let hands = &mut self.automatic.over(&mut self.line);
+                    self.roles.taken_up(&role, now, hands);
+                }
+                BridgeEvent::Yielded(role) => {
+                    let hands = &self.automatic.over(&mut self.line);
+                    self.roles.yielded(&role, hands);
+                }
             }
         }
-        self.roles.tick(now, &mut self.line);
+        self.roles.tick(now, &mut self.automatic.over(&mut self.line));
+        self.automatic.tick(now, &mut self.roles, &mut self.line);
+        self.tell();
         self.look_at_joining();
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
@@ -185,7 +212,8 @@ impl Talk {
     }
 
     fn peer(&mut self, event: PeerEvent) {
-        let (now, line) = (self.line.now_ms, &mut self.line);
+        let now = self.line.now_ms;
+        let line = &mut self.automatic.over(&mut self.line);
         match event {
             PeerEvent::Connected { new_bulk: Some(bulk) } => {
                 info!(bulk, "replication: connected, everything is told anew")
@@ -223,6 +251,41 @@ impl Talk {
         }
     }
 
+    /// Says by heartbeats what the sets are, and to whom waits for it that they are handed over.
+    fn tell(&mut self) {
+        let now = self.line.now_ms;
+        if let Some(beats) = &self.beats {
+            let told = |set: u8| {
+                let told = self.automatic.told(set, &self.roles, &self.line)?;
+                Some(heartbeats::told(set, &told))
+            };
+            let sets: Vec<_> = self.automatic.numbers().into_iter().filter_map(told).collect();
+            if self.told != sets {
+                self.told.clone_from(&sets);
+                beats.tell(sets);
+            }
+        }
+        if self.automatic.has_stopped(now, &self.roles, &self.line)
+            && let Some(answer) = self.leaving.take()
+        {
+            // It may have given up.
+            let _gone = answer.send(());
+        }
+    }
+
+    /// These are the heartbeats, which have just begun.
+    pub(super) fn beats(&mut self, beats: Option<Heartbeats>) {
+        self.beats = beats;
+        self.tell();
+    }
+
+    /// The peer hears that this process stops.
+    pub(super) fn leave(self) {
+        if let Some(beats) = self.beats {
+            beats.leave();
+        }
+    }
+
     /// Shows the sets, if something about them has changed, and what became of them.
     fn show(&mut self) {
         while let Some(event) = self.roles.next_event() {
@@ -243,17 +306,11 @@ impl Talk {
                 let peer = line.peer_role(ours.set).filter(|_| line.peer().is_there());
                 let knows_all = matches!(line.peer(), Peer::There { knows_all: true });
                 let change = self.roles.shown(ours.set)?;
+                let automatic = self.automatic.shown(ours.set, line);
                 let is_there = line.peer().is_there();
                 let since = *self.since.get(&ours.set)?;
-                Some(SetShown::of(
-                    ours,
-                    line.lack(),
-                    peer,
-                    knows_all,
-                    is_there,
-                    change,
-                    since,
-                ))
+                let shown = SetShown::of(ours, line.lack(), peer, knows_all, is_there, change, since);
+                Some(shown.with(automatic))
             })
             .collect();
         let mut shown = self.shown.sets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,12 +335,20 @@ impl Conversation for Talk {
         self.line.link.disconnected(now);
         // The bridge hears of it with the next look at the link.
         self.line.link.absorb(now, &mut self.line.bridge);
+        self.automatic.channel(false);
+        if let Some(beats) = &self.beats {
+            // Its kernel lives when the process does not, and says so.
+            beats.probe();
+        }
         self.follow();
     }
 
     fn receive(&mut self, bytes: &[u8], _: u64) -> Result<usize, Objection> {
         let now = self.now();
         let taken = self.line.link.received(now, bytes, &mut self.line.bridge);
+        if self.line.peer().is_there() {
+            self.automatic.channel(true);
+        }
         self.follow();
         taken.map_err(|error| Objection(error.to_string()))
     }
@@ -331,7 +396,28 @@ impl Conversation for Talk {
                 role,
                 forced,
                 answer,
-            } => self.roles.request(set, role, forced, answer, now, line),
+            } => {
+                let cause = RoleCause::Operator;
+                let command = match role {
+                    WantedRole::Primary => Command::Acquire { force: forced, cause },
+                    WantedRole::Standby => Command::Release { force: forced, cause },
+                };
+                if self.automatic.has(set) {
+                    self.automatic
+                        .command(set, command, answer, now, &mut self.roles, line);
+                } else {
+                    self.roles.request(set, role, forced, answer, now, line);
+                }
+            }
+            Order::Heartbeat(event) => {
+                if let Some(said) = heartbeats::meaning(event, line.peer() != Peer::Gone) {
+                    self.automatic.heartbeat(said, now, &mut self.roles, line);
+                }
+            }
+            Order::Leave { answer } => {
+                self.automatic.stop(now, &mut self.roles, line);
+                self.leaving = Some(answer);
+            }
             Order::Resync {
                 to_peer,
                 types,
@@ -365,6 +451,7 @@ impl Conversation for Talk {
                 line.link.set_parts(commit.parts);
                 line.link.set_dictionary(commit.dictionary);
                 self.roles.follow(&commit.roles, line);
+                self.automatic.follow(&commit.automatic);
             }
         }
         self.follow();
@@ -379,3 +466,6 @@ impl Conversation for Talk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

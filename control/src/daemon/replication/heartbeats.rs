@@ -1,0 +1,190 @@
+//! Heartbeats of a redundancy group: from the configuration to their thread, and what they say in the roles' terms and back.
+
+use ha_sync::heartbeat::{
+    BeatTiming, Codec, FileKey, HeartbeatConfig, HeartbeatEvent, KeyFileError, LostWhy, PathConfig, PathId,
+    SetBeat, SetState,
+};
+use ha_sync::net::Side;
+use tandem_redundancy::machine::{PeerSet, Settings};
+use tandem_redundancy::roles::Configured;
+use tandem_redundancy::{Heartbeat, RoleState};
+
+use crate::config::{Config, LinkKind, RedundancyGroup, RedundancySet};
+
+/// The heartbeats a group is configured with; its key is read here.
+pub(super) fn configured(
+    group: &RedundancyGroup,
+    incarnation: u64,
+) -> Result<Option<HeartbeatConfig>, KeyFileError> {
+    let Some(beats) = &group.heartbeats else {
+        return Ok(None);
+    };
+    let key = match &beats.key {
+        Some(path) => FileKey::read(path)?,
+        None => FileKey::known_to_all(),
+    };
+    let mut secondaries = [PathId::Secondary1, PathId::Secondary2].into_iter();
+    let paths = group.links.iter().filter_map(|link| {
+        let id = match link.kind {
+            LinkKind::Control => PathId::Control,
+            LinkKind::Data => PathId::Data,
+            // The configuration has two at most.
+            LinkKind::Secondary => secondaries.next()?,
+        };
+        Some(PathConfig {
+            id,
+            local: link.local,
+            peer: link.peer,
+            port: link.port,
+            bind: link.bind.clone(),
+        })
+    });
+    Ok(Some(HeartbeatConfig {
+        group: group.id,
+        incarnation,
+        timing: BeatTiming {
+            interval_ms: beats.interval_ms,
+            lost_threshold: beats.lost_threshold,
+        },
+        codec: Codec::new(&key, group.local, group.peer),
+        paths: paths.collect(),
+    }))
+}
+
+/// How a set gets its role: by hand without heartbeats.
+pub(super) fn role(config: &Config, set: &RedundancySet) -> Configured {
+    let group = config.redundancy.group(set.group);
+    if group.is_some_and(|group| group.heartbeats.is_some()) {
+        Configured::Automatic
+    } else {
+        Configured::As(set.role)
+    }
+}
+
+/// The sets of a group whose roles are automatic.
+pub(super) fn automatic(config: &Config, id: u8) -> Vec<(u8, Settings)> {
+    let Some(group) = config
+        .redundancy
+        .group(id)
+        .filter(|group| group.heartbeats.is_some())
+    else {
+        return Vec::new();
+    };
+    let settings = |set: &RedundancySet| Settings {
+        priority: set.priority,
+        is_gateway_1: group.endpoint().side() == Side::Listens,
+        preempt: set.preempt,
+        preempt_hold_ms: u64::from(set.preempt_hold_s) * 1000,
+        recovery_hold_ms: u64::from(set.recovery_hold_s) * 1000,
+        initial_hold_ms: config.redundancy.initial_hold_ms(group),
+        primary_always_exists: set.primary_always_exists,
+        set_threshold: u16::from(set.failover_threshold),
+        chassis_threshold: u16::from(config.redundancy.failover_threshold),
+    };
+    let sets = config.redundancy.sets_of(id);
+    sets.map(|set| (set.id, settings(set))).collect()
+}
+
+/// What an event means for roles. `is_connected`: the channel is there.
+pub(super) fn meaning(event: HeartbeatEvent, is_connected: bool) -> Option<Heartbeat> {
+    match event {
+        // Its sets follow, and without them it would be a peer that has none.
+        HeartbeatEvent::Alive { .. } | HeartbeatEvent::PathUp(_) | HeartbeatEvent::PathDown(_) => None,
+        HeartbeatEvent::Lost { why: LostWhy::Silent } => Some(Heartbeat::Lost),
+        HeartbeatEvent::Lost {
+            why: LostWhy::Restarted,
+        }
+        | HeartbeatEvent::Gone => Some(Heartbeat::Gone),
+        HeartbeatEvent::Leaving => Some(Heartbeat::Leaving),
+        // Its host lives; its process does not, if it keeps no connection either.
+        HeartbeatEvent::Refused(_) => (!is_connected).then_some(Heartbeat::Gone),
+        HeartbeatEvent::Sets(sets) => Some(Heartbeat::Sets(sets.iter().map(heard).collect())),
+    }
+}
+
+fn heard(beat: &SetBeat) -> (u8, PeerSet) {
+    let set = PeerSet {
+        state: state(beat.state),
+        is_primary: beat.primary,
+        epoch: beat.epoch,
+        priority: beat.priority,
+        failed_weight: beat.failed_weight,
+        is_complete: beat.complete,
+        is_eligible: beat.eligible,
+        is_warned: beat.warned,
+    };
+    (beat.set, set)
+}
+
+/// What is told of a set here.
+pub(super) fn told(number: u8, set: &PeerSet) -> SetBeat {
+    SetBeat {
+        set: number,
+        state: beaten(set.state),
+        primary: set.is_primary,
+        complete: set.is_complete,
+        warned: set.is_warned,
+        eligible: set.is_eligible,
+        epoch: set.epoch,
+        priority: set.priority,
+        failed_weight: set.failed_weight,
+    }
+}
+
+const fn state(state: SetState) -> RoleState {
+    match state {
+        SetState::Initializing => RoleState::Initializing,
+        SetState::Primary => RoleState::Primary,
+        SetState::Standby => RoleState::Standby,
+        SetState::StandbyWarned => RoleState::StandbyWarned,
+        SetState::Wait => RoleState::Wait,
+        SetState::Ineligible => RoleState::Ineligible,
+        SetState::Inoperable => RoleState::Inoperable,
+    }
+}
+
+const fn beaten(state: RoleState) -> SetState {
+    match state {
+        RoleState::Initializing => SetState::Initializing,
+        RoleState::Primary => SetState::Primary,
+        RoleState::Standby => SetState::Standby,
+        RoleState::StandbyWarned => SetState::StandbyWarned,
+        RoleState::Wait => SetState::Wait,
+        RoleState::Ineligible => SetState::Ineligible,
+        RoleState::Inoperable => SetState::Inoperable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_heard_as_it_was() {
+        for state in RoleState::ALL {
+            let set = PeerSet {
+                state,
+                is_primary: state == RoleState::Primary,
+                epoch: 7,
+                priority: 9,
+                failed_weight: 11,
+                is_complete: state == RoleState::Standby,
+                is_eligible: state != RoleState::Ineligible,
+                is_warned: state == RoleState::StandbyWarned,
+            };
+            assert_eq!(heard(&told(3, &set)), (3, set));
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_a_peer_only_together_with_the_channel() {
+        let refused = HeartbeatEvent::Refused(PathId::Control);
+        assert_eq!(meaning(refused.clone(), true), None);
+        assert_eq!(meaning(refused, false), Some(Heartbeat::Gone));
+        assert_eq!(meaning(HeartbeatEvent::Alive { incarnation: 1 }, true), None);
+        let anew = HeartbeatEvent::Lost {
+            why: LostWhy::Restarted,
+        };
+        assert_eq!(meaning(anew, true), Some(Heartbeat::Gone));
+    }
+}

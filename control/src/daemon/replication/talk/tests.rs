@@ -1,0 +1,129 @@
+use ha_sync::bridge::{BridgeConfig, RedundancySet};
+use ha_sync::heartbeat::{HeartbeatEvent, SetState};
+use ha_sync::link::LinkConfig;
+use ha_sync::wire::Dictionary;
+use rtrb::RingBuffer;
+use tandem_redundancy::machine::Settings;
+use tandem_redundancy::roles::Configured;
+
+use super::*;
+use crate::api::model::{RoleCause, RoleState};
+use crate::config::{self, Extras, NameRegistry};
+
+const CONFIG: &str = r#"
+[interfaces.in0]
+device = "net_ring0"
+[interfaces.out0]
+device = "net_ring1"
+[pools.p]
+prefixes = ["203.0.113.0/28"]
+[nat-rules.r]
+[[nat-rules.r.terms]]
+name = "t"
+then = { translation-type = "napt-44", pool = "p" }
+[service-sets.s]
+inside-interfaces = ["in0"]
+outside-interfaces = ["out0"]
+nat-rules = ["r"]
+"#;
+
+/// A conversation of one worker about set 1, which has no service sets: its roles are taken up at once. Its clock stands still.
+fn talk(automatic: bool) -> Talk {
+    let config = config::parse(CONFIG, "test.toml").expect("a configuration");
+    let mut registry = NameRegistry::default();
+    let program = config::compile(&config, &mut registry, None, &Extras::default()).expect("a program");
+    let dictionary = Dictionary::of(&program);
+    let set = RedundancySet {
+        number: 1,
+        service_sets: Vec::new(),
+    };
+    let bridge = BridgeConfig {
+        shards: 1,
+        sets: vec![set],
+        tick_zero_ms: 0,
+    };
+    let (_, outbox) = RingBuffer::new(16);
+    let (inbox, _) = RingBuffer::new(16);
+    let mut line = Line {
+        link: Link::new(LinkConfig::new(1, 1, [0; 32], dictionary)),
+        bridge: Bridge::new(bridge, Arc::new(program), vec![outbox], vec![inbox]).expect("a bridge"),
+        now_ms: 0,
+        is_complete: false,
+    };
+    let (mut roles, mut sets) = (Roles::new(5000), Automatic::default());
+    let settings = Settings {
+        priority: 100,
+        is_gateway_1: false,
+        preempt: false,
+        preempt_hold_ms: 0,
+        recovery_hold_ms: 30_000,
+        initial_hold_ms: 1000,
+        primary_always_exists: false,
+        set_threshold: 255,
+        chassis_threshold: 255,
+    };
+    if automatic {
+        roles.follow(&[(1, Configured::Automatic)], &mut line);
+        sets.follow(&[(1, settings)]);
+    } else {
+        roles.follow(&[(1, Configured::As(Role::Standby))], &mut line);
+    }
+    let published = Published {
+        sets: Arc::default(),
+        history: Arc::default(),
+    };
+    Talk::new(line, roles, sets, Clock::stopped(), published)
+}
+
+fn primary_peer() -> HeartbeatEvent {
+    HeartbeatEvent::Sets(vec![SetBeat {
+        set: 1,
+        state: SetState::Primary,
+        primary: true,
+        complete: true,
+        warned: false,
+        eligible: true,
+        epoch: 4,
+        priority: 100,
+        failed_weight: 0,
+    }])
+}
+
+fn latest(talk: &Talk) -> Option<(RoleState, RoleCause, u64)> {
+    let event = talk.shown.history.events().into_iter().next()?;
+    Some((event.to, event.cause, event.epoch))
+}
+
+#[test]
+fn with_heartbeats_a_standby_whose_peer_is_gone_becomes_primary_by_itself() {
+    let mut talk = talk(true);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    assert_eq!(latest(&talk), Some((RoleState::Wait, RoleCause::Peer, 0)));
+    talk.command(Order::Heartbeat(HeartbeatEvent::Gone), 0);
+    talk.tick(0);
+    assert_eq!(
+        talk.line.role(1).map(|role| (role.primary, role.epoch)),
+        Some((true, 5))
+    );
+    assert_eq!(latest(&talk), Some((RoleState::Primary, RoleCause::PeerLost, 5)));
+}
+
+#[test]
+fn without_heartbeats_nothing_is_taken_over() {
+    let mut talk = talk(false);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    talk.command(Order::Heartbeat(HeartbeatEvent::Gone), 0);
+    talk.tick(0);
+    assert_eq!(
+        talk.line.role(1).map(|role| (role.primary, role.epoch)),
+        Some((false, 0))
+    );
+}
+
+#[test]
+fn who_leaves_is_answered_when_nobody_is_there_to_hand_over_to() {
+    let mut talk = talk(true);
+    let (answer, answered) = mpsc::channel();
+    talk.command(Order::Leave { answer }, 0);
+    assert_eq!(answered.try_recv(), Ok(()));
+}
