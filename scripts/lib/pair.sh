@@ -197,6 +197,36 @@ pair_move() {
 }
 pair_passes() { in_ns sub1 ping -c 1 -W 1 192.0.2.1; }
 
+# Addresses that go with the primary role: who sends to them need not know which chassis that is.
+VIRTUAL_IN=(100.64.0.254 2001:db8:0:1::fe)
+VIRTUAL_OUT=(192.0.2.254 2001:db8:0:2::fe)
+# pair_virtual_addresses: for PAIR_MORE.
+pair_virtual_addresses() {
+    local at
+    for at in "inside0 ${VIRTUAL_IN[0]}/16" "inside0 ${VIRTUAL_IN[1]}/64" "outside0 ${VIRTUAL_OUT[0]}/24" "outside0 ${VIRTUAL_OUT[1]}/64"; do
+        printf '[[redundancy-sets.1.virtual-addresses]]\ninterface = "%s"\naddress = "%s"\n' "${at% *}" "${at#* }"
+    done
+}
+# pair_by_virtual: subscribers and servers send to the virtual addresses.
+pair_by_virtual() {
+    local h
+    for h in sub1 sub2; do
+        ip -n "$(ns "$h")" route replace default via "${VIRTUAL_IN[0]}"
+        ip -n "$(ns "$h")" route replace ::/0 via "${VIRTUAL_IN[1]}"
+    done
+    for h in srv srv2; do
+        ip -n "$(ns "$h")" route replace 203.0.113.0/24 via "${VIRTUAL_OUT[0]}"
+        ip -n "$(ns "$h")" route replace ::/0 via "${VIRTUAL_OUT[1]}"
+    done
+}
+# pair_role N ROLE; pair_cause N CAUSE...: why it has it, one of these.
+pair_role() { wait_until 20 pair_is "$1" redundancy role "$2"; }
+pair_cause() {
+    local cause
+    cause=$(pair_field "$1" redundancy cause)
+    [[ " ${*:2} " == *" $cause "* ]] || { echo "its cause is $cause"; return 1; }
+}
+
 # pair_take N: the role by hand, then the traffic. A request that is under way when the other's process dies is decided then.
 pair_take() {
     chassis "$1" request redundancy set 1 primary || return 1
@@ -206,7 +236,7 @@ pair_take() {
 # pair_start: both, 1 primary with the traffic, 2 standby and complete.
 pair_start() {
     chassis_start 1 && chassis_start 2 || exit 1
-    pair_move 1
+    if [[ ${HEARTBEAT_MS:-0} == 0 ]]; then pair_move 1; else pair_by_virtual; fi
     check "packets pass by chassis 1" wait_until 30 pair_passes
     check "chassis 2 is its complete standby" pair_wait_ready 2
 }
@@ -218,11 +248,13 @@ traffic_start() {
     printf '%s %s traffic\n' "$TRAFFIC_PID" "$(process_start_time "$TRAFFIC_PID")" >>"$LAB_DIR/pids"
     traffic_tool=$1
 }
-# traffic COMMAND...: one command; prints its checks and counts those that failed. TRAFFIC_SECONDS (300) without a line are its end.
-traffic() {
-    local line
-    echo "$*" >&"${TRAFFIC[1]}"
-    while IFS= read -r -t "${TRAFFIC_SECONDS:-300}" -u "${TRAFFIC[0]}" line; do
+# traffic COMMAND...: one command; prints its checks and counts those that failed. 300 s without a line are its end.
+traffic() { tool_command "$traffic_tool" "${TRAFFIC[0]}" "${TRAFFIC[1]}" "$@"; }
+tool_command() {
+    local line tool=$1 from=$2 to=$3
+    shift 3
+    echo "$*" >&"$to"
+    while IFS= read -r -t 300 -u "$from" line; do
         case $line in
             .done\ *)
                 CHECKS_FAILED=$((CHECKS_FAILED + ${line#.done }))
@@ -231,10 +263,20 @@ traffic() {
             *) echo "$line" ;;
         esac
     done
-    echo "FAIL $traffic_tool ended in '$*':"
-    tail -n 20 "$LAB_DIR/logs/${traffic_tool%.py}.log"
+    echo "FAIL $tool ended in '$*':"
+    tail -n 20 "$LAB_DIR/logs/${tool%.py}.log"
     exit 1
 }
+
+# gap_start: the tool that measures how long traffic stands still; gap COMMAND...: see lab-tools/pair_gap.py.
+gap_start() {
+    # A shell has one coprocess, which `traffic` is.
+    mkfifo "$LAB_DIR/gap.in" "$LAB_DIR/gap.out"
+    /usr/bin/python3 "$SCRIPTS/lab-tools/pair_gap.py" <"$LAB_DIR/gap.in" >"$LAB_DIR/gap.out" 2>"$LAB_DIR/logs/pair_gap.log" &
+    printf '%s %s gap\n' "$!" "$(process_start_time "$!")" >>"$LAB_DIR/pids"
+    exec {GAP_TO}>"$LAB_DIR/gap.in" {GAP_FROM}<"$LAB_DIR/gap.out"
+}
+gap() { tool_command pair_gap.py "$GAP_FROM" "$GAP_TO" "$@"; }
 
 # The last line of a test of the pair.
 pair_finish() {
