@@ -64,10 +64,17 @@ cd "$root/bus/pci"
 (
     exec 3<>drivers_probe 4<>drivers/i40e/unbind 5<>drivers/ixgbe/unbind 6<>drivers/vfio-pci/unbind
     while :; do
+        # Looked at first, and then read without a bound: a bound that ends in the middle of an address would lose it.
         for fd in 4 5 6; do
-            if read -r -n 12 -t 0.01 -u "$fd" address; then rm -f "devices/$address/driver"; fi
+            if read -t 0 -u "$fd"; then
+                read -r -N 12 -u "$fd" address
+                rm -f "devices/$address/driver"
+            fi
         done
-        if read -r -n 12 -t 0.01 -u 3 address; then
+        if ! read -t 0 -u 3; then
+            sleep 0.01
+        else
+            read -r -N 12 -u 3 address
             driver=$(tr -d '\n' <"devices/$address/driver_override")
             ln -sfn "../../drivers/${driver:-$(<"devices/$address/native-driver")}" "devices/$address/driver"
         fi
