@@ -6,4 +6,5 @@ pub mod config;
 pub mod daemon;
 pub mod guard;
 pub mod kernel;
+pub mod monitor;
 pub mod srd;

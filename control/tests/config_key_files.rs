@@ -173,3 +173,42 @@ fn check_says_it_and_the_daemon_ends_with_2() {
         assert!(!said.contains("EAL"), "DPDK was not started: {said}");
     }
 }
+
+#[test]
+fn a_heartbeat_key_that_does_not_do_is_told_with_its_line_and_a_remedy() {
+    let folder = Folder::new("pair-key");
+    let config = || {
+        let keys = "security = \"none\"\nheartbeat-key = \"pair.key\"";
+        folder.put("t.toml", &BASE.replace("security = \"none\"", keys))
+    };
+    let told = || -> String {
+        let found: Vec<String> = faults(&config()).iter().map(ToString::to_string).collect();
+        found.join("\n")
+    };
+    let begins = format!(
+        "{}:18:17: redundancy-groups.1.heartbeat-key: ",
+        folder.0.join("t.toml").display()
+    );
+    let missing = told();
+    assert!(
+        missing.starts_with(&begins) && missing.contains("No such file"),
+        "{missing}"
+    );
+    assert!(missing.contains("copy the other chassis' file"), "{missing}");
+    let key = folder.put("pair.key", "0123");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("mode");
+    assert!(
+        told().contains("is no file of 64 hexadecimal digits; copy"),
+        "{}",
+        told()
+    );
+    folder.put("pair.key", &"0123456789abcdef".repeat(4));
+    assert_eq!(told(), "");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).expect("mode");
+    let exposed = told();
+    assert!(exposed.starts_with(&begins), "{exposed}");
+    assert!(
+        exposed.contains("has mode 0644: others than its owner may use it; chmod 600"),
+        "{exposed}"
+    );
+}

@@ -3,11 +3,16 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use ha_sync::heartbeat::{FileKey, KeyFileError};
 use ha_sync::net::keys::{self, KeyError};
 
 use super::Exit;
 
-/// Makes a key and a certificate, and says what goes into the configurations of both chassis.
+/// The file with the key of heartbeats, which both chassis have.
+const PAIR_KEY: &str = "pair.key";
+
+/// Makes a key and a certificate, and the heartbeats' key unless it is there already; says what goes into the configurations of both
+/// chassis.
 pub fn keygen(directory: &Path, name: &str, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
     let made = match keys::write(directory, name) {
         Ok(made) => made,
@@ -19,12 +24,39 @@ pub fn keygen(directory: &Path, name: &str, out: &mut dyn Write, err: &mut dyn W
             });
         }
     };
+    let pair_key = directory.join(PAIR_KEY);
+    let pair_key_is_new = match FileKey::write_new(&pair_key) {
+        Ok(_) => true,
+        // Copied from the other chassis, or made with an earlier certificate: both chassis keep it.
+        Err(KeyFileError::Write(KeyError::Exists(_))) => false,
+        Err(error) => {
+            writeln!(err, "tandem: {error}")?;
+            return Ok(Exit::Refused);
+        }
+    };
     writeln!(out, "# sha256 {}", made.fingerprint)?;
     writeln!(out, "# On this chassis ({name}), in [redundancy-groups.N]:")?;
     writeln!(out, "certificate = {:?}", made.certificate)?;
     writeln!(out, "key = {:?}", made.key)?;
+    writeln!(out, "heartbeat-key = {pair_key:?}")?;
     writeln!(out, "# On the other chassis, in [redundancy-groups.N]:")?;
     writeln!(out, "peer-fingerprints = [\"{}\"]", made.fingerprint)?;
+    let shown = pair_key.display();
+    if pair_key_is_new {
+        writeln!(
+            out,
+            "# Heartbeats: {shown} is new. It is one key for both chassis: copy it to the other one before"
+        )?;
+        writeln!(
+            out,
+            "# \"tandem ha keygen\" runs there, or over what was made there (scp -p; mode 0600)."
+        )?;
+    } else {
+        writeln!(
+            out,
+            "# Heartbeats: {shown} was there already, and is kept. The other chassis has the same one."
+        )?;
+    }
     Ok(Exit::Ok)
 }
 
@@ -62,6 +94,14 @@ mod tests {
         let key = folder.join("chassis-1.key");
         assert_eq!(key.metadata().expect("key").permissions().mode() & 0o777, 0o600);
         let before = std::fs::read(&key).expect("key");
+        let pair = folder.join(PAIR_KEY);
+        assert_eq!(
+            pair.metadata().expect("pair key").permissions().mode() & 0o777,
+            0o600
+        );
+        let shared = FileKey::read(&pair).expect("64 digits");
+        assert!(out.contains("copy it to the other one"), "{out}");
+        assert!(out.contains(&format!("heartbeat-key = {pair:?}")), "{out}");
         let line = out
             .lines()
             .find(|line| line.starts_with("peer-fingerprints = "))
@@ -76,6 +116,10 @@ mod tests {
         assert!(err.contains("not overwritten"), "{err}");
         assert_eq!(std::fs::read(&key).expect("key"), before);
         assert_eq!(keygen("../escape").0, Exit::Usage);
+        let (exit, out, _) = keygen("chassis-2");
+        assert_eq!(exit, Exit::Ok);
+        assert!(out.contains("was there already, and is kept"), "{out}");
+        assert_eq!(FileKey::read(&pair).expect("the same file"), shared);
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

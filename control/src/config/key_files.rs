@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use ha_sync::heartbeat::{FileKey, KeyFileError};
 use ha_sync::net::{Security, SetupError, Tls, TlsFile, Trust, file_faults};
 
 use super::Config;
@@ -13,6 +14,22 @@ use super::fault::{Fault, FaultKind};
 pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let mut faults = Vec::new();
     for group in &config.redundancy.groups {
+        if let Some(key) = group.heartbeats.as_ref().and_then(|beats| beats.key.as_ref())
+            && let Err(error) = FileKey::read(key)
+        {
+            let path = join("redundancy-groups", &group.id.to_string()) + ".heartbeat-key";
+            let (line, column) = config.position(&path);
+            let (problem, remedy) = of_pair_key(key, &error);
+            faults.push(Fault {
+                kind: FaultKind::BadValue,
+                file: config.file.clone(),
+                line,
+                column,
+                path,
+                problem,
+                remedy,
+            });
+        }
         let Security::Tls(tls) = &group.security else {
             continue;
         };
@@ -33,6 +50,20 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     }
     faults.sort_by_key(|fault| (fault.line, fault.column));
     faults
+}
+
+/// What is wrong with the key of heartbeats, and what would be right.
+fn of_pair_key(key: &Path, error: &KeyFileError) -> (String, String) {
+    let key = key.display();
+    let copy = "copy the other chassis' file; \"tandem ha keygen\" makes one where there is none";
+    match error {
+        KeyFileError::Exposed { mode, .. } => (
+            format!("{key} has mode {mode:04o}: others than its owner may use it"),
+            format!("chmod 600 {key}, or make a new one for both chassis"),
+        ),
+        KeyFileError::NoKey(_) => (format!("{key} is no file of 64 hexadecimal digits"), copy.into()),
+        other => (other.to_string(), copy.into()),
+    }
 }
 
 /// The key that names a file, and the file.

@@ -1,0 +1,34 @@
+//! What is monitored: from what goes wrong to the edges of redundancy events.
+//!
+//! ```text
+//!   links --+--> zones --+
+//!   workers -------------+                     hold times            sums of weights
+//!   tracked IPs ---------+--> conditions --> events --> edges --> per set and chassis
+//!   routing processes ---+    (failed or not)            |
+//!   external checks -----+                               +--> the thread that decides about roles
+//!   the peer ------------+
+//! ```
+//!
+//! [`Events`], [`Links`], [`Tracker`], [`RoutingDaemon`] and [`Weights`] are pure: what was seen and the time are handed in. What
+//! is seen of processes ([`wait_for_exits`]), control sockets ([`ask`]) and external checks ([`run_check`]) becomes an [`Observation`]. Redundancy spec, sections 1
+//! and 4.
+
+mod check;
+mod condition;
+mod control_socket;
+mod event;
+mod links;
+mod process;
+mod routing;
+mod tracked;
+mod weights;
+
+pub use check::{CheckOutcome, run_check};
+pub use condition::{Condition, Observation};
+pub use control_socket::{SocketKind, SocketReply, ask};
+pub use event::{Edge, Events};
+pub use links::Links;
+pub use process::{ProcessHandle, read_pid_file, socket_owner, wait_for_exits};
+pub use routing::{Instance, RoutingDaemon, RoutingState};
+pub use tracked::{Probe, Tracker};
+pub use weights::Weights;
