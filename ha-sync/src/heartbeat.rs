@@ -28,7 +28,7 @@ pub use beat::{
 pub use codec::{BeatError, Codec, DATAGRAM_LEN_MAX};
 pub use detector::Detector;
 pub use event::{Datagram, HeartbeatEvent, LostWhy, Now};
-pub use gone::say_gone;
+pub use gone::{gone_datagram, say_gone};
 pub use key::{FileKey, KeyFileError};
 pub use life::{DetectorStatus, PeerLife, PeerStatus};
 pub use path::{PathCounters, PathState};

@@ -225,7 +225,7 @@ pair_by_virtual() {
 pair_role() { wait_until 20 pair_is "$1" redundancy role "$2"; }
 pair_cause() {
     local cause
-    cause=$(pair_field "$1" redundancy cause)
+    cause=$(pair_field "$1" redundancy last-cause)
     [[ " ${*:2} " == *" $cause "* ]] || { echo "its cause is $cause"; return 1; }
 }
 

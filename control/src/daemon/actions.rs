@@ -8,7 +8,7 @@ use ha_sync::net::Bind;
 use crate::config::Config;
 use crate::guard::{GuardError, Keeper, Program};
 use crate::kernel::SignalRouteError;
-use crate::srd::{Order, Srd};
+use crate::srd::{Order, Orders, Srd};
 
 /// Starts the guard if the configuration has a redundancy group. Before anything else is opened.
 pub(super) fn start_guard(config: &Config, json: bool) -> Result<Option<Arc<Keeper>>, GuardError> {
@@ -31,6 +31,11 @@ impl Actions {
         let Some(guard) = guard else { return Ok(Self(None)) };
         let srd = Srd::start(Some(Arc::clone(guard)))?;
         Ok(Self(Some((Arc::clone(guard), srd))))
+    }
+
+    /// Where orders go, if there is somebody to take them.
+    pub(super) fn orders(&self) -> Option<Orders> {
+        self.0.as_ref().map(|(_, srd)| srd.orders())
     }
 
     /// Gives an order, if there is somebody to take it.

@@ -15,6 +15,7 @@ use tandem_engine::view::{PoolUse, Query};
 use super::clock::Clock;
 use super::events::{Heartbeat, PolicyLines, WorkerWatch, is_stalled};
 use super::life::Life;
+use super::outward;
 use super::ports::{InterfaceRecord, Ports};
 use super::questions::Questions;
 use super::replication;
@@ -31,6 +32,7 @@ use crate::api::model::{
 use crate::api::{Backend, BackendError};
 use crate::config::{self, Config, NameRegistry, Placement};
 use crate::kernel::{Rtnl, WatcherHandle};
+use crate::srd::Order;
 
 /// The share of all packet buffers that is free at least while all is well: one in so many.
 const FREE_BUFFERS_SHARE: u32 = 32;
@@ -295,8 +297,15 @@ impl Daemon {
             .map(|(interface, error)| format!("addresses of {interface}: {error}"))
             .collect();
         locked(&self.refused_addresses).clone_from(&refused);
-        // A virtual address may have been among those that the configuration no longer puts on.
-        self.actions.order(crate::srd::Order::Assert);
+        // What is planned already is put in again: a virtual address may have been among those that the configuration no longer
+        // puts on.
+        let plans = outward::plans(config, |interface| {
+            let states = self.interfaces.all.iter();
+            let state = states.into_iter().find(|state| state.name == interface.name)?;
+            taps.ifindex(state.id)
+        });
+        self.actions.order(Order::Plans(plans));
+        self.actions.order(Order::Assert);
         refused
     }
 }

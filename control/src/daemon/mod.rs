@@ -22,6 +22,7 @@ mod cpu;
 mod events;
 mod life;
 mod options;
+mod outward;
 mod ports;
 mod questions;
 mod replication;

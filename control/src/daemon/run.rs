@@ -230,7 +230,7 @@ fn start(
     prepared.set_program(&program);
     let rings = std::mem::take(&mut prepared.replica);
     let replicator = match channel {
-        Some(channel) => Replicator::new(channel, &config, &program, &registry, rings)?,
+        Some(channel) => Replicator::new(channel, &config, &program, &registry, rings, actions.orders())?,
         None => None,
     };
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
@@ -449,11 +449,11 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
         eprintln!("tandemd: the stop takes too long: giving up");
         std::process::exit(1);
     });
-    // First: routers turn to the other chassis while this one still forwards.
+    // While the workers still run: they take up the roles. Virtual addresses and signal routes go with these.
+    daemon.replication.leave();
+    // What is left of a set that nobody took: routers turn elsewhere, if there is anywhere, while this chassis still forwards.
     daemon.actions.stop();
     runtime.shutdown_timeout(Duration::from_secs(2));
-    // While the workers still run: they take up the roles.
-    daemon.replication.leave();
     let dataplane: Option<Dataplane> = daemon
         .dataplane
         .lock()

@@ -63,6 +63,12 @@ pub enum Order {
 pub struct Orders(Sender<Order>);
 
 impl Orders {
+    /// Orders to whoever reads the other end.
+    #[must_use]
+    pub const fn to(sender: Sender<Order>) -> Self {
+        Self(sender)
+    }
+
     /// Gives an order, without waiting. A thread that has ended takes none; [`Srd::is_alive`] knows.
     pub fn give(&self, order: Order) {
         let _ended = self.0.send(order);

@@ -14,6 +14,12 @@ use crate::net::Failure;
 const TIMES: usize = 5;
 const BETWEEN: Duration = Duration::from_millis(20);
 
+/// The last word about a process with this incarnation on a path, for whoever is to say it when that process is dead.
+#[must_use]
+pub fn gone_datagram(codec: &Codec, path: PathId, incarnation: u64) -> Vec<u8> {
+    codec.encode(&Beat::last(Kind::Gone, path, incarnation))
+}
+
 /// Tells the peer on every path that the process with this incarnation is dead, five times within 80 ms, which is how long this takes. The
 /// process must be dead: its sockets have the ports from which this must be sent. Comes back with the paths on which it could not be
 /// sent even once, and why.
@@ -25,7 +31,7 @@ pub fn say_gone(paths: &[PathConfig], codec: &Codec, incarnation: u64) -> Vec<(P
             thread::sleep(BETWEEN);
         }
         for (path, socket, failure, said) in &mut unsaid {
-            let octets = codec.encode(&Beat::last(Kind::Gone, path.id, incarnation));
+            let octets = gone_datagram(codec, path.id, incarnation);
             match say(path, socket, &octets) {
                 Ok(()) => *said = true,
                 Err(error) => *failure = Some(error),

@@ -153,10 +153,13 @@ fn make(local: IpAddr, bind: &Bind, transport: Transport, port: u16) -> Result<S
     let socket = Socket::new(Domain::for_address(address(local, port, 0)), kind, Some(protocol))
         .and_then(|socket| {
             socket.set_nonblocking(true)?;
-            // A chassis that restarts does not wait for its former connections' TIME-WAIT. With UDP it would let a second process take
-            // what is sent to the first.
-            if transport == Transport::Tcp {
-                socket.set_reuse_address(true)?;
+            match transport {
+                // A chassis that restarts does not wait for its former connections' TIME-WAIT. With UDP it would let any process take
+                // what is sent to the first.
+                Transport::Tcp => socket.set_reuse_address(true)?,
+                // The guard speaks from this port as soon as the process is dead, while the kernel still gives its memory back
+                // and only then closes this. It lets in processes of the same user only.
+                Transport::Udp => socket.set_reuse_port(true)?,
             }
             if local.is_ipv6() {
                 socket.set_only_v6(true)?;

@@ -22,6 +22,8 @@ use super::talk::{Line, Published, Talk};
 use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
+use crate::daemon::outward::last_words;
+use crate::srd::{self, Orders};
 
 /// Operations that can wait between a worker and the replication, each way: 144 octets each, so 4.5 MiB for a worker.
 const RING: usize = 16_384;
@@ -97,6 +99,7 @@ impl Replicator {
         program: &Arc<Program>,
         registry: &NameRegistry,
         rings: Vec<ReplicaRings>,
+        outward: Option<Orders>,
     ) -> Result<Option<Self>, SetupError> {
         let Some(group) = config.redundancy.groups.first() else {
             return Ok(None);
@@ -129,19 +132,24 @@ impl Replicator {
             bridge,
             now_ms: 0,
             is_complete: false,
+            outward,
         };
         let hold_ms = config.redundancy.initial_hold_ms(group);
         let mut roles = Roles::new(hold_ms);
         roles.follow(&commit.roles, &mut line);
         let mut automatic = Automatic::default();
         automatic.follow(&commit.automatic);
+        let heartbeats = heartbeats::configured(group, incarnation)?;
+        if let (Some(outward), Some(heartbeats)) = (&line.outward, &heartbeats) {
+            outward.give(srd::Order::Gone(last_words(heartbeats)));
+        }
         Ok(Some(Self {
             group: group.id,
             channel,
             line,
             roles,
             automatic,
-            heartbeats: heartbeats::configured(group, incarnation)?,
+            heartbeats,
             public_space: Arc::clone(&program.public_space),
         }))
     }

@@ -23,6 +23,7 @@ use super::shown::SetShown;
 use crate::api::BackendError;
 use crate::api::model::ObjectType;
 use crate::daemon::clock::Clock;
+use crate::srd::{self, Orders};
 
 /// The conversation.
 pub(super) struct Talk {
@@ -59,6 +60,8 @@ pub(super) struct Line {
     pub now_ms: u64,
     /// The peer has told everything, and nothing was missed since, as far as is known.
     pub is_complete: bool,
+    /// Who moves virtual addresses and signal routes.
+    pub outward: Option<Orders>,
 }
 
 /// What is published of the conversation.
@@ -71,6 +74,17 @@ pub(super) struct TalkState {
 }
 
 impl Line {
+    /// A set is primary here from now on, or is not any more: addresses and routes follow.
+    fn moves(&self, set: u8, is_primary: bool, epoch: u64) {
+        if let Some(outward) = &self.outward {
+            outward.give(srd::Order::Role {
+                set,
+                is_primary,
+                epoch,
+            });
+        }
+    }
+
     fn knows_of(&mut self) {
         match self.link.state() {
             LinkState::Connected { receiving, .. } => self.is_complete = *receiving == Mirror::Active,
@@ -114,6 +128,10 @@ impl Hands for Line {
     }
 
     fn take_up(&mut self, set: u8, role: Role, epoch: u64) {
+        if role == Role::Standby {
+            // The loser withdraws first. Who becomes primary answers for addresses when the workers are.
+            self.moves(set, false, epoch);
+        }
         // A set that is gone meanwhile has no role.
         let _there = self.bridge.set_role(set, role, epoch);
         self.link.announce_roles(&self.bridge.roles());
@@ -182,10 +200,12 @@ impl Talk {
             match event {
                 BridgeEvent::Peer(event) => self.peer(event),
                 BridgeEvent::RoleDone(role) => {
+                    self.line.moves(role.set, role.primary, role.epoch);
                     let hands = &mut self.automatic.over(&mut self.line);
                     self.roles.taken_up(&role, now, hands);
                 }
                 BridgeEvent::Yielded(role) => {
+                    self.line.moves(role.set, false, role.epoch);
                     let hands = &self.automatic.over(&mut self.line);
                     self.roles.yielded(&role, hands);
                 }

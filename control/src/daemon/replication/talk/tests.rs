@@ -49,6 +49,7 @@ fn talk(automatic: bool) -> Talk {
         bridge: Bridge::new(bridge, Arc::new(program), vec![outbox], vec![inbox]).expect("a bridge"),
         now_ms: 0,
         is_complete: false,
+        outward: None,
     };
     let (mut roles, mut sets) = (Roles::new(5000), Automatic::default());
     let settings = Settings {
@@ -106,6 +107,36 @@ fn with_heartbeats_a_standby_whose_peer_is_gone_becomes_primary_by_itself() {
         Some((true, 5))
     );
     assert_eq!(latest(&talk), Some((RoleState::Primary, RoleCause::PeerLost, 5)));
+}
+
+#[test]
+fn what_moves_with_a_role_comes_with_it_and_leaves_before_the_workers() {
+    let mut talk = talk(true);
+    let (sender, orders) = mpsc::channel();
+    talk.line.outward = Some(srd::Orders::to(sender));
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    talk.command(Order::Heartbeat(HeartbeatEvent::Gone), 0);
+    talk.tick(0);
+    let ordered = |order| match order {
+        Ok(srd::Order::Role {
+            set,
+            is_primary,
+            epoch,
+        }) => Some((set, is_primary, epoch)),
+        _ => None,
+    };
+    assert_eq!(
+        ordered(orders.try_recv()),
+        Some((1, false, 0)),
+        "the first role of all"
+    );
+    assert_eq!(ordered(orders.try_recv()), Some((1, true, 5)));
+    talk.line.take_up(1, Role::Standby, 6);
+    assert_eq!(
+        ordered(orders.try_recv()),
+        Some((1, false, 6)),
+        "before the workers"
+    );
 }
 
 #[test]
