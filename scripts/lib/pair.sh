@@ -35,8 +35,6 @@ pair_up() {
     lab_ipv6
     pair_topology
     for n in 1 2; do pair_keys "$n" "chassis-$n"; done
-    # The key of the heartbeats, which both have.
-    (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$LAB_DIR/pair.key")
     for n in 1 2; do pair_config "$n" >"$LAB_DIR/chassis-$n.toml"; done
 }
 
