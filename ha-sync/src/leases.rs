@@ -6,7 +6,7 @@
 //!   as standby   FREE --told--> PEER (nobody takes it) --after a takeover and its rest--> FREE
 //! ```
 //!
-//! Leases are required from the time when a peer is connected and has acknowledged the first round of them, until it is gone:
+//! Leases are required from the time when a peer is connected and has acknowledged the first round of them, until it is gone, or known to be:
 //! without a peer there is none to wait for (the stated degraded mode). Pools that are not replicated are granted without asking.
 
 mod peer;
@@ -46,6 +46,8 @@ struct Rest {
 pub(crate) struct Keeper {
     plan: Plan,
     connected: bool,
+    /// The peer is known to be dead by other means than the connection, which may not have noticed yet.
+    dead: bool,
     /// A whole round was made since it was last to begin anew.
     round: bool,
     /// Since the connect, all offers of a whole round were acknowledged.
@@ -109,15 +111,21 @@ impl Keeper {
     }
 
     fn look_at_need(&self, program: &Program, stats: &mut BridgeStats) {
-        let required = self.connected && self.complete && self.plan.any_primary();
+        let required = self.connected && !self.dead && self.complete && self.plan.any_primary();
         if required != stats.leases_required {
             program.public_space.set_leases_required(required);
             stats.leases_required = required;
         }
     }
 
+    /// The peer is dead: nobody waits for its acknowledgments from now on, whatever the connection is at.
+    pub fn peer_died(&mut self, program: &Program, stats: &mut BridgeStats) {
+        self.dead = true;
+        self.look_at_need(program, stats);
+    }
+
     pub fn connected(&mut self) {
-        (self.connected, self.complete) = (true, false);
+        (self.connected, self.complete, self.dead) = (true, false, false);
         self.begin_round();
     }
 

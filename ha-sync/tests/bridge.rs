@@ -805,6 +805,29 @@ fn who_becomes_primary_beside_a_peer_gives_nothing_out_before_that_knows() {
 }
 
 #[test]
+fn who_takes_over_from_a_dead_peer_gives_out_at_once_whatever_the_connection_says() {
+    let mut pair = Pair::new();
+    pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+    pair.steps(40);
+    let side = &mut pair.sides[1];
+    side.bridge.peer_died();
+    assert!(side.bridge.set_role(1, Role::Primary, 2));
+    side.work();
+    side.bridge.service(pair.now);
+    assert!(!side.program.public_space.leases_required());
+    // Until there is another connection, on which it has acknowledged what there is.
+    pair.sides[0].bridge.set_role(1, Role::Standby, 2);
+    let now = pair.now;
+    for (link, side) in pair.links.iter_mut().zip(&mut pair.sides) {
+        link.disconnected(now);
+        link.absorb(now, &mut side.bridge);
+        link.connected(now);
+    }
+    pair.steps(80);
+    assert!(pair.sides[1].program.public_space.leases_required());
+}
+
+#[test]
 fn a_graceful_switch_hands_the_set_over_and_its_leases_back() {
     let mut pair = Pair::new();
     pair.sides[0].bridge.set_role(1, Role::Primary, 1);

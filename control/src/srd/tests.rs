@@ -195,6 +195,18 @@ fn the_new_primary_answers_and_announces_before_its_routes_change_and_the_loser_
 }
 
 #[test]
+fn a_role_that_comes_before_its_plan_is_carried_out_with_it() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let early = vec![role(1, true, 4), role(1, false, 3)];
+    assert!(done(&mut work, &fake, early).is_empty());
+    let plans = Order::Plans(vec![plan(1, [192, 0, 2, 1], Vec::new())]);
+    let steps = done(&mut work, &fake, vec![plans]);
+    assert_eq!(steps, ["put 192.0.2.1", "announce 192.0.2.1"]);
+    assert_eq!(work.results()[&1].epoch, 4);
+}
+
+#[test]
 fn only_the_latest_role_counts_and_an_old_epoch_does_not() {
     let (fake, mut work) = prepared();
     let orders = vec![

@@ -104,6 +104,8 @@ struct Announcement {
 pub(super) struct Work<H> {
     hands: H,
     sets: BTreeMap<u8, Set>,
+    /// Roles of sets whose plans are yet to come: at the start, and with a commit that brings a set.
+    early: BTreeMap<u8, (bool, u64)>,
     active: BTreeSet<String>,
     announcements: Vec<Announcement>,
     gone: Vec<Gone>,
@@ -118,6 +120,7 @@ impl<H: Hands> Work<H> {
         Self {
             hands,
             sets: BTreeMap::new(),
+            early: BTreeMap::new(),
             active: BTreeSet::new(),
             announcements: Vec::new(),
             gone: Vec::new(),
@@ -153,7 +156,12 @@ impl<H: Hands> Work<H> {
                     known.is_due = true;
                 }
                 Some(_) => {}
-                None => warn!(set, "a role for a redundancy set that is not configured"),
+                None => {
+                    let last = self.early.get(&set).map_or(0, |(_, last)| *last);
+                    if last <= epoch {
+                        self.early.insert(set, (is_primary, epoch));
+                    }
+                }
             },
         }
         false
@@ -174,7 +182,7 @@ impl<H: Hands> Work<H> {
                 Some(set) => (set.plan, set.is_gone) = (plan, false),
                 None => {
                     let set = Set {
-                        ordered: None,
+                        ordered: self.early.get(&plan.set).copied(),
                         is_due: true,
                         actions: SetActions::default(),
                         routes: Vec::new(),
@@ -185,6 +193,7 @@ impl<H: Hands> Work<H> {
                 }
             }
         }
+        self.early.clear();
     }
 
     /// When something is to be done without an order.

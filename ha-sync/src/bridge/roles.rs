@@ -29,6 +29,12 @@ impl SetState {
 }
 
 impl Bridge {
+    /// The peer is known to be dead by other means than the connection (heartbeats), until there is a new connection: leases are
+    /// required no more, so that a takeover gives ports to new subscribers at once. What the connection still brings counts.
+    pub fn peer_died(&mut self) {
+        self.keeper.peer_died(&self.program, &mut self.stats);
+    }
+
     /// Gives a redundancy set a role; [`BridgeEvent::RoleDone`] comes when all workers have taken it up. A chassis that becomes
     /// primary gives nobody the ports that the peer may have given out until they have rested. False: there is no such set.
     pub fn set_role(&mut self, set: u8, role: Role, epoch: u64) -> bool {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::heartbeat::{Heartbeats, SetBeat};
+use ha_sync::heartbeat::{HeartbeatEvent, Heartbeats, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
@@ -39,6 +39,9 @@ pub(super) struct Talk {
     shown: Published,
     /// Since when each set has its role.
     since: BTreeMap<u8, SystemTime>,
+    /// The peer was lost or gone by its heartbeats since this connection began; and is back, over the same connection.
+    is_buried: bool,
+    is_stale: bool,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
@@ -179,6 +182,8 @@ impl Talk {
             clock,
             shown,
             since: BTreeMap::new(),
+            is_buried: false,
+            is_stale: false,
             refused: None,
             joining: None,
         };
@@ -345,6 +350,7 @@ impl Conversation for Talk {
     type State = TalkState;
 
     fn connected(&mut self, _: u64) {
+        (self.is_buried, self.is_stale) = (false, false);
         let now = self.now();
         self.line.link.connected(now);
         self.follow();
@@ -401,6 +407,10 @@ impl Conversation for Talk {
         match self.line.link.state() {
             LinkState::Lost => Some(Objection("the peer was not heard for too long".to_owned())),
             LinkState::Refused(refusal) => Some(Objection(refusal.to_string())),
+            // What was given out meanwhile did not wait for it.
+            _ if self.is_stale => Some(Objection(
+                "the peer was lost by its heartbeats meanwhile".to_owned(),
+            )),
             LinkState::Disconnected
             | LinkState::Greeting
             | LinkState::Suspended(_)
@@ -430,6 +440,11 @@ impl Conversation for Talk {
                 }
             }
             Order::Heartbeat(event) => {
+                self.is_stale |= self.is_buried && matches!(event, HeartbeatEvent::Alive { .. });
+                if matches!(event, HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone) {
+                    self.is_buried = true;
+                    line.bridge.peer_died();
+                }
                 if let Some(said) = heartbeats::meaning(event, line.peer() != Peer::Gone) {
                     self.automatic.heartbeat(said, now, &mut self.roles, line);
                 }

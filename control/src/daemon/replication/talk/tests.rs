@@ -140,6 +140,21 @@ fn what_moves_with_a_role_comes_with_it_and_leaves_before_the_workers() {
 }
 
 #[test]
+fn a_peer_that_was_lost_and_is_back_over_the_same_connection_has_to_connect_anew() {
+    let mut talk = talk(true);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    talk.command(Order::Heartbeat(HeartbeatEvent::Alive { incarnation: 1 }), 0);
+    assert_eq!(talk.objection(), None);
+    let why = ha_sync::heartbeat::LostWhy::Silent;
+    talk.command(Order::Heartbeat(HeartbeatEvent::Lost { why }), 0);
+    assert_eq!(talk.objection(), None, "it may still bring what it had said");
+    talk.command(Order::Heartbeat(HeartbeatEvent::Alive { incarnation: 1 }), 0);
+    assert!(talk.objection().is_some());
+    talk.connected(0);
+    assert_eq!(talk.objection(), None);
+}
+
+#[test]
 fn without_heartbeats_nothing_is_taken_over() {
     let mut talk = talk(false);
     talk.command(Order::Heartbeat(primary_peer()), 0);
