@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Tandem as a contender of lib/failover: the pair of pair.sh with heartbeats and virtual addresses, which decides by itself. Sourced,
+# after pair.sh. Binaries as for a lab test: what `cargo build --release` made, or TANDEMD and TANDEM.
+
+# shellcheck disable=SC2034 # lib/failover looks at it
+CONTENDER_PATHS=(vsi)
+# Seconds after which a session is told. Those younger than --age-s at the failure may be lost.
+THRESHOLD=2
+MAX_SESSIONS=${MAX_SESSIONS:-524288}
+
+# contender_up PATH INTERVAL_MS: both chassis, 1 primary and carrying the traffic.
+contender_up() {
+    local n
+    HEARTBEAT_MS=$2
+    PAIR_MORE=$(pair_virtual_addresses)
+    pair_up
+    # Says when an address came, to the microsecond.
+    for n in 1 2; do spawn "addresses$n" "${DUT[n]}" stdbuf -oL ip -ts monitor address; done
+    pair_start
+}
+contender_is_primary() { pair_is "$1" redundancy role primary; }
+contender_synced() { pair_ready "$1" && (($(chassis "$1" show sessions --count | grep -oE '[0-9]+' | tail -n 1) >= $2)); }
+# contender_detected N: when it took the role last, in seconds since the epoch: its kernel had the inside address then.
+contender_detected() {
+    local at
+    at=$(sed -n "s/^\[\([^]]*\)\] [0-9]*: .* inet ${VIRTUAL_IN[0]//./\\.}\/.*/\1/p" "$LAB_DIR/logs/addresses$1.log" | tail -n 1)
+    date -d "$at" +%s.%N
+}
+contender_kill() {
+    AT=$EPOCHREALTIME
+    kill -KILL "${CHASSIS_PID[$1]}"
+    stop_spawned "tandemd$1" KILL || true
+}
+contender_restore() {
+    [[ $2 != process-death ]] || chassis_start "$1" || return 1
+    pair_wait_ready "$1" 120 >&2
+}
+contender_logs() { tail -n 20 "$LAB_DIR"/logs/tandemd[12].log; }
