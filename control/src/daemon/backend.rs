@@ -15,6 +15,7 @@ use tandem_engine::view::{PoolUse, Query};
 use super::clock::Clock;
 use super::events::{Heartbeat, PolicyLines, WorkerWatch, is_stalled};
 use super::life::Life;
+use super::monitors::{Counts, Feed};
 use super::outward;
 use super::ports::{InterfaceRecord, Ports};
 use super::questions::Questions;
@@ -50,6 +51,8 @@ pub(super) struct Lives {
     pub mirror: Life,
     /// Speaks with the other chassis.
     pub replication: Life,
+    /// Says what is monitored to it.
+    pub monitors: Life,
 }
 
 /// The events thread does a round in some milliseconds. One that took so long stands still.
@@ -76,6 +79,9 @@ pub(super) struct Daemon {
     pub lives: Lives,
     pub replication: replication::Replication,
     pub actions: super::actions::Actions,
+    /// Takes what monitors have to know.
+    pub feed: Feed,
+    pub monitor_counts: Arc<Counts>,
     /// Log lines that nobody read in time.
     pub log_lost: tracing_appender::non_blocking::ErrorCounter,
     pub buffers: rte_bindings::Mempool,
@@ -114,6 +120,7 @@ impl Lives {
             ("kernel", &self.kernel),
             ("events", &self.events),
             ("ports", &self.ports),
+            ("monitors", &self.monitors),
         ];
         all.iter()
             .find(|(_, life)| !life.is_alive())
@@ -345,6 +352,8 @@ impl Target for Daemon {
 
     fn committed(&self, config: &Config, program: &Arc<Program>, registry: &NameRegistry) {
         self.replication.committed(config, program, registry);
+        // After it: what is said of sets from now on is said of these.
+        self.feed.reload(&config.redundancy);
     }
 
     fn set_addresses(&self, config: &Config) -> Vec<String> {

@@ -125,6 +125,21 @@ fn control(daemon: &Daemon) -> Vec<Counter> {
                 daemon.routing.refused(),
             ),
             (
+                "redundancy-events-activated",
+                "Times a redundancy event became active.",
+                read(&daemon.monitor_counts.activated),
+            ),
+            (
+                "redundancy-events-cleared",
+                "Times a redundancy event became inactive.",
+                read(&daemon.monitor_counts.cleared),
+            ),
+            (
+                "redundancy-policy-actions",
+                "Actions that redundancy policies asked for.",
+                read(&daemon.monitor_counts.actions),
+            ),
+            (
                 "netlink-notifications",
                 "Changes the kernel told.",
                 read(&w.notifications),

@@ -6,6 +6,7 @@
 //!   file --> running (in force) --> program --> workers                  |
 //!   kernel --> watcher --> sink --> FIB, neighbours                      '--> ports, taps
 //!                             \---> ports (link and carrier) --> interface up, tap carrier
+//!   ports, workers, reloads --> monitors --> events of redundancy sets --> replication (roles), srd
 //!   workers' mailboxes --> events --> kernel (resolve), log (port blocks)
 //!   workers' rings <--> replication <--> the other chassis
 //!   roles --> srd --> virtual addresses, signal routes; the guard process undoes them if this one dies
@@ -21,6 +22,7 @@ mod counters;
 mod cpu;
 mod events;
 mod life;
+mod monitors;
 mod options;
 mod outward;
 mod ports;

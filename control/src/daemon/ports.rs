@@ -3,7 +3,7 @@
 //! ```text
 //!   DPDK link, polled --+
 //!                       +--> up? --> the workers' flag, the tap's carrier --> the kernel's routes --> the FIB
-//!   netlink, told ------+
+//!   netlink, told ------+        '--> the monitors of redundancy sets
 //! ```
 //!
 //! Both are needed: DPDK's AF_XDP and AF_PACKET drivers go on saying "up" when the cable is out.
@@ -18,6 +18,7 @@ use tandem_dataplane::dataplane::RunningPort;
 use tandem_dataplane::interfaces::{InterfaceState, Interfaces};
 use tracing::{info, warn};
 
+use super::monitors::Feed;
 use crate::api::model::DownReason;
 use crate::kernel::{LinkUpdate, Rtnl};
 
@@ -92,6 +93,8 @@ pub(super) struct Monitor {
     pub ports: Arc<Ports>,
     pub links: Receiver<LinkUpdate>,
     pub rtnl: Rtnl,
+    /// Who has to know of links beside.
+    pub feed: Feed,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -100,6 +103,7 @@ impl Monitor {
     pub(super) fn run(mut self) {
         // By netdev; one that was never reported has no carrier yet.
         let mut carriers: HashMap<String, bool> = HashMap::new();
+        let mut told: Vec<Option<bool>> = vec![None; self.records.len()];
         while !self.stop.load(Ordering::Relaxed) {
             let mut update = match self.links.recv_timeout(POLL) {
                 Ok(update) => Some(update),
@@ -117,11 +121,9 @@ impl Monitor {
             let links = self.ports.links();
             let interfaces = Arc::clone(&self.interfaces);
             let records = Arc::clone(&self.records);
-            for (interface, record) in interfaces.all.iter().zip(records.iter()) {
-                let carrier = record
-                    .netdev
-                    .as_ref()
-                    .is_none_or(|netdev| carriers.get(netdev).copied().unwrap_or(false));
+            for ((interface, record), told) in interfaces.all.iter().zip(records.iter()).zip(&mut told) {
+                let reported = record.netdev.as_ref().map(|netdev| carriers.get(netdev).copied());
+                let carrier = reported.is_none_or(|carrier| carrier.unwrap_or(false));
                 let link = links.get(record.port).copied().unwrap_or(false);
                 let state = match (link, carrier) {
                     (true, true) => UP,
@@ -130,6 +132,12 @@ impl Monitor {
                 };
                 if record.state.swap(state, Ordering::Relaxed) != state {
                     self.changed(interface, record, state);
+                }
+                // A carrier that was not reported yet has not failed.
+                let is_known = reported.is_none_or(|carrier| carrier.is_some()) || !link;
+                if is_known && *told != Some(state == UP) {
+                    *told = Some(state == UP);
+                    self.feed.link(&interface.name, state == UP);
                 }
             }
         }

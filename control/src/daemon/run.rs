@@ -25,6 +25,7 @@ use super::classifiers::{ClassifierError, equip};
 use super::clock::Clock;
 use super::events::{Events, Heartbeat, PolicyLines, WorkerWatch};
 use super::life::{self, Life};
+use super::monitors::{self, Counts, Monitors};
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::questions::Questions;
 use super::replication::{self, Replication, Replicator, SetupError};
@@ -37,6 +38,7 @@ use crate::api::{Listener, ServeError, Server, SharedToken};
 use crate::config::{CompileError, Config, NameRegistry};
 use crate::guard::Keeper;
 use crate::kernel::{Binding, KernelError, Rtnl, SignalRouteError, TapError, Watcher, WatcherConfig};
+use crate::monitor::Consequences;
 
 /// The stop is over after this long, whatever hangs.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -272,6 +274,21 @@ fn start(
     };
     let replication = replicator.map(|replicator| replicate(replicator, clock, &mut threads, &lives));
     let replication = replication.transpose()?.unwrap_or_default();
+    let (feed, inbox) = monitors::feed();
+    let counts = Arc::new(Counts::default());
+    let redundancy = running.in_force().config.redundancy.clone();
+    if let Some(reports) = replication.reports() {
+        let monitors = Monitors {
+            inbox,
+            consequences: Consequences::new(&redundancy),
+            reports,
+            outward: actions.orders(),
+            counts: Arc::clone(&counts),
+            clock,
+            stop: Arc::clone(&threads.stop),
+        };
+        threads.spawn("monitors", &lives.monitors, || monitors.run())?;
+    }
     let events = Events {
         mailboxes: dataplane.mailboxes.clone(),
         stats: dataplane.stats.clone(),
@@ -305,6 +322,8 @@ fn start(
         lives: lives.clone(),
         replication,
         actions,
+        feed: feed.clone(),
+        monitor_counts: counts,
         log_lost,
         buffers: dataplane.pool.clone(),
         dataplane: Arc::new(Mutex::new(Some(dataplane))),
@@ -321,6 +340,7 @@ fn start(
         ports,
         links,
         rtnl,
+        feed,
         stop: Arc::clone(&threads.stop),
     };
     threads.spawn("ports", &lives.ports, || monitor.run())?;

@@ -9,12 +9,13 @@
 //!   the peer ------------+
 //! ```
 //!
-//! [`Events`], [`Links`], [`Tracker`], [`RoutingDaemon`] and [`Weights`] are pure: what was seen and the time are handed in. What
+//! [`Consequences`], with [`Events`], [`Links`] and [`Weights`] in it, [`Tracker`] and [`RoutingDaemon`] are pure: what was seen and the time are handed in. What
 //! is seen of processes ([`wait_for_exits`]), control sockets ([`ask`]) and external checks ([`run_check`]) becomes an [`Observation`]. Redundancy spec, sections 1
 //! and 4.
 
 mod check;
 mod condition;
+mod consequence;
 mod control_socket;
 mod event;
 mod links;
@@ -25,6 +26,7 @@ mod weights;
 
 pub use check::{CheckOutcome, run_check};
 pub use condition::{Condition, Observation};
+pub use consequence::{Consequences, DueAction, Followed, SetEdge, SetMonitored};
 pub use control_socket::{SocketKind, SocketReply, ask};
 pub use event::{Edge, Events};
 pub use links::Links;

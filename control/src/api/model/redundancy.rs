@@ -185,7 +185,7 @@ pub struct RedundancyEvent {
     pub forced: bool,
     /// It was carried out.
     pub ok: bool,
-    /// Why not, if it was not.
+    /// Why not, if it was not. Of a monitored event, which changes no role by itself: what became active or inactive, and why.
     pub reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What became of the roles of redundancy sets: in the log, and the latest of it in memory for the API.
+//! What became of the roles of redundancy sets, and what monitors saw beside: in the log, and the latest of it in memory for the API.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -48,7 +48,7 @@ struct Kept {
 pub(super) struct History(Mutex<Kept>);
 
 impl History {
-    /// Logs it and keeps it; the oldest goes when there are too many.
+    /// Logs it and keeps it.
     pub(super) fn add(&self, entry: Entry) {
         let (from, to, cause) = (entry.from.as_str(), entry.to.as_str(), entry.cause.as_str());
         let (set, epoch, forced) = (entry.set, entry.epoch, entry.forced);
@@ -58,10 +58,8 @@ impl History {
                 warn!(set, from, to, epoch, cause, forced, %reason, "redundancy set: no change of role");
             }
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.count += 1;
-        let event = RedundancyEvent {
-            id: kept.count,
+        self.keep(RedundancyEvent {
+            id: 0,
             at_unix_s: unix_seconds(SystemTime::now()),
             redundancy_set: entry.set,
             from: entry.from,
@@ -71,6 +69,32 @@ impl History {
             forced: entry.forced,
             ok: entry.reason.is_none(),
             reason: entry.reason,
+        });
+    }
+
+    /// A monitored event of a set became active or inactive: logged by whoever saw it, and kept here.
+    pub(super) fn monitored(&self, set: u8, state: RoleState, epoch: u64, what: String) {
+        self.keep(RedundancyEvent {
+            id: 0,
+            at_unix_s: unix_seconds(SystemTime::now()),
+            redundancy_set: set,
+            from: state,
+            to: state,
+            epoch,
+            cause: RoleCause::Monitor,
+            forced: false,
+            ok: true,
+            reason: Some(what),
+        });
+    }
+
+    /// Numbers it; the oldest goes when there are too many.
+    fn keep(&self, event: RedundancyEvent) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.count += 1;
+        let event = RedundancyEvent {
+            id: kept.count,
+            ..event
         };
         kept.events.push_front(event);
         kept.events.truncate(EVENTS_MAX);

@@ -38,6 +38,7 @@ use order::{Commit, Order};
 use shown::SetShown;
 use talk::TalkState;
 
+pub(super) use order::Report;
 pub(super) use setup::{Replicator, SetupError, channel, ring};
 
 /// Changes beside the link's window, at most.
@@ -59,6 +60,16 @@ struct Pair {
     failure: Failure,
 }
 
+/// Takes what monitors say to the thread.
+pub(super) struct Reports(mpsc::UnboundedSender<Command<Order>>);
+
+impl Reports {
+    /// Without waiting. A thread that has ended changes no role.
+    pub(super) fn give(&self, report: Report) {
+        let _ended = self.0.send(Command::Say(Order::Monitored(Box::new(report))));
+    }
+}
+
 /// The replication, if the configuration has one.
 #[derive(Default)]
 pub(super) struct Replication(Option<Pair>);
@@ -73,6 +84,11 @@ impl Replication {
         let pair = self.0.as_ref().ok_or(BackendError::Stopping)?;
         let said = pair.orders.send(Command::Say(order));
         said.map_err(|_| self.ended())
+    }
+
+    /// For monitors: where their reports go.
+    pub(super) fn reports(&self) -> Option<Reports> {
+        self.0.as_ref().map(|pair| Reports(pair.orders.clone()))
     }
 
     /// Why the thread hears no orders any more.

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::heartbeats;
 use crate::api::BackendError;
 use crate::config::{self, Config, NameRegistry};
+use crate::monitor::{DueAction, SetMonitored};
 
 /// An order.
 pub(super) enum Order {
@@ -39,12 +40,26 @@ pub(super) enum Order {
     },
     /// Heartbeats say something.
     Heartbeat(HeartbeatEvent),
+    /// Monitors say something.
+    Monitored(Box<Report>),
     /// The daemon is about to stop: hand over. Answered when that is done, or cannot be.
     Leave { answer: mpsc::Sender<()> },
     /// It does not come after all.
     TakeBack,
     /// The workers have another program.
     Commit(Box<Commit>),
+}
+
+/// What monitors say: all that is so now, and what has become so.
+pub(in crate::daemon) struct Report {
+    /// Each set.
+    pub sets: Vec<SetMonitored>,
+    /// Sum of the weights of all that has failed on the chassis.
+    pub chassis_failed_weight: u32,
+    /// What policies want done, in this order.
+    pub actions: Vec<DueAction>,
+    /// What became active or inactive, for the history: the set, and in words.
+    pub told: Vec<(u8, String)>,
 }
 
 /// A configuration as the replication sees it.

@@ -25,6 +25,8 @@ use crate::api::model::ObjectType;
 use crate::daemon::clock::Clock;
 use crate::srd::{self, Orders};
 
+mod monitored;
+
 /// The conversation.
 pub(super) struct Talk {
     line: Line,
@@ -449,6 +451,7 @@ impl Conversation for Talk {
                     self.automatic.heartbeat(said, now, &mut self.roles, line);
                 }
             }
+            Order::Monitored(report) => self.monitored(*report),
             Order::Leave { answer } => {
                 self.automatic.stop(now, &mut self.roles, line);
                 self.leaving = Some(answer);

@@ -1,0 +1,171 @@
+//! The thread "monitors": what ports, workers, probes and the peer say becomes weights, warnings and actions of redundancy sets.
+//!
+//! ```text
+//!   ports --> Feed --+                                    +--> ha-N: weights, warnings, actions of policies
+//!   reloads ---------+--> Consequences (events, holds) ---+--> srd: signal routes by event; links that are back
+//!   workers, watched +                                    +--> log, history, counters
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::clock::Clock;
+use super::replication::{Report, Reports};
+use crate::config::Redundancy;
+use crate::monitor::{Consequences, Followed, SetEdge};
+use crate::srd::{Order, Orders};
+
+/// Between two looks at what is not told.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the thread is told.
+enum Message {
+    /// The link of an interface.
+    Link { interface: String, up: bool },
+    /// Another configuration.
+    Reload(Box<Redundancy>),
+}
+
+/// Tells the thread something, without waiting; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Feed(Sender<Message>);
+
+impl Feed {
+    /// An interface is up or down now.
+    pub(super) fn link(&self, interface: &str, up: bool) {
+        let interface = interface.to_owned();
+        self.say(Message::Link { interface, up });
+    }
+
+    /// This configuration is in force.
+    pub(super) fn reload(&self, redundancy: &Redundancy) {
+        self.say(Message::Reload(Box::new(redundancy.clone())));
+    }
+
+    fn say(&self, message: Message) {
+        // Nobody is there to hear it without a redundancy group, and while the daemon stops.
+        let _nobody = self.0.send(message);
+    }
+}
+
+/// What the thread hears.
+pub(super) struct Inbox(Receiver<Message>);
+
+/// Both ends.
+pub(super) fn feed() -> (Feed, Inbox) {
+    let (sender, receiver) = channel();
+    (Feed(sender), Inbox(receiver))
+}
+
+/// What the thread has done, counted.
+#[derive(Default)]
+pub(super) struct Counts {
+    /// Events that became active.
+    pub activated: AtomicU64,
+    /// Events that became inactive.
+    pub cleared: AtomicU64,
+    /// Actions that policies asked for.
+    pub actions: AtomicU64,
+}
+
+/// What the thread works on.
+pub(super) struct Monitors {
+    pub inbox: Inbox,
+    pub consequences: Consequences,
+    pub reports: Reports,
+    /// Who moves signal routes.
+    pub outward: Option<Orders>,
+    pub counts: Arc<Counts>,
+    pub clock: Clock,
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Monitors {
+    /// Runs until told to stop.
+    pub(super) fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let now = self.now();
+            let due = self.consequences.due_ms();
+            let due = due.map_or(LOOK, |due| Duration::from_millis(due.saturating_sub(now)));
+            match self.inbox.0.recv_timeout(due.min(LOOK)) {
+                Ok(message) => self.take_in(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                // What was told last stays so.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(due.min(LOOK)),
+            }
+            let now = self.now();
+            let followed = self.consequences.poll(now);
+            self.carry_out(followed, false);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.uptime().as_millis() as u64
+    }
+
+    fn take_in(&mut self, message: Message) {
+        let now = self.now();
+        match message {
+            Message::Link { interface, up } => {
+                let followed = self.consequences.link(now, &interface, up);
+                self.carry_out(followed, false);
+                if up {
+                    // The kernel takes routes off a device that is down.
+                    self.order(Order::Assert);
+                }
+            }
+            Message::Reload(redundancy) => {
+                let followed = self.consequences.reload(now, &redundancy);
+                // Also when nothing follows: there may be other sets.
+                self.carry_out(followed, true);
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(outward) = &self.outward {
+            outward.give(order);
+        }
+    }
+
+    fn carry_out(&self, followed: Followed, always: bool) {
+        if followed == Followed::default() && !always {
+            return;
+        }
+        let told: Vec<(u8, String)> = followed.edges.iter().filter_map(|edge| self.tell(edge)).collect();
+        for (name, is_active) in followed.policies {
+            self.order(Order::Policy { name, is_active });
+        }
+        let actions = followed.actions.len() as u64;
+        self.counts.actions.fetch_add(actions, Ordering::Relaxed);
+        self.reports.give(Report {
+            sets: self.consequences.sets(),
+            chassis_failed_weight: self.consequences.chassis_failed_weight(),
+            actions: followed.actions,
+            told,
+        });
+    }
+
+    /// Logs and counts an edge; what history is to have of it.
+    fn tell(&self, one: &SetEdge) -> Option<(u8, String)> {
+        let (edge, set) = (&one.edge, one.set.unwrap_or(0));
+        let (event, weight, cause) = (&edge.event, edge.weight, &edge.cause);
+        if edge.active {
+            self.counts.activated.fetch_add(1, Ordering::Relaxed);
+            warn!(set, event, weight, %cause, "redundancy event: active");
+        } else {
+            self.counts.cleared.fetch_add(1, Ordering::Relaxed);
+            info!(set, event, %cause, "redundancy event: over");
+        }
+        let text = if edge.active {
+            format!("event {event} is active, weight {weight}: {cause}")
+        } else {
+            format!("event {event} is over: {cause}")
+        };
+        one.set.map(|set| (set, text))
+    }
+}
