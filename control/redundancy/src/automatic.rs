@@ -134,12 +134,13 @@ impl Automatic {
             ))));
             return;
         };
+        let cause = command.cause();
         match one.machine.ask(command, &seen) {
             Ok(outputs) => self.carry_out(set, outputs, &seen, Some(answer), roles, hands),
             Err(why) => {
                 let state = one.machine.state();
                 let why = format!("redundancy set {set}: {why}");
-                roles.refused(set, state, seen.ours.epoch, &why);
+                roles.refused(set, state, seen.ours.epoch, cause, &why);
                 answer(Err(RoleError::Refused(why)));
             }
         }

@@ -156,13 +156,13 @@ impl Roles {
     }
 
     /// Something was asked of a set that it cannot do.
-    pub(crate) fn refused(&mut self, set: u8, state: RoleState, epoch: u64, why: &str) {
+    pub(crate) fn refused(&mut self, set: u8, state: RoleState, epoch: u64, cause: RoleCause, why: &str) {
         self.events.push_back(Event {
             set,
             from: state,
             to: state,
             epoch,
-            cause: RoleCause::Operator,
+            cause,
             forced: false,
             reason: Some(why.to_owned()),
             note: None,

@@ -302,7 +302,9 @@ pub fn events(rows: &[RedundancyEvent]) -> Table {
             cause.to_owned()
         };
         let result = match &event.reason {
-            _ if event.ok => "done".to_owned(),
+            // What a monitor saw.
+            Some(what) if event.ok => what.clone(),
+            None if event.ok => "done".to_owned(),
             Some(reason) => format!("refused: {reason}"),
             None => "refused".to_owned(),
         };

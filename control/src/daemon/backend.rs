@@ -18,6 +18,7 @@ use super::life::Life;
 use super::monitors::{Counts, Feed};
 use super::outward;
 use super::ports::{InterfaceRecord, Ports};
+use super::probes::Reloads;
 use super::questions::Questions;
 use super::replication;
 use super::running::{Running, Target};
@@ -53,6 +54,10 @@ pub(super) struct Lives {
     pub replication: Life,
     /// Says what is monitored to it.
     pub monitors: Life,
+    /// Probes tracked IPs.
+    pub probes: Life,
+    /// Looks at routing processes, and starts external checks.
+    pub watches: Life,
 }
 
 /// The events thread does a round in some milliseconds. One that took so long stands still.
@@ -81,6 +86,10 @@ pub(super) struct Daemon {
     pub actions: super::actions::Actions,
     /// Takes what monitors have to know.
     pub feed: Feed,
+    /// Takes what is to be probed.
+    pub probes: Reloads,
+    /// Takes what routing processes and external checks there are.
+    pub routing_watches: Reloads,
     pub monitor_counts: Arc<Counts>,
     /// Log lines that nobody read in time.
     pub log_lost: tracing_appender::non_blocking::ErrorCounter,
@@ -121,6 +130,8 @@ impl Lives {
             ("events", &self.events),
             ("ports", &self.ports),
             ("monitors", &self.monitors),
+            ("probes", &self.probes),
+            ("routing", &self.watches),
         ];
         all.iter()
             .find(|(_, life)| !life.is_alive())
@@ -354,6 +365,8 @@ impl Target for Daemon {
         self.replication.committed(config, program, registry);
         // After it: what is said of sets from now on is said of these.
         self.feed.reload(&config.redundancy);
+        self.probes.give(&config.redundancy);
+        self.routing_watches.give(&config.redundancy);
     }
 
     fn set_addresses(&self, config: &Config) -> Vec<String> {

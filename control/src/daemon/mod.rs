@@ -26,6 +26,7 @@ mod monitors;
 mod options;
 mod outward;
 mod ports;
+mod probes;
 mod questions;
 mod replication;
 mod run;
@@ -35,6 +36,7 @@ mod spec;
 mod statics;
 mod taps;
 mod views;
+mod watches;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! The thread "monitors": what ports, workers, probes and the peer say becomes weights, warnings and actions of redundancy sets.
 //!
 //! ```text
-//!   ports --> Feed --+                                    +--> ha-N: weights, warnings, actions of policies
+//!   ports, probes, the peer --> Feed
+//!   Feed ------------+                                    +--> ha-N: weights, warnings, actions of policies
 //!   reloads ---------+--> Consequences (events, holds) ---+--> srd: signal routes by event; links that are back
 //!   workers, watched +                                    +--> log, history, counters
 //! ```
@@ -11,12 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use tandem_dataplane::stats::PublishedStats;
 use tracing::{info, warn};
 
 use super::clock::Clock;
+use super::events::is_stalled;
 use super::replication::{Report, Reports};
 use crate::config::Redundancy;
-use crate::monitor::{Consequences, Followed, SetEdge};
+use crate::monitor::{Condition, Consequences, Followed, Observation, SetEdge};
 use crate::srd::{Order, Orders};
 
 /// Between two looks at what is not told.
@@ -26,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(100);
 enum Message {
     /// The link of an interface.
     Link { interface: String, up: bool },
+    /// Something else that was seen.
+    Seen(Vec<Observation>),
     /// Another configuration.
     Reload(Box<Redundancy>),
 }
@@ -41,6 +46,11 @@ impl Feed {
         self.say(Message::Link { interface, up });
     }
 
+    /// Monitors saw something.
+    pub(super) fn seen(&self, seen: Vec<Observation>) {
+        self.say(Message::Seen(seen));
+    }
+
     /// This configuration is in force.
     pub(super) fn reload(&self, redundancy: &Redundancy) {
         self.say(Message::Reload(Box::new(redundancy.clone())));
@@ -54,6 +64,17 @@ impl Feed {
 
 /// What the thread hears.
 pub(super) struct Inbox(Receiver<Message>);
+
+#[cfg(test)]
+impl Inbox {
+    /// The next thing that was seen, within a time.
+    pub(super) fn next_seen(&self, within: Duration) -> Option<Observation> {
+        match self.0.recv_timeout(within) {
+            Ok(Message::Seen(seen)) => seen.into_iter().next(),
+            Ok(Message::Link { .. } | Message::Reload(_)) | Err(_) => None,
+        }
+    }
+}
 
 /// Both ends.
 pub(super) fn feed() -> (Feed, Inbox) {
@@ -80,6 +101,10 @@ pub(super) struct Monitors {
     /// Who moves signal routes.
     pub outward: Option<Orders>,
     pub counts: Arc<Counts>,
+    /// Of the workers: their heartbeats.
+    pub stats: Vec<Arc<PublishedStats>>,
+    /// A worker whose heartbeat is older stands still.
+    pub stall_threshold: Duration,
     pub clock: Clock,
     pub stop: Arc<AtomicBool>,
 }
@@ -87,7 +112,14 @@ pub(super) struct Monitors {
 impl Monitors {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
+        let mut stalled = false;
+        // Whatever was before: this process is a new one.
+        self.observe(&[Observation::Happened(
+            Condition::Service,
+            "tandemd has started".into(),
+        )]);
         while !self.stop.load(Ordering::Relaxed) {
+            self.look_at_workers(&mut stalled);
             let now = self.now();
             let due = self.consequences.due_ms();
             let due = due.map_or(LOOK, |due| Duration::from_millis(due.saturating_sub(now)));
@@ -107,6 +139,34 @@ impl Monitors {
         self.clock.uptime().as_millis() as u64
     }
 
+    fn observe(&mut self, seen: &[Observation]) {
+        let now = self.now();
+        let followed = self.consequences.observe(now, seen);
+        self.carry_out(followed, false);
+    }
+
+    /// One that died stands still as well, until the daemon ends because of it.
+    fn look_at_workers(&mut self, stalled: &mut bool) {
+        let age = |stats: &Arc<PublishedStats>| self.clock.age(stats.heartbeat());
+        let mut ages = self.stats.iter().map(age).enumerate();
+        let still = ages.find(|(_, age)| is_stalled(*age, self.stall_threshold));
+        if still.is_some() == *stalled {
+            return;
+        }
+        *stalled = still.is_some();
+        let seen = match still {
+            Some((worker, age)) => Observation::Failed(
+                Condition::Service,
+                format!(
+                    "worker {worker} gave its last sign of life {} ms ago",
+                    age.map_or(0, |age| age.as_millis())
+                ),
+            ),
+            None => Observation::Well(Condition::Service, "all workers give signs of life".into()),
+        };
+        self.observe(&[seen]);
+    }
+
     fn take_in(&mut self, message: Message) {
         let now = self.now();
         match message {
@@ -118,6 +178,7 @@ impl Monitors {
                     self.order(Order::Assert);
                 }
             }
+            Message::Seen(seen) => self.observe(&seen),
             Message::Reload(redundancy) => {
                 let followed = self.consequences.reload(now, &redundancy);
                 // Also when nothing follows: there may be other sets.

@@ -27,6 +27,7 @@ use super::events::{Events, Heartbeat, PolicyLines, WorkerWatch};
 use super::life::{self, Life};
 use super::monitors::{self, Counts, Monitors};
 use super::ports::{InterfaceRecord, Monitor, Ports};
+use super::probes::{self, Probes};
 use super::questions::Questions;
 use super::replication::{self, Replication, Replicator, SetupError};
 use super::running::{Running, compile_first};
@@ -34,11 +35,12 @@ use super::sink::{Routing, Sink};
 use super::spec::{self, Memory};
 use super::statics::{StateError, StateFile};
 use super::taps::Taps;
+use super::watches::Watches;
 use crate::api::{Listener, ServeError, Server, SharedToken};
 use crate::config::{CompileError, Config, NameRegistry};
 use crate::guard::Keeper;
 use crate::kernel::{Binding, KernelError, Rtnl, SignalRouteError, TapError, Watcher, WatcherConfig};
-use crate::monitor::Consequences;
+use crate::monitor::{Consequences, ProbeSockets, Tracker};
 
 /// The stop is over after this long, whatever hangs.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -272,22 +274,47 @@ fn start(
         watcher: handle.clone(),
         handles: Vec::new(),
     };
-    let replication = replicator.map(|replicator| replicate(replicator, clock, &mut threads, &lives));
-    let replication = replication.transpose()?.unwrap_or_default();
     let (feed, inbox) = monitors::feed();
+    let (reloads_sender, reloads) = probes::reloads();
+    let (watches_sender, watched) = probes::reloads();
     let counts = Arc::new(Counts::default());
-    let redundancy = running.in_force().config.redundancy.clone();
+    let replication =
+        replicator.map(|replicator| replicate(replicator, feed.clone(), clock, &mut threads, &lives));
+    let replication = replication.transpose()?.unwrap_or_default();
     if let Some(reports) = replication.reports() {
+        let redundancy = running.in_force().config.redundancy.clone();
         let monitors = Monitors {
             inbox,
             consequences: Consequences::new(&redundancy),
             reports,
             outward: actions.orders(),
             counts: Arc::clone(&counts),
+            stats: dataplane.stats.clone(),
+            stall_threshold,
             clock,
             stop: Arc::clone(&threads.stop),
         };
         threads.spawn("monitors", &lives.monitors, || monitors.run())?;
+        let taps = interfaces.all.iter().zip(records.iter());
+        let probes = Probes {
+            tracker: Tracker::new(clock.uptime().as_millis() as u64, &redundancy),
+            sockets: ProbeSockets::new(probes::cookie().ok_or(SetupError::Random)?),
+            reloads,
+            taps: taps
+                .map(|(state, record)| (state.name.clone(), record.tap.clone()))
+                .collect(),
+            feed: feed.clone(),
+            clock,
+            stop: Arc::clone(&threads.stop),
+        };
+        threads.spawn("probes", &lives.probes, || probes.run())?;
+        let watches = Watches {
+            redundancy: Box::new(redundancy),
+            reloads: watched,
+            feed: feed.clone(),
+            stop: Arc::clone(&threads.stop),
+        };
+        threads.spawn("routing", &lives.watches, || watches.run())?;
     }
     let events = Events {
         mailboxes: dataplane.mailboxes.clone(),
@@ -323,6 +350,8 @@ fn start(
         replication,
         actions,
         feed: feed.clone(),
+        probes: reloads_sender,
+        routing_watches: watches_sender,
         monitor_counts: counts,
         log_lost,
         buffers: dataplane.pool.clone(),
@@ -356,11 +385,12 @@ fn start(
 /// Starts the thread that speaks with the other chassis.
 fn replicate(
     replicator: Replicator,
+    feed: monitors::Feed,
     clock: Clock,
     threads: &mut Threads,
     lives: &Lives,
 ) -> Result<Replication, RunError> {
-    let (name, work, ready) = replicator.start(clock);
+    let (name, work, ready) = replicator.start(clock, feed);
     threads.spawn(&name, &lives.replication, work)?;
     Ok(ready()?)
 }

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`Consequences`], with [`Events`], [`Links`] and [`Weights`] in it, [`Tracker`] and [`RoutingDaemon`] are pure: what was seen and the time are handed in. What
-//! is seen of processes ([`wait_for_exits`]), control sockets ([`ask`]) and external checks ([`run_check`]) becomes an [`Observation`]. Redundancy spec, sections 1
+//! is seen of probes ([`ProbeSockets`]), processes ([`wait_for_exits`]), control sockets ([`ask`]) and external checks ([`run_check`]) becomes an [`Observation`]. Redundancy spec, sections 1
 //! and 4.
 
 mod check;
@@ -19,6 +19,8 @@ mod consequence;
 mod control_socket;
 mod event;
 mod links;
+mod probe_message;
+mod probe_socket;
 mod process;
 mod routing;
 mod tracked;
@@ -30,6 +32,8 @@ pub use consequence::{Consequences, DueAction, Followed, SetEdge, SetMonitored};
 pub use control_socket::{SocketKind, SocketReply, ask};
 pub use event::{Edge, Events};
 pub use links::Links;
+pub use probe_message::{Cookie, Reply};
+pub use probe_socket::ProbeSockets;
 pub use process::{ProcessHandle, read_pid_file, socket_owner, wait_for_exits};
 pub use routing::{Instance, RoutingDaemon, RoutingState};
 pub use tracked::{Probe, Tracker};

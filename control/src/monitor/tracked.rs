@@ -151,6 +151,22 @@ impl Tracker {
         }
     }
 
+    /// A neighbour on an interface says that it has this address: the answer to the last probe that asked for it.
+    pub fn neighbour_answered(&mut self, from: IpAddr, interface: &str, seen: &mut Vec<Observation>) {
+        for at in 0..self.addresses.len() {
+            let Some(address) = self.addresses.get(at) else {
+                continue;
+            };
+            let method = self
+                .objects
+                .get(address.object)
+                .map(|object| object.config.method);
+            if method == Some(TrackMethod::Neighbour) && address.to.interface == interface {
+                self.answered(from, at as u16, address.sequence, seen);
+            }
+        }
+    }
+
     /// When [`Tracker::poll`] has something to do next.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
@@ -273,6 +289,24 @@ mod tests {
             tracker.answered(address, 1, last, &mut seen);
             tracker.answered(address, 0, last.wrapping_sub(3), &mut seen);
             tracker.answered(address, 0, last.wrapping_add(1), &mut seen);
+        }
+        assert!(matches!(&seen[..], [Observation::Failed(..)]), "{seen:?}");
+    }
+
+    #[test]
+    fn a_neighbour_answers_by_its_address_and_interface() {
+        let keys = "addresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\nmethod = \"neighbour\"\n";
+        let mut tracker = Tracker::new(0, &redundancy(keys));
+        let (mut probes, mut seen) = (Vec::new(), Vec::new());
+        for second in 0..10u64 {
+            tracker.poll(second * 1000, &mut probes, &mut seen);
+            tracker.neighbour_answered([10, 0, 0, 7].into(), "a", &mut seen);
+        }
+        assert_eq!(seen, []);
+        for second in 10..20u64 {
+            tracker.poll(second * 1000, &mut probes, &mut seen);
+            tracker.neighbour_answered([10, 0, 0, 7].into(), "b", &mut seen);
+            tracker.neighbour_answered([10, 0, 0, 8].into(), "a", &mut seen);
         }
         assert!(matches!(&seen[..], [Observation::Failed(..)]), "{seen:?}");
     }

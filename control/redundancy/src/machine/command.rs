@@ -37,6 +37,19 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// Who asks.
+    #[must_use]
+    pub const fn cause(&self) -> RoleCause {
+        match self {
+            Self::Acquire { cause, .. } | Self::Release { cause, .. } => *cause,
+            Self::ReleaseIfStandbyClear | Self::BroadcastWarning(_) => RoleCause::Policy,
+            Self::Switchover { .. } | Self::TakeOut(_) => RoleCause::Operator,
+            Self::Stop => RoleCause::Shutdown,
+        }
+    }
+}
+
 /// Why something is not done; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

@@ -22,6 +22,7 @@ use super::talk::{Line, Published, Talk};
 use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
+use crate::daemon::monitors::Feed;
 use crate::daemon::outward::last_words;
 use crate::srd::{self, Orders};
 
@@ -158,6 +159,7 @@ impl Replicator {
     pub(in super::super) fn start(
         self,
         clock: Clock,
+        feed: Feed,
     ) -> (
         String,
         impl FnOnce() + Send + 'static,
@@ -179,7 +181,7 @@ impl Replicator {
             sets: Arc::clone(&sets),
             history: Arc::clone(&history),
         };
-        let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown);
+        let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown, Some(feed));
         let (channel, heartbeats, events) = (self.channel, self.heartbeats, orders.clone());
         let work = move || {
             info!(group, "replication starts");

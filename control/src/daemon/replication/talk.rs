@@ -23,9 +23,13 @@ use super::shown::SetShown;
 use crate::api::BackendError;
 use crate::api::model::ObjectType;
 use crate::daemon::clock::Clock;
+use crate::daemon::monitors::Feed;
 use crate::srd::{self, Orders};
 
 mod monitored;
+mod watched;
+
+use watched::Watched;
 
 /// The conversation.
 pub(super) struct Talk {
@@ -48,6 +52,8 @@ pub(super) struct Talk {
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
     joining: Option<(Joining, Option<mpsc::Sender<()>>)>,
+    /// What monitors are told of the peer.
+    watched: Watched,
 }
 
 /// What others see of the sets.
@@ -173,6 +179,7 @@ impl Talk {
         automatic: Automatic,
         clock: Clock,
         shown: Published,
+        feed: Option<Feed>,
     ) -> Self {
         let mut talk = Self {
             line,
@@ -188,6 +195,7 @@ impl Talk {
             is_stale: false,
             refused: None,
             joining: None,
+            watched: Watched::over(feed),
         };
         talk.show();
         talk
@@ -222,6 +230,7 @@ impl Talk {
         self.automatic.tick(now, &mut self.roles, &mut self.line);
         self.tell();
         self.look_at_joining();
+        self.look_at_peer();
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
     }
@@ -272,8 +281,14 @@ impl Talk {
                 self.refused = None;
                 self.roles.peer_said(now, line);
             }
-            PeerEvent::ReleaseAsked { set } => self.roles.asked(set, now, line),
-            PeerEvent::Released { set, epoch } => self.roles.released(set, epoch, now, line),
+            PeerEvent::ReleaseAsked { set } => {
+                self.watched.asks_to_acquire(set);
+                self.roles.asked(set, now, line);
+            }
+            PeerEvent::Released { set, epoch } => {
+                self.watched.asks_to_release(set);
+                self.roles.released(set, epoch, now, line);
+            }
             PeerEvent::ReleaseRefused { set } => self.roles.release_refused(set, line),
         }
     }

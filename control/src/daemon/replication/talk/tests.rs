@@ -8,7 +8,10 @@ use tandem_redundancy::roles::Configured;
 
 use super::*;
 use crate::api::model::{RoleCause, RoleState};
-use crate::config::{self, Extras, NameRegistry};
+use crate::config::{self, Extras, NameRegistry, PeerEvent, PolicyAction};
+use crate::daemon::monitors;
+use crate::daemon::replication::order::Report;
+use crate::monitor::{Condition, DueAction, Observation, SetMonitored};
 
 const CONFIG: &str = r#"
 [interfaces.in0]
@@ -73,7 +76,7 @@ fn talk(automatic: bool) -> Talk {
         sets: Arc::default(),
         history: Arc::default(),
     };
-    Talk::new(line, roles, sets, Clock::stopped(), published)
+    Talk::new(line, roles, sets, Clock::stopped(), published, None)
 }
 
 fn primary_peer() -> HeartbeatEvent {
@@ -172,4 +175,91 @@ fn who_leaves_is_answered_when_nobody_is_there_to_hand_over_to() {
     let (answer, answered) = mpsc::channel();
     talk.command(Order::Leave { answer }, 0);
     assert_eq!(answered.try_recv(), Ok(()));
+}
+
+#[test]
+fn what_monitors_say_is_in_the_history_and_makes_a_set_inoperable() {
+    let mut talk = talk(true);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    let report = |failed_weight, told: &[&str]| {
+        Order::Monitored(Box::new(Report {
+            sets: vec![SetMonitored {
+                set: 1,
+                failed_weight,
+                is_warned: true,
+            }],
+            chassis_failed_weight: 0,
+            actions: Vec::new(),
+            told: told.iter().map(|text| (1, (*text).to_owned())).collect(),
+        }))
+    };
+    talk.command(report(254, &["event e is active"]), 0);
+    let event = talk.shown.history.events().into_iter().next().expect("an event");
+    assert_eq!(
+        (
+            event.from,
+            event.to,
+            event.cause,
+            event.ok,
+            event.reason.as_deref()
+        ),
+        (
+            RoleState::Wait,
+            RoleState::Wait,
+            RoleCause::Monitor,
+            true,
+            Some("event e is active")
+        )
+    );
+    talk.command(report(255, &[]), 0);
+    assert_eq!(latest(&talk).map(|(to, ..)| to), Some(RoleState::Inoperable));
+    talk.command(report(0, &[]), 0);
+    assert_eq!(latest(&talk).map(|(to, ..)| to), Some(RoleState::Wait));
+}
+
+#[test]
+fn an_action_that_is_refused_is_the_policys_and_changes_nothing() {
+    let mut talk = talk(true);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    let action = DueAction {
+        set: 1,
+        policy: "p".into(),
+        action: PolicyAction::AcquirePrimaryRole,
+        cause: "event e: a test".into(),
+    };
+    let report = Report {
+        sets: Vec::new(),
+        chassis_failed_weight: 0,
+        actions: vec![action],
+        told: Vec::new(),
+    };
+    talk.command(Order::Monitored(Box::new(report)), 0);
+    let event = talk.shown.history.events().into_iter().next().expect("an event");
+    assert_eq!(
+        (event.to, event.cause, event.ok),
+        (RoleState::Wait, RoleCause::Policy, false)
+    );
+}
+
+#[test]
+fn monitors_hear_when_the_peer_is_lost_and_heard_again_and_when_it_warns() {
+    let mut talk = talk(true);
+    let (feed, inbox) = monitors::feed();
+    talk.watched = watched::Watched::over(Some(feed));
+    let next = || inbox.next_seen(std::time::Duration::ZERO);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    assert_eq!(next(), None, "it was never lost");
+    talk.command(Order::Heartbeat(HeartbeatEvent::Gone), 0);
+    let lost = Condition::Peer(PeerEvent::Lost);
+    assert!(matches!(next(), Some(Observation::Failed(of, _)) if of == lost));
+    let mut warned = primary_peer();
+    if let HeartbeatEvent::Sets(sets) = &mut warned {
+        sets[0].warned = true;
+    }
+    talk.command(Order::Heartbeat(warned), 0);
+    assert!(matches!(next(), Some(Observation::Well(of, _)) if of == lost));
+    let warns = Condition::Peer(PeerEvent::Warned);
+    assert!(matches!(next(), Some(Observation::Failed(of, _)) if of == warns));
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    assert!(matches!(next(), Some(Observation::Well(of, _)) if of == warns));
 }

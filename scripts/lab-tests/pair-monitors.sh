@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# What the primary monitors fails, and the other chassis takes over: the link inside, the link outside, and a server outside that
+# does not answer although the link is up. Each time the roles on both are as the weights say, a stream by the virtual addresses
+# stands still for a moment only, the sessions older than the threshold go on, and what is back is standby after its hold.
+source "$(dirname "$0")/../lib/labtest.sh"
+source "$SCRIPTS/lib/lab6.sh"
+source "$SCRIPTS/lib/pair.sh"
+
+HEARTBEAT_MS=200
+HOLD_S=2
+PAIR_MORE="recovery-hold-s = $HOLD_S
+policies = [\"failures\"]
+$(pair_virtual_addresses)
+[redundancy-policies.failures]
+events = [\"links\", \"routers\"]
+action = \"broadcast-warning\"
+[[redundancy-policies.failures.signal-routes]]
+prefix = \"198.51.100.77/32\"
+table = 777
+discard = true
+when = \"event\"
+
+[redundancy-events.links]
+links = [\"inside0\", \"outside0\"]
+
+[redundancy-events.routers]
+tracked = [\"server\"]
+
+[tracked-ips.server]
+interface = \"outside0\"
+addresses = [{ address = \"192.0.2.1\", weight = 255 }]
+weight = 255"
+pair_up
+echo_servers6
+spawn echo-sub2 sub2 /usr/bin/python3 "$SCRIPTS/lab-tools/echo_server.py" --name sub2 0.0.0.0 7
+for n in 1 2; do check "tandem check accepts the config of chassis $n" "$TANDEM" check "$LAB_DIR/chassis-$n.toml"; done
+pair_start
+traffic_start pair_sessions.py
+gap_start
+
+# leg CABLE up|down: the far end of a cable of a chassis.
+leg() { ip -n "$(ns net)" link set "$1" "$2"; }
+# path CHASSIS_CABLE on|off: whether frames pass between it and the server; the links stay up.
+path() {
+    local isolated=on cable
+    [[ $2 == off ]] || isolated=off
+    for cable in "$1" p-srv; do in_ns net bridge link set dev "$cable" isolated "$isolated"; done
+}
+# event_told N TEXT...: the history of chassis N has a line with all of these.
+event_told() {
+    chassis "$1" show redundancy events --json | /usr/bin/python3 -c '
+import json, sys
+body = json.load(sys.stdin)
+rows = body["rows"] if isinstance(body, dict) else body
+sys.exit(not any(all(text in (row.get("reason") or "") for text in sys.argv[1:]) for row in rows))' "${@:2}"
+}
+signal_route() { ip -n "$(ns "${DUT[$1]}")" route show table 777 2>/dev/null | grep -q 198.51.100.77; }
+no_signal_route() { ! signal_route "$1"; }
+
+# fails WHAT EVENT COMMAND...: chassis 1, which is primary, sees EVENT after COMMAND; chassis 2 takes over.
+fails() {
+    local what=$1 event=$2 most=$3
+    shift 3
+    step "$what"
+    traffic open "$event"
+    traffic ripen "$event" $((THRESHOLD + 2))
+    gap begin
+    "$@"
+    check "chassis 2 is primary" pair_role 2 primary
+    check "chassis 1 is inoperable" pair_role 1 inoperable
+    gap gap "$most"
+    check "chassis 1 tells which event it was" event_told 1 "event $event is active"
+    check "its signal route says so" wait_until 10 signal_route 1
+    traffic alive "$event"
+}
+# recovers EVENT COMMAND...: after COMMAND chassis 1 is well again, and gets the role back by hand.
+recovers() {
+    local event=$1
+    shift
+    "$@"
+    check "chassis 1 is standby after its hold" pair_wait_ready 1
+    check "it tells that the event is over" event_told 1 "event $event is over"
+    check "its signal route is gone" wait_until 10 no_signal_route 1
+    check "chassis 2 is primary still" pair_role 2 primary
+    check "chassis 1 gets the role back" chassis 1 request redundancy set 1 primary
+    check "chassis 1 is primary" pair_role 1 primary
+    check "chassis 2 is its standby" pair_wait_ready 2
+    traffic alive "$event"
+}
+
+fails "the link inside is down" links "${LINK_GAP_MS:-2000}" leg p-in down
+recovers links leg p-in up
+fails "the link outside is down" links "${LINK_GAP_MS:-2000}" leg p-out down
+recovers links leg p-out up
+# 3 probes of 1 s, and what a slow machine adds.
+fails "the server outside does not answer chassis 1" routers "${TRACK_GAP_MS:-8000}" path p-out off
+recovers routers path p-out on
+check "counters say how often" bash -c '[[ $1 -ge 3 ]]' - "$(chassis 1 show counters --json | /usr/bin/python3 -c '
+import json, sys
+body = json.load(sys.stdin)
+rows = body["rows"] if isinstance(body, dict) else body
+print(next(row["total"] for row in rows if row["name"] == "redundancy-events-activated"))')"
+pair_finish
