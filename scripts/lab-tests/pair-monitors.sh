@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the primary monitors fails, and the other chassis takes over: the link inside, the link outside, and a server outside that
-# does not answer although the link is up. Each time the roles on both are as the weights say, a stream by the virtual addresses
+# does not answer although the link is up; then, by the action of a policy, a routing process that dies, an external check, and a
+# worker that stands still. For what weighs, each time the roles on both are as the weights say, a stream by the virtual addresses
 # stands still for a moment only, the sessions older than the threshold go on, and what is back is standby after its hold.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
@@ -9,7 +10,7 @@ source "$SCRIPTS/lib/pair.sh"
 HEARTBEAT_MS=200
 HOLD_S=2
 PAIR_MORE="recovery-hold-s = $HOLD_S
-policies = [\"failures\"]
+policies = [\"failures\", \"helpers\", \"workers\"]
 $(pair_virtual_addresses)
 [redundancy-policies.failures]
 events = [\"links\", \"routers\"]
@@ -29,8 +30,32 @@ tracked = [\"server\"]
 [tracked-ips.server]
 interface = \"outside0\"
 addresses = [{ address = \"192.0.2.1\", weight = 255 }]
-weight = 255"
+weight = 255
+
+[redundancy-policies.helpers]
+events = [\"routing\", \"checked\"]
+action = \"release-primary-role\"
+[redundancy-events.routing]
+routing-process = [{ name = \"router\", pid-file = \"@LAB@/router-@N@.pid\" }]
+[redundancy-events.checked]
+check = { command = [\"/usr/bin/test\", \"-e\", \"@LAB@/well-@N@\"], interval-s = 1, timeout-s = 1, weight = 1 }
+
+[redundancy-policies.workers]
+events = [\"service\"]
+action = \"release-primary-role-force\"
+[redundancy-events.service]
+service-failure = true"
 pair_up
+# router N: something that is there for as long as chassis N has a routing process.
+router() {
+    spawn "router$1" "${DUT[$1]}" /usr/bin/sleep 3600
+    echo "$SPAWNED" >"$LAB_DIR/router-$1.pid"
+}
+for n in 1 2; do
+    sed -i "s|@LAB@|$LAB_DIR|g; s|@N@|$n|g" "$LAB_DIR/chassis-$n.toml"
+    router "$n"
+    touch "$LAB_DIR/well-$n"
+done
 echo_servers6
 spawn echo-sub2 sub2 /usr/bin/python3 "$SCRIPTS/lab-tools/echo_server.py" --name sub2 0.0.0.0 7
 for n in 1 2; do check "tandem check accepts the config of chassis $n" "$TANDEM" check "$LAB_DIR/chassis-$n.toml"; done
@@ -95,6 +120,51 @@ recovers links leg p-out up
 # 3 probes of 1 s, and what a slow machine adds.
 fails "the server outside does not answer chassis 1" routers "${TRACK_GAP_MS:-8000}" path p-out off
 recovers routers path p-out on
+# acts EVENT: by the action of a policy chassis 2 is primary, and chassis 1 its warned standby.
+acts() {
+    check "chassis 2 is primary" pair_role 2 primary
+    check "chassis 1 did it by policy" pair_cause 1 policy
+    check "chassis 1 is warned" pair_role 1 standby-warned
+    check "chassis 1 tells which event it was" event_told 1 "event $1 is active"
+}
+back() {
+    check "chassis 1 is standby, and not warned any more" pair_wait_ready 1
+    check "chassis 1 gets the role back" chassis 1 request redundancy set 1 primary
+    check "chassis 1 is primary" pair_role 1 primary
+    check "chassis 2 is its standby" pair_wait_ready 2
+}
+step "the routing process of chassis 1 dies"
+stop_spawned router1 KILL
+acts routing
+router 1
+back
+step "the external check of chassis 1 fails"
+rm "$LAB_DIR/well-1"
+acts checked
+touch "$LAB_DIR/well-1"
+back
+
+step "another configuration: a link weighs 10"
+sed -i 's/^links = .*/&\nlink-weight = 10/' "$LAB_DIR/chassis-1.toml"
+kill -HUP "${CHASSIS_PID[1]}"
+weighs_10() { event_told 1 "event links is active, weight 10"; }
+applied() { grep -q "reload applied" "$LAB_DIR/logs/tandemd1.log"; }
+check "it is taken over" wait_until 10 applied
+leg p-in down
+check "the event has that weight" wait_until 10 weighs_10
+check "chassis 1 is primary still" pair_is 1 redundancy role primary
+leg p-in up
+check "chassis 2 is its standby" pair_wait_ready 2
+
+step "a worker of chassis 1 stands still"
+tid=$(grep -l '^worker-0$' /proc/"${CHASSIS_PID[1]}"/task/*/comm | cut -d/ -f5)
+spawn freeze net /usr/bin/python3 "$SCRIPTS/lab-tools/freeze_thread.py" "$tid"
+check "chassis 2 is primary" pair_role 2 primary
+check "chassis 1 tells which event it was" event_told 1 "event service is active" "worker 0"
+stop_spawned freeze TERM
+check "chassis 1 is its standby when the worker is back" pair_wait_ready 1
+check "packets pass by chassis 2" wait_until 10 pair_passes
+
 check "counters say how often" bash -c '[[ $1 -ge 3 ]]' - "$(chassis 1 show counters --json | /usr/bin/python3 -c '
 import json, sys
 body = json.load(sys.stdin)

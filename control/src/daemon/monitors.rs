@@ -1,10 +1,9 @@
 //! The thread "monitors": what ports, workers, probes and the peer say becomes weights, warnings and actions of redundancy sets.
 //!
 //! ```text
-//!   ports, probes, the peer --> Feed
-//!   Feed ------------+                                    +--> ha-N: weights, warnings, actions of policies
-//!   reloads ---------+--> Consequences (events, holds) ---+--> srd: signal routes by event; links that are back
-//!   workers, watched +                                    +--> log, history, counters
+//!   ports, probes, routing, checks, the peer --+                                    +--> ha-N: weights, warnings, actions of policies
+//!   reloads -----------------------------------+--> Consequences (events, holds) ---+--> srd: signal routes by event; links that are back
+//!   workers' heartbeats, looked at ------------+                                    +--> log, history, counters
 //! ```
 
 use std::sync::Arc;
