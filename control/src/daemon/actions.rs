@@ -45,11 +45,17 @@ impl Actions {
         }
     }
 
+    /// Why nobody carries out roles any more outside the dataplane. To be asked while nobody was told to end.
+    pub(super) fn has_failed(&self) -> Option<&'static str> {
+        let (_, srd) = self.0.as_ref()?;
+        (!srd.is_alive()).then_some("the thread that moves virtual addresses and signal routes has ended")
+    }
+
     /// What is wrong, for the health check.
     pub(super) fn fault(&self) -> Option<String> {
         let (guard, srd) = self.0.as_ref()?;
-        if !srd.is_alive() {
-            return Some("the thread that moves virtual addresses and signal routes has ended".into());
+        if let Some(why) = self.has_failed() {
+            return Some(why.into());
         }
         let state = guard.state();
         if state.pid.is_none() {

@@ -58,6 +58,8 @@ pub(super) struct Lives {
     pub probes: Life,
     /// Looks at routing processes, and starts external checks.
     pub watches: Life,
+    /// Hears whether the other chassis lives.
+    pub heartbeats: Life,
 }
 
 /// The events thread does a round in some milliseconds. One that took so long stands still.
@@ -122,7 +124,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Lives {
-    /// One that nothing goes on without. The chassis translates without replication, which health tells.
+    /// One that nothing goes on without. The chassis translates without replication, which health tells; where it may not, the
+    /// replication ends the process itself.
     fn dead(&self) -> Option<&'static str> {
         let all = [
             ("mirror", &self.mirror),
@@ -132,6 +135,8 @@ impl Lives {
             ("monitors", &self.monitors),
             ("probes", &self.probes),
             ("routing", &self.watches),
+            // Deaf, this chassis would take nothing over; silent, what it has would be taken.
+            ("heartbeats", &self.heartbeats),
         ];
         all.iter()
             .find(|(_, life)| !life.is_alive())
@@ -152,7 +157,8 @@ impl Daemon {
     pub(super) fn dead_thread(&self) -> Option<String> {
         let worker = self.workers_alive().iter().position(|alive| !alive);
         let worker = worker.map(|worker| format!("worker-{worker}"));
-        worker.or_else(|| self.lives.dead().map(str::to_owned))
+        let srd = || self.actions.has_failed().map(|_| "srd");
+        worker.or_else(|| self.lives.dead().or_else(srd).map(str::to_owned))
     }
 
     fn checks(&self) -> Vec<Check> {

@@ -38,7 +38,7 @@ use super::taps::Taps;
 use super::watches::Watches;
 use crate::api::{Listener, ServeError, Server, SharedToken};
 use crate::config::{CompileError, Config, NameRegistry};
-use crate::guard::Keeper;
+use crate::guard::{Keeper, end_as_killed};
 use crate::kernel::{Binding, KernelError, Rtnl, SignalRouteError, TapError, Watcher, WatcherConfig};
 use crate::monitor::{Consequences, ProbeSockets, Tracker};
 
@@ -390,7 +390,7 @@ fn replicate(
     threads: &mut Threads,
     lives: &Lives,
 ) -> Result<Replication, RunError> {
-    let (name, work, ready) = replicator.start(clock, feed);
+    let (name, work, ready) = replicator.start(clock, feed, &lives.heartbeats);
     threads.spawn(&name, &lives.replication, work)?;
     Ok(ready()?)
 }
@@ -499,6 +499,10 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
         eprintln!("tandemd: the stop takes too long: giving up");
         std::process::exit(1);
     });
+    if let Some(why) = daemon.actions.has_failed() {
+        // In order nothing is taken out any more, and the peer would have the addresses, too.
+        end_as_killed(why);
+    }
     // While the workers still run: they take up the roles. Virtual addresses and signal routes go with these.
     daemon.replication.leave();
     // What is left of a set that nobody took: routers turn elsewhere, if there is anywhere, while this chassis still forwards.

@@ -21,6 +21,16 @@ pub use keeper::{GuardError, GuardState, Keeper, Program};
 pub use process::{ARGUMENT, main};
 pub use undo::Undo;
 
+/// Ends this process at once, as `kill -9` does: the guard takes everything out and tells the peer, and no worker forwards another
+/// packet. For when something is broken that an end in order needs.
+pub fn end_as_killed(why: &str) -> ! {
+    // Not by the log: nobody would wait for it.
+    eprintln!("tandemd: {why}; the process ends now, as if it had been killed, so that the peer takes over");
+    // It does not come back from this; should it be refused, the next is as good, only slower where it writes a core file.
+    let _refused = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    std::process::abort()
+}
+
 /// Closes, in this thread's table of descriptors, all but standard input, output and error. Who calls it owns none.
 fn close_all_but_standard() -> std::io::Result<()> {
     // Collected first: the folder itself is read through one of them.

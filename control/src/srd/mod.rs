@@ -34,7 +34,8 @@ use work::Work;
 pub enum Order {
     /// These are the sets now; what a set that is gone had put in is taken out.
     Plans(Vec<SetPlan>),
-    /// A set's role. One with an epoch lower than the set's last is out of date, and left out.
+    /// A set's role; it waits for the set's plan if that has not come yet. One with an epoch lower than the set's last is out of
+    /// date, and left out.
     Role {
         /// The set.
         set: u8,

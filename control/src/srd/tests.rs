@@ -220,6 +220,31 @@ fn only_the_latest_role_counts_and_an_old_epoch_does_not() {
 }
 
 #[test]
+fn a_role_that_comes_before_its_set_is_carried_out_with_it() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let orders = vec![role(1, false, 0), role(1, true, 1)];
+    assert_eq!(done(&mut work, &fake, orders), [""; 0]);
+    let plans = || {
+        Order::Plans(vec![plan(
+            1,
+            [192, 0, 2, 1],
+            vec![route("10.2.0.0/16", When::Standby)],
+        )])
+    };
+    assert_eq!(
+        done(&mut work, &fake, vec![plans()]),
+        ["put 192.0.2.1", "announce 192.0.2.1"]
+    );
+    // It goes, not wholly, and comes back: its epochs begin anew.
+    fake.refuse(&["192.0.2.1"]);
+    assert_eq!(done(&mut work, &fake, vec![Order::Plans(Vec::new())]), [""; 0]);
+    fake.refuse(&[]);
+    let again = done(&mut work, &fake, vec![role(1, false, 0), plans()]);
+    assert_eq!(again, ["put 10.2.0.0/16", "take 192.0.2.1"]);
+}
+
+#[test]
 fn a_policy_s_event_changes_its_routes_whatever_the_role() {
     let (fake, mut work) = prepared();
     let event = |is_active| Order::Policy {

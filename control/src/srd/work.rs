@@ -151,12 +151,12 @@ impl<H: Hands> Work<H> {
                 is_primary,
                 epoch,
             } => match self.sets.get_mut(&set) {
-                Some(known) if known.ordered.is_none_or(|(_, last)| last <= epoch) => {
+                Some(known) if !known.is_gone && known.ordered.is_none_or(|(_, last)| last <= epoch) => {
                     known.ordered = Some((is_primary, epoch));
                     known.is_due = true;
                 }
-                Some(_) => {}
-                None => {
+                Some(known) if !known.is_gone => {}
+                _ => {
                     let last = self.early.get(&set).map_or(0, |(_, last)| *last);
                     if last <= epoch {
                         self.early.insert(set, (is_primary, epoch));
@@ -169,6 +169,10 @@ impl<H: Hands> Work<H> {
 
     fn take_plans(&mut self, plans: Vec<SetPlan>) {
         for set in self.sets.values_mut() {
+            if set.is_gone {
+                // Should it come back, it begins anew, and so does its epoch.
+                set.ordered = None;
+            }
             set.is_gone = true;
             set.is_due = true;
         }
@@ -179,7 +183,10 @@ impl<H: Hands> Work<H> {
                 }
             }
             match self.sets.get_mut(&plan.set) {
-                Some(set) => (set.plan, set.is_gone) = (plan, false),
+                Some(set) => {
+                    set.ordered = set.ordered.or_else(|| self.early.get(&plan.set).copied());
+                    (set.plan, set.is_gone) = (plan, false);
+                }
                 None => {
                     let set = Set {
                         ordered: self.early.get(&plan.set).copied(),

@@ -1,6 +1,10 @@
-//! What becomes of the chassis when its replication fails: it translates on, alone. Leases are required no more, health and the
-//! events of all redundancy sets say so, and the peer sees the connection end. Replication comes back with a restart of the
-//! process: what workers, leases and peer know of each other was in the thread's hands, and nobody can say in which state.
+//! What becomes of the chassis when its replication fails. What workers, leases and peer know of each other was in the thread's
+//! hands, and nobody can say in which state, so that only another process begins anew.
+//!
+//! Where roles are changed by hand, it translates on, alone: leases are required no more, and health and the events of all
+//! redundancy sets say so. Where they are automatic, the peer takes over as soon as it sees the connection and the heartbeats end,
+//! and nobody is left here who would stop the workers: two would forward. So the process ends, at once and as if killed, and the
+//! guard process takes addresses and routes out.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +26,8 @@ pub(super) struct Guard {
     pub public_space: Arc<PublicSpace>,
     pub sets: Arc<Mutex<Vec<SetShown>>>,
     pub history: Arc<History>,
+    /// Ends the process, saying why; `None`: it goes on.
+    pub end: Option<fn(&str)>,
 }
 
 impl Guard {
@@ -33,6 +39,9 @@ impl Guard {
             Ok(Err(error)) => format!("replication cannot run: {error}"),
             Err(panic) => format!("replication has failed: panic: {}", text(&*panic)),
         };
+        if let Some(end) = self.end {
+            return end(&why);
+        }
         let failure = format!(
             "{why}; this chassis translates on as it is, tells the peer nothing and changes no role; restart tandemd"
         );
@@ -73,6 +82,7 @@ mod tests {
                 public_space: Arc::clone(&public_space),
                 sets: Arc::clone(&sets),
                 history: Arc::clone(&history),
+                end: None,
             };
             let thread = std::thread::spawn(move || {
                 guard.run(|| {
@@ -103,6 +113,31 @@ mod tests {
     }
 
     #[test]
+    fn where_the_peer_takes_over_by_itself_the_process_ends() {
+        static ENDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        for panics in [false, true] {
+            let failure = Failure::default();
+            let guard = Guard {
+                failure: Arc::clone(&failure),
+                public_space: Arc::new(PublicSpace::build(&[], None)),
+                sets: Arc::new(Mutex::new(vec![SetShown::example()])),
+                history: Arc::default(),
+                end: Some(|why| ENDS.lock().expect("no panic").push(why.to_owned())),
+            };
+            guard.run(|| {
+                assert!(!panics, "a machine without a state");
+                Err(std::io::Error::other("no descriptors"))
+            });
+            assert!(failure.get().is_none(), "nothing goes on that would show it");
+        }
+        let ends = ENDS.lock().expect("no panic");
+        let [error, panic] = ends.as_slice() else {
+            panic!("{ends:?}");
+        };
+        assert!(error.contains("no descriptors") && panic.contains("a machine without a state"));
+    }
+
+    #[test]
     fn an_end_that_was_asked_for_is_no_failure() {
         let failure = Failure::default();
         let public_space = Arc::new(PublicSpace::build(&[], None));
@@ -112,6 +147,7 @@ mod tests {
             public_space: Arc::clone(&public_space),
             sets: Arc::default(),
             history: Arc::default(),
+            end: Some(|why| panic!("{why}")),
         };
         guard.run(|| Ok(()));
         assert!(failure.get().is_none() && public_space.leases_required());

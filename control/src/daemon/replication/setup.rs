@@ -23,7 +23,9 @@ use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
 use crate::daemon::monitors::Feed;
+use crate::daemon::life::Life;
 use crate::daemon::outward::last_words;
+use crate::guard::end_as_killed;
 use crate::srd::{self, Orders};
 
 /// Operations that can wait between a worker and the replication, each way: 144 octets each, so 4.5 MiB for a worker.
@@ -155,11 +157,12 @@ impl Replicator {
         }))
     }
 
-    /// The thread's name and work, and the replication once it runs.
+    /// The thread's name and work, and the replication once it runs. `beating`: ends with the heartbeats' thread.
     pub(in super::super) fn start(
         self,
         clock: Clock,
         feed: Feed,
+        beating: &Life,
     ) -> (
         String,
         impl FnOnce() + Send + 'static,
@@ -175,11 +178,13 @@ impl Replicator {
             history: Arc::clone(&history),
         };
         let failure = Failure::default();
+        let breath = self.heartbeats.is_some().then(|| beating.breath());
         let guard = Guard {
             failure: Arc::clone(&failure),
             public_space: self.public_space,
             sets: Arc::clone(&sets),
             history: Arc::clone(&history),
+            end: self.heartbeats.is_some().then_some(|why| end_as_killed(why)),
         };
         let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown, Some(feed));
         let (channel, heartbeats, events) = (self.channel, self.heartbeats, orders.clone());
@@ -189,7 +194,10 @@ impl Replicator {
             let published = |status| drop(started.send(status));
             guard.run(move || {
                 // A thread that has ended is known by other ways.
-                let on_event = move |event| drop(events.send(Command::Say(Order::Heartbeat(event))));
+                let on_event = move |event| {
+                    let _held = &breath;
+                    drop(events.send(Command::Say(Order::Heartbeat(event))));
+                };
                 let beats = heartbeats.map(|config| heartbeat::run(config, on_event));
                 talk.beats(beats.transpose().map_err(std::io::Error::other)?);
                 net::run(&channel, &mut talk, &mut commands, published)?;

@@ -154,6 +154,7 @@ impl Hands for Line {
     }
 
     fn yield_to(&mut self, set: u8, epoch: u64) {
+        self.moves(set, false, epoch);
         self.bridge.yields(set, epoch);
         self.link.announce_roles(&self.bridge.roles());
     }

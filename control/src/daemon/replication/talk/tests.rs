@@ -140,6 +140,13 @@ fn what_moves_with_a_role_comes_with_it_and_leaves_before_the_workers() {
         Some((1, false, 6)),
         "before the workers"
     );
+    talk.line.take_up(1, Role::Primary, 7);
+    talk.line.yield_to(1, 8);
+    assert_eq!(
+        ordered(orders.try_recv()),
+        Some((1, false, 8)),
+        "before the workers, too, who have not said yet that they are primary"
+    );
 }
 
 #[test]
