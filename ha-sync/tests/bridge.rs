@@ -439,6 +439,31 @@ fn of_equal_epochs_one_yields_before_it_is_told_anything() {
 }
 
 #[test]
+fn of_equal_epochs_each_set_has_its_own_answer() {
+    for (of_all, of_this) in [(true, false), (false, true)] {
+        let mut side = side(64);
+        side.bridge.yield_equal_epochs(of_all);
+        side.bridge.yield_equal_epoch_of(1, of_this);
+        assert!(side.bridge.set_role(1, Role::Primary, 4) && side.bridge.is_changing_roles());
+        let theirs = SetRole {
+            set: 1,
+            primary: true,
+            epoch: 4,
+        };
+        side.bridge.peer(PeerEvent::Roles(vec![theirs]));
+        let primary = side.bridge.roles().iter().any(|role| role.primary);
+        assert_eq!(
+            primary, !of_this,
+            "the peer's is the worse priority, or the better"
+        );
+        side.work();
+        side.bridge.service(1000);
+        side.events();
+        assert!(!side.bridge.is_changing_roles(), "all have answered");
+    }
+}
+
+#[test]
 fn a_role_is_done_when_all_workers_say_so_and_a_higher_epoch_makes_us_yield() {
     let mut side = side(64);
     assert!(!side.bridge.set_role(2, Role::Standby, 1), "no such set");

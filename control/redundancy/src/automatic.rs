@@ -193,7 +193,7 @@ impl Automatic {
             failed_weight: one.monitored.failed_weight,
             chassis_failed_weight: self.chassis_failed_weight,
             is_warned: one.monitored.is_warned,
-            peer: self.watch.peer(set, said),
+            peer: self.watch.peer(set, said, one.machine.priority()),
         })
     }
 
@@ -228,9 +228,18 @@ impl Automatic {
             priority: one.machine.priority(),
             failed_weight: seen.failed_weight,
             is_complete: seen.lack.is_none(),
-            is_eligible: !one.machine.is_taken_out(),
+            is_eligible: !one.machine.is_leaving(),
             is_warned: seen.is_warned || one.machine.warning().is_some(),
         })
+    }
+
+    /// Of two primaries of a set with the same epoch: whether it is this chassis that yields. By priority, as far as heartbeats have
+    /// told the peer's, then by redundancy address. `None`: the set's roles are changed by hand.
+    #[must_use]
+    pub fn yields_equal(&self, set: u8) -> Option<bool> {
+        let machine = &self.sets.get(&set)?.machine;
+        let priority = self.watch.priority(set).unwrap_or(machine.priority());
+        Some(machine.yields_equal(priority))
     }
 
     /// What is shown of a set; none of one whose roles are changed by hand.
@@ -241,7 +250,7 @@ impl Automatic {
         Some(SetView {
             state: machine.state(),
             reason: machine.reason(),
-            peer: self.watch.peer(set, said),
+            peer: self.watch.peer(set, said, machine.priority()),
             warning: machine.warning().map(str::to_owned),
             is_taken_out: machine.is_taken_out(),
         })

@@ -81,6 +81,8 @@ pub struct Machine {
     /// Since when it can do what it can: moves between `standby`, `standby-warned` and `wait` change nothing of that.
     settled_ms: u64,
     vacant_since_ms: Option<u64>,
+    /// When the peer was heard last, by whatever way.
+    heard_ms: Option<u64>,
     preferred_since_ms: Option<u64>,
     is_taken_out: bool,
     is_stopping: bool,
@@ -108,6 +110,7 @@ impl Machine {
             hold_until_ms: 0,
             settled_ms: 0,
             vacant_since_ms: None,
+            heard_ms: None,
             preferred_since_ms: None,
             is_taken_out: false,
             is_stopping: false,
@@ -128,6 +131,20 @@ impl Machine {
     #[must_use]
     pub const fn priority(&self) -> u8 {
         self.settings.priority
+    }
+
+    /// Of two primaries with the same epoch: whether it is this one that yields, to a peer of that priority. The better priority
+    /// stays, then the lower redundancy address.
+    #[must_use]
+    pub fn yields_equal(&self, priority: u8) -> bool {
+        let is_gateway_1 = self.settings.is_gateway_1;
+        (self.settings.priority, !is_gateway_1) > (priority, is_gateway_1)
+    }
+
+    /// Whether the operator has taken it out or the daemon stops, so that nothing may be handed to it.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        self.is_taken_out || self.is_stopping
     }
 
     /// Why.
@@ -248,6 +265,7 @@ impl Machine {
         }
         self.warning = self.warning.take().filter(|_| seen.is_warned);
         if seen.peer.set().is_some() {
+            self.heard_ms = Some(seen.now_ms);
             self.was_released_alone = false;
         } else {
             self.was_released_by_hand = false;

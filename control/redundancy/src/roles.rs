@@ -126,6 +126,13 @@ impl Roles {
         })
     }
 
+    /// Whether a change is under way that somebody still waits for.
+    #[must_use]
+    pub fn is_changing(&self, now_ms: u64) -> bool {
+        let changes = self.sets.values().filter_map(|set| set.change.as_ref());
+        changes.into_iter().any(|change| now_ms < change.until_ms)
+    }
+
     /// What became of roles since it was last asked: the oldest first.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -9,9 +9,6 @@ use tandem_engine::replica::{Role, SetRole};
 use crate::machine::{PeerSeen, PeerSet};
 use crate::{Hands, Lack, Peer, RoleState};
 
-/// The priority of a set whose heartbeats were never heard: the default.
-const PRIORITY_UNKNOWN: u8 = 100;
-
 /// What heartbeats say of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
@@ -41,6 +38,10 @@ pub struct Watch {
     sets: BTreeMap<u8, PeerSet>,
     /// The channel has brought something since heartbeats stopped, and is still there.
     is_heard_otherwise: bool,
+    /// The channel has brought something, and has not ended.
+    is_open: bool,
+    /// It is that of a process that has ended since, and what it still brings is no sign of life.
+    is_outlived: bool,
 }
 
 impl Default for Watch {
@@ -49,6 +50,8 @@ impl Default for Watch {
             life: Life::Unheard,
             sets: BTreeMap::new(),
             is_heard_otherwise: false,
+            is_open: false,
+            is_outlived: false,
         }
     }
 }
@@ -68,6 +71,9 @@ impl Watch {
         let ends = life != Life::Alive && life != self.life;
         if ends {
             self.is_heard_otherwise = false;
+            self.is_outlived |= self.is_open && life != Life::Lost;
+        } else if life == Life::Alive {
+            self.is_outlived = false;
         }
         self.life = life;
         ends
@@ -75,21 +81,32 @@ impl Watch {
 
     /// The channel has brought something, or is gone.
     pub const fn channel(&mut self, is_there: bool) {
-        self.is_heard_otherwise = is_there;
+        self.is_open = is_there;
+        self.is_outlived &= is_there;
+        self.is_heard_otherwise = is_there && !self.is_outlived;
     }
 
     fn is_dead(&self) -> bool {
         matches!(self.life, Life::Lost | Life::Gone | Life::Leaving) && !self.is_heard_otherwise
     }
 
-    /// A set on the peer; `channel`: what the channel says of it, while its roles are known there.
+    /// The priority of a set on the peer, if a heartbeat has ever told it.
     #[must_use]
-    pub fn peer(&self, set: u8, channel: Option<SetRole>) -> PeerSeen {
+    pub fn priority(&self, set: u8) -> Option<u8> {
+        self.sets.get(&set).map(|told| told.priority)
+    }
+
+    /// A set on the peer; `channel`: what the channel says of it, while its roles are known there; `priority`: what is taken for
+    /// its priority while no heartbeat has told it.
+    #[must_use]
+    pub fn peer(&self, set: u8, channel: Option<SetRole>, priority: u8) -> PeerSeen {
         let told = self.sets.get(&set);
         let is_told = channel.filter(|_| !self.is_dead());
         match (self.life, is_told) {
-            (Life::Alive, _) => told.map_or(PeerSeen::Without, |told| PeerSeen::Heard(later(told, is_told))),
-            (_, Some(role)) => PeerSeen::Heard(by_channel(role, told)),
+            (Life::Alive, _) => told.map_or(PeerSeen::Without, |told| {
+                PeerSeen::Heard(later(told, is_told, priority))
+            }),
+            (_, Some(role)) => PeerSeen::Heard(by_channel(role, told, priority)),
             (Life::Unheard, None) => PeerSeen::Unheard,
             (Life::Lost, None) => PeerSeen::Lost,
             (Life::Gone, None) => PeerSeen::Gone,
@@ -104,15 +121,15 @@ impl Watch {
 }
 
 /// What was told last, and what the channel has said of its role since.
-fn later(told: &PeerSet, said: Option<SetRole>) -> PeerSet {
+fn later(told: &PeerSet, said: Option<SetRole>, priority: u8) -> PeerSet {
     match said.filter(|said| said.epoch > told.epoch) {
-        Some(role) => by_channel(role, Some(told)),
+        Some(role) => by_channel(role, Some(told), priority),
         None => *told,
     }
 }
 
 /// A set of which only the channel says something: its role and epoch, and beside what its last heartbeat had.
-fn by_channel(role: SetRole, told: Option<&PeerSet>) -> PeerSet {
+fn by_channel(role: SetRole, told: Option<&PeerSet>, priority: u8) -> PeerSet {
     let state = match told.map(|set| set.state) {
         _ if role.primary => RoleState::Primary,
         // Whether it is ready only its next heartbeat says.
@@ -123,7 +140,7 @@ fn by_channel(role: SetRole, told: Option<&PeerSet>) -> PeerSet {
         state,
         is_primary: role.primary,
         epoch: role.epoch,
-        priority: told.map_or(PRIORITY_UNKNOWN, |set| set.priority),
+        priority: told.map_or(priority, |set| set.priority),
         failed_weight: told.map_or(0, |set| set.failed_weight),
         is_complete: told.is_none_or(|set| set.is_complete),
         is_eligible: told.is_none_or(|set| set.is_eligible),
@@ -189,5 +206,57 @@ impl<H: Hands> Hands for Watched<'_, H> {
 
     fn refuse(&mut self, set: u8) {
         self.hands.refuse(set);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLE: SetRole = SetRole {
+        set: 1,
+        primary: true,
+        epoch: 3,
+    };
+
+    fn beat() -> Heartbeat {
+        let set = by_channel(ROLE, None, 7);
+        Heartbeat::Sets(vec![(1, set)])
+    }
+
+    #[test]
+    fn what_a_dead_process_left_in_the_channel_does_not_bring_it_back() {
+        for (ends, comes_back) in [
+            (Heartbeat::Gone, false),
+            (Heartbeat::Leaving, false),
+            (Heartbeat::Lost, true),
+        ] {
+            let mut watch = Watch::default();
+            watch.heartbeat(beat());
+            watch.channel(true);
+            assert!(watch.heartbeat(ends.clone()) && watch.is_dead());
+            watch.channel(true);
+            assert_eq!(!watch.is_dead(), comes_back, "{ends:?}");
+            // Another connection is another process, or the same one that lives after all.
+            watch.channel(false);
+            assert!(watch.is_dead());
+            watch.channel(true);
+            assert!(!watch.is_dead());
+        }
+        // Said when the channel was closed already.
+        let mut watch = Watch::default();
+        watch.heartbeat(beat());
+        watch.heartbeat(Heartbeat::Gone);
+        watch.channel(true);
+        assert!(!watch.is_dead());
+    }
+
+    #[test]
+    fn a_priority_that_nobody_told_is_taken_for_what_decides_nothing() {
+        let mut watch = Watch::default();
+        let priority = |watch: &Watch| watch.peer(1, Some(ROLE), 50).set().map(|set| set.priority);
+        assert_eq!((watch.priority(1), priority(&watch)), (None, Some(50)));
+        watch.heartbeat(beat());
+        assert_eq!((watch.priority(1), priority(&watch)), (Some(7), Some(7)));
     }
 }

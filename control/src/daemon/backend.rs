@@ -33,6 +33,7 @@ use crate::api::model::{
 };
 use crate::api::{Backend, BackendError};
 use crate::config::{self, Config, NameRegistry, Placement};
+use crate::guard::end_as_killed;
 use crate::kernel::{Rtnl, WatcherHandle};
 use crate::srd::Order;
 
@@ -153,8 +154,12 @@ impl Daemon {
             .unwrap_or_default()
     }
 
-    /// A thread that has ended, if there is one. To be asked while none has been told to end.
+    /// A thread that has ended, if there is one. To be asked while none has been told to end, ten times a second. Does not return
+    /// when the thread that decides about roles hangs: an end in order would wait for it, and its heartbeats would go on.
     pub(super) fn dead_thread(&self) -> Option<String> {
+        if self.replication.stands_still() {
+            end_as_killed("the thread that decides about roles stands still");
+        }
         let worker = self.workers_alive().iter().position(|alive| !alive);
         let worker = worker.map(|worker| format!("worker-{worker}"));
         let srd = || self.actions.has_failed().map(|_| "srd");

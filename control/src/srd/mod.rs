@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Orders never wait. The thread does one after the other, and what is late is left out: only a set's latest role counts.
-//! What could not be done is tried again every second while the set wants it.
+//! What could not be done is tried again every second while the set wants it. And what was done is looked after every two: with a
+//! device that goes down the kernel takes its routes out, and its IPv6 addresses, and nobody else brings them back.
 
 mod hands;
 mod plan;
@@ -169,15 +170,15 @@ impl Srd {
 /// Between two attempts at what could not be done.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Between two looks whether all that was put in is still there.
+const ASSERT: Duration = Duration::from_secs(2);
+
 fn run<H: Hands>(mut work: Work<H>, orders: &Receiver<Order>, results: &Mutex<BTreeMap<u8, SetActions>>) {
+    let mut assert_at = Instant::now() + ASSERT;
     loop {
-        let now = Instant::now();
-        let wait = work.next_due(RETRY).map(|due| due.saturating_duration_since(now));
-        let first = match wait {
-            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(wait) => orders.recv_timeout(wait),
-        };
-        match first {
+        let due = work.next_due(RETRY).map_or(assert_at, |due| due.min(assert_at));
+        let wait = due.saturating_duration_since(Instant::now());
+        match orders.recv_timeout(wait) {
             // All that waits is taken in before anything is done: of a set's roles only the last counts.
             Ok(order) => {
                 let mut stop = work.take_in(order);
@@ -193,7 +194,12 @@ fn run<H: Hands>(mut work: Work<H>, orders: &Receiver<Order>, results: &Mutex<BT
             // Nobody gives orders any more, and nobody has said that this is the end: it is as if tandemd had died.
             Err(RecvTimeoutError::Disconnected) => return work.withdraw(),
         }
-        work.act(Instant::now(), RETRY);
+        let now = Instant::now();
+        if now >= assert_at {
+            assert_at = now + ASSERT;
+            work.assert();
+        }
+        work.act(now, RETRY);
         *results.lock().unwrap_or_else(PoisonError::into_inner) = work.results();
     }
 }

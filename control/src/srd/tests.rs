@@ -367,9 +367,36 @@ fn the_thread_takes_orders_and_withdraws_everything_at_its_end() {
         std::thread::yield_now();
     }
     assert!(srd.is_alive());
-    fake.steps();
     srd.stop();
     assert!(!srd.is_alive());
-    assert_eq!(fake.steps(), ["take 10.1.0.0/16", "take 192.0.2.1", "sweep "]);
+    let steps = fake.steps();
+    let end = ["take 10.1.0.0/16", "take 192.0.2.1", "sweep "];
+    assert!(
+        steps
+            .iter()
+            .rev()
+            .zip(end.iter().rev())
+            .all(|(step, end)| step == end),
+        "{steps:?}"
+    );
     orders.give(role(1, false, 8));
+}
+
+#[test]
+fn what_the_kernel_has_dropped_is_put_in_again_without_an_order() {
+    let fake = Fake::default();
+    let srd = Srd::with(fake.clone()).expect("a thread");
+    let orders = srd.orders();
+    orders.give(Order::Plans(vec![plan(1, [192, 0, 2, 1], vec![])]));
+    orders.give(role(1, true, 7));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let puts = |fake: &Fake| {
+        let steps = &fake.0.lock().expect("no panic").steps;
+        steps.iter().filter(|step| *step == "put 192.0.2.1").count()
+    };
+    while puts(&fake) < 2 {
+        assert!(Instant::now() < deadline, "nobody looks after it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    srd.stop();
 }

@@ -133,7 +133,7 @@ impl<H: Hands> Work<H> {
     pub(super) fn take_in(&mut self, order: Order) -> bool {
         match order {
             Order::Stop => return true,
-            Order::Assert => self.sets.values_mut().for_each(|set| set.is_due = true),
+            Order::Assert => self.assert(),
             Order::Gone(gone) => self.gone = gone,
             Order::Plans(plans) => self.take_plans(plans),
             Order::Policy { name, is_active } => {
@@ -165,6 +165,11 @@ impl<H: Hands> Work<H> {
             },
         }
         false
+    }
+
+    /// All that should be there is put in once more with the next [`Work::act`].
+    pub(super) fn assert(&mut self) {
+        self.sets.values_mut().for_each(|set| set.is_due = true);
     }
 
     fn take_plans(&mut self, plans: Vec<SetPlan>) {

@@ -16,6 +16,8 @@ pub(super) struct SetState {
     /// Number of the last change given to the workers, and how many of their answers are still to come.
     change: u32,
     waiting: usize,
+    /// As [`Bridge::yield_equal_epochs`], of this set.
+    yields_equal: Option<bool>,
 }
 
 impl SetState {
@@ -116,6 +118,7 @@ impl Bridge {
                     epoch: 0,
                     change: 0,
                     waiting: 0,
+                    yields_equal: None,
                 },
                 |at| before.swap_remove(at),
             );
@@ -173,6 +176,19 @@ impl Bridge {
         self.yields_equal = yields;
     }
 
+    /// The same of one set, whatever is said of all: the better priority stays primary before the lower address does.
+    pub fn yield_equal_epoch_of(&mut self, set: u8, yields: bool) {
+        if let Some(state) = self.sets.iter_mut().find(|state| state.number == set) {
+            state.yields_equal = Some(yields);
+        }
+    }
+
+    /// Whether some worker has not yet taken up a role that it was told.
+    #[must_use]
+    pub fn is_changing_roles(&self) -> bool {
+        self.sets.iter().any(|state| state.waiting > 0)
+    }
+
     /// A set that is primary here becomes standby with the peer's epoch, because the peer is primary, too, and has the better claim.
     pub fn yields(&mut self, set: u8, epoch: u64) {
         self.set_role(set, Role::Standby, epoch);
@@ -184,8 +200,11 @@ impl Bridge {
     pub(super) fn yield_to(&mut self, peer: &[SetRole]) {
         for theirs in peer.iter().filter(|role| role.primary) {
             let ours = self.sets.iter().find(|s| s.number == theirs.set);
-            let yields = |epoch| epoch < theirs.epoch || epoch == theirs.epoch && self.yields_equal;
-            if ours.is_some_and(|s| s.role == Role::Primary && yields(s.epoch)) {
+            let yields = |ours: &SetState| {
+                let equal = ours.yields_equal.unwrap_or(self.yields_equal);
+                ours.epoch < theirs.epoch || ours.epoch == theirs.epoch && equal
+            };
+            if ours.is_some_and(|s| s.role == Role::Primary && yields(s)) {
                 self.yields(theirs.set, theirs.epoch);
                 self.events.push_back(BridgeEvent::Yielded(SetRole {
                     primary: false,

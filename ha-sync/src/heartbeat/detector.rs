@@ -225,6 +225,10 @@ impl Detector {
             self.is_due = true;
         }
         if let Some(path) = self.paths.get_mut(index) {
+            if path.refused {
+                // Whoever took the refusal for its end hears of it again.
+                self.peer.tell_again();
+            }
             heard(path, now, beat, echo, &mut self.peer, events);
         }
         if let Some(sets) = self.peer.said(beat) {

@@ -133,6 +133,11 @@ impl Peer {
         self.said_us = 0;
     }
 
+    /// Its sets are told with the next beat, new or not.
+    pub fn tell_again(&mut self) {
+        self.told = false;
+    }
+
     /// Takes down what a beat says, unless a later one was heard on another path. What is new of the sets comes back.
     pub fn said(&mut self, beat: &Beat) -> Option<Vec<SetBeat>> {
         if beat.sent_us < self.said_us {

@@ -30,6 +30,11 @@ pub trait Conversation {
     fn is_busy(&self) -> bool {
         false
     }
+    /// Whether something is under way that waits for its rings, and somebody for it: until that is done it is looked at every
+    /// millisecond, connected or not.
+    fn is_urgent(&self) -> bool {
+        false
+    }
     /// Appends up to about `room` octets to `out`; nothing when there is nothing to say. Called at least every 20 ms, and
     /// immediately again while it had something to say.
     fn send(&mut self, out: &mut Vec<u8>, room: usize, now_ms: u64);

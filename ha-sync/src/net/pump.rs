@@ -1,7 +1,7 @@
 //! One connection's bytes: from the wire into the conversation and from it onto the wire, each only as fast as the other side
 //! takes them.
 //!
-//! The conversation's rings are polled: every millisecond while there is something, less and less often, down to every 20 ms, while
+//! The conversation's rings are polled: every millisecond while there is something or it is urgent, less and less often, down to every 20 ms, while
 //! there is not. What it has to say in small pieces is so gathered for a millisecond, and idling costs 50 wake-ups a second.
 
 use std::time::Duration;
@@ -23,7 +23,8 @@ const OUT_LEN_MAX: usize = 256 << 10;
 const SAID_MUCH: usize = 16 << 10;
 /// Octets that may wait for the conversation: what comes again to it, and as much again to read into.
 const IN_LEN: usize = 2 * RECEIVE_WHOLE;
-const WAIT_MIN: Duration = Duration::from_millis(1);
+/// Shortest.
+pub(super) const WAIT_MIN: Duration = Duration::from_millis(1);
 /// Longest time between two looks at the conversation.
 pub(super) const WAIT_MAX: Duration = Duration::from_millis(20);
 /// How long what has been said may take to leave when the channel is stopped.
@@ -138,11 +139,12 @@ pub(super) async fn pump<C: Conversation>(
         if now >= ask_at {
             shell.conversation.tick(shell.clock.ms());
             let said = ask(&mut outgoing, shell);
-            if said > 0 || incoming.stuck {
+            let is_urgent = shell.conversation.is_urgent();
+            if said > 0 || incoming.stuck || is_urgent {
                 wait = WAIT_MIN;
             }
             ask_at = if said >= SAID_MUCH { now } else { now + wait };
-            if said == 0 {
+            if said == 0 && !is_urgent {
                 wait = (wait * 2).min(WAIT_MAX);
             }
         }

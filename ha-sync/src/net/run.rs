@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::conversation::Conversation;
 use super::establish::{Established, Event, Need, establish};
 use super::failure::FailureKind;
-use super::pump::{End, WAIT_MAX, pump};
+use super::pump::{End, WAIT_MAX, WAIT_MIN, pump};
 use super::status::{ChannelState, ChannelStatus, Status};
 use super::tls::Channel;
 
@@ -177,7 +177,12 @@ async fn wait<C: Conversation>(
                 event = events.recv() => Ok(event),
             }
         };
-        match timeout(WAIT_MAX, happened).await {
+        let pause = if shell.conversation.is_urgent() {
+            WAIT_MIN
+        } else {
+            WAIT_MAX
+        };
+        match timeout(pause, happened).await {
             // Time for the conversation's clock.
             Err(_) => {}
             Ok(Err(Some(Command::Say(command)))) => shell.conversation.command(command, shell.clock.ms()),

@@ -187,6 +187,12 @@ fn a_refusal_is_told_once_until_something_is_heard_or_asked() {
     assert!(!world.status(ONE).paths[0].refused);
     assert_eq!(refuse(&mut world), [Refused(PathId::Control)]);
     assert_eq!(world.status(ONE).paths[0].counters.refused, 4);
+    // Whoever took it for the peer's end hears that it lives, though nothing of its sets is new.
+    world.told(ONE);
+    world.run(200);
+    assert_eq!(world.told(ONE), [Sets(vec![])]);
+    world.run(400);
+    assert_eq!(world.told(ONE), [], "once");
 }
 
 /// Paths that lose, delay and double as they like, ends that restart: nobody believes in what is not there, and in the end all is well.

@@ -8,3 +8,4 @@ mod namespaces;
 mod node;
 mod reconnect;
 mod secure;
+mod urgent;

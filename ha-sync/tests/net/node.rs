@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ struct Talk {
     shown: Cell<u32>,
     refuse: Option<&'static [u8]>,
     last_words: &'static [u8],
+    urgent: Arc<AtomicBool>,
+    looks: Arc<AtomicU32>,
 }
 
 impl Conversation for Talk {
@@ -82,7 +84,13 @@ impl Conversation for Talk {
         out.extend(std::mem::take(&mut self.last_words));
     }
 
-    fn tick(&mut self, _now_ms: u64) {}
+    fn tick(&mut self, _now_ms: u64) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
+    }
 
     fn command(&mut self, command: Tell, _now_ms: u64) {
         match command {
@@ -107,6 +115,10 @@ pub struct Node {
     commands: mpsc::UnboundedSender<Command<Tell>>,
     status: watch::Receiver<Status<Seen>>,
     take: Arc<AtomicBool>,
+    /// Whether what it does is urgent.
+    pub urgent: Arc<AtomicBool>,
+    /// How often it was looked at.
+    pub looks: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -124,6 +136,8 @@ impl Node {
         let namespace = namespace.map(|name| File::open(format!("/run/netns/{name}")).expect("namespace"));
         let take = Arc::new(AtomicBool::new(true));
         let takes = take.clone();
+        let (urgent, looks) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+        let theirs = (urgent.clone(), looks.clone());
         let thread = std::thread::spawn(move || {
             if let Some(file) = namespace {
                 setns(file, CloneFlags::CLONE_NEWNET).expect("setns (root?)");
@@ -135,6 +149,8 @@ impl Node {
                 shown: Cell::default(),
                 refuse: None,
                 last_words: &[],
+                urgent: theirs.0,
+                looks: theirs.1,
             };
             run(&channel, &mut talk, &mut taken, |status| {
                 started.send(status).expect("test waits")
@@ -146,6 +162,8 @@ impl Node {
             commands,
             status,
             take,
+            urgent,
+            looks,
             thread: Some(thread),
         }
     }

@@ -95,7 +95,15 @@ impl<'a> Facts<'a> {
 
     /// Nobody else is there, and the set was not given up knowing that.
     fn is_alone(&self) -> bool {
-        self.peer().is_none() && !self.machine.was_released_alone
+        self.peer().is_none() && !self.machine.was_released_alone && !self.is_silence_new()
+    }
+
+    /// A peer that never beat and whose channel has just broken may be as well as before: no guard and no heartbeat says otherwise.
+    fn is_silence_new(&self) -> bool {
+        let since = |heard: u64| self.seen.now_ms.saturating_sub(heard);
+        let hold = self.machine.settings.initial_hold_ms;
+        let is_new = self.machine.heard_ms.is_some_and(|heard| since(heard) < hold);
+        self.seen.peer == PeerSeen::Unheard && is_new
     }
 
     fn is_unfit(&self) -> bool {
@@ -117,10 +125,10 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Redundancy spec, section 1: of two primaries the higher epoch wins.
+    /// Redundancy spec, section 1: of two primaries the higher epoch wins, then the better priority, then the lower address.
     fn yields_to(&self, peer: &PeerSet) -> bool {
         let ours = self.seen.ours;
-        let is_equal = ours.epoch == peer.epoch && !self.machine.settings.is_gateway_1;
+        let is_equal = ours.epoch == peer.epoch && self.machine.yields_equal(peer.priority);
         ours.primary && peer.is_primary && (ours.epoch < peer.epoch || is_equal)
     }
 

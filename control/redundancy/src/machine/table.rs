@@ -37,7 +37,7 @@ pub enum When {
     PeerLeft,
     /// The peer is not heard any more.
     PeerLost,
-    /// The peer was never heard, or has no such set.
+    /// The peer has no such set, or none of its heartbeats ever came and nothing else for the initial hold.
     PeerNone,
     /// Nobody was heard for the initial hold.
     HoldOver,
@@ -84,7 +84,9 @@ impl When {
             Self::PeerGone => "the peer's process is gone",
             Self::PeerLeft => "the peer has stopped cleanly",
             Self::PeerLost => "the peer is lost",
-            Self::PeerNone => "the peer was never heard, or has no such set",
+            Self::PeerNone => {
+                "the peer has no such set, or never beat and was not heard for the initial hold"
+            }
             Self::HoldOver => "nobody heard for the initial hold",
             Self::Elected => "both have just started, the better claim is here",
             Self::PeerHeard => "the peer is heard",
@@ -191,7 +193,7 @@ pub const TABLE: &[Row] = &[
         from: &[Primary],
         when: When::PeerClaimsBetter,
         then: Then::Yield,
-        reason: "of two primaries the one with the lower epoch yields, with the same one the higher redundancy address",
+        reason: "of two primaries the one with the lower epoch yields, with the same one the worse priority, then the higher address",
     },
     give(
         When::UnfitPeerReady,

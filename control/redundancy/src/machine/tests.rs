@@ -424,13 +424,34 @@ fn wishes_wait_for_a_change_under_way_and_yielding_does_not() {
         bench.tick().first(),
         Some(Output::Yield { epoch: 2, .. })
     ));
-    // Of equal epochs gateway 1 stays.
-    for (gateway_1, yields) in [(true, false), (false, true)] {
+    // Of equal epochs the better priority stays, then gateway 1. The peer's is 100.
+    for (priority, gateway_1, yields) in [
+        (100, true, false),
+        (100, false, true),
+        (99, false, false),
+        (101, true, true),
+    ] {
         let settings = Settings {
             is_gateway_1: gateway_1,
+            priority,
             ..settings()
         };
         let mut bench = Bench::new(RoleState::Primary, settings, heard(RoleState::Primary));
         assert_eq!(!bench.tick().is_empty(), yields);
     }
+}
+
+#[test]
+fn a_channel_that_breaks_is_no_death_where_no_heartbeat_ever_came() {
+    let mut bench = Bench::new(RoleState::Standby, settings(), heard(RoleState::Primary));
+    assert_eq!(bench.at(100_000), []);
+    bench.seen.peer = PeerSeen::Unheard;
+    assert_eq!(bench.at(100_999), [], "it may connect again");
+    let wish = wishes(&bench.at(101_000)).expect("nobody else is there");
+    assert_eq!((wish.to, wish.cause), (WantedRole::Primary, RoleCause::PeerLost));
+    // Heartbeats that were lost say more.
+    let mut bench = Bench::new(RoleState::Standby, settings(), heard(RoleState::Primary));
+    assert_eq!(bench.at(100_000), []);
+    bench.seen.peer = PeerSeen::Lost;
+    assert!(wishes(&bench.at(100_001)).is_some());
 }

@@ -112,8 +112,7 @@ impl Roles {
 
     /// The peer is primary with the better claim: the workers become standby.
     pub fn yielded(&mut self, to: &SetRole, hands: &impl Hands) {
-        let why =
-            "the peer is primary with a higher epoch, or with the same one and the lower redundancy address";
+        let why = "the peer is primary with a higher epoch, or with the same one and the better priority or lower redundancy address";
         self.yields(to.set, why, hands);
     }
 
@@ -121,7 +120,8 @@ impl Roles {
     pub fn yield_to(&mut self, set: u8, epoch: u64, hands: &mut impl Hands) {
         if hands.role(set).is_some_and(|role| role.primary) {
             hands.yield_to(set, epoch);
-            let why = "the peer's heartbeats say that it is primary, with a higher epoch or the lower redundancy address";
+            let why = "the peer's heartbeats say that it is primary, with a higher epoch, or the better priority or lower \
+                       redundancy address";
             self.yields(set, why, hands);
         }
     }

@@ -51,7 +51,6 @@ pub struct Body {
     pub told_ms: u64,
     pub received_ms: u64,
     is_complete: bool,
-    is_gateway_1: bool,
     pub out: VecDeque<Message>,
     now_ms: u64,
 }
@@ -150,7 +149,6 @@ impl Chassis {
             told_ms: 0,
             received_ms: 0,
             is_complete: false,
-            is_gateway_1: settings.is_gateway_1,
             out: VecDeque::new(),
             now_ms,
         };
@@ -194,7 +192,8 @@ impl Chassis {
         if let Message::Roles(theirs) = message {
             (self.body.link, self.body.theirs) = (Link::There, Some(theirs));
             let ours = self.body.ours;
-            let equal = ours.epoch == theirs.epoch && !self.body.is_gateway_1;
+            let yields = self.automatic.yields_equal(SET).unwrap_or(false);
+            let equal = ours.epoch == theirs.epoch && yields;
             if theirs.primary && ours.primary && (ours.epoch < theirs.epoch || equal) {
                 self.body.yield_to(SET, theirs.epoch);
                 self.roles.yielded(&theirs, &self.automatic.over(&mut self.body));

@@ -85,8 +85,8 @@ pub(super) fn automatic(config: &Config, id: u8) -> Vec<(u8, Settings)> {
     sets.map(|set| (set.id, settings(set))).collect()
 }
 
-/// What an event means for roles. `is_connected`: the channel is there.
-pub(super) fn meaning(event: HeartbeatEvent, is_connected: bool) -> Option<Heartbeat> {
+/// What an event means for roles. `is_reached`: the channel is there, or a path that its host has not refused brings heartbeats.
+pub(super) fn meaning(event: HeartbeatEvent, is_reached: bool) -> Option<Heartbeat> {
     match event {
         // Its sets follow, and without them it would be a peer that has none.
         HeartbeatEvent::Alive { .. } | HeartbeatEvent::PathUp(_) | HeartbeatEvent::PathDown(_) => None,
@@ -96,8 +96,9 @@ pub(super) fn meaning(event: HeartbeatEvent, is_connected: bool) -> Option<Heart
         }
         | HeartbeatEvent::Gone => Some(Heartbeat::Gone),
         HeartbeatEvent::Leaving => Some(Heartbeat::Leaving),
-        // Its host lives; its process does not, if it keeps no connection either.
-        HeartbeatEvent::Refused(_) => (!is_connected).then_some(Heartbeat::Gone),
+        // Its host lives; its process does not, if it keeps no connection and no other path either. One path alone may only lack
+        // its socket at the other end.
+        HeartbeatEvent::Refused(_) => (!is_reached).then_some(Heartbeat::Gone),
         HeartbeatEvent::Sets(sets) => Some(Heartbeat::Sets(sets.iter().map(heard).collect())),
     }
 }

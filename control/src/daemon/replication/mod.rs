@@ -12,6 +12,7 @@ mod guard;
 mod heartbeats;
 mod history;
 mod order;
+mod pulse;
 mod setup;
 mod shown;
 mod talk;
@@ -35,6 +36,7 @@ use crate::config::{Config, NameRegistry};
 use guard::Failure;
 use history::History;
 use order::{Commit, Order};
+use pulse::Feeler;
 use shown::SetShown;
 use talk::TalkState;
 
@@ -58,6 +60,8 @@ struct Pair {
     sets: Arc<Mutex<Vec<SetShown>>>,
     history: Arc<History>,
     failure: Failure,
+    /// Where roles are automatic.
+    feeler: Option<Feeler>,
 }
 
 /// Takes what monitors say to the thread.
@@ -100,6 +104,12 @@ impl Replication {
     /// Why replication has failed, if it has. Translation goes on.
     pub(super) fn failure(&self) -> Option<&str> {
         self.0.as_ref()?.failure.get().map(String::as_str)
+    }
+
+    /// Whether the thread hangs, where roles are automatic. To be asked ten times a second.
+    pub(super) fn stands_still(&self) -> bool {
+        let feeler = self.0.as_ref().and_then(|pair| pair.feeler.as_ref());
+        feeler.is_some_and(Feeler::stands_still)
     }
 
     /// Workers are about to get a program with this configuration. When this returns, they are standby already of the service sets

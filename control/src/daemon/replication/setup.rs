@@ -18,12 +18,13 @@ use super::guard::{Failure, Guard};
 use super::heartbeats;
 use super::history::History;
 use super::order::{Commit, Order};
+use super::pulse::{Feeler, Pulse};
 use super::talk::{Line, Published, Talk};
 use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
-use crate::daemon::monitors::Feed;
 use crate::daemon::life::Life;
+use crate::daemon::monitors::Feed;
 use crate::daemon::outward::last_words;
 use crate::guard::end_as_killed;
 use crate::srd::{self, Orders};
@@ -178,6 +179,8 @@ impl Replicator {
             history: Arc::clone(&history),
         };
         let failure = Failure::default();
+        let pulse = Pulse::default();
+        let feeler = self.heartbeats.is_some().then(|| Feeler::new(pulse.clone()));
         let breath = self.heartbeats.is_some().then(|| beating.breath());
         let guard = Guard {
             failure: Arc::clone(&failure),
@@ -187,6 +190,7 @@ impl Replicator {
             end: self.heartbeats.is_some().then_some(|why| end_as_killed(why)),
         };
         let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown, Some(feed));
+        talk.goes_round(pulse);
         let (channel, heartbeats, events) = (self.channel, self.heartbeats, orders.clone());
         let work = move || {
             info!(group, "replication starts");
@@ -214,6 +218,7 @@ impl Replicator {
                 sets,
                 history,
                 failure,
+                feeler,
             })))
         };
         (name, work, ready)

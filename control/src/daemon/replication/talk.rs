@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::heartbeats;
 use super::history::{Entry, History};
 use super::order::Order;
+use super::pulse::Pulse;
 use super::shown::SetShown;
 use crate::api::BackendError;
 use crate::api::model::ObjectType;
@@ -54,6 +55,7 @@ pub(super) struct Talk {
     joining: Option<(Joining, Option<mpsc::Sender<()>>)>,
     /// What monitors are told of the peer.
     watched: Watched,
+    pulse: Pulse,
 }
 
 /// What others see of the sets.
@@ -197,12 +199,14 @@ impl Talk {
             refused: None,
             joining: None,
             watched: Watched::over(feed),
+            pulse: Pulse::default(),
         };
         talk.show();
         talk
     }
 
     fn now(&mut self) -> u64 {
+        self.pulse.beat();
         let now = self.clock.uptime().as_millis() as u64;
         self.line.now_ms = now;
         now
@@ -297,6 +301,11 @@ impl Talk {
     /// Says by heartbeats what the sets are, and to whom waits for it that they are handed over.
     fn tell(&mut self) {
         let now = self.line.now_ms;
+        for set in self.automatic.numbers() {
+            if let Some(yields) = self.automatic.yields_equal(set) {
+                self.line.bridge.yield_equal_epoch_of(set, yields);
+            }
+        }
         if let Some(beats) = &self.beats {
             let told = |set: u8| {
                 let told = self.automatic.told(set, &self.roles, &self.line)?;
@@ -314,6 +323,11 @@ impl Talk {
             // It may have given up.
             let _gone = answer.send(());
         }
+    }
+
+    /// By this others see that the thread goes round.
+    pub(super) fn goes_round(&mut self, pulse: Pulse) {
+        self.pulse = pulse;
     }
 
     /// These are the heartbeats, which have just begun.
@@ -401,6 +415,11 @@ impl Conversation for Talk {
         self.line.link.is_installing()
     }
 
+    fn is_urgent(&self) -> bool {
+        let waits = self.joining.as_ref().is_some_and(|(_, waits)| waits.is_some());
+        waits || self.line.bridge.is_changing_roles() || self.roles.is_changing(self.line.now_ms)
+    }
+
     fn send(&mut self, out: &mut Vec<u8>, room: usize, _: u64) {
         let (now, end) = (self.now(), out.len().saturating_add(room));
         loop {
@@ -463,7 +482,12 @@ impl Conversation for Talk {
                     self.is_buried = true;
                     line.bridge.peer_died();
                 }
-                if let Some(said) = heartbeats::meaning(event, line.peer() != Peer::Gone) {
+                // What says so is older than what the status shows.
+                let status = self.beats.as_ref().map(Heartbeats::status);
+                let paths = status.iter().flat_map(|status| &status.detector.paths);
+                let is_heard = paths.into_iter().any(|path| path.up && !path.refused);
+                let said = heartbeats::meaning(event, line.peer() != Peer::Gone || is_heard);
+                if let Some(said) = said {
                     self.automatic.heartbeat(said, now, &mut self.roles, line);
                 }
             }
