@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::machine::{Command, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
+use crate::machine::{Command, Hold, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
 use crate::roles::Answer;
 use crate::watch::{Heartbeat, Watch, Watched};
 use crate::{Hands, RoleChange, RoleError, RoleState, Roles};
@@ -38,6 +38,14 @@ pub struct SetView {
     pub warning: Option<String>,
     /// The operator has taken it out, which a primary may still wait for.
     pub is_taken_out: bool,
+    /// What the configuration says.
+    pub settings: Settings,
+    /// What the monitors of the set say.
+    pub monitored: Monitored,
+    /// The sum of the weights of everything on the chassis that has failed.
+    pub chassis_failed_weight: u16,
+    /// The holds that count, and when each is over: milliseconds of the clock that is ticked with; it may be past.
+    pub holds: Vec<(Hold, u64)>,
 }
 
 /// The automatic sets of a redundancy group.
@@ -135,14 +143,41 @@ impl Automatic {
             return;
         };
         let cause = command.cause();
+        let taking_out = match command {
+            Command::TakeOut(out) => Some((out, one.machine.is_taken_out())),
+            _ => None,
+        };
         match one.machine.ask(command, &seen) {
-            Ok(outputs) => self.carry_out(set, outputs, &seen, Some(answer), roles, hands),
+            Ok(outputs) => match taking_out {
+                // A primary hands over when it can, which may be long after.
+                Some((out, was)) => {
+                    self.carry_out(set, outputs, &seen, None, roles, hands);
+                    answer(Ok(self.taken_out(set, out, was, seen.ours.epoch)));
+                }
+                None => self.carry_out(set, outputs, &seen, Some(answer), roles, hands),
+            },
             Err(why) => {
                 let state = one.machine.state();
                 let why = format!("redundancy set {set}: {why}");
                 roles.refused(set, state, seen.ours.epoch, cause, &why);
                 answer(Err(RoleError::Refused(why)));
             }
+        }
+    }
+
+    /// What the operator is told who has taken a set out, or put it back.
+    fn taken_out(&self, set: u8, out: bool, was: bool, epoch: u64) -> RoleChange {
+        let role = self.sets.get(&set).map(|one| one.machine.state());
+        let stays = out && role == Some(RoleState::Primary);
+        RoleChange {
+            redundancy_set: set,
+            role: role.unwrap_or(RoleState::Initializing),
+            epoch,
+            changed: out != was,
+            note: stays.then(|| {
+                "it is primary until the other chassis takes it over, which it is to do as soon as it can"
+                    .to_owned()
+            }),
         }
     }
 
@@ -193,7 +228,7 @@ impl Automatic {
             failed_weight: one.monitored.failed_weight,
             chassis_failed_weight: self.chassis_failed_weight,
             is_warned: one.monitored.is_warned,
-            peer: self.watch.peer(set, said, one.machine.priority()),
+            peer: self.watch.peer(set, said, one.machine.settings().priority),
         })
     }
 
@@ -225,7 +260,7 @@ impl Automatic {
             state: one.machine.state(),
             is_primary: seen.ours.primary,
             epoch: seen.ours.epoch,
-            priority: one.machine.priority(),
+            priority: one.machine.settings().priority,
             failed_weight: seen.failed_weight,
             is_complete: seen.lack.is_none(),
             is_eligible: !one.machine.is_leaving(),
@@ -238,21 +273,26 @@ impl Automatic {
     #[must_use]
     pub fn yields_equal(&self, set: u8) -> Option<bool> {
         let machine = &self.sets.get(&set)?.machine;
-        let priority = self.watch.priority(set).unwrap_or(machine.priority());
+        let priority = self.watch.priority(set).unwrap_or(machine.settings().priority);
         Some(machine.yields_equal(priority))
     }
 
     /// What is shown of a set; none of one whose roles are changed by hand.
     #[must_use]
     pub fn shown(&self, set: u8, hands: &impl Hands) -> Option<SetView> {
-        let machine = &self.sets.get(&set)?.machine;
+        let one = self.sets.get(&set)?;
+        let machine = &one.machine;
         let said = hands.peer_role(set).filter(|_| hands.peer().is_there());
         Some(SetView {
             state: machine.state(),
             reason: machine.reason(),
-            peer: self.watch.peer(set, said, machine.priority()),
+            peer: self.watch.peer(set, said, machine.settings().priority),
             warning: machine.warning().map(str::to_owned),
             is_taken_out: machine.is_taken_out(),
+            settings: *machine.settings(),
+            monitored: one.monitored,
+            chassis_failed_weight: self.chassis_failed_weight,
+            holds: machine.holds(),
         })
     }
 

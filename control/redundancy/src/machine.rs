@@ -65,6 +65,19 @@ pub enum Output {
     },
 }
 
+/// What a set waits for, by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// In `initializing`, to hear of the peer.
+    Initial,
+    /// In `wait`, after a recovered failure.
+    Recovery,
+    /// Beside a primary that it is preferred to, before it preempts.
+    Preempt,
+    /// With nobody primary, before the better one takes the set.
+    Vacancy,
+}
+
 /// The machine of one set.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -92,6 +105,8 @@ pub struct Machine {
     was_released_by_hand: bool,
     /// What is broadcast, while it lasts.
     warning: Option<String>,
+    /// What the operator warns of, until it is taken back.
+    warning_by_hand: Option<String>,
     /// The last row that wished for something, and until when it does not again.
     wished: Option<(usize, u64)>,
 }
@@ -117,6 +132,7 @@ impl Machine {
             was_released_alone: false,
             was_released_by_hand: false,
             warning: None,
+            warning_by_hand: None,
             wished: None,
         }
     }
@@ -127,10 +143,37 @@ impl Machine {
         self.state
     }
 
-    /// The configured priority.
+    /// What the configuration says.
     #[must_use]
-    pub const fn priority(&self) -> u8 {
-        self.settings.priority
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The holds that count for the present state, and when each is over, in the milliseconds it is given.
+    #[must_use]
+    pub fn holds(&self) -> Vec<(Hold, u64)> {
+        let resting = matches!(
+            self.state,
+            RoleState::Standby | RoleState::StandbyWarned | RoleState::Wait
+        );
+        let settings = &self.settings;
+        let initial =
+            (self.state == RoleState::Initializing).then(|| self.since_ms + settings.initial_hold_ms);
+        let recovery = (self.state == RoleState::Wait).then_some(self.hold_until_ms);
+        let preempt = self
+            .preferred_since_ms
+            .map(|since| since + settings.preempt_hold_ms);
+        let vacant = self.vacant_since_ms.filter(|_| resting);
+        let vacancy = vacant.map(|since| since.max(self.settled_ms) + VACANCY_HOLD_MS);
+        [
+            (Hold::Initial, initial),
+            (Hold::Recovery, recovery),
+            (Hold::Preempt, preempt),
+            (Hold::Vacancy, vacancy),
+        ]
+        .into_iter()
+        .filter_map(|(hold, until)| Some((hold, until?)))
+        .collect()
     }
 
     /// Of two primaries with the same epoch: whether it is this one that yields, to a peer of that priority. The better priority
@@ -165,10 +208,10 @@ impl Machine {
         self.is_taken_out
     }
 
-    /// The cause of the warning that a policy broadcasts.
+    /// The cause of the warning that the operator or a policy broadcasts.
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+        self.warning_by_hand.as_deref().or(self.warning.as_deref())
     }
 
     /// The configuration is another.

@@ -39,6 +39,8 @@ struct Set {
     change: Option<Change>,
     /// It has not found its role since the start.
     start: Option<Start>,
+    /// What its machine calls it, if its roles are automatic.
+    called: Option<RoleState>,
     /// This chassis was its primary last, as far as it knows: what it has is all there is.
     was_last: bool,
     /// The peer was told that the set is released, and has not said since that it is primary.
@@ -99,6 +101,7 @@ impl Roles {
                 cause: RoleCause::Start,
                 change: None,
                 start: Start::of(*role),
+                called: matches!(role, Configured::Automatic).then_some(RoleState::Initializing),
                 was_last: false,
                 told: false,
                 unheard: false,
@@ -140,6 +143,9 @@ impl Roles {
 
     /// A set of an automatic chassis is called something else. What follows the workers' role has its event by that.
     pub(crate) fn became(&mut self, set: u8, from: RoleState, to: RoleState, epoch: u64, reason: &str) {
+        if let Some(known) = self.sets.get_mut(&set) {
+            known.called = Some(to);
+        }
         let follows = from == RoleState::Primary || to == RoleState::Primary;
         let cause = match (from, to) {
             _ if follows => return,

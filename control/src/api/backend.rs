@@ -13,8 +13,8 @@ use tandem_engine::view::Query;
 
 use super::model::{
     Committed, ConfigSummary, Counter, Health, Interface, Names, Neighbour, NewStaticMapping, Pool,
-    RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest,
-    RoleChange, RoleRequest, RouteQuery, RouteRows, Version, Worker,
+    Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync,
+    ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, SetRequest, Version, Worker,
 };
 
 /// Most events of redundancy sets that are kept.
@@ -136,6 +136,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Redundancy sets that run, by number.
     fn redundancy_sets(&self) -> Vec<RedundancySet>;
 
+    /// The pair as a whole, with its colour.
+    fn redundancy(&self) -> Redundancy;
+
     /// What became of the roles of redundancy sets since start, the latest first; at most [`EVENTS_MAX`].
     fn redundancy_events(&self) -> Vec<RedundancyEvent>;
 
@@ -145,4 +148,8 @@ pub trait Backend: Send + Sync + 'static {
     /// [`BackendError::Unknown`] when no such set runs, [`BackendError::Refused`] when the state does not allow it or the peer
     /// does not agree, [`BackendError::NoAnswer`] when the peer or a worker does not answer.
     async fn request_role(&self, set: u8, wanted: RoleRequest) -> Result<RoleChange, BackendError>;
+
+    /// Asks something else of a redundancy set. Errors as of [`Backend::request_role`]; a set whose role changes by command alone
+    /// cannot be taken out, and warns of nothing.
+    async fn request_set(&self, set: u8, wanted: SetRequest) -> Result<RoleChange, BackendError>;
 }

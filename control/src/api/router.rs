@@ -60,9 +60,13 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(redundancy::replication))
         .routes(routes!(redundancy::replicated_config))
         .routes(routes!(redundancy::resync))
+        .routes(routes!(redundancy::redundancy))
         .routes(routes!(redundancy::redundancy_sets))
         .routes(routes!(redundancy::redundancy_set))
         .routes(routes!(redundancy::request_role))
+        .routes(routes!(redundancy::switchover))
+        .routes(routes!(redundancy::eligibility))
+        .routes(routes!(redundancy::warning))
         .routes(routes!(redundancy::redundancy_events))
 }
 

@@ -10,6 +10,7 @@ mod client;
 mod dataplane_tables;
 mod fetch;
 mod ha;
+mod pair_tables;
 mod redundancy;
 mod redundancy_args;
 mod redundancy_tables;

@@ -6,16 +6,17 @@ use std::path::Path;
 use super::client::{CallError, Client};
 use super::fetch::Printer;
 use super::redundancy_args::{
-    RedundancyView, ReplicationView, Request, RequestRedundancy, RequestReplication,
+    RedundancyView, ReplicationView, Request, RequestRedundancy, RequestReplication, Wanted,
 };
-use super::{Exit, Failure, redundancy_tables};
+use super::{Exit, Failure, pair_tables, redundancy_tables};
 use crate::api::model::{
-    List, RedundancyEvent, RedundancySet, ReplicatedConfig, Replication, Resync, ResyncDirection,
-    ResyncRequest, RoleChange, RoleRequest,
+    EligibilityRequest, List, Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, Replication,
+    Resync, ResyncDirection, ResyncRequest, RoleChange, RoleRequest, SwitchoverRequest, WarningRequest,
 };
 use crate::config::differences;
 
 const REPLICATION: &str = "/v1/replication";
+const SETS: &str = "/v1/redundancy-sets";
 
 /// Shows replication.
 pub fn replication(
@@ -66,15 +67,31 @@ pub fn redundancy(
     view: Option<&RedundancyView>,
     to: &mut Printer<'_>,
 ) -> Result<(), Failure> {
-    let Some(RedundancyView::Events { set, limit }) = view else {
-        let list: List<RedundancySet> = client.get("/v1/redundancy-sets", &[])?;
-        if list.rows.is_empty() && !to.json {
-            writeln!(to.out, "No redundancy set runs.")?;
+    let all = match view {
+        Some(RedundancyView::Events { set, limit }) => return events(client, *set, *limit, to),
+        Some(RedundancyView::Set { set }) => {
+            let set: RedundancySet = client.get(&format!("{SETS}/{set}"), &[])?;
+            to.print(&set, pair_tables::set)?;
             return Ok(());
         }
-        to.print(&list, |list| vec![redundancy_tables::sets(&list.rows)])?;
-        return Ok(());
+        Some(RedundancyView::Brief | RedundancyView::Extensive | RedundancyView::Statistics) | None => {
+            client.get::<Redundancy>("/v1/redundancy", &[])?
+        }
     };
+    if all.sets.is_empty() && !to.json {
+        writeln!(to.out, "No redundancy set runs.")?;
+        return Ok(());
+    }
+    match view {
+        Some(RedundancyView::Brief) => to.print(&all, pair_tables::brief)?,
+        Some(RedundancyView::Extensive) => to.print(&all, pair_tables::extensive)?,
+        Some(RedundancyView::Statistics) => to.print(&all, pair_tables::statistics)?,
+        _ => to.print(&all, pair_tables::redundancy)?,
+    }
+    Ok(())
+}
+
+fn events(client: &Client, set: Option<u8>, limit: u16, to: &mut Printer<'_>) -> Result<(), Failure> {
     let mut query = vec![("limit", limit.to_string())];
     query.extend(set.map(|set| ("redundancy-set", set.to_string())));
     let list: List<RedundancyEvent> = client.get("/v1/redundancy-events", &query)?;
@@ -86,25 +103,82 @@ pub fn redundancy(
     Ok(())
 }
 
-/// Carries out a request.
-pub fn request(client: &Client, what: &Request, out: &mut dyn Write) -> Result<Exit, Failure> {
-    match what {
-        Request::Redundancy(RequestRedundancy::Set { set, role, force }) => {
-            let wanted = RoleRequest {
-                role: *role,
-                force: *force,
-            };
-            let done: RoleChange = client.post_json(&format!("/v1/redundancy-sets/{set}/role"), &wanted)?;
-            let (role, epoch) = (done.role.as_str(), done.epoch);
-            if done.changed {
-                writeln!(out, "redundancy set {set} is {role}, epoch {epoch}")?;
+/// Says what became of a change.
+fn done(set: u8, done: RoleChange, out: &mut dyn Write) -> std::io::Result<()> {
+    let (role, epoch) = (done.role.as_str(), done.epoch);
+    if done.changed {
+        writeln!(out, "redundancy set {set} is {role}, epoch {epoch}")?;
+    } else {
+        writeln!(out, "redundancy set {set} was {role} already, epoch {epoch}")?;
+    }
+    done.note.map_or(Ok(()), |note| writeln!(out, "{note}"))
+}
+
+/// Asks something of a set.
+fn ask_set(client: &Client, what: &RequestRedundancy, out: &mut dyn Write) -> Result<(), Failure> {
+    let (set, wanted, text, force) = match what {
+        RequestRedundancy::Switchover { set, force } => {
+            let wanted = SwitchoverRequest { force: *force };
+            let change = client.post_json(&format!("{SETS}/{set}/switchover"), &wanted)?;
+            return Ok(done(*set, change, out)?);
+        }
+        RequestRedundancy::Set {
+            set,
+            wanted,
+            text,
+            force,
+        } => (*set, *wanted, text, *force),
+    };
+    let usage = |why: &str| Err(Failure::from(CallError::Usage(why.to_owned())));
+    if text.is_some() && wanted != Wanted::Warning {
+        return usage("only a warning has a text");
+    }
+    if force && !matches!(wanted, Wanted::Role(_)) {
+        return usage("--force is for primary and standby");
+    }
+    match wanted {
+        Wanted::Role(role) => {
+            let wanted = RoleRequest { role, force };
+            done(
+                set,
+                client.post_json(&format!("{SETS}/{set}/role"), &wanted)?,
+                out,
+            )?;
+        }
+        Wanted::Eligible(eligible) => {
+            let wanted = EligibilityRequest { eligible };
+            let change: RoleChange = client.post_json(&format!("{SETS}/{set}/eligibility"), &wanted)?;
+            let (word, role) = (
+                if eligible { "eligible" } else { "taken out" },
+                change.role.as_str(),
+            );
+            let (now, already) = if change.changed {
+                ("is", "")
             } else {
-                writeln!(out, "redundancy set {set} was {role} already, epoch {epoch}")?;
-            }
-            if let Some(note) = done.note {
+                ("was", " already")
+            };
+            writeln!(out, "redundancy set {set} {now} {word}{already}; it is {role}")?;
+            if let Some(note) = change.note {
                 writeln!(out, "{note}")?;
             }
         }
+        Wanted::Warning => {
+            let wanted = WarningRequest { text: text.clone() };
+            let _change: RoleChange = client.post_json(&format!("{SETS}/{set}/warning"), &wanted)?;
+            if wanted.text.is_some() {
+                writeln!(out, "redundancy set {set} warns the peer")?;
+            } else {
+                writeln!(out, "redundancy set {set} warns of nothing")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Carries out a request.
+pub fn request(client: &Client, what: &Request, out: &mut dyn Write) -> Result<Exit, Failure> {
+    match what {
+        Request::Redundancy(what) => ask_set(client, what, out)?,
         Request::Replication(RequestReplication::Resync(resync)) => {
             let wanted = ResyncRequest {
                 direction: if resync.from_peer {

@@ -24,6 +24,17 @@ pub enum ReplicationView {
 /// What else of redundancy.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RedundancyView {
+    /// One line for each set, and the colour.
+    Brief,
+    /// Everything: each set, heartbeats, the guard.
+    Extensive,
+    /// What was counted: heartbeats by path, changes of roles by cause.
+    Statistics,
+    /// One set.
+    Set {
+        /// Its number.
+        set: u8,
+    },
     /// What became of the roles, the latest first.
     Events {
         /// Number of the redundancy set.
@@ -49,13 +60,24 @@ pub enum Request {
 /// What to ask of redundancy.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RequestRedundancy {
-    /// Take up a role for a redundancy set on this chassis.
+    /// Make the other chassis primary, whichever is: a primary releases the set, a standby acquires it.
+    Switchover {
+        /// Number of the redundancy set.
+        set: u8,
+        /// As with the role that it comes to on this chassis.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take up a role for a redundancy set on this chassis, take the set out or put it back, or warn the peer.
     Set {
         /// Its number.
         set: u8,
-        /// primary: the peer, if it is there, is asked to release it; standby: release it to the peer.
-        #[arg(value_parser = role, value_name = "primary|standby")]
-        role: WantedRole,
+        /// primary: the peer, if it is there, is asked to release it; standby: release it to the peer; ineligible: take it out, so
+        /// that this chassis hands over when it can and takes nothing; eligible: put it back; warning: let the peer see TEXT.
+        #[arg(value_parser = wanted, value_name = "primary|standby|ineligible|eligible|warning")]
+        wanted: Wanted,
+        /// The warning, which lasts until it is taken back by one without a text.
+        text: Option<String>,
         /// primary: also when this chassis is in `wait`; what it lacks is lost. standby: also when the peer does not know all, or is
         /// not there to take over. It takes no role from a peer that is connected and does not answer within 5 s.
         #[arg(long)]
@@ -88,11 +110,26 @@ pub struct ResyncArgs {
     pub objects: Vec<ObjectType>,
 }
 
-fn role(text: &str) -> Result<WantedRole, String> {
-    [WantedRole::Primary, WantedRole::Standby]
-        .into_iter()
-        .find(|role| role.as_str() == text)
-        .ok_or_else(|| "use primary or standby".to_owned())
+/// What is wanted of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A role.
+    Role(WantedRole),
+    /// That it may have the primary role here, or may not.
+    Eligible(bool),
+    /// That the peer sees a warning.
+    Warning,
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    match text {
+        "primary" => Ok(Wanted::Role(WantedRole::Primary)),
+        "standby" => Ok(Wanted::Role(WantedRole::Standby)),
+        "ineligible" => Ok(Wanted::Eligible(false)),
+        "eligible" => Ok(Wanted::Eligible(true)),
+        "warning" => Ok(Wanted::Warning),
+        _ => Err("use primary, standby, ineligible, eligible or warning".to_owned()),
+    }
 }
 
 fn object_type(text: &str) -> Result<ObjectType, String> {

@@ -1,11 +1,11 @@
-//! Tables of the pair: redundancy groups and what waits between the chassis, redundancy sets and their events.
+//! Tables of replication, and of the events of redundancy sets.
 
 mod trouble;
 
 use super::table::{Table, or_dash, percent, time, yes_or_no};
 use crate::api::model::{
-    BulkSync, Certificate, LinkCounters, ObjectType, RedundancyEvent, RedundancySet, Replication,
-    ReplicationGroup, Use, WorkerReplication,
+    BulkSync, Certificate, LinkCounters, ObjectType, RedundancyEvent, Replication, ReplicationGroup, Use,
+    WorkerReplication,
 };
 
 /// One line for each redundancy group: state, mirrors, lag, what waits; then why those that are not active are not.
@@ -260,37 +260,6 @@ fn workers(w: &WorkerReplication) -> Table {
     table
 }
 
-/// Redundancy sets.
-pub fn sets(rows: &[RedundancySet]) -> Table {
-    let mut table = Table::new(&[
-        ">SET",
-        ">GROUP",
-        "ROLE",
-        "PEER",
-        ">EPOCH",
-        "SINCE",
-        "CAUSE",
-        "NEXT",
-        "NAME",
-        "SERVICE SETS",
-    ]);
-    for set in rows {
-        table.row(vec![
-            set.id.to_string(),
-            set.redundancy_group.to_string(),
-            set.role.as_str().to_owned(),
-            set.peer_role.map_or("-", |role| role.as_str()).to_owned(),
-            set.epoch.to_string(),
-            time(set.since_unix_s),
-            set.last_cause.as_str().to_owned(),
-            set.changing_to.map_or("-", |role| role.as_str()).to_owned(),
-            or_dash(&set.name),
-            set.service_sets.join(" "),
-        ]);
-    }
-    table
-}
-
 /// Events of redundancy sets.
 pub fn events(rows: &[RedundancyEvent]) -> Table {
     let mut table = Table::new(&[">EVENT", "AT", ">SET", "FROM", "TO", ">EPOCH", "CAUSE", "RESULT"]);
@@ -304,7 +273,10 @@ pub fn events(rows: &[RedundancyEvent]) -> Table {
         let result = match &event.reason {
             // What a monitor saw.
             Some(what) if event.ok => what.clone(),
-            None if event.ok => "done".to_owned(),
+            None if event.ok => match &event.note {
+                Some(note) => format!("done: {note}"),
+                None => "done".to_owned(),
+            },
             Some(reason) => format!("refused: {reason}"),
             None => "refused".to_owned(),
         };

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ha_sync::net::Bind;
 
+use crate::api::model::{GuardProcess, Outside, RedundancySet, SignalRouteOfSet, VirtualAddressOfSet};
 use crate::config::Config;
 use crate::guard::{GuardError, Keeper, Program};
-use crate::kernel::SignalRouteError;
+use crate::kernel::{KernelRoute, KernelTarget, SignalRouteError};
 use crate::srd::{Order, Orders, Srd};
 
 /// Starts the guard if the configuration has a redundancy group. Before anything else is opened.
@@ -20,6 +21,23 @@ pub(super) fn start_guard(config: &Config, json: bool) -> Result<Option<Arc<Keep
         .iter()
         .any(|group| matches!(group.bind, Bind::Namespace(_)));
     Ok(Some(Arc::new(Keeper::start(Program::own(json, namespaces))?)))
+}
+
+fn signal_route(route: &KernelRoute) -> SignalRouteOfSet {
+    let target = match route.target {
+        KernelTarget::NextHop { gateway, ifindex } => {
+            let via = gateway.map(|gateway| format!("via {gateway}"));
+            let device = ifindex.map(|ifindex| format!("dev {ifindex}"));
+            via.into_iter().chain(device).collect::<Vec<_>>().join(" ")
+        }
+        KernelTarget::Discard => "discard".to_owned(),
+        KernelTarget::Receive { .. } => "receive".to_owned(),
+    };
+    SignalRouteOfSet {
+        prefix: route.prefix,
+        table: route.table,
+        target,
+    }
 }
 
 /// Guard and thread, if there is a redundancy group.
@@ -70,6 +88,41 @@ impl Actions {
         });
         let failures: Vec<String> = failures.collect();
         (!failures.is_empty()).then(|| failures.join("; "))
+    }
+
+    /// How the guard is, if there is one.
+    pub(super) fn guard(&self) -> Option<GuardProcess> {
+        let state = self.0.as_ref()?.0.state();
+        Some(GuardProcess {
+            pid: state.pid,
+            restarts: state.restarts,
+            last_end: state.last_end,
+        })
+    }
+
+    /// What the sets' roles did outside the dataplane, in the order of `sets`.
+    pub(super) fn show(&self, config: &Config, sets: &mut [RedundancySet]) {
+        let mut results = self.0.as_ref().map(|(_, srd)| srd.results()).unwrap_or_default();
+        for row in sets {
+            let actions = results.remove(&row.id).unwrap_or_default();
+            let configured = config.redundancy.set(row.id);
+            let planned = configured.iter().flat_map(|set| &set.virtual_addresses);
+            row.outside = Outside {
+                virtual_addresses: planned
+                    .map(|planned| VirtualAddressOfSet {
+                        interface: planned.interface.clone(),
+                        address: planned.address.address,
+                        in_place: actions
+                            .addresses
+                            .iter()
+                            .any(|there| there.address.address == planned.address.address),
+                    })
+                    .collect(),
+                signal_routes: actions.routes.iter().map(signal_route).collect(),
+                failures: actions.failures,
+                took_ms: u64::try_from(actions.took.as_millis()).unwrap_or(u64::MAX),
+            };
+        }
     }
 
     /// Takes out what there is, while the taps are still there.

@@ -27,9 +27,9 @@ use super::taps::Taps;
 use super::{counters, views};
 use crate::api::model::{
     Check, Committed, ConfigSummary, Counter, Health, HealthStatus, Interface, Names, Neighbour,
-    NewStaticMapping, Pool, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication,
-    Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, Version, Worker,
-    WorkerReplication, hexadecimal, unix_seconds,
+    NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig,
+    Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, SetRequest, Version,
+    Worker, WorkerReplication, hexadecimal, unix_seconds,
 };
 use crate::api::{Backend, BackendError};
 use crate::config::{self, Config, NameRegistry, Placement};
@@ -531,7 +531,26 @@ impl Backend for Api {
     }
 
     fn redundancy_sets(&self) -> Vec<RedundancySet> {
-        self.0.replication.sets(&self.0.running.in_force().config)
+        let in_force = self.0.running.in_force();
+        let mut sets = self.0.replication.sets(&in_force.config);
+        self.0.actions.show(&in_force.config, &mut sets);
+        sets.into_iter().map(RedundancySet::judged).collect()
+    }
+
+    fn redundancy(&self) -> Redundancy {
+        let sets = self.redundancy_sets();
+        let all = Redundancy {
+            heartbeats: self.0.replication.heartbeats().into_iter().collect(),
+            guard: self.0.actions.guard(),
+            counts: self.0.replication.counts(&sets),
+            sets,
+            ..Redundancy::default()
+        };
+        all.judged()
+    }
+
+    async fn request_set(&self, set: u8, wanted: SetRequest) -> Result<RoleChange, BackendError> {
+        self.0.replication.request_set(set, wanted).await
     }
 
     fn redundancy_events(&self) -> Vec<RedundancyEvent> {

@@ -9,7 +9,7 @@ use super::daemon::Daemon;
 use super::http::{get, get_json};
 
 /// Every method and path there is. A new route must be written down here, and in docs/api.md.
-const ROUTES: [(&str, &str); 30] = [
+const ROUTES: [(&str, &str); 34] = [
     ("get", "/metrics"),
     ("get", "/openapi.json"),
     ("get", "/v1/blocks"),
@@ -24,10 +24,14 @@ const ROUTES: [(&str, &str); 30] = [
     ("get", "/v1/mappings"),
     ("get", "/v1/neighbours"),
     ("get", "/v1/pools"),
+    ("get", "/v1/redundancy"),
     ("get", "/v1/redundancy-events"),
     ("get", "/v1/redundancy-sets"),
     ("get", "/v1/redundancy-sets/{set}"),
+    ("post", "/v1/redundancy-sets/{set}/eligibility"),
     ("post", "/v1/redundancy-sets/{set}/role"),
+    ("post", "/v1/redundancy-sets/{set}/switchover"),
+    ("post", "/v1/redundancy-sets/{set}/warning"),
     ("get", "/v1/replication"),
     ("get", "/v1/replication/{group}/config"),
     ("post", "/v1/replication/{group}/resync"),

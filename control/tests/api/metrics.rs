@@ -223,6 +223,47 @@ fn the_numbers_are_the_backends() {
         ("tandem_redundancy_set_role{set=\"1\",role=\"primary\"}", 1.0),
         ("tandem_redundancy_set_role{set=\"7\",role=\"wait\"}", 1.0),
         ("tandem_redundancy_set_epoch{set=\"7\"}", 4.0),
+        ("tandem_redundancy_light{light=\"amber\"}", 1.0),
+        ("tandem_redundancy_set_light{set=\"7\",light=\"green\"}", 0.0),
+        ("tandem_redundancy_set_peer_heard{set=\"1\"}", 1.0),
+        ("tandem_redundancy_set_failed_weight{set=\"1\"}", 60.0),
+        ("tandem_redundancy_set_failover_threshold{set=\"1\"}", 100.0),
+        (
+            "tandem_redundancy_set_transitions_total{set=\"1\",cause=\"peer-lost\"}",
+            3.0,
+        ),
+        (
+            "tandem_redundancy_set_transitions_total{set=\"1\",cause=\"preempt\"}",
+            0.0,
+        ),
+        (
+            "tandem_redundancy_set_refusals_total{set=\"1\",cause=\"operator\"}",
+            1.0,
+        ),
+        ("tandem_redundancy_set_virtual_addresses{set=\"1\"}", 1.0),
+        (
+            "tandem_redundancy_set_virtual_addresses_configured{set=\"1\"}",
+            2.0,
+        ),
+        ("tandem_redundancy_set_signal_routes{set=\"1\"}", 1.0),
+        ("tandem_redundancy_set_failed_actions{set=\"1\"}", 1.0),
+        ("tandem_heartbeat_peer_alive{group=\"1\"}", 1.0),
+        ("tandem_heartbeat_clock_ahead_seconds{group=\"1\"}", -0.0015),
+        ("tandem_heartbeat_path_up{group=\"1\",path=\"secondary-1\"}", 0.0),
+        (
+            "tandem_heartbeat_round_trip_seconds{group=\"1\",path=\"control\"}",
+            0.000_25,
+        ),
+        (
+            "tandem_heartbeat_datagrams_total{group=\"1\",path=\"control\",kind=\"bad-mac\"}",
+            2.0,
+        ),
+        (
+            "tandem_heartbeat_datagrams_total{group=\"1\",path=\"control\",kind=\"replayed\"}",
+            0.0,
+        ),
+        ("tandem_guard_running", 1.0),
+        ("tandem_guard_restarts_total", 1.0),
         (
             "tandem_events_total{event=\"replica-installed\",group=\"dataplane\",worker=\"1\"}",
             5.0,

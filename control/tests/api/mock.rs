@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use tandem_control::api::model::{
     Check, Committed, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus,
-    Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, ObjectType, Pool, RedundancyEvent,
-    RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange,
-    RoleRequest, Route, RouteQuery, RouteRows, Use, Version, Worker, WorkerReplication,
+    Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, ObjectType, Pool, Redundancy,
+    RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest,
+    RoleChange, RoleRequest, Route, RouteQuery, RouteRows, SetRequest, Use, Version, Worker,
+    WorkerReplication,
 };
 use tandem_control::api::{Backend, BackendError};
 use tandem_control::config;
@@ -476,7 +477,19 @@ impl Backend for Mock {
         if self.alone.load(Ordering::SeqCst) {
             return Vec::new();
         }
-        self.sets.lock().expect("no test panics with it").sets.clone()
+        self.sets.lock().expect("no test panics with it").rows()
+    }
+
+    fn redundancy(&self) -> Redundancy {
+        if self.alone.load(Ordering::SeqCst) {
+            return Redundancy::default();
+        }
+        pair::redundancy(self.redundancy_sets())
+    }
+
+    async fn request_set(&self, set: u8, wanted: SetRequest) -> Result<RoleChange, BackendError> {
+        let mut sets = self.sets.lock().expect("no test panics with it");
+        sets.ask(set, wanted)
     }
 
     fn redundancy_events(&self) -> Vec<RedundancyEvent> {

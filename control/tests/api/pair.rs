@@ -11,8 +11,10 @@ use ha_sync::net::{
 use ha_sync::wire::WireError;
 use tandem_control::api::BackendError;
 use tandem_control::api::model::{
-    GroupView, RedundancyEvent, RedundancySet, ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange,
-    RoleRequest, RoleState, Use, WantedRole, hexadecimal,
+    GroupView, GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Outside, PeerOfSet,
+    Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange,
+    RoleCount, RoleRequest, RoleState, SetRequest, SignalRouteOfSet, Use, VirtualAddressOfSet, WantedRole,
+    Weights, hexadecimal,
 };
 use tandem_engine::replica::ObjectTypes;
 
@@ -188,23 +190,162 @@ impl Default for Sets {
             service_sets: vec!["subscribers-a".to_owned()],
             role,
             peer_role,
-            changing_to: None,
             epoch: 4,
             peer_epoch: Some(4),
             since_unix_s: 1_790_000_000,
-            last_cause: RoleCause::Start,
+            // Set 7 changes its role by command alone.
+            automatic: id == 1,
+            peer: PeerOfSet {
+                life: "heard".to_owned(),
+                heard_on: vec!["control".to_owned(), "channel".to_owned()],
+                ..PeerOfSet::default()
+            },
+            ..RedundancySet::of(id)
+        };
+        let first = RedundancySet {
+            reason: Some("it has the role".to_owned()),
+            preempt: true,
+            holds: vec![Hold {
+                hold: "recovery".to_owned(),
+                left_ms: 12_345,
+            }],
+            weights: Some(Weights {
+                failed: 60,
+                threshold: 100,
+                chassis_failed: 80,
+                chassis_threshold: 255,
+            }),
+            outside: outside(),
+            ..set(1, RoleState::Primary, Some(RoleState::Standby))
         };
         Self {
-            sets: vec![
-                set(1, RoleState::Primary, Some(RoleState::Standby)),
-                set(7, RoleState::Wait, Some(RoleState::Primary)),
-            ],
+            sets: vec![first, set(7, RoleState::Wait, Some(RoleState::Primary))],
             events: Vec::new(),
         }
     }
 }
 
+/// An address that is in place, one that is not, and a signal route.
+fn outside() -> Outside {
+    let address = |interface: &str, text: &str, in_place| VirtualAddressOfSet {
+        interface: interface.to_owned(),
+        address: ip(text),
+        in_place,
+    };
+    Outside {
+        virtual_addresses: vec![
+            address("lan", "10.0.0.1", true),
+            address("wan", "192.0.2.9", false),
+        ],
+        signal_routes: vec![SignalRouteOfSet {
+            prefix: "203.0.113.0/24".parse().expect("a prefix"),
+            table: 100,
+            target: "discard".to_owned(),
+        }],
+        failures: vec!["192.0.2.9 on wan: no such device".to_owned()],
+        took_ms: 3,
+    }
+}
+
+/// Heartbeats on two paths, one of which is down, a guard, and what was counted of set 1.
+pub fn redundancy(sets: Vec<RedundancySet>) -> Redundancy {
+    let path = |name: &str, up: bool| HeartbeatPath {
+        path: name.to_owned(),
+        local_address: ip("5.5.5.1"),
+        peer_address: ip("5.5.5.2"),
+        port: 4794,
+        up,
+        heard_by_peer: up,
+        heard_ms_ago: up.then_some(20),
+        round_trip_us: up.then_some(250),
+        fault: (!up).then(|| "no such device".to_owned()),
+        counters: HeartbeatCounters {
+            sent: 500,
+            received: if up { 490 } else { 0 },
+            bad_mac: 2,
+            ..HeartbeatCounters::default()
+        },
+    };
+    let counts = RoleCause::ALL.map(|cause| RoleCount {
+        redundancy_set: 1,
+        cause,
+        transitions: u64::from(cause == RoleCause::PeerLost) * 3,
+        refusals: u64::from(cause == RoleCause::Operator),
+    });
+    let all = Redundancy {
+        sets,
+        heartbeats: vec![HeartbeatGroup {
+            redundancy_group: GROUP,
+            peer: "alive".to_owned(),
+            since_ms: 60_000,
+            interval_ms: 200,
+            lost_threshold: 3,
+            clock_ahead_us: Some(-1500),
+            no_real_time: None,
+            late_max_us: 800,
+            paths: vec![path("control", true), path("secondary-1", false)],
+        }],
+        guard: Some(GuardProcess {
+            pid: Some(77),
+            restarts: 1,
+            last_end: Some("signal 9".to_owned()),
+        }),
+        counts: counts.to_vec(),
+        ..Redundancy::default()
+    };
+    all.judged()
+}
+
 impl Sets {
+    /// As the API has them.
+    pub fn rows(&self) -> Vec<RedundancySet> {
+        let row = |set: &RedundancySet| RedundancySet {
+            last_event: self
+                .events
+                .iter()
+                .find(|event| event.redundancy_set == set.id)
+                .cloned(),
+            ..set.clone()
+        };
+        self.sets.iter().map(row).map(RedundancySet::judged).collect()
+    }
+
+    /// As a daemon: set 7 has no heartbeats.
+    pub fn ask(&mut self, id: u8, wanted: SetRequest) -> Result<RoleChange, BackendError> {
+        let set = self.sets.iter_mut().find(|set| set.id == id);
+        let set = set.ok_or_else(|| BackendError::Unknown(format!("no redundancy set {id} runs")))?;
+        let (was_out, was_warned) = (set.taken_out, set.warning.clone());
+        match wanted {
+            SetRequest::Switchover(how) => {
+                let role = if set.role == RoleState::Primary {
+                    WantedRole::Standby
+                } else {
+                    WantedRole::Primary
+                };
+                return self.request(
+                    id,
+                    RoleRequest {
+                        role,
+                        force: how.force,
+                    },
+                );
+            }
+            _ if !set.automatic => {
+                let why = format!("the role of redundancy set {id} changes by command alone");
+                return Err(BackendError::Refused(why));
+            }
+            SetRequest::Eligibility(wanted) => set.taken_out = !wanted.eligible,
+            SetRequest::Warning(warning) => set.warning = warning.text,
+        }
+        Ok(RoleChange {
+            redundancy_set: id,
+            role: set.role,
+            epoch: set.epoch,
+            changed: set.taken_out != was_out || set.warning != was_warned,
+            note: None,
+        })
+    }
+
     /// As a daemon: what waits becomes primary by force only.
     pub fn request(&mut self, id: u8, wanted: RoleRequest) -> Result<RoleChange, BackendError> {
         let set = self.sets.iter_mut().find(|set| set.id == id);
@@ -232,6 +373,7 @@ impl Sets {
                 forced: wanted.force,
                 ok: changed,
                 reason: reason.clone(),
+                note: (changed && wanted.force).then(|| "what it lacks is lost".to_owned()),
             };
             self.events.insert(0, event);
         }

@@ -203,7 +203,7 @@ fn a_role_is_taken_up_and_told() {
         get_json(&daemon, "/v1/redundancy-events"),
         json!({"rows": [{
             "id": 1, "at-unix-s": 1_790_000_100u64, "redundancy-set": 1, "from": "primary", "to": "standby", "epoch": 5,
-            "cause": "operator", "forced": false, "ok": true, "reason": null
+            "cause": "operator", "forced": false, "ok": true, "reason": null, "note": null
         }]})
     );
 }
@@ -242,5 +242,148 @@ fn a_role_that_the_state_does_not_allow_is_refused_and_told() {
         json!([]),
     ] {
         assert_eq!(ask(&daemon, path, &wrong).status, 400, "{wrong}");
+    }
+}
+
+#[test]
+fn a_set_says_what_it_is_and_why() {
+    let daemon = Daemon::start();
+    let set = get_json(&daemon, "/v1/redundancy-sets/1");
+    assert_eq!(
+        (&set["automatic"], &set["reason"], &set["preempt"]),
+        (&json!(true), &json!("it has the role"), &json!(true))
+    );
+    assert_eq!(set["holds"], json!([{"hold": "recovery", "left-ms": 12_345}]));
+    assert_eq!(
+        set["weights"],
+        json!({"failed": 60, "threshold": 100, "chassis-failed": 80, "chassis-threshold": 255})
+    );
+    assert_eq!(set["peer"]["heard-on"], json!(["control", "channel"]));
+    assert_eq!(
+        set["outside"]["virtual-addresses"][1],
+        json!({"interface": "wan", "address": "192.0.2.9", "in-place": false})
+    );
+    assert_eq!(
+        set["outside"]["signal-routes"],
+        json!([{"prefix": "203.0.113.0/24", "table": 100, "target": "discard"}])
+    );
+    assert_eq!(
+        (&set["light"], &set["last-event"]),
+        (&json!("amber"), &Value::Null)
+    );
+    ask(
+        &daemon,
+        "/v1/redundancy-sets/7/role",
+        &json!({"role": "primary", "force": true}),
+    );
+    let set = get_json(&daemon, "/v1/redundancy-sets/7");
+    assert_eq!(
+        (&set["light"], &set["why"][0]),
+        (&json!("red"), &json!("both chassis are primary"))
+    );
+    assert_eq!(
+        (&set["last-event"]["from"], &set["last-event"]["note"]),
+        (&json!("wait"), &json!("what it lacks is lost"))
+    );
+}
+
+#[test]
+fn the_pair_shows_heartbeats_guard_and_counts() {
+    let daemon = Daemon::start();
+    let all = get_json(&daemon, "/v1/redundancy");
+    assert_eq!(all["light"], "amber");
+    let why = all["why"].to_string();
+    assert!(why.contains("set 7: this chassis is wait"), "{why}");
+    assert!(
+        why.contains("the path secondary-1 is down: no such device"),
+        "{why}"
+    );
+    assert_eq!(all["rows"], get_json(&daemon, "/v1/redundancy-sets")["rows"]);
+    let group = &all["heartbeats"][0];
+    assert_eq!(
+        (&group["peer"], &group["interval-ms"], &group["clock-ahead-us"]),
+        (&json!("alive"), &json!(200), &json!(-1500))
+    );
+    assert_eq!(group["paths"][0]["counters"]["bad-mac"], 2);
+    assert_eq!(
+        all["guard"],
+        json!({"pid": 77, "restarts": 1, "last-end": "signal 9"})
+    );
+    let counts = all["counts"].as_array().expect("counts");
+    let lost = json!({"redundancy-set": 1, "cause": "peer-lost", "transitions": 3, "refusals": 0});
+    assert!(counts.contains(&lost), "{counts:?}");
+    daemon.mock.alone.store(true, Ordering::SeqCst);
+    let alone = get_json(&daemon, "/v1/redundancy");
+    assert_eq!(
+        (&alone["light"], &alone["guard"]),
+        (&json!("green"), &Value::Null)
+    );
+}
+
+#[test]
+fn a_switchover_is_checked_as_the_role_it_comes_to() {
+    let daemon = Daemon::start();
+    let released = ask(&daemon, "/v1/redundancy-sets/1/switchover", &json!({}));
+    assert_eq!(
+        (released.status, &released.json()["role"]),
+        (200, &json!("standby")),
+        "{}",
+        released.text
+    );
+    let path = "/v1/redundancy-sets/7/switchover";
+    let refused = ask(&daemon, path, &json!({"force": false}));
+    assert_eq!(
+        (refused.status, &refused.json()["error"]),
+        (409, &json!("refused"))
+    );
+    let forced = ask(&daemon, path, &json!({"force": true}));
+    assert_eq!((forced.status, &forced.json()["role"]), (200, &json!("primary")));
+    for (path, status) in [
+        ("/v1/redundancy-sets/9/switchover", 404),
+        ("/v1/redundancy-sets/129/switchover", 400),
+    ] {
+        assert_eq!(ask(&daemon, path, &json!({})).status, status, "{path}");
+    }
+    assert_eq!(ask(&daemon, path, &json!({"role": "primary"})).status, 400);
+}
+
+#[test]
+fn a_set_is_taken_out_and_warns_where_heartbeats_say_so() {
+    let daemon = Daemon::start();
+    let path = "/v1/redundancy-sets/1/eligibility";
+    for (eligible, changed) in [(false, true), (false, false), (true, true)] {
+        let answer = ask(&daemon, path, &json!({"eligible": eligible}));
+        assert_eq!((answer.status, &answer.json()["changed"]), (200, &json!(changed)));
+        let shown = get_json(&daemon, "/v1/redundancy-sets/1");
+        assert_eq!(shown["taken-out"], json!(!eligible));
+    }
+    let path = "/v1/redundancy-sets/1/warning";
+    for text in [json!("maintenance of the wan"), Value::Null] {
+        assert_eq!(ask(&daemon, path, &json!({"text": text})).status, 200);
+        assert_eq!(get_json(&daemon, "/v1/redundancy-sets/1")["warning"], text);
+    }
+    for wrong in [
+        json!({"text": ""}),
+        json!({"text": "x".repeat(201)}),
+        json!({"text": "a\nb"}),
+    ] {
+        let answer = ask(&daemon, path, &wrong);
+        assert_eq!(
+            (answer.status, &answer.json()["field"]),
+            (400, &json!("text")),
+            "{wrong}"
+        );
+    }
+    for (path, body) in [
+        ("/v1/redundancy-sets/7/eligibility", json!({"eligible": false})),
+        ("/v1/redundancy-sets/7/warning", json!({"text": "x"})),
+    ] {
+        let answer = ask(&daemon, path, &body);
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (409, &json!("refused")),
+            "{path}"
+        );
+        assert!(answer.text.contains("by command alone"), "{}", answer.text);
     }
 }

@@ -112,7 +112,12 @@ fn sets_and_events_are_tables() {
             "5",
             "operator,",
             "force",
-            "done"
+            "done:",
+            "what",
+            "it",
+            "lacks",
+            "is",
+            "lost"
         ]
     );
     assert!(row(&events, "1").contains(&"refused:"), "{}", events.out);
@@ -123,6 +128,9 @@ fn sets_and_events_are_tables() {
         ("request redundancy set 129 primary", 2),
         ("request redundancy set 1 master", 2),
         ("request redundancy set 1", 2),
+        ("request redundancy set 1 primary because", 2),
+        ("request redundancy set 1 ineligible --force", 2),
+        ("show redundancy set 9", 1),
         ("show redundancy events --limit 10000", 0),
         ("show redundancy events --limit 10001", 2),
         ("show redundancy events --limit 0", 2),
@@ -198,4 +206,113 @@ fn a_chassis_alone_says_so() {
     );
     assert_eq!(ask(&daemon, "show redundancy").out, "No redundancy set runs.\n");
     assert_eq!(ask(&daemon, "request replication resync --to-peer").code, Some(2));
+}
+
+#[test]
+fn a_set_is_shown_with_what_it_waits_for_and_what_is_outside() {
+    let daemon = Daemon::start();
+    let set = ask(&daemon, "show redundancy set 1");
+    fits(&set);
+    for text in [
+        "it has the role",
+        "recovery 12.345 s",
+        "60 of 100",
+        "80 of 255",
+        "100, preempts",
+        "heard on control, channel",
+        "lan 10.0.0.1",
+        "not here",
+        "203.0.113.0/24 table 100 discard",
+        "no such device",
+    ] {
+        assert!(set.out.contains(text), "{text}: {}", set.out);
+    }
+    let json: Value = serde_json::from_str(&ask(&daemon, "show redundancy set 1 --json").out).expect("JSON");
+    assert_eq!(json, get_json(&daemon, "/v1/redundancy-sets/1"));
+    let by_hand = ask(&daemon, "show redundancy set 7").out;
+    assert!(
+        by_hand.contains("by command alone") && !by_hand.contains("holds"),
+        "{by_hand}"
+    );
+}
+
+#[test]
+fn the_pair_is_shown_in_short_and_at_length() {
+    let daemon = Daemon::start();
+    let brief = ask(&daemon, "show redundancy brief");
+    assert_eq!(row(&brief, "amber").first(), Some(&"amber"));
+    assert!(!brief.out.contains("secondary-1"), "{}", brief.out);
+    let some = ask(&daemon, "show redundancy");
+    for text in ["the path secondary-1 is down", "control", "0.250"] {
+        assert!(some.out.contains(text), "{text}: {}", some.out);
+    }
+    let all = ask(&daemon, "show redundancy extensive");
+    for text in ["recovery 12.345 s", "200 ms x 3", "-1.500", "GUARD", "signal 9"] {
+        assert!(all.out.contains(text), "{text}: {}", all.out);
+    }
+    let counted = ask(&daemon, "show redundancy statistics");
+    for text in ["peer-lost", "bad-mac", "490", "RESTARTS"] {
+        assert!(counted.out.contains(text), "{text}: {}", counted.out);
+    }
+    assert!(
+        !counted.out.contains("replayed"),
+        "what stands at zero is left out"
+    );
+    for said in [&brief, &some, &all, &counted] {
+        fits(said);
+    }
+    let json: Value = serde_json::from_str(&ask(&daemon, "show redundancy brief --json").out).expect("JSON");
+    assert_eq!(json, get_json(&daemon, "/v1/redundancy"));
+}
+
+#[test]
+fn the_operator_switches_takes_out_and_warns() {
+    let daemon = Daemon::start();
+    for (words, code, said) in [
+        (
+            "request redundancy set 1 ineligible",
+            0,
+            "redundancy set 1 is taken out; it is primary\n",
+        ),
+        (
+            "request redundancy set 1 ineligible",
+            0,
+            "redundancy set 1 was taken out already; it is primary\n",
+        ),
+        (
+            "request redundancy set 1 eligible",
+            0,
+            "redundancy set 1 is eligible; it is primary\n",
+        ),
+        (
+            "request redundancy set 1 warning maintenance",
+            0,
+            "redundancy set 1 warns the peer\n",
+        ),
+        (
+            "request redundancy set 1 warning",
+            0,
+            "redundancy set 1 warns of nothing\n",
+        ),
+        ("request redundancy set 7 ineligible", 1, ""),
+        (
+            "request redundancy switchover 1",
+            0,
+            "redundancy set 1 is standby, epoch 5\n",
+        ),
+        ("request redundancy switchover 7", 1, ""),
+        (
+            "request redundancy switchover 7 --force",
+            0,
+            "redundancy set 7 is primary, epoch 5\n",
+        ),
+    ] {
+        let answer = ask(&daemon, words);
+        assert_eq!(
+            (answer.code, answer.out.as_str()),
+            (Some(code), said),
+            "{words}: {}",
+            answer.err
+        );
+    }
 }

@@ -104,6 +104,18 @@ pub struct Heartbeats {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What is shown of heartbeats, also when they have stopped: then as it was last.
+#[derive(Clone, Debug)]
+pub struct HeartbeatView(Arc<Desk>);
+
+impl HeartbeatView {
+    /// As [`Heartbeats::status`].
+    #[must_use]
+    pub fn status(&self) -> Arc<HeartbeatStatus> {
+        self.0.shown()
+    }
+}
+
 /// Starts heartbeats on a thread of their own, with real-time priority (SCHED_FIFO, 1) where that is allowed. `on_event` is called on that
 /// thread, and must not wait for anything.
 ///
@@ -175,6 +187,12 @@ impl Heartbeats {
     #[must_use]
     pub fn status(&self) -> Arc<HeartbeatStatus> {
         self.desk.shown()
+    }
+
+    /// A look at what is shown, for other threads.
+    #[must_use]
+    pub fn view(&self) -> HeartbeatView {
+        HeartbeatView(Arc::clone(&self.desk))
     }
 
     /// Tells the peer that this process stops cleanly, and stops.

@@ -26,6 +26,8 @@ pub enum Command {
     ReleaseIfStandbyClear,
     /// `broadcast-warning`: the peer sees the set as warned, with this cause, until no monitored event is active.
     BroadcastWarning(String),
+    /// The operator: the peer sees the set as warned, with this cause, until the operator takes it back (`None`).
+    Warn(Option<String>),
     /// The operator: the other chassis is to be primary, whichever has the role.
     Switchover {
         /// As with the release or the acquire that it is here.
@@ -44,7 +46,7 @@ impl Command {
         match self {
             Self::Acquire { cause, .. } | Self::Release { cause, .. } => *cause,
             Self::ReleaseIfStandbyClear | Self::BroadcastWarning(_) => RoleCause::Policy,
-            Self::Switchover { .. } | Self::TakeOut(_) => RoleCause::Operator,
+            Self::Switchover { .. } | Self::TakeOut(_) | Self::Warn(_) => RoleCause::Operator,
             Self::Stop => RoleCause::Shutdown,
         }
     }
@@ -92,6 +94,10 @@ impl Machine {
             Command::Switchover { force } => self.acquire(force, RoleCause::Operator)?,
             Command::BroadcastWarning(cause) => {
                 self.warning = Some(cause);
+                None
+            }
+            Command::Warn(cause) => {
+                self.warning_by_hand = cause;
                 None
             }
             Command::TakeOut(out) => {

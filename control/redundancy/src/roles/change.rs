@@ -2,6 +2,7 @@
 
 use tandem_engine::replica::Role;
 
+use super::rules::Lack;
 use crate::{RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 
 /// How long a peer may take to release a set, and workers to take up a role. Milliseconds.
@@ -34,6 +35,8 @@ pub(super) struct Change {
     /// Why, in words; empty where the cause says it all.
     pub why: &'static str,
     pub forced: bool,
+    /// What it lacks that takes the role by force.
+    pub lost: Option<Lack>,
     /// A release is for the peer to take over.
     pub hands_over: bool,
     /// The peer is told when the workers are standby, and takes over.
@@ -55,10 +58,23 @@ impl Change {
             why: "",
             hands_over: true,
             forced: false,
+            lost: None,
             tell: false,
             knew_all: false,
             until_ms: now_ms + CHANGE_MAX_MS,
             answers: Vec::new(),
+        }
+    }
+
+    /// What is to be known of it beside its cause.
+    pub fn note(&self) -> Option<String> {
+        let why = (!self.why.is_empty()).then(|| self.why.to_owned());
+        let lost = self
+            .lost
+            .map(|lack| format!("{}: what it lacks is lost", lack.text()));
+        match (why, lost) {
+            (Some(why), Some(lost)) => Some(format!("{why}; {lost}")),
+            (why, lost) => why.or(lost),
         }
     }
 

@@ -118,6 +118,7 @@ impl Roles {
         let role = change.role();
         change.knew_all = hands.peer().knows_all();
         if role == Role::Primary {
+            change.lost = hands.lack().filter(|_| change.forced && !set.was_last);
             epoch = epoch.saturating_add(u64::from(set.told));
             (set.was_last, set.told, set.unheard) = (true, false, false);
         }
@@ -144,13 +145,13 @@ impl Roles {
         }));
         self.events.push_back(Event {
             set: number,
-            from: change.from,
+            from: set.called.unwrap_or(change.from),
             to,
             epoch: role.epoch,
             cause: change.cause,
             forced: change.forced,
             reason: None,
-            note: note.or_else(|| (!change.why.is_empty()).then(|| change.why.to_owned())),
+            note: note.or_else(|| change.note()),
         });
     }
 
@@ -177,10 +178,12 @@ impl Roles {
         forced: bool,
         why: &str,
     ) {
-        let start = self.sets.get(&set).and_then(|set| set.start.as_ref());
+        let known = self.sets.get(&set);
+        let start = known.and_then(|set| set.start.as_ref());
+        let called = known.and_then(|set| set.called);
         self.events.push_back(Event {
             set,
-            from: start.map_or(state(now.role()), Start::state),
+            from: called.unwrap_or_else(|| start.map_or(state(now.role()), Start::state)),
             to: state(role_of(to)),
             epoch: now.epoch,
             cause,

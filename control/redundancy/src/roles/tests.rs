@@ -280,6 +280,9 @@ fn in_wait_a_standby_becomes_primary_only_by_force_whatever_the_peer_is() {
             let mut answered = bench.request(WantedRole::Primary, true);
             bench.workers_take_it_up(1100);
             assert_eq!(now(&mut answered).map(|done| done.role), Ok(RoleState::Primary));
+            let note = bench.history().last().and_then(|event| event.note.clone());
+            let note = note.unwrap_or_default();
+            assert!(note.contains(lack.text()) && note.ends_with("is lost"), "{note}");
         }
     }
 }

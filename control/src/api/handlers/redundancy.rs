@@ -10,10 +10,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, Shared, body_of, change};
+use crate::api::App;
 use crate::api::error::{ApiError, ErrorCode, Problem, Refusals};
 use crate::api::model::{
-    List, RedundancyEvent, RedundancySet, ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange,
-    RoleRequest,
+    EligibilityRequest, List, Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, Replication,
+    Resync, ResyncRequest, RoleChange, RoleRequest, SetRequest, SwitchoverRequest, WarningRequest,
 };
 use crate::api::params::{self, NoParams, Strict};
 use crate::config::{REDUNDANCY_GROUPS_MAX, REDUNDANCY_SETS_MAX};
@@ -85,6 +86,13 @@ pub(in crate::api) async fn resync(
     change(async move { backend.resync(group, wanted).await }).await
 }
 
+/// The pair as a whole: its colour and why, sets, heartbeats, the guard, and what was counted.
+#[utoipa::path(get, path = "/v1/redundancy", tag = "redundancy",
+    responses((status = 200, body = Redundancy), Refusals))]
+pub(in crate::api) async fn redundancy(State(app): Shared, _: Strict<NoParams>) -> Answer<Redundancy> {
+    Ok(Json(app.backend.redundancy()))
+}
+
 /// Redundancy sets with their roles on both chassis.
 #[utoipa::path(get, path = "/v1/redundancy-sets", tag = "redundancy",
     responses((status = 200, body = List<RedundancySet>), Refusals))]
@@ -130,6 +138,74 @@ pub(in crate::api) async fn request_role(
     let wanted: RoleRequest = body_of(&body, "a role")?;
     let backend = Arc::clone(&app.backend);
     change(async move { backend.request_role(set, wanted).await }).await
+}
+
+/// Asks something of a set, and drives it to its end.
+async fn asked(app: Arc<App>, set: Part, wanted: SetRequest) -> Answer<RoleChange> {
+    let set = set_number(set)?;
+    let backend = Arc::clone(&app.backend);
+    change(async move { backend.request_set(set, wanted).await }).await
+}
+
+/// The other chassis becomes primary, whichever is: a primary releases the set, a standby acquires it.
+///
+/// The checks are those of the role that it comes to on this chassis; `force` as there.
+#[utoipa::path(post, path = "/v1/redundancy-sets/{set}/switchover", tag = "redundancy",
+    request_body = SwitchoverRequest,
+    params(("set" = u8, Path, description = "Number of the redundancy set", minimum = 1, maximum = 128)),
+    responses((status = 200, body = RoleChange), (status = 409, body = Problem), Refusals))]
+pub(in crate::api) async fn switchover(
+    State(app): Shared,
+    set: Part,
+    _: Strict<NoParams>,
+    body: Bytes,
+) -> Answer<RoleChange> {
+    let wanted: SwitchoverRequest = body_of(&body, "a switchover")?;
+    asked(app, set, SetRequest::Switchover(wanted)).await
+}
+
+/// Takes a set out on this chassis, or puts it back.
+///
+/// A primary that is taken out hands over as soon as the other chassis can take over; the answer does not wait for that. 409
+/// `refused` for a set whose role changes by command alone.
+#[utoipa::path(post, path = "/v1/redundancy-sets/{set}/eligibility", tag = "redundancy",
+    request_body = EligibilityRequest,
+    params(("set" = u8, Path, description = "Number of the redundancy set", minimum = 1, maximum = 128)),
+    responses((status = 200, body = RoleChange), (status = 409, body = Problem), Refusals))]
+pub(in crate::api) async fn eligibility(
+    State(app): Shared,
+    set: Part,
+    _: Strict<NoParams>,
+    body: Bytes,
+) -> Answer<RoleChange> {
+    let wanted: EligibilityRequest = body_of(&body, "an eligibility")?;
+    asked(app, set, SetRequest::Eligibility(wanted)).await
+}
+
+/// The longest text of a warning, characters.
+const WARNING_MAX: usize = 200;
+
+/// Warns the peer of this chassis, until the warning is taken back (`"text": null`).
+///
+/// It changes no role. 409 `refused` for a set whose role changes by command alone.
+#[utoipa::path(post, path = "/v1/redundancy-sets/{set}/warning", tag = "redundancy",
+    request_body = WarningRequest,
+    params(("set" = u8, Path, description = "Number of the redundancy set", minimum = 1, maximum = 128)),
+    responses((status = 200, body = RoleChange), (status = 409, body = Problem), Refusals))]
+pub(in crate::api) async fn warning(
+    State(app): Shared,
+    set: Part,
+    _: Strict<NoParams>,
+    body: Bytes,
+) -> Answer<RoleChange> {
+    let wanted: WarningRequest = body_of(&body, "a warning")?;
+    let is_right =
+        |text: &String| (1..=WARNING_MAX).contains(&text.chars().count()) && !text.contains(char::is_control);
+    if !wanted.text.as_ref().is_none_or(is_right) {
+        let right = format!("a text of 1 to {WARNING_MAX} characters without control characters, or null");
+        return Err(ApiError::parameter("text", right));
+    }
+    asked(app, set, SetRequest::Warning(wanted)).await
 }
 
 /// Which events.

@@ -136,7 +136,7 @@ pub(in crate::api) async fn metrics(State(app): Shared, _: Strict<NoParams>) -> 
         pools: app.backend.pools().await?,
         counters: all_counters(&app).await?,
         replication: app.backend.replication().await?.rows,
-        redundancy_sets: app.backend.redundancy_sets(),
+        redundancy: app.backend.redundancy(),
     };
     let text = metrics::encode(snapshot).map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())

@@ -27,6 +27,11 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// A counter without labels. The text adds `_total` to the name.
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
+    }
+
     /// A gauge without labels.
     pub fn gauge(&mut self, name: &str, unit: Option<&Unit>, help: &str, value: f64) -> fmt::Result {
         ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?)

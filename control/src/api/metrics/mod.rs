@@ -5,6 +5,7 @@
 mod dataplane;
 mod families;
 mod redundancy;
+mod replication;
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::model::{
-    ConfigSummary, Counter, Health, Interface, Policy, Pool, RedundancySet, ReplicationGroup, Version, Worker,
+    ConfigSummary, Counter, Health, Interface, Policy, Pool, Redundancy, ReplicationGroup, Version, Worker,
 };
 
 /// What the text is.
@@ -33,7 +34,7 @@ pub(super) struct Snapshot {
     pub counters: Vec<Counter>,
     pub policies: Vec<Policy>,
     pub replication: Vec<ReplicationGroup>,
-    pub redundancy_sets: Vec<RedundancySet>,
+    pub redundancy: Redundancy,
 }
 
 /// Policies whose hits are shown, at most: each is a time series of its own. The API shows all. Defaults are not counted
@@ -168,7 +169,7 @@ impl Collector for Snapshot {
         self.pools(&mut out)?;
         self.policies(&mut out)?;
         self.replication(&mut out)?;
-        self.redundancy_sets(&mut out)?;
+        self.redundancy(&mut out)?;
         self.counters(&mut out)
     }
 }

@@ -1,277 +1,38 @@
-//! Metrics of the pair: replication with each peer, and the roles of redundancy sets.
+//! Metrics of who is primary and why: roles of redundancy sets, heartbeats, the guard.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use prometheus_client::registry::Unit;
 
 use super::Snapshot;
-use super::families::{Families, ratio};
-use crate::api::model::{
-    BulkSync, LinkCounters, MirrorState, RedundancySet, ReplicationGroup, ReplicationState, RoleState, Use,
-};
-
-/// A counter of the link: its metric, its unit, its help.
-type Counted = (&'static str, Option<Unit>, &'static str, fn(&LinkCounters) -> u64);
-
-const COUNTED: [Counted; 20] = [
-    ("updates_sent", None, "Changes sent to the peer.", |c| {
-        c.updates_sent
-    }),
-    (
-        "updates_received",
-        None,
-        "Changes of the peer brought to the workers.",
-        |c| c.updates_received,
-    ),
-    ("sent", Some(Unit::Bytes), "Bytes sent to the peer.", |c| {
-        c.sent_bytes
-    }),
-    (
-        "received",
-        Some(Unit::Bytes),
-        "Bytes received from the peer.",
-        |c| c.received_bytes,
-    ),
-    ("retransmits", None, "Batches sent again.", |c| c.retransmits),
-    (
-        "duplicates",
-        None,
-        "Batches received that were here already.",
-        |c| c.duplicates,
-    ),
-    (
-        "gaps",
-        None,
-        "Batches received before one that is missing.",
-        |c| c.gaps,
-    ),
-    (
-        "dropped_batches",
-        None,
-        "Batches left aside because the configurations differed.",
-        |c| c.batches_dropped,
-    ),
-    (
-        "refused_batches",
-        None,
-        "Batches of the peer that could not be understood, each time they came.",
-        |c| c.batches_refused,
-    ),
-    (
-        "skipped_batches",
-        None,
-        "Batches given up because they could not be understood time and again; a bulk makes up for them.",
-        |c| c.batches_skipped,
-    ),
-    (
-        "collapsed",
-        None,
-        "Changes that replaced an older one of the same session before it was sent.",
-        |c| c.collapsed,
-    ),
-    (
-        "install_waits",
-        None,
-        "Times the workers had no room for a change of the peer.",
-        |c| c.install_waits,
-    ),
-    (
-        "connects",
-        None,
-        "Connections on which the peer greeted well.",
-        |c| c.connects,
-    ),
-    (
-        "resumes",
-        None,
-        "Connections that went on where the one before broke.",
-        |c| c.resumes,
-    ),
-    (
-        "refused_connections",
-        None,
-        "Connections refused because of what came.",
-        |c| c.refused,
-    ),
-    (
-        "peer_lost",
-        None,
-        "Times the peer was not heard for too long.",
-        |c| c.lost,
-    ),
-    (
-        "bulks_sent",
-        None,
-        "Bulk synchronizations begun that this chassis tells.",
-        |c| c.bulks_sent,
-    ),
-    (
-        "bulks_rested",
-        None,
-        "Of these, those that had to rest after the one before.",
-        |c| c.bulks_rested,
-    ),
-    (
-        "bulks_received",
-        None,
-        "Bulk synchronizations begun that the peer tells.",
-        |c| c.bulks_received,
-    ),
-    (
-        "bulk_mismatches",
-        None,
-        "Bulks received that had another number of objects than came.",
-        |c| c.bulk_mismatches,
-    ),
-];
+use super::families::Families;
+use crate::api::model::{HeartbeatPath, Light, RedundancySet, RoleCount, RoleState, unix_seconds};
 
 impl Snapshot {
-    pub(super) fn replication(&self, out: &mut Families<'_>) -> fmt::Result {
-        self.connections(out)?;
-        self.lag_and_queues(out)?;
-        self.bulks(out)?;
-        for (name, unit, help, field) in COUNTED {
-            let rows = self.by_group(|group| field(&group.counters));
-            out.counters(&format!("replication_{name}"), unit.as_ref(), help, rows)?;
-        }
-        let failures = self.replication.iter().flat_map(|group| {
-            let label = |kind: &str| [("group", group.id.to_string()), ("kind", kind.to_owned())];
-            group
-                .channel
-                .failures
-                .iter()
-                .map(move |one| (label(&one.kind), one.count))
-        });
-        let help = "What went wrong with the channel, by kind.";
-        out.counters("replication_channel_failures", None, help, failures)
-    }
-
-    fn by_group<V>(
-        &self,
-        field: impl Fn(&ReplicationGroup) -> V,
-    ) -> impl Iterator<Item = ([(&'static str, String); 1], V)> {
-        self.replication
-            .iter()
-            .map(move |group| ([("group", group.id.to_string())], field(group)))
-    }
-
-    fn connections(&self, out: &mut Families<'_>) -> fmt::Result {
-        let states = self.replication.iter().flat_map(|group| {
-            ReplicationState::ALL.map(|state| {
-                let labels = [
-                    ("group", group.id.to_string()),
-                    ("state", state.as_str().to_owned()),
-                ];
-                (labels, f64::from(group.state == state))
-            })
-        });
-        let help = "1 for the state that replication with the peer is in, 0 for the others.";
-        out.gauges("replication_state", None, help, states)?;
-        let differences = self.by_group(|group| group.differences.len() as f64);
-        let help = "Parts of the configuration that the two chassis do not have alike, as far as they told each other.";
-        out.gauges("replication_config_differences", None, help, differences)?;
-        let expiring = self.replication.iter().flat_map(|group| {
-            let certificates = [
-                ("this", &group.channel.certificate),
-                ("peer", &group.channel.peer_certificate),
-            ];
-            certificates.into_iter().filter_map(|(chassis, certificate)| {
-                let expires = certificate.as_ref()?.expires_unix_s?;
-                let labels = [("group", group.id.to_string()), ("chassis", chassis.to_owned())];
-                Some((labels, expires as f64))
-            })
-        });
-        let help = "When a certificate of the channel ends, Unix time.";
-        out.gauges(
-            "replication_certificate_expiry_timestamp",
-            Some(&Unit::Seconds),
-            help,
-            expiring,
-        )
-    }
-
-    fn lag_and_queues(&self, out: &mut Families<'_>) -> fmt::Result {
-        let help = "Age of the oldest change that the peer has not acknowledged.";
-        let lag = self.replication.iter().filter_map(|group| {
-            let now_ms = group.lag.now_ms?;
-            Some(([("group", group.id.to_string())], now_ms as f64 / 1000.0))
-        });
-        out.gauges("replication_lag", Some(&Unit::Seconds), help, lag)?;
-        let quantiles = self.replication.iter().flat_map(|group| {
-            let lag = group.lag;
-            [("0.5", lag.p50_ms), ("0.99", lag.p99_ms), ("1", lag.max_ms)].map(|(quantile, ms)| {
-                let labels = [("group", group.id.to_string()), ("quantile", quantile.to_owned())];
-                (labels, ms as f64 / 1000.0)
-            })
-        });
-        let help = "Time from a change to its acknowledgment, since start.";
-        out.gauges(
-            "replication_acknowledgment",
-            Some(&Unit::Seconds),
-            help,
-            quantiles,
-        )?;
-        let window = self.by_group(|group| group.queues.window_bytes.used as f64);
-        let help = "Bytes sent and not acknowledged.";
-        out.gauges("replication_window", Some(&Unit::Bytes), help, window)?;
-        let room = self.by_group(|group| group.queues.window_bytes.total as f64);
-        let help = "Bytes that may be sent and not acknowledged.";
-        out.gauges("replication_window_max", Some(&Unit::Bytes), help, room)?;
-        let queues = |field: fn(Use) -> u64| {
-            self.replication.iter().flat_map(move |group| {
-                let q = &group.queues;
-                [("pending", q.pending), ("outbox", q.outbox), ("inbox", q.inbox)].map(|(queue, n)| {
-                    let labels = [("group", group.id.to_string()), ("queue", queue.to_owned())];
-                    (labels, field(n) as f64)
-                })
-            })
+    pub(super) fn redundancy(&self, out: &mut Families<'_>) -> fmt::Result {
+        let all = &self.redundancy;
+        // A chassis alone is no pair that could be well.
+        let lights = Light::ALL.into_iter().filter(|_| !all.sets.is_empty());
+        let lights = lights.map(|light| ([("light", light.as_str())], f64::from(all.light == light)));
+        let help = "1 for the colour of the pair as seen from here, 0 for the others.";
+        out.gauges("redundancy_light", None, help, lights)?;
+        self.sets(out)?;
+        self.counts(out)?;
+        self.outside(out)?;
+        self.heartbeats(out)?;
+        let Some(guard) = &all.guard else {
+            return Ok(());
         };
-        let held = self.by_group(|group| group.queues.held_back as f64);
-        let help = "Sessions and endings that found no room in the workers' rings and wait to be told.";
-        out.gauges("replication_held_back", None, help, held)?;
-        let help = "Changes that wait: in the workers' rings to and from the peer, and beside the window.";
-        out.gauges("replication_queue", None, help, queues(|n| n.used))?;
-        out.gauges(
-            "replication_queue_max",
-            None,
-            "Room in that queue.",
-            queues(|n| n.total),
-        )
+        let help = "1 when the guard process runs.";
+        out.gauge("guard_running", None, help, f64::from(guard.pid.is_some()))?;
+        let help = "Guard processes that were started because one had died.";
+        out.counter("guard_restarts", help, guard.restarts)
     }
 
-    fn bulks(&self, out: &mut Families<'_>) -> fmt::Result {
-        let both = |field: fn(&BulkSync, Option<MirrorState>) -> Option<f64>| {
-            self.replication.iter().flat_map(move |group| {
-                let sides = [
-                    ("sending", &group.bulk_sent, group.sending),
-                    ("receiving", &group.bulk_received, group.receiving),
-                ];
-                sides.into_iter().filter_map(move |(direction, bulk, mirror)| {
-                    let labels = [
-                        ("group", group.id.to_string()),
-                        ("direction", direction.to_owned()),
-                    ];
-                    Some((labels, field(bulk, mirror)?))
-                })
-            })
-        };
-        let help = "1 when that direction knows all there is to know.";
-        let active = both(|_, mirror| Some(f64::from(mirror == Some(MirrorState::Active))));
-        out.gauges("replication_mirror_active", None, help, active)?;
-        let help = "Objects told since the latest bulk synchronization of that direction began.";
-        out.gauges(
-            "replication_bulk_objects",
-            None,
-            help,
-            both(|bulk, _| Some(bulk.objects.total() as f64)),
-        )?;
-        let help = "How far that bulk synchronization is, 0 to 1, where it is known.";
-        let share = both(|bulk, _| bulk.percent.map(|percent| percent / 100.0));
-        out.gauges("replication_bulk_progress", Some(&ratio()), help, share)
-    }
-
-    pub(super) fn redundancy_sets(&self, out: &mut Families<'_>) -> fmt::Result {
-        let roles = self.redundancy_sets.iter().flat_map(|set| {
+    fn sets(&self, out: &mut Families<'_>) -> fmt::Result {
+        let sets = &self.redundancy.sets;
+        let roles = sets.iter().flat_map(|set| {
             RoleState::ALL.map(|role| {
                 let labels = [("set", set.id.to_string()), ("role", role.as_str().to_owned())];
                 (labels, f64::from(set.role == role))
@@ -279,20 +40,152 @@ impl Snapshot {
         });
         let help = "1 for the role that this chassis has for the redundancy set, 0 for the others.";
         out.gauges("redundancy_set_role", None, help, roles)?;
-        let by = |field: fn(&RedundancySet) -> f64| {
-            self.redundancy_sets
-                .iter()
-                .map(move |set| ([("set", set.id.to_string())], field(set)))
+        let lights = sets.iter().flat_map(|set| {
+            Light::ALL.map(|light| {
+                let labels = [("set", set.id.to_string()), ("light", light.as_str().to_owned())];
+                (labels, f64::from(set.light == light))
+            })
+        });
+        let help = "1 for the colour of the redundancy set, 0 for the others.";
+        out.gauges("redundancy_set_light", None, help, lights)?;
+        let by = |field: fn(&RedundancySet) -> Option<f64>| {
+            let value = move |set: &RedundancySet| Some(([("set", set.id.to_string())], field(set)?));
+            sets.iter().filter_map(value)
         };
         let help = "Number of the role change that led to the present role.";
-        out.gauges("redundancy_set_epoch", None, help, by(|set| set.epoch as f64))?;
+        out.gauges(
+            "redundancy_set_epoch",
+            None,
+            help,
+            by(|set| Some(set.epoch as f64)),
+        )?;
         let help = "Since when the role is so, Unix time.";
-        let since = by(|set| set.since_unix_s as f64);
         out.gauges(
             "redundancy_set_since_timestamp",
             Some(&Unit::Seconds),
             help,
-            since,
-        )
+            by(|set| Some(set.since_unix_s as f64)),
+        )?;
+        let now = unix_seconds(SystemTime::now());
+        let help = "For how long the role has been so.";
+        let ages = sets.iter().map(|set| {
+            let age = now.saturating_sub(set.since_unix_s);
+            ([("set", set.id.to_string())], age as f64)
+        });
+        out.gauges("redundancy_set_role_age", Some(&Unit::Seconds), help, ages)?;
+        let help = "1 when the peer is heard for the set.";
+        let heard = by(|set| Some(f64::from(set.peer.life == "heard")));
+        out.gauges("redundancy_set_peer_heard", None, help, heard)?;
+        let help = "Weights of the set's objects that have failed.";
+        let failed = by(|set| Some(f64::from(set.weights?.failed)));
+        out.gauges("redundancy_set_failed_weight", None, help, failed)?;
+        let help = "The failed weight at which the set is inoperable.";
+        let threshold = by(|set| Some(f64::from(set.weights?.threshold)));
+        out.gauges("redundancy_set_failover_threshold", None, help, threshold)
+    }
+
+    fn counts(&self, out: &mut Families<'_>) -> fmt::Result {
+        let by = |field: fn(&RoleCount) -> u64| {
+            self.redundancy.counts.iter().map(move |count| {
+                let labels = [
+                    ("set", count.redundancy_set.to_string()),
+                    ("cause", count.cause.as_str().to_owned()),
+                ];
+                (labels, field(count))
+            })
+        };
+        let help = "Changes of the state of a redundancy set, by cause.";
+        out.counters(
+            "redundancy_set_transitions",
+            None,
+            help,
+            by(|count| count.transitions),
+        )?;
+        let help = "Changes of a role that were refused or did not come about, by cause.";
+        out.counters("redundancy_set_refusals", None, help, by(|count| count.refusals))
+    }
+
+    fn outside(&self, out: &mut Families<'_>) -> fmt::Result {
+        let by = |field: fn(&RedundancySet) -> usize| {
+            let sets = self.redundancy.sets.iter();
+            sets.map(move |set| ([("set", set.id.to_string())], field(set) as f64))
+        };
+        let help = "Virtual addresses of the set that are on their interfaces here.";
+        let there = by(|set| {
+            set.outside
+                .virtual_addresses
+                .iter()
+                .filter(|one| one.in_place)
+                .count()
+        });
+        out.gauges("redundancy_set_virtual_addresses", None, help, there)?;
+        let help = "Virtual addresses that are configured for the set.";
+        let configured = by(|set| set.outside.virtual_addresses.len());
+        out.gauges(
+            "redundancy_set_virtual_addresses_configured",
+            None,
+            help,
+            configured,
+        )?;
+        let help = "Signal routes of the set that are in the kernel.";
+        let routes = by(|set| set.outside.signal_routes.len());
+        out.gauges("redundancy_set_signal_routes", None, help, routes)?;
+        let help = "Virtual addresses and signal routes of the set that are not as they should be.";
+        let failed = by(|set| set.outside.failures.len());
+        out.gauges("redundancy_set_failed_actions", None, help, failed)
+    }
+
+    fn heartbeats(&self, out: &mut Families<'_>) -> fmt::Result {
+        let groups = &self.redundancy.heartbeats;
+        let help = "1 when the peer lives, by its heartbeats.";
+        let alive = groups.iter().map(|group| {
+            let labels = [("group", group.redundancy_group.to_string())];
+            (labels, f64::from(group.peer == "alive"))
+        });
+        out.gauges("heartbeat_peer_alive", None, help, alive)?;
+        let help = "How far the peer's clock is ahead of this chassis', negative when it is behind.";
+        let ahead = groups.iter().filter_map(|group| {
+            let labels = [("group", group.redundancy_group.to_string())];
+            Some((labels, group.clock_ahead_us? as f64 / 1e6))
+        });
+        out.gauges("heartbeat_clock_ahead", Some(&Unit::Seconds), help, ahead)?;
+        let by = |field: fn(&HeartbeatPath) -> Option<f64>| {
+            groups.iter().flat_map(move |group| {
+                group.paths.iter().filter_map(move |path| {
+                    let labels = [
+                        ("group", group.redundancy_group.to_string()),
+                        ("path", path.path.clone()),
+                    ];
+                    Some((labels, field(path)?))
+                })
+            })
+        };
+        let help = "1 when the peer is heard on the path.";
+        out.gauges(
+            "heartbeat_path_up",
+            None,
+            help,
+            by(|path| Some(f64::from(path.up))),
+        )?;
+        let help = "1 when the peer says that it hears this chassis on the path.";
+        let both_ways = by(|path| Some(f64::from(path.heard_by_peer)));
+        out.gauges("heartbeat_path_heard_by_peer", None, help, both_ways)?;
+        let help = "Round trip on the path, smoothed.";
+        let round_trip = by(|path| Some(f64::from(path.round_trip_us?) / 1e6));
+        out.gauges("heartbeat_round_trip", Some(&Unit::Seconds), help, round_trip)?;
+        let datagrams = groups.iter().flat_map(|group| {
+            group.paths.iter().flat_map(move |path| {
+                path.counters.named().map(|(kind, count)| {
+                    let labels = [
+                        ("group", group.redundancy_group.to_string()),
+                        ("path", path.path.clone()),
+                        ("kind", kind.to_owned()),
+                    ];
+                    (labels, count)
+                })
+            })
+        });
+        let help = "Heartbeats sent, received, and left aside, by kind.";
+        out.counters("heartbeat_datagrams", None, help, datagrams)
     }
 }

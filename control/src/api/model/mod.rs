@@ -12,6 +12,8 @@ mod names;
 mod page;
 mod pool;
 mod redundancy;
+mod redundancy_light;
+mod redundancy_view;
 mod replication;
 mod routing;
 mod rows;
@@ -27,7 +29,12 @@ pub use names::Names;
 pub use page::{Cleared, List, Page};
 pub use pool::{Pool, Use};
 pub use redundancy::{
-    RedundancyEvent, RedundancySet, RoleCause, RoleChange, RoleRequest, RoleState, WantedRole,
+    EligibilityRequest, RedundancyEvent, RedundancySet, RoleCause, RoleChange, RoleRequest, RoleState,
+    SetRequest, SwitchoverRequest, WantedRole, WarningRequest,
+};
+pub use redundancy_view::{
+    GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Light, Outside, PeerOfSet,
+    Redundancy, RoleCount, SignalRouteOfSet, VirtualAddressOfSet, Weights,
 };
 pub use replication::{
     BulkSync, Certificate, Channel, ConfigDifference, Digests, FailureCount, GroupView, Lag, LastFailure,

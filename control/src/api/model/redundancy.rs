@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::redundancy_view::{Hold, Light, Outside, PeerOfSet, Weights};
+
 /// The part a chassis plays for a redundancy set. Redundancy spec, section 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -73,7 +75,7 @@ impl WantedRole {
 }
 
 /// Why a role changed, or was to change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleCause {
     /// The process started: the configuration says so, or what was heard of the peer.
@@ -161,6 +163,66 @@ pub struct RedundancySet {
     pub since_unix_s: u64,
     /// Why it became so.
     pub last_cause: RoleCause,
+    /// Its colour.
+    pub light: Light,
+    /// Why that is not green.
+    pub why: Vec<String>,
+    /// Its role is automatic: the group has heartbeats. Otherwise it changes by command alone, and what an automatic set has beside
+    /// is not there.
+    pub automatic: bool,
+    /// Why the role is what it is, in words.
+    pub reason: Option<String>,
+    /// The lower number is preferred.
+    pub priority: u8,
+    /// It takes the role back when it is preferred.
+    pub preempt: bool,
+    /// The operator has taken it out.
+    pub taken_out: bool,
+    /// What is broadcast to the peer as a warning.
+    pub warning: Option<String>,
+    /// Holds that run.
+    pub holds: Vec<Hold>,
+    /// What has failed on this chassis.
+    pub weights: Option<Weights>,
+    /// The other chassis.
+    pub peer: PeerOfSet,
+    /// Virtual addresses and signal routes.
+    pub outside: Outside,
+    /// What became of the set last.
+    pub last_event: Option<RedundancyEvent>,
+}
+
+impl RedundancySet {
+    /// A set of group 1 of which nothing is known yet.
+    #[must_use]
+    pub fn of(id: u8) -> Self {
+        Self {
+            id,
+            name: None,
+            redundancy_group: 1,
+            service_sets: Vec::new(),
+            role: RoleState::Initializing,
+            peer_role: None,
+            changing_to: None,
+            epoch: 0,
+            peer_epoch: None,
+            since_unix_s: 0,
+            last_cause: RoleCause::Start,
+            light: Light::default(),
+            why: Vec::new(),
+            automatic: false,
+            reason: None,
+            priority: 100,
+            preempt: false,
+            taken_out: false,
+            warning: None,
+            holds: Vec::new(),
+            weights: None,
+            peer: PeerOfSet::default(),
+            outside: Outside::default(),
+            last_event: None,
+        }
+    }
 }
 
 /// Something that became of a redundancy set's role, or was refused.
@@ -187,6 +249,9 @@ pub struct RedundancyEvent {
     pub ok: bool,
     /// Why not, if it was not. Of a monitored event, which changes no role by itself: what became active or inactive, and why.
     pub reason: Option<String>,
+    /// What is to be known beside: what led to it, that what the new primary lacks is lost, that nobody is primary now.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// A role that is asked for.
@@ -199,6 +264,42 @@ pub struct RoleRequest {
     /// a one.
     #[serde(default)]
     pub force: bool,
+}
+
+/// The other chassis is to be primary, whichever has the role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SwitchoverRequest {
+    /// As with the role that it comes to on this chassis.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Whether this chassis may have a set's primary role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EligibilityRequest {
+    /// False: it is taken out, and hands over when it can. True: it is put back.
+    pub eligible: bool,
+}
+
+/// A warning that the peer is to see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WarningRequest {
+    /// Its text, 1 to 200 characters; none takes it back.
+    pub text: Option<String>,
+}
+
+/// What is asked of a set beside a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetRequest {
+    /// The other chassis is to be primary.
+    Switchover(SwitchoverRequest),
+    /// Whether this chassis may be.
+    Eligibility(EligibilityRequest),
+    /// What the peer is to see.
+    Warning(WarningRequest),
 }
 
 /// A role that was taken up.

@@ -1,6 +1,6 @@
 //! What became of the roles of redundancy sets, and what monitors saw beside: in the log, and the latest of it in memory for the API.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use tandem_redundancy::Event;
 use tracing::{info, warn};
 
 use crate::api::EVENTS_MAX;
-use crate::api::model::{RedundancyEvent, RoleCause, RoleState, unix_seconds};
+use crate::api::model::{RedundancyEvent, RoleCause, RoleCount, RoleState, unix_seconds};
 
 /// A change of a role, or one that did not come about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub forced: bool,
     /// Why it did not come about, if it did not.
     pub reason: Option<String>,
+    /// What is to be known beside.
+    pub note: Option<String>,
 }
 
 impl From<Event> for Entry {
@@ -33,6 +35,7 @@ impl From<Event> for Entry {
             cause: event.cause.into(),
             forced: event.forced,
             reason: event.reason,
+            note: event.note,
         }
     }
 }
@@ -41,6 +44,10 @@ impl From<Event> for Entry {
 struct Kept {
     events: VecDeque<RedundancyEvent>,
     count: u64,
+    /// Transitions and refusals.
+    counts: BTreeMap<(u8, RoleCause), (u64, u64)>,
+    /// The latest of each set.
+    latest: BTreeMap<u8, RedundancyEvent>,
 }
 
 /// The history.
@@ -69,6 +76,7 @@ impl History {
             forced: entry.forced,
             ok: entry.reason.is_none(),
             reason: entry.reason,
+            note: entry.note,
         });
     }
 
@@ -85,6 +93,7 @@ impl History {
             forced: false,
             ok: true,
             reason: Some(what),
+            note: None,
         });
     }
 
@@ -96,8 +105,38 @@ impl History {
             id: kept.count,
             ..event
         };
+        let (transitions, refusals) = kept
+            .counts
+            .entry((event.redundancy_set, event.cause))
+            .or_default();
+        // What a monitor saw is no change.
+        *transitions += u64::from(event.ok && event.from != event.to);
+        *refusals += u64::from(!event.ok);
+        kept.latest.insert(event.redundancy_set, event.clone());
         kept.events.push_front(event);
         kept.events.truncate(EVENTS_MAX);
+    }
+
+    /// What became of a set last.
+    pub(super) fn latest(&self, set: u8) -> Option<RedundancyEvent> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.latest.get(&set).cloned()
+    }
+
+    /// What was counted of these sets, by cause.
+    pub(super) fn counts(&self, sets: impl Iterator<Item = u8>) -> Vec<RoleCount> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.flat_map(|set| RoleCause::ALL.map(|cause| (set, cause)))
+            .map(|(set, cause)| {
+                let (transitions, refusals) = kept.counts.get(&(set, cause)).copied().unwrap_or_default();
+                RoleCount {
+                    redundancy_set: set,
+                    cause,
+                    transitions,
+                    refusals,
+                }
+            })
+            .collect()
     }
 
     /// The latest first.
@@ -123,6 +162,7 @@ mod tests {
                 cause: RoleCause::Operator,
                 forced: false,
                 reason: (epoch % 2 == 0).then(|| "not now".to_owned()),
+                note: None,
             });
         }
         let events = history.events();

@@ -8,6 +8,7 @@
 //!
 //! The workers' rings are one pair each, so one redundancy group at a time has them; the configuration sees to it.
 
+mod beats;
 mod guard;
 mod heartbeats;
 mod history;
@@ -19,20 +20,23 @@ mod talk;
 mod terms;
 
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use ha_sync::heartbeat::HeartbeatView;
 use ha_sync::link::LinkState;
 use ha_sync::net::{ChannelState, Command, Status};
 use tandem_engine::program::Program;
+use tandem_redundancy::roles::Answer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::BackendError;
 use crate::api::model::{
-    ObjectType, RedundancyEvent, RedundancySet, ReplicationGroup, ReplicationState, Resync, ResyncDirection,
-    ResyncRequest, RoleChange, RoleRequest,
+    HeartbeatGroup, ObjectType, RedundancyEvent, RedundancySet, ReplicationGroup, ReplicationState, Resync,
+    ResyncDirection, ResyncRequest, RoleChange, RoleCount, RoleRequest, SetRequest,
 };
 use crate::config::{Config, NameRegistry};
+use crate::daemon::clock::Clock;
 use guard::Failure;
 use history::History;
 use order::{Commit, Order};
@@ -62,6 +66,8 @@ struct Pair {
     failure: Failure,
     /// Where roles are automatic.
     feeler: Option<Feeler>,
+    beats: Arc<OnceLock<HeartbeatView>>,
+    clock: Clock,
 }
 
 /// Takes what monitors say to the thread.
@@ -170,18 +176,32 @@ impl Replication {
         if self.0.is_none() {
             return Err(BackendError::Unknown(format!("no redundancy set {set} runs")));
         }
-        let (answer, answered) = oneshot::channel();
-        self.say(Order::Role {
+        self.answered(|answer| Order::Role {
             set,
             role: wanted.role.into(),
             forced: wanted.force,
-            // Whoever asked may be gone; what was asked for is done all the same.
-            answer: Box::new(move |result| drop(answer.send(result))),
-        })?;
+            answer,
+        })
+        .await
+    }
+
+    /// Gives an order, and waits for what comes of it.
+    async fn answered(&self, order: impl FnOnce(Answer) -> Order) -> Result<RoleChange, BackendError> {
+        let (answer, answered) = oneshot::channel();
+        // Whoever asked may be gone; what was asked for is done all the same.
+        self.say(order(Box::new(move |result| drop(answer.send(result)))))?;
         match answered.await {
             Ok(result) => result.map(RoleChange::from).map_err(BackendError::from),
             Err(_) => Err(self.ended()),
         }
+    }
+
+    /// See [`crate::api::Backend::request_set`].
+    pub(super) async fn request_set(&self, set: u8, wanted: SetRequest) -> Result<RoleChange, BackendError> {
+        if self.0.is_none() {
+            return Err(BackendError::Unknown(format!("no redundancy set {set} runs")));
+        }
+        self.answered(|answer| Order::Ask { set, wanted, answer }).await
     }
 
     /// See [`crate::api::Backend::resync`].
@@ -253,8 +273,31 @@ impl Replication {
     /// Redundancy sets, by number.
     pub(super) fn sets(&self, config: &Config) -> Vec<RedundancySet> {
         let Some(pair) = &self.0 else { return Vec::new() };
+        let beats = self.heartbeats();
+        let paths = beats.iter().flat_map(|group| &group.paths).filter(|path| path.up);
+        let paths: Vec<String> = paths.map(|path| path.path.clone()).collect();
+        let now_ms = pair.clock.uptime().as_millis() as u64;
         let sets = pair.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.iter().filter_map(|set| set.row(config)).collect()
+        let rows = sets.iter().filter_map(|set| set.row(config, now_ms, &paths));
+        let mut rows: Vec<RedundancySet> = rows.collect();
+        drop(sets);
+        for row in &mut rows {
+            row.last_event = pair.history.latest(row.id);
+        }
+        rows
+    }
+
+    /// Heartbeats, if the group has them and their thread runs.
+    pub(super) fn heartbeats(&self) -> Option<HeartbeatGroup> {
+        let pair = self.0.as_ref().filter(|pair| pair.failure.get().is_none())?;
+        Some(beats::shown(pair.group, &pair.beats.get()?.status()))
+    }
+
+    /// What was counted of these sets.
+    pub(super) fn counts(&self, sets: &[RedundancySet]) -> Vec<RoleCount> {
+        let pair = self.0.as_ref();
+        pair.map(|pair| pair.history.counts(sets.iter().map(|set| set.id)))
+            .unwrap_or_default()
     }
 
     /// What became of their roles, the latest first.

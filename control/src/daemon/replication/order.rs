@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::heartbeats;
 use crate::api::BackendError;
+use crate::api::model::SetRequest;
 use crate::config::{self, Config, NameRegistry};
 use crate::monitor::{DueAction, SetMonitored};
 
@@ -24,6 +25,12 @@ pub(super) enum Order {
         set: u8,
         role: WantedRole,
         forced: bool,
+        answer: Answer,
+    },
+    /// Something else is asked of a set.
+    Ask {
+        set: u8,
+        wanted: SetRequest,
         answer: Answer,
     },
     /// Tell everything of these types anew, or have it told.

@@ -1,6 +1,6 @@
 //! From a configuration to a replication that can start: the channel's end, the link, the bridge, and the first roles.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
 use ha_sync::heartbeat::{self, HeartbeatConfig, KeyFileError};
@@ -174,9 +174,11 @@ impl Replicator {
         let (started, status) = mpsc::channel();
         let sets = Arc::new(Mutex::new(Vec::new()));
         let (group, history) = (self.group, Arc::new(History::default()));
+        let beats = Arc::new(OnceLock::new());
         let shown = Published {
             sets: Arc::clone(&sets),
             history: Arc::clone(&history),
+            beats: Arc::clone(&beats),
         };
         let failure = Failure::default();
         let pulse = Pulse::default();
@@ -219,6 +221,8 @@ impl Replicator {
                 history,
                 failure,
                 feeler,
+                beats,
+                clock,
             })))
         };
         (name, work, ready)

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use ha_sync::chassis::SetRole;
 use ha_sync::net::Status;
+use tandem_redundancy::machine::{self, PeerSeen};
 use tandem_redundancy::roles::{Shown, advice, nobody};
 use tandem_redundancy::{Lack, SetView};
 
@@ -11,7 +12,8 @@ use super::PENDING_MAX;
 use super::history::Entry;
 use super::talk::TalkState;
 use crate::api::model::{
-    GroupView, RedundancySet, ReplicationGroup, RoleCause, RoleState, Use, WantedRole, unix_seconds,
+    GroupView, Hold, PeerOfSet, RedundancySet, ReplicationGroup, RoleCause, RoleState, Use, WantedRole,
+    Weights, unix_seconds,
 };
 use crate::config::{self, Config};
 
@@ -28,6 +30,8 @@ pub(super) struct SetShown {
     lack: Option<Lack>,
     /// The peer is connected.
     is_there: bool,
+    /// What its machine says, if its roles are automatic.
+    automatic: Option<SetView>,
 }
 
 /// A standby that does not know all is not ready.
@@ -36,6 +40,33 @@ const fn role(role: SetRole, knows_all: bool) -> RoleState {
         (true, _) => RoleState::Primary,
         (false, true) => RoleState::Standby,
         (false, false) => RoleState::Wait,
+    }
+}
+
+/// The holds that still run.
+fn holds(view: &SetView, now_ms: u64) -> Vec<Hold> {
+    let left = |(hold, until_ms): &(machine::Hold, u64)| {
+        let hold = match hold {
+            machine::Hold::Initial => "initial",
+            machine::Hold::Recovery => "recovery",
+            machine::Hold::Preempt => "preempt",
+            machine::Hold::Vacancy => "vacancy",
+        };
+        let left_ms = until_ms.saturating_sub(now_ms);
+        (left_ms > 0).then(|| Hold {
+            hold: hold.to_owned(),
+            left_ms,
+        })
+    };
+    view.holds.iter().filter_map(left).collect()
+}
+
+const fn weights(view: &SetView) -> Weights {
+    Weights {
+        failed: view.monitored.failed_weight,
+        threshold: view.settings.set_threshold,
+        chassis_failed: view.chassis_failed_weight,
+        chassis_threshold: view.settings.chassis_threshold,
     }
 }
 
@@ -60,6 +91,7 @@ impl SetShown {
             since,
             lack,
             is_there,
+            automatic: None,
         }
     }
 
@@ -69,6 +101,7 @@ impl SetShown {
             self.role = view.state.into();
             let heard = view.peer.set();
             self.peer = heard.map_or(self.peer, |peer| Some((peer.state.into(), peer.epoch)));
+            self.automatic = Some(view);
         }
         self
     }
@@ -97,13 +130,26 @@ impl SetShown {
             cause: RoleCause::Failure,
             forced: false,
             reason: Some(why.to_owned()),
+            note: None,
         }
     }
 
-    /// As the API has it.
-    pub(super) fn row(&self, config: &Config) -> Option<RedundancySet> {
+    /// As the API has it, without what is outside the dataplane and its colour. `paths`: of heartbeats, those that are up.
+    pub(super) fn row(&self, config: &Config, now_ms: u64, paths: &[String]) -> Option<RedundancySet> {
         let set = config.redundancy.set(self.ours.set)?;
+        let view = self.automatic.as_ref();
         Some(RedundancySet {
+            automatic: view.is_some(),
+            reason: view
+                .map_or_else(|| self.lack.map(Lack::text), |view| Some(view.reason))
+                .map(str::to_owned),
+            priority: set.priority,
+            preempt: set.preempt,
+            taken_out: view.is_some_and(|view| view.is_taken_out),
+            warning: view.and_then(|view| view.warning.clone()),
+            holds: view.map(|view| holds(view, now_ms)).unwrap_or_default(),
+            weights: view.map(weights),
+            peer: self.peer_of_set(paths),
             id: set.id,
             name: set.name.clone(),
             redundancy_group: set.group,
@@ -115,7 +161,41 @@ impl SetShown {
             peer_epoch: self.peer.map(|(_, epoch)| epoch),
             since_unix_s: unix_seconds(self.since),
             last_cause: self.change.cause.into(),
+            ..RedundancySet::of(set.id)
         })
+    }
+
+    fn peer_of_set(&self, paths: &[String]) -> PeerOfSet {
+        let mut heard_on = paths.to_vec();
+        if self.is_there {
+            heard_on.push("channel".to_owned());
+        }
+        let Some(view) = &self.automatic else {
+            let life = if self.peer.is_some() { "heard" } else { "unheard" };
+            return PeerOfSet {
+                life: life.to_owned(),
+                heard_on,
+                ..PeerOfSet::default()
+            };
+        };
+        let life = match view.peer {
+            PeerSeen::Unheard => "unheard",
+            PeerSeen::Lost => "lost",
+            PeerSeen::Gone => "gone",
+            PeerSeen::Leaving => "leaving",
+            PeerSeen::Without => "without",
+            PeerSeen::Heard(_) => "heard",
+        };
+        let set = view.peer.set();
+        PeerOfSet {
+            life: life.to_owned(),
+            heard_on,
+            priority: set.map(|set| set.priority),
+            failed_weight: set.map(|set| set.failed_weight),
+            complete: set.map(|set| set.is_complete),
+            eligible: set.map(|set| set.is_eligible),
+            warned: set.map(|set| set.is_warned),
+        }
     }
 }
 

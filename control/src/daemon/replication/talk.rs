@@ -3,12 +3,12 @@
 //! Its clock is the workers' (milliseconds since tick 0), not the channel's: sessions' ages are told by it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::heartbeat::{HeartbeatEvent, Heartbeats, SetBeat};
+use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatView, Heartbeats, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
@@ -64,6 +64,8 @@ pub(super) struct Published {
     pub sets: Arc<Mutex<Vec<SetShown>>>,
     /// What became of their roles.
     pub history: Arc<History>,
+    /// A look at the heartbeats, once there are some.
+    pub beats: Arc<OnceLock<HeartbeatView>>,
 }
 
 /// Link and bridge, as the roles see them.
@@ -332,6 +334,10 @@ impl Talk {
 
     /// These are the heartbeats, which have just begun.
     pub(super) fn beats(&mut self, beats: Option<Heartbeats>) {
+        if let Some(beats) = &beats {
+            // They begin once.
+            let _first = self.shown.beats.set(beats.view());
+        }
         self.beats = beats;
         self.tell();
     }
@@ -476,6 +482,7 @@ impl Conversation for Talk {
                     self.roles.request(set, role, forced, answer, now, line);
                 }
             }
+            Order::Ask { set, wanted, answer } => self.ask(set, wanted, answer),
             Order::Heartbeat(event) => {
                 self.is_stale |= self.is_buried && matches!(event, HeartbeatEvent::Alive { .. });
                 if matches!(event, HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone) {
@@ -545,5 +552,6 @@ impl Conversation for Talk {
     }
 }
 
+mod ask;
 #[cfg(test)]
 mod tests;

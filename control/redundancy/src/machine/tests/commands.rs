@@ -144,3 +144,14 @@ fn a_broadcast_warning_lasts_as_long_as_an_event() {
     bench.tick();
     assert_eq!(bench.machine.warning(), None);
 }
+
+#[test]
+fn what_the_operator_warns_of_lasts_until_it_is_taken_back() {
+    let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Standby));
+    let warn = |text: Option<&str>| Command::Warn(text.map(str::to_owned));
+    assert_eq!(bench.ask(warn(Some("maintenance"))), Ok(vec![]));
+    bench.tick();
+    assert_eq!(bench.machine.warning(), Some("maintenance"));
+    assert_eq!(bench.ask(warn(None)), Ok(vec![]));
+    assert_eq!(bench.machine.warning(), None);
+}

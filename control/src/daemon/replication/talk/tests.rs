@@ -3,11 +3,14 @@ use ha_sync::heartbeat::{HeartbeatEvent, SetState};
 use ha_sync::link::LinkConfig;
 use ha_sync::wire::Dictionary;
 use rtrb::RingBuffer;
+use tandem_redundancy::RoleError;
 use tandem_redundancy::machine::Settings;
 use tandem_redundancy::roles::Configured;
 
 use super::*;
-use crate::api::model::{RoleCause, RoleState};
+use crate::api::model::{
+    EligibilityRequest, RoleCause, RoleState, SetRequest, SwitchoverRequest, WarningRequest,
+};
 use crate::config::{self, Extras, NameRegistry, PeerEvent, PolicyAction};
 use crate::daemon::monitors;
 use crate::daemon::replication::order::Report;
@@ -75,6 +78,7 @@ fn talk(automatic: bool) -> Talk {
     let published = Published {
         sets: Arc::default(),
         history: Arc::default(),
+        beats: Arc::default(),
     };
     Talk::new(line, roles, sets, Clock::stopped(), published, None)
 }
@@ -110,6 +114,86 @@ fn with_heartbeats_a_standby_whose_peer_is_gone_becomes_primary_by_itself() {
         Some((true, 5))
     );
     assert_eq!(latest(&talk), Some((RoleState::Primary, RoleCause::PeerLost, 5)));
+    let event = talk.shown.history.latest(1).expect("an event");
+    assert_eq!(
+        event.from,
+        RoleState::Wait,
+        "not ready, and nobody else was there"
+    );
+    let note = event.note.unwrap_or_default();
+    assert!(
+        note.contains("process is gone") && note.contains("what it lacks is lost"),
+        "{note}"
+    );
+    let lost = talk.shown.history.counts([1].into_iter());
+    let lost = lost.iter().find(|count| count.cause == RoleCause::PeerLost);
+    assert_eq!(
+        lost.map(|count| (count.transitions, count.refusals)),
+        Some((1, 0))
+    );
+}
+
+/// What comes of something that is asked of set 1.
+fn asked(talk: &mut Talk, wanted: SetRequest) -> Result<tandem_redundancy::RoleChange, RoleError> {
+    let (answer, answered) = mpsc::channel();
+    let answer = Box::new(move |result| drop(answer.send(result)));
+    talk.command(
+        Order::Ask {
+            set: 1,
+            wanted,
+            answer,
+        },
+        0,
+    );
+    talk.tick(0);
+    answered.try_recv().expect("an answer")
+}
+
+fn eligible(eligible: bool) -> SetRequest {
+    SetRequest::Eligibility(EligibilityRequest { eligible })
+}
+
+#[test]
+fn the_operator_takes_an_automatic_set_out_and_warns() {
+    let mut talk = talk(true);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    let out = asked(&mut talk, eligible(false)).map(|done| (done.role, done.changed));
+    assert_eq!(out, Ok((tandem_redundancy::RoleState::Ineligible, true)));
+    let again = asked(&mut talk, eligible(false)).map(|done| done.changed);
+    assert_eq!(again, Ok(false));
+    let text = Some("maintenance".to_owned());
+    assert!(asked(&mut talk, SetRequest::Warning(WarningRequest { text })).is_ok());
+    let told = talk.automatic.told(1, &talk.roles, &talk.line);
+    assert!(told.is_some_and(|told| told.is_warned && !told.is_eligible));
+    let switched = asked(
+        &mut talk,
+        SetRequest::Switchover(SwitchoverRequest { force: true }),
+    );
+    assert!(matches!(switched, Err(RoleError::Refused(why)) if why.contains("ineligible")));
+    assert_eq!(
+        latest(&talk).map(|(_, cause, _)| cause),
+        Some(RoleCause::Operator)
+    );
+}
+
+#[test]
+fn a_set_by_hand_is_switched_over_and_nothing_else() {
+    let mut talk = talk(false);
+    for wanted in [
+        eligible(false),
+        SetRequest::Warning(WarningRequest { text: None }),
+    ] {
+        let refused = asked(&mut talk, wanted);
+        assert!(matches!(refused, Err(RoleError::Refused(why)) if why.contains("by command alone")));
+    }
+    let switched = asked(
+        &mut talk,
+        SetRequest::Switchover(SwitchoverRequest { force: true }),
+    );
+    assert_eq!(
+        switched.map(|done| (done.role, done.changed)),
+        Ok((tandem_redundancy::RoleState::Primary, true))
+    );
 }
 
 #[test]
