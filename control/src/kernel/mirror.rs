@@ -1,10 +1,12 @@
 //! The whole model: decoded kernel messages in, the dataplane's updates out. Pure glue between the three tables.
 
+use std::collections::HashSet;
+
 use super::links::{Binding, LinkTable};
 use super::message::Event;
 use super::neighbours::{NeighbourChange, NeighbourTable};
 use super::routes::{Removal, RouteTable};
-use super::types::{FibUpdate, LinkUpdate, NeighbourUpdate, Update};
+use super::types::{FibUpdate, LinkUpdate, NeighbourState, NeighbourUpdate, Update};
 
 /// Links, routes and neighbours together.
 #[derive(Default)]
@@ -15,6 +17,8 @@ pub(super) struct Mirror {
     fib: Vec<FibUpdate>,
     link: Vec<LinkUpdate>,
     neighbour: Vec<NeighbourChange>,
+    /// Devices of which neighbours were heard before it was known which interface they are.
+    untold: HashSet<u32>,
 }
 
 /// What the kernel may have done without a word, so that a dump should follow.
@@ -41,6 +45,7 @@ impl Mirror {
                 }
             }
             Event::LinkGone(ifindex) => {
+                self.untold.remove(&ifindex);
                 self.neighbours.remove_device(ifindex, &mut self.neighbour);
                 self.collect(out);
                 self.links.remove(ifindex, &mut self.link);
@@ -137,6 +142,10 @@ impl Mirror {
     }
 
     fn relink(&mut self, ifindex: u32) {
+        // Nobody says again what was said too early.
+        if self.links.interface(ifindex).is_some() && self.untold.remove(&ifindex) {
+            self.neighbours.tell_again(ifindex, &mut self.neighbour);
+        }
         if let Some(state) = self.links.state(ifindex) {
             self.routes.link_set(ifindex, state, &mut self.fib);
         }
@@ -147,13 +156,79 @@ impl Mirror {
         out.extend(self.link.drain(..).map(Update::Link));
         out.extend(self.fib.drain(..).map(Update::Fib));
         for (ifindex, address, state) in self.neighbour.drain(..) {
-            if let Some(interface) = self.links.interface(ifindex) {
+            let interface = self.links.interface(ifindex);
+            if interface.is_none() && state != NeighbourState::Gone {
+                self.untold.insert(ifindex);
+            }
+            if let Some(interface) = interface {
                 out.push(Update::Neighbour(NeighbourUpdate {
                     interface,
                     address,
                     state,
                 }));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::links::LinkRecord;
+    use crate::kernel::neighbours::{NeighbourRecord, NudState};
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn link() -> Event {
+        Event::Link(LinkRecord {
+            ifindex: 4,
+            name: "outside0".into(),
+            up: true,
+            carrier: true,
+            mtu: 1500,
+            mac: None,
+        })
+    }
+
+    fn neighbour(state: NudState) -> Event {
+        Event::Neighbour(NeighbourRecord {
+            ifindex: 4,
+            address: [192, 0, 2, 1].into(),
+            state,
+            mac: Some(MAC),
+        })
+    }
+
+    /// How often the neighbour was told as resolved.
+    fn told(updates: &[Update]) -> usize {
+        let told = |update: &&Update| {
+            matches!(update, Update::Neighbour(update)
+                if update.interface == 7 && update.state == NeighbourState::Reachable(MAC))
+        };
+        updates.iter().filter(told).count()
+    }
+
+    #[test]
+    fn a_neighbour_that_is_heard_of_before_its_link_is_told_with_the_link() {
+        for notified in [false, true] {
+            let (mut mirror, mut updates) = (Mirror::default(), Vec::new());
+            mirror.bind("outside0", Some(Binding::Tap(7)), &mut updates);
+            // It spoke between the subscription and the dump.
+            mirror.notified(neighbour(NudState::Stale), &mut updates);
+            assert_eq!(told(&updates), 0);
+            mirror.resync_begin();
+            if notified {
+                mirror.notified(link(), &mut updates);
+            } else {
+                mirror.dumped(link(), &mut updates);
+            }
+            mirror.links_complete(&mut updates);
+            mirror.dumped(neighbour(NudState::Stale), &mut updates);
+            mirror.resync_end(&mut updates);
+            assert_eq!(told(&updates), 1);
+            mirror.notified(neighbour(NudState::Reachable), &mut updates);
+            mirror.notified(link(), &mut updates);
+            assert_eq!(told(&updates), 1, "and once");
         }
     }
 }

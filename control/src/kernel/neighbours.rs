@@ -113,6 +113,12 @@ impl NeighbourTable {
         }
     }
 
+    /// All that is known of a device's neighbours, for whoever has just learnt what the device is.
+    pub fn tell_again(&self, ifindex: u32, out: &mut Vec<NeighbourChange>) {
+        let of_device = self.entries.iter().filter(|(key, _)| key.0 == ifindex);
+        out.extend(of_device.map(|(key, entry)| (key.0, key.1, entry.effective())));
+    }
+
     /// A dump begins.
     pub fn resync_begin(&mut self) {
         self.touched = Some(HashSet::new());
