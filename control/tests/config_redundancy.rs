@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ha_sync::net::{Bind, Security, Trust};
 use tandem_control::config::{
-    self, Config, Effect, Extras, FaultKind, LinkKind, NameRegistry, check_reload, compile,
+    self, Config, Effect, Extras, FaultKind, LinkKind, NameRegistry, RouteTable, RouteWhen, check_reload,
+    compile,
 };
 use tandem_engine::program::{AddressAllocation, AddressPooling, NatAction, PortAllocation};
 use tandem_engine::replica::{Replication, Role};
@@ -329,4 +330,45 @@ fn a_reload_changes_thresholds_and_exclusions_but_no_channel_and_no_membership()
             assert_eq!(told, [(path, FaultKind::NeedsRestart)]);
         }
     }
+}
+
+/// The pair between two routers: both files, and what FRR is told of their signal routes.
+#[test]
+fn the_pair_with_bgp_hands_its_signal_routes_on_and_nothing_else() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/pair-bgp");
+    let [first, second] = [1, 2].map(|n| {
+        let path = directory.join(format!("chassis-{n}.toml"));
+        let config = config::load(&path).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let frr =
+            std::fs::read_to_string(directory.join(format!("chassis-{n}.frr.conf"))).expect("FRR's file");
+        let set = config.redundancy.set(1).expect("the set");
+        let mut told: Vec<String> = Vec::new();
+        for policy in config.redundancy.policies_of(set) {
+            for route in &policy.signal_routes {
+                assert_eq!(
+                    (&route.table, route.metric),
+                    (&RouteTable::Number(100), None),
+                    "by the epoch"
+                );
+                assert_eq!(route.when, RouteWhen::Primary);
+                told.push(route.prefix.to_string());
+            }
+        }
+        let mut permitted: Vec<String> = frr
+            .lines()
+            .filter_map(|line| Some(line.split_once(" permit ")?.1.to_owned()))
+            .collect();
+        permitted.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, permitted, "chassis {n}");
+        for line in [
+            "ip import-table 100",
+            "  redistribute table 100",
+            " bgp graceful-restart-disable",
+        ] {
+            assert!(frr.lines().any(|one| one == line), "{line} of chassis {n}");
+        }
+        config
+    });
+    assert_eq!(config::digest(&first), config::digest(&second));
 }

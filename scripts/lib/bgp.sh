@@ -33,7 +33,8 @@ frr_conf() {
     local dir
     dir=$(frr_folder "$1")
     mkdir -p "$dir"
-    printf '%s\n' "$2" >"$dir/zebra.conf"
+    # zebra gathers changes for 10 ms before it acts, unless it is told otherwise.
+    printf 'zebra work-queue 0\n%s\n' "$2" >"$dir/zebra.conf"
     printf '%s\n' "$3" >"$dir/bgpd.conf"
     # The lab's folder is root's alone: what is above it has to be passable.
     chown -R frr:frr "$dir"
@@ -50,16 +51,42 @@ bgp_neighbour() {
 CONF
 }
 
+# What the pair is the way to: for the router outside the subscribers' public addresses, for the router inside the servers. The
+# latter covers more than the chassis' own routes, which it does not hide so.
+BGP_POOL=203.0.113.0/24
+BGP_SERVERS=128.0.0.0/1
+# bgp_policy: signal routes while primary, for PAIR_MORE. zebra hands the ways on with their metric, by the epoch of the role.
+bgp_policy() {
+    cat <<CONF
+policies = ["ways"]
+[redundancy-policies.ways]
+[[redundancy-policies.ways.signal-routes]]
+prefix = "$BGP_POOL"
+table = $SIGNAL_TABLE
+discard = true
+[[redundancy-policies.ways.signal-routes]]
+prefix = "$BGP_SERVERS"
+table = $SIGNAL_TABLE
+next-hop = "192.0.2.1"
+CONF
+}
+
 # bgp_chassis N: a chassis says its signal routes to the routers on both sides, as AS 64512 with its twin.
 bgp_chassis() {
-    frr_conf "${DUT[$1]}" "ip import-table $SIGNAL_TABLE" "router bgp 64512
+    frr_conf "${DUT[$1]}" "ip import-table $SIGNAL_TABLE" "ip prefix-list pool seq 5 permit $BGP_POOL
+ip prefix-list servers seq 5 permit $BGP_SERVERS
+ip prefix-list nothing seq 5 deny any
+router bgp 64512
  bgp router-id ${OUT4[$1]}
- no bgp ebgp-requires-policy
- no bgp network import-check
+ bgp graceful-restart-disable
 $(bgp_neighbour 192.0.2.1 65001)
 $(bgp_neighbour 100.64.0.2 65002)
  address-family ipv4 unicast
   redistribute table $SIGNAL_TABLE
+  neighbor 192.0.2.1 prefix-list pool out
+  neighbor 192.0.2.1 prefix-list nothing in
+  neighbor 100.64.0.2 prefix-list servers out
+  neighbor 100.64.0.2 prefix-list nothing in
  exit-address-family"
 }
 # bgp_router HOST AS ADDRESS PEER...: a router that is told the ways through the pair by both chassis, and says nothing itself.
@@ -70,20 +97,32 @@ bgp_router() {
     frr_conf "$host" "" "router bgp $as
  bgp router-id $address
  no bgp ebgp-requires-policy
- bgp always-compare-med
+ bgp graceful-restart-disable
 $peers"
 }
 
-# bgp_up: FRR on both chassis, on srv (the router outside) and on sub1 (the router inside).
+# bgp_up: FRR on both chassis, on srv (the router outside) and on sub1 (the router inside). Their static routes go.
 bgp_up() {
     local n
     for n in 1 2; do bgp_chassis "$n"; done
     bgp_router srv 65001 192.0.2.1 "${OUT4[1]}" "${OUT4[2]}"
     bgp_router sub1 65002 100.64.0.2 "${IN4[1]}" "${IN4[2]}"
-    ip -n "$(ns srv)" route del 203.0.113.0/24 || true
-    ip -n "$(ns sub1)" route del default || true
     for n in "${DUT[1]}" "${DUT[2]}" srv sub1; do frr_start "$n"; done
+    ip -n "$(ns srv)" route del "$BGP_POOL" || true
+    ip -n "$(ns sub1)" route del default || true
 }
 
 # goes_by HOST PREFIX ADDRESS: the kernel of HOST sends to PREFIX by ADDRESS, and by nobody else.
 goes_by() { [[ $(ip -n "$(ns "$1")" route show "$2" | grep -c via) == 1 ]] && ip -n "$(ns "$1")" route show "$2" | grep -q " via $3 "; }
+# bgp_goes_by N: both routers send by this chassis, and by nobody else.
+bgp_goes_by() { goes_by srv "$BGP_POOL" "${OUT4[$1]}" && goes_by sub1 "$BGP_SERVERS" "${IN4[$1]}"; }
+# bgp_moves N: they will.
+bgp_moves() {
+    wait_until "${2:-20}" bgp_goes_by "$1" || {
+        local host
+        for host in srv sub1; do ip -n "$(ns "$host")" route show; bgp "$host" "show ip bgp"; done
+        return 1
+    }
+}
+# bgp_is_up N: a chassis has its sessions with both routers.
+bgp_is_up() { [[ $(bgp "${DUT[$1]}" "show bgp summary json" | grep -c '"state":"Established"') == 2 ]]; }

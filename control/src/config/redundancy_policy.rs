@@ -84,6 +84,8 @@ pub struct SignalRoute {
     pub table: RouteTable,
     /// What it says.
     pub target: RouteTarget,
+    /// Its metric, 1 up. `None`: while this chassis is primary one that falls with the epoch, else the kernel's usual one.
+    pub metric: Option<u32>,
     /// While what it is there.
     pub when: RouteWhen,
 }
@@ -176,6 +178,7 @@ fn route(mut section: Section<'_>) -> RawRoute {
     let hop = section.parsed("next-hop", "IP address", "", super::redundancy::address);
     let discard = section.boolean("discard", false);
     let receive = section.boolean("receive", false);
+    let metric = section.optional_integer("metric", 1..=u32::MAX);
     let when = section
         .choice("when", &whens, "primary")
         .unwrap_or(RouteWhen::Primary);
@@ -251,6 +254,7 @@ fn route(mut section: Section<'_>) -> RawRoute {
             prefix: prefix?,
             table,
             target: target?,
+            metric,
             when,
         })
     };

@@ -58,6 +58,7 @@ fn planned(policy: &str, route: &Configured) -> PlannedRoute {
                 RouteTarget::Discard => SignalTarget::Discard,
                 RouteTarget::Receive => SignalTarget::Receive,
             },
+            metric: route.metric,
         },
         when: match route.when {
             RouteWhen::Primary => When::Primary,

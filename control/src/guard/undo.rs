@@ -86,6 +86,7 @@ mod tests {
                     gateway: Some([192, 0, 2, 1].into()),
                     ifindex: None,
                 },
+                metric: Some(0xff_ffff),
             }],
             addresses: vec![VirtualAddress {
                 ifindex: 3,

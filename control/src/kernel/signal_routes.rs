@@ -60,6 +60,8 @@ pub struct SignalRoute {
     pub table: SignalTable,
     /// What it does.
     pub target: SignalTarget,
+    /// Its metric, 1 up. `None`: the kernel's usual one.
+    pub metric: Option<u32>,
 }
 
 /// A signal route with its names looked up: all that is needed to put it in and to take it out, also by another process.
@@ -71,6 +73,9 @@ pub struct KernelRoute {
     pub table: u32,
     /// What it does.
     pub target: KernelTarget,
+    /// Its metric, 1 up: a part of its name, as prefix and table are. `None`: the kernel's usual one, 0 for IPv4 and 1024 for
+    /// IPv6.
+    pub metric: Option<u32>,
 }
 
 /// What a [`KernelRoute`] does.
@@ -208,12 +213,14 @@ impl SignalRoutes {
             prefix,
             table,
             target,
+            metric: route.metric,
         })
     }
 
-    /// Puts a route in; one of ours that does something else is replaced. `Ok(false)`: it was there already.
+    /// Puts a route in; one of ours with the same metric that does something else is replaced. `Ok(false)`: it was there already.
     ///
     /// A replacement is a removal and an addition: netlink's own replaces whatever has the prefix, also somebody else's route.
+    /// A route with another metric is another route to the kernel, and stays beside it.
     ///
     /// # Errors
     /// [`SignalRouteError::Taken`] when the kernel has such a route of another protocol; the kernel's refusals, for example
@@ -286,11 +293,11 @@ impl SignalRoutes {
         Ok(all)
     }
 
-    /// Signal routes with this route's prefix and table.
+    /// Signal routes with this route's prefix, table and metric.
     fn find(&mut self, route: &KernelRoute) -> Result<Vec<Found>, KernelError> {
         let is_v4 = matches!(route.prefix, IpNet::V4(_));
         let mut found = message::dump(&mut self.socket, is_v4, Some(route.table))?;
-        found.retain(|f| f.prefix == route.prefix && f.table == route.table);
+        found.retain(|f| f.stands_at(route));
         Ok(found)
     }
 

@@ -58,6 +58,7 @@ fn kernel_route(route: &SignalRoute) -> KernelRoute {
         prefix: route.prefix,
         table: 254,
         target: KernelTarget::Discard,
+        metric: route.metric,
     }
 }
 
@@ -109,6 +110,7 @@ fn route(prefix: &str, when: When) -> PlannedRoute {
             prefix: prefix.parse().expect("a prefix"),
             table: SignalTable::Number(254),
             target: SignalTarget::Discard,
+            metric: None,
         },
         when,
     }
@@ -217,6 +219,68 @@ fn only_the_latest_role_counts_and_an_old_epoch_does_not() {
     ];
     assert_eq!(done(&mut work, &fake, orders), ["put 10.2.0.0/16"]);
     assert_eq!(work.results()[&1].epoch, 6);
+}
+
+fn metrics(work: &Work<Fake>) -> Vec<Option<u32>> {
+    work.results()[&1]
+        .routes
+        .iter()
+        .map(|route| route.metric)
+        .collect()
+}
+
+#[test]
+fn a_primary_s_routes_have_the_metric_of_its_epoch_and_one_of_an_older_epoch_goes_first() {
+    let (fake, mut work) = prepared();
+    done(&mut work, &fake, vec![role(1, false, 1)]);
+    assert_eq!(metrics(&work), [None], "a standby's has the usual one");
+    done(&mut work, &fake, vec![role(1, true, 2)]);
+    assert_eq!(metrics(&work), [Some(16_777_213)]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, true, 2), Order::Assert]),
+        ["put 10.1.0.0/16"],
+        "the same epoch: it is made sure that it is there"
+    );
+    let steps = done(&mut work, &fake, vec![role(1, true, 4)]);
+    assert_eq!(steps, ["take 10.1.0.0/16", "put 10.1.0.0/16"]);
+    assert_eq!(metrics(&work), [Some(16_777_211)]);
+    let listed = fake.0.lock().expect("no panic").listed.clone();
+    assert_eq!(
+        listed.routes,
+        work.results()[&1].routes,
+        "the guard has this one only"
+    );
+}
+
+#[test]
+fn a_configured_metric_stays_whatever_the_epoch() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let mut fixed = route("10.1.0.0/16", When::Primary);
+    fixed.route.metric = Some(7);
+    work.take_in(Order::Plans(vec![plan(1, [192, 0, 2, 1], vec![fixed])]));
+    done(&mut work, &fake, vec![role(1, true, 1)]);
+    assert_eq!(metrics(&work), [Some(7)]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, true, 2)]),
+        ["put 10.1.0.0/16"]
+    );
+    assert_eq!(metrics(&work), [Some(7)]);
+}
+
+#[test]
+fn what_a_standby_has_in_a_primary_s_place_goes_before_the_primary_s_comes() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let both = vec![
+        route("10.1.0.0/16", When::Primary),
+        route("10.1.0.0/16", When::Standby),
+    ];
+    work.take_in(Order::Plans(vec![plan(1, [192, 0, 2, 1], both)]));
+    done(&mut work, &fake, vec![role(1, false, 1)]);
+    let steps = done(&mut work, &fake, vec![role(1, true, 2)]);
+    assert_eq!(steps[2..], ["take 10.1.0.0/16", "put 10.1.0.0/16"]);
+    assert_eq!(metrics(&work), [Some(16_777_213)]);
 }
 
 #[test]

@@ -360,9 +360,14 @@ impl<H: Hands> Work<H> {
     }
 
     fn put_routes(&mut self, set: &mut Set) {
-        for wanted in set.wanted_routes(&self.active) {
-            let resolved = self.hands.resolve(&wanted);
+        let all = set.wanted_routes(&self.active);
+        for wanted in &all {
+            let resolved = self.hands.resolve(wanted);
+            if let Ok(route) = &resolved {
+                self.take_predecessors(set, route, &all);
+            }
             let put = resolved.and_then(|route| self.hands.put_route(&route).map(|_| route));
+            let wanted = wanted.clone();
             match put {
                 Ok(route) => {
                     set.routes.retain(|(configured, _)| *configured != wanted);
@@ -373,21 +378,40 @@ impl<H: Hands> Work<H> {
         }
     }
 
+    /// Takes out what is in a route's place and not wanted any more: the same one of an older epoch, or what was to be there in
+    /// the other role. With another metric the kernel would keep both, and use the wrong one. The removal comes first: a
+    /// routing daemon that imports a table knows one route to a prefix, and would lose the new one with the old one.
+    fn take_predecessors(&mut self, set: &mut Set, route: &KernelRoute, all: &[SignalRoute]) {
+        let place = (route.prefix, route.table);
+        for (configured, old) in std::mem::take(&mut set.routes) {
+            if (old.prefix, old.table) != place || all.contains(&configured) {
+                set.routes.push((configured, old));
+            } else {
+                self.take_route(set, configured, old);
+            }
+        }
+    }
+
     fn take_routes(&mut self, set: &mut Set) {
         let wanted = set.wanted_routes(&self.active);
         for (configured, route) in std::mem::take(&mut set.routes) {
-            let is_others = || {
-                let mut others = self.sets.values().flat_map(|other| &other.routes);
-                others.any(|(_, theirs)| *theirs == route)
-            };
             if wanted.contains(&configured) {
                 set.routes.push((configured, route));
-            } else if is_others() {
-                // It stays for the other set's sake.
-            } else if let Err(error) = self.hands.take_route(&route) {
-                set.fail(error.to_string());
-                set.routes.push((configured, route));
+            } else {
+                self.take_route(set, configured, route);
             }
+        }
+    }
+
+    /// Takes a route out that is not wanted any more, unless another set has it too.
+    fn take_route(&mut self, set: &mut Set, configured: SignalRoute, route: KernelRoute) {
+        let mut others = self.sets.values().flat_map(|other| &other.routes);
+        if others.any(|(_, theirs)| *theirs == route) {
+            return;
+        }
+        if let Err(error) = self.hands.take_route(&route) {
+            set.fail(error.to_string());
+            set.routes.push((configured, route));
         }
     }
 
@@ -427,7 +451,7 @@ impl Set {
         if self.is_gone {
             return Vec::new();
         }
-        self.plan.wanted_routes(self.role(), active)
+        self.plan.wanted_routes(self.ordered, active)
     }
 
     fn wanted_addresses(&self) -> Vec<PlannedAddress> {

@@ -69,6 +69,7 @@ fn listed() -> KernelRoute {
         prefix: "198.51.100.0/24".parse().expect("a prefix"),
         table: 254,
         target: tandem_control::kernel::KernelTarget::Discard,
+        metric: Some(0xff_fff0),
     }
 }
 
@@ -82,6 +83,7 @@ fn put_in(undo: &Undo) {
         prefix: "2001:db8:7::/48".parse().expect("a prefix"),
         table: SignalTable::Number(1000),
         target: SignalTarget::Receive,
+        metric: None,
     };
     let unlisted = routes.resolve(&mut rtnl, &unlisted).expect("resolved");
     for route in undo.routes.iter().chain([&unlisted]) {

@@ -15,6 +15,7 @@ fn route(prefix: &str, table: u32, target: SignalTarget) -> SignalRoute {
         prefix: prefix.parse().expect("a prefix"),
         table: SignalTable::Number(table),
         target,
+        metric: None,
     }
 }
 
@@ -172,6 +173,41 @@ fn one_of_ours_is_replaced_and_somebody_elses_is_left_alone() {
         assert!(!both.take(&hop).expect("nothing of ours"));
         assert_eq!(both.0.take_all().expect("swept"), 0);
         assert!(has(&namespace, family, 254, &[prefix, gateway, "proto static"]));
+    }
+}
+
+#[test]
+fn a_metric_is_part_of_a_route() {
+    let (namespace, _tap) = prepared();
+    let mut both = Both::new(&namespace);
+    for (family, prefix, gateway) in [
+        ("-4", "198.51.100.0/24", "10.0.0.2"),
+        ("-6", "2001:db8:1::/48", "2001:db8::2"),
+    ] {
+        let with = |metric, target| SignalRoute {
+            metric,
+            ..route(prefix, 100, target)
+        };
+        let has = |metric: u32| has(&namespace, family, 100, &[prefix, &format!("metric {metric}")]);
+        let (old, new) = (
+            with(Some(16_777_215), via(gateway)),
+            with(Some(16_777_214), via(gateway)),
+        );
+        assert!(both.put(&old).expect("put"));
+        assert!(has(16_777_215));
+        assert!(!both.put(&old).expect("nothing to do"));
+        assert!(!both.take(&new).expect("it is not there"));
+        assert!(both.put(&new).expect("beside the old one"));
+        assert!(both.take(&old).expect("taken"));
+        assert!(has(16_777_214) && !has(16_777_215));
+        let discard = with(new.metric, SignalTarget::Discard);
+        assert!(both.put(&discard).expect("replaced"));
+        assert!(!both.put(&discard).expect("nothing to do"));
+        assert!(!both.take(&new).expect("it is not there"));
+        let usual = with(None, SignalTarget::Discard);
+        assert!(both.put(&usual).expect("beside it"));
+        assert!(!both.put(&usual).expect("nothing to do"));
+        assert_eq!(both.0.take_all().expect("swept"), 2);
     }
 }
 

@@ -40,7 +40,19 @@ pub(super) struct Found {
     ifindex: Option<u32>,
 }
 
+/// The metric of an IPv6 route that was given none (IP6_RT_PRIO_USER).
+const USUAL_METRIC_V6: u32 = 1024;
+
 impl Found {
+    /// Whether it has the prefix, the table and the metric of a route, whatever it does.
+    pub(super) fn stands_at(&self, route: &KernelRoute) -> bool {
+        let usual = match route.prefix {
+            IpNet::V4(_) => 0,
+            IpNet::V6(_) => USUAL_METRIC_V6,
+        };
+        (self.prefix, self.table, self.metric) == (route.prefix, route.table, route.metric.unwrap_or(usual))
+    }
+
     /// Whether that is what it is to do. The kernel finds a device for a next hop that was given without one.
     pub(super) fn does(&self, target: &KernelTarget) -> bool {
         match *target {
@@ -63,8 +75,7 @@ impl Found {
     }
 }
 
-/// An addition that is refused (EEXIST) when the table has a route for the prefix with the same metric. The metric is the
-/// kernel's usual one: 0 for IPv4, 1024 for IPv6.
+/// An addition that is refused (EEXIST) when the table has a route for the prefix with the same metric.
 pub(super) fn addition(route: &KernelRoute) -> Request {
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
     let scope = match route.target {
@@ -75,7 +86,7 @@ pub(super) fn addition(route: &KernelRoute) -> Request {
     whole(RTM_NEWROUTE, flags, scope, route)
 }
 
-/// A removal that finds a route of our protocol only.
+/// A removal that finds a route of our protocol only. Without a metric it finds one of any.
 pub(super) fn removal(route: &KernelRoute) -> Request {
     whole(RTM_DELROUTE, NLM_F_ACK, RT_SCOPE_NOWHERE, route)
 }
@@ -91,12 +102,11 @@ fn whole(message: u16, flags: u16, scope: u8, route: &KernelRoute) -> Request {
         KernelTarget::Receive { ifindex } => (RTN_LOCAL, None, Some(ifindex)),
     };
     let request = header(message, flags, &route.prefix, kind, scope);
-    hop(
-        to_table(request, &route.prefix, route.table),
-        &route.prefix,
-        gateway,
-        ifindex,
-    )
+    let mut request = to_table(request, &route.prefix, route.table);
+    if let Some(metric) = route.metric {
+        request = request.attribute(RTA_PRIORITY, &metric.to_ne_bytes());
+    }
+    hop(request, &route.prefix, gateway, ifindex)
 }
 
 /// `struct rtmsg`: family, dst_len, src_len, tos, table, protocol, scope, type, flags u32. The table is an attribute: here it
@@ -296,12 +306,16 @@ mod tests {
                 prefix: prefix.parse().expect("a prefix"),
                 table: 100_000,
                 target,
+                metric: Some(0xff_fff9),
             };
             let bytes = addition(&route).finish(1);
             let message = Messages(&bytes).next().expect("one");
             let found = decode(message.payload).expect("it is ours");
             assert_eq!((found.prefix, found.table), (route.prefix, 100_000));
             assert!(found.does(&target), "{found:?}");
+            assert!(found.stands_at(&route), "{found:?}");
+            let metric = Some(0xff_fff8);
+            assert!(!found.stands_at(&KernelRoute { metric, ..route }), "{found:?}");
             assert!(!found.does(&KernelTarget::Receive { ifindex: 2 }));
             let mut foreign = message.payload.to_vec();
             foreign[5] = 4;
@@ -315,6 +329,7 @@ mod tests {
             prefix: "192.0.2.0/24".parse().expect("a prefix"),
             table: 254,
             target: KernelTarget::Discard,
+            metric: None,
         };
         let bytes = removal(&route).finish(1);
         let message = Messages(&bytes).next().expect("one");

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The pair with routers on both sides that learn the way by BGP, from FRR on each chassis. The primary is killed: its BGP sessions
+# die with its taps, and what it said stays with its neighbours until their hold time is over. The path by the new primary is the
+# better one, so traffic moves all the same, and the sessions older than the threshold go on. The killed one comes back and
+# attracts nothing. A switchover and a clean stop move the routes as well; the death of FRR on the standby moves nothing.
+# KILLS=N repeats the kill, of one chassis and the other in turn, for a median. N is 4 at most: each takeover holds the extents that
+# may be in use for 120 s (docs/replication.md), and the pool of the lab is small.
+source "$(dirname "$0")/../lib/labtest.sh"
+source "$SCRIPTS/lib/lab6.sh"
+source "$SCRIPTS/lib/pair.sh"
+source "$SCRIPTS/lib/bgp.sh"
+
+HEARTBEAT_MS=${HEARTBEAT_MS:-200}
+# IPv4 goes by BGP, IPv6 by the virtual addresses.
+PAIR_MORE=$(bgp_policy; pair_virtual_addresses)
+pair_up
+echo_servers6
+spawn echo-sub2 sub2 /usr/bin/python3 "$SCRIPTS/lab-tools/echo_server.py" --name sub2 0.0.0.0 7
+for n in 1 2; do check "tandem check accepts the config of chassis $n" "$TANDEM" check "$LAB_DIR/chassis-$n.toml"; done
+# The example, with the keys that its files name.
+for n in 1 2; do
+    cp "$SCRIPTS/../configs/pair-bgp/chassis-$n.toml" "$LAB_DIR/example-$n.toml"
+    check "tandem check accepts the example of chassis $n" "$TANDEM" check "$LAB_DIR/example-$n.toml"
+done
+for file in "$SCRIPTS"/../configs/pair-bgp/*.frr.conf; do check "vtysh accepts $(basename "$file") of the example" vtysh -C -f "$file"; done
+pair_start
+bgp_up
+check "both routers learn the way by chassis 1" bgp_moves 1
+check "packets pass by it" wait_until 30 pair_passes
+traffic_start pair_sessions.py
+gap_start
+
+# die FROM TO: the primary FROM is killed, TO takes over, FROM comes back.
+die() {
+    step "chassis $1 dies"
+    traffic open "$3"
+    traffic download "$3"
+    traffic ripen "$3" $((THRESHOLD + 2))
+    gap begin
+    chassis_stop "$1" KILL
+    gap gap "${KILL_GAP_MS:-2000}"
+    gap json case=kill heartbeat_ms="$HEARTBEAT_MS"
+    check "chassis $2 is primary" pair_role "$2" primary
+    check "of its own accord, because the peer was lost" pair_cause "$2" peer-lost peer-gone
+    check "both routers send by chassis $2" bgp_moves "$2"
+    traffic alive "$3"
+    traffic finish "$3"
+
+    step "chassis $1 comes back"
+    gap begin
+    chassis_start "$1" || exit 1
+    check "it is filled by bulk and is the standby" pair_wait_ready "$1"
+    check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$1"
+    check "both routers send by chassis $2" bgp_goes_by "$2"
+    gap gap 200 5
+    traffic alive "$3"
+}
+
+primary=1
+for ((kill = 1; kill <= ${KILLS:-1}; kill++)); do
+    die "$primary" $((3 - primary)) "kill-$kill"
+    primary=$((3 - primary))
+done
+standby=$((3 - primary))
+
+step "FRR of the standby dies and comes back"
+traffic open later
+traffic ripen later $((THRESHOLD + 2))
+gap begin
+frr_stop "${DUT[standby]}" KILL
+check "both routers send by chassis $primary" bgp_goes_by "$primary"
+frr_start "${DUT[standby]}"
+check "it has sessions with both routers again" wait_until 60 bgp_is_up "$standby"
+check "both routers send by chassis $primary still" bgp_goes_by "$primary"
+check "it is primary still" pair_role "$primary" primary
+gap gap 200 5
+
+step "a switchover"
+gap begin
+check "chassis $standby is asked to take the set" chassis "$standby" request redundancy set 1 primary
+gap gap 1000
+gap json case=switchover
+check "both routers send by chassis $standby" bgp_moves "$standby"
+traffic alive later
+check "chassis $primary is its complete standby" pair_wait_ready "$primary"
+
+step "a clean stop of the primary hands over"
+gap begin
+chassis_stop "$standby" TERM
+gap gap 1000
+gap json case=stop
+check "chassis $primary is primary" pair_role "$primary" primary
+check "both routers send by chassis $primary" bgp_moves "$primary"
+traffic alive later
+chassis_start "$standby" || exit 1
+check "chassis $standby is filled by bulk and is the standby" pair_wait_ready "$standby"
+pair_finish
