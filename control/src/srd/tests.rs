@@ -221,6 +221,13 @@ fn only_the_latest_role_counts_and_an_old_epoch_does_not() {
     assert_eq!(work.results()[&1].epoch, 6);
 }
 
+/// What was done with routes; addresses are made sure of beside that.
+fn routes_done(work: &mut Work<Fake>, fake: &Fake, orders: Vec<Order>) -> Vec<String> {
+    let mut steps = done(work, fake, orders);
+    steps.retain(|step| step.contains('/'));
+    steps
+}
+
 fn metrics(work: &Work<Fake>) -> Vec<Option<u32>> {
     work.results()[&1]
         .routes
@@ -237,11 +244,11 @@ fn a_primary_s_routes_have_the_metric_of_its_epoch_and_one_of_an_older_epoch_goe
     done(&mut work, &fake, vec![role(1, true, 2)]);
     assert_eq!(metrics(&work), [Some(16_777_213)]);
     assert_eq!(
-        done(&mut work, &fake, vec![role(1, true, 2), Order::Assert]),
+        routes_done(&mut work, &fake, vec![role(1, true, 2), Order::Assert]),
         ["put 10.1.0.0/16"],
         "the same epoch: it is made sure that it is there"
     );
-    let steps = done(&mut work, &fake, vec![role(1, true, 4)]);
+    let steps = routes_done(&mut work, &fake, vec![role(1, true, 4)]);
     assert_eq!(steps, ["take 10.1.0.0/16", "put 10.1.0.0/16"]);
     assert_eq!(metrics(&work), [Some(16_777_211)]);
     let listed = fake.0.lock().expect("no panic").listed.clone();
@@ -262,7 +269,7 @@ fn a_configured_metric_stays_whatever_the_epoch() {
     done(&mut work, &fake, vec![role(1, true, 1)]);
     assert_eq!(metrics(&work), [Some(7)]);
     assert_eq!(
-        done(&mut work, &fake, vec![role(1, true, 2)]),
+        routes_done(&mut work, &fake, vec![role(1, true, 2)]),
         ["put 10.1.0.0/16"]
     );
     assert_eq!(metrics(&work), [Some(7)]);
