@@ -52,7 +52,7 @@ die() {
     check "it is filled by bulk and is the standby" pair_wait_ready "$1"
     check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$1"
     check "both routers send by chassis $2" bgp_goes_by "$2"
-    gap gap 200 5
+    gap gap 1000 5
     traffic alive "$3"
 }
 
@@ -73,7 +73,7 @@ frr_start "${DUT[standby]}"
 check "it has sessions with both routers again" wait_until 60 bgp_is_up "$standby"
 check "both routers send by chassis $primary still" bgp_goes_by "$primary"
 check "it is primary still" pair_role "$primary" primary
-gap gap 200 5
+gap gap 1000 5
 
 step "a switchover"
 gap begin

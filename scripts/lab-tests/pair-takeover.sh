@@ -50,7 +50,7 @@ step "a stop of the standby changes nothing"
 gap begin
 chassis_stop 2 TERM
 check "chassis 1 is primary" pair_role 1 primary
-gap gap 200 5
+gap gap 1000 5
 traffic alive later
 chassis_start 2 || exit 1
 check "chassis 2 is filled by bulk and is the standby" pair_wait_ready 2
