@@ -484,7 +484,8 @@ impl Conversation for Talk {
             }
             Order::Ask { set, wanted, answer } => self.ask(set, wanted, answer),
             Order::Heartbeat(event) => {
-                self.is_stale |= self.is_buried && matches!(event, HeartbeatEvent::Alive { .. });
+                // Not before its sets are heard: without them and without the connection it would be lost once more.
+                self.is_stale |= self.is_buried && matches!(event, HeartbeatEvent::Sets(_));
                 if matches!(event, HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone) {
                     self.is_buried = true;
                     line.bridge.peer_died();

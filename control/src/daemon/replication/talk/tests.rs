@@ -243,6 +243,8 @@ fn a_peer_that_was_lost_and_is_back_over_the_same_connection_has_to_connect_anew
     talk.command(Order::Heartbeat(HeartbeatEvent::Lost { why }), 0);
     assert_eq!(talk.objection(), None, "it may still bring what it had said");
     talk.command(Order::Heartbeat(HeartbeatEvent::Alive { incarnation: 1 }), 0);
+    assert_eq!(talk.objection(), None, "its sets are to come");
+    talk.command(Order::Heartbeat(primary_peer()), 0);
     assert!(talk.objection().is_some());
     talk.connected(0);
     assert_eq!(talk.objection(), None);
