@@ -203,7 +203,9 @@ def open_(report, name):
     group = groups[name] = Group()
     for session in group.sessions:
         report.check(f"{session.name} ({name})", session.public is not None, session.public or "no answer")
-    public = [session.public for session in group.sessions]
+    # The same number may be a port of one protocol and of another, or an identifier.
+    protocol = [next((one for one in ("ICMP", "UDP") if one in session.name), "TCP") for session in group.sessions]
+    public = [(of, session.public) for of, session in zip(protocol, group.sessions)]
     report.check(f"each with an end of its own ({name})", len(set(public)) == len(public))
 
 
