@@ -65,46 +65,28 @@ pub(super) fn check(raw: &Raw, d: &Diagnostics) {
     let mut objects = OneHolder::new("tracked-ips", "a monitored object is of one event");
     let mut zones = OneHolder::new("zones", "a monitored object is of one event");
     for event in &raw.events {
-        event
-            .links
-            .iter()
-            .for_each(|item| links.take(item, &event.path, d));
-        event
-            .tracked
-            .iter()
-            .for_each(|item| objects.take(item, &event.path, d));
-        event
-            .zones
-            .iter()
-            .for_each(|item| zones.take(item, &event.path, d));
+        links.take_all(&event.links, &event.path, d);
+        objects.take_all(&event.tracked, &event.path, d);
+        zones.take_all(&event.zones, &event.path, d);
         let of_zones = event
             .zones
             .iter()
             .filter_map(|item| raw.zones.iter().find(|zone| zone.name == item.value));
         for zone in of_zones {
-            zone.interfaces
-                .iter()
-                .for_each(|item| links.take(item, &event.path, d));
+            links.take_all(&zone.interfaces, &event.path, d);
         }
     }
     let mut zoned = OneHolder::new("interfaces", "an interface is of one zone");
     for zone in &raw.zones {
-        zone.interfaces
-            .iter()
-            .for_each(|item| zoned.take(item, &zone.path, d));
+        zoned.take_all(&zone.interfaces, &zone.path, d);
     }
     let mut events = OneHolder::new("redundancy-events", "an event is of one policy");
     for policy in &raw.policies {
-        policy
-            .events
-            .iter()
-            .for_each(|item| events.take(item, &policy.path, d));
+        events.take_all(&policy.events, &policy.path, d);
     }
     let mut policies = OneHolder::new("redundancy-policies", "a policy is of one redundancy set");
     for set in &raw.sets {
-        set.policies
-            .iter()
-            .for_each(|item| policies.take(item, &set.path, d));
+        policies.take_all(&set.policies, &set.path, d);
     }
     routes_are_apart(&raw.policies, d);
 }
@@ -124,6 +106,13 @@ impl<'a> OneHolder<'a> {
             section,
             rule,
             holders,
+        }
+    }
+
+    /// `holder` names all of `items`.
+    fn take_all(&mut self, items: &'a [Item<String>], holder: &'a str, d: &Diagnostics) {
+        for item in items {
+            self.take(item, holder, d);
         }
     }
 

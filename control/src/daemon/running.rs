@@ -351,4 +351,4 @@ fn wait(lags: impl Fn() -> Option<String>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub(super) const GOOD: &str = r#"
+pub(in crate::daemon) const GOOD: &str = r#"
 [interfaces.in0]
 device = "net_ring0"
 [interfaces.out0]

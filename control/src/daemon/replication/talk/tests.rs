@@ -14,28 +14,12 @@ use crate::api::model::{
 use crate::config::{self, Extras, NameRegistry, PeerEvent, PolicyAction};
 use crate::daemon::monitors;
 use crate::daemon::replication::order::Report;
+use crate::daemon::running::tests::GOOD;
 use crate::monitor::{Condition, DueAction, Observation, SetMonitored};
-
-const CONFIG: &str = r#"
-[interfaces.in0]
-device = "net_ring0"
-[interfaces.out0]
-device = "net_ring1"
-[pools.p]
-prefixes = ["203.0.113.0/28"]
-[nat-rules.r]
-[[nat-rules.r.terms]]
-name = "t"
-then = { translation-type = "napt-44", pool = "p" }
-[service-sets.s]
-inside-interfaces = ["in0"]
-outside-interfaces = ["out0"]
-nat-rules = ["r"]
-"#;
 
 /// A conversation of one worker about set 1, which has no service sets: its roles are taken up at once. Its clock stands still.
 fn talk(automatic: bool) -> Talk {
-    let config = config::parse(CONFIG, "test.toml").expect("a configuration");
+    let config = config::parse(GOOD, "test.toml").expect("a configuration");
     let mut registry = NameRegistry::default();
     let program = config::compile(&config, &mut registry, None, &Extras::default()).expect("a program");
     let dictionary = Dictionary::of(&program);
