@@ -34,6 +34,10 @@ impl Namespace {
         );
         run("ip", &["netns", "add", &name]);
         let namespace = Self { name };
+        // A kernel whose link-local address is tentative still (RFC 4862 section 5.4) asks for no neighbour: its three
+        // solicitations can all fall into that time.
+        let quiet = "net.ipv6.conf.default.accept_dad=0";
+        run("ip", &["netns", "exec", &namespace.name, "sysctl", "-qw", quiet]);
         namespace.ip("link set lo up");
         namespace
     }
