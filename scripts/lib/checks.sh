@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Traffic checks that the demo and the lab tests share, each with the programs a user would take. Sourced, after tandem.sh.
 #
-# `check NAME COMMAND...` runs one and notes the result; `summary` prints the table and fails when one failed.
+# `check NAME COMMAND...` runs one and notes the result; `summary` prints the table and fails when one failed; `summary REGEX` leaves
+# out those that passed and have other names.
 # What a check prints on its last line becomes its detail in the table.
 
 CHECK_NAMES=() CHECK_RESULTS=() CHECK_DETAILS=()
@@ -29,9 +30,11 @@ check() {
 summary() {
     local i colour
     for i in "${!CHECK_NAMES[@]}"; do
+        [[ ${CHECK_RESULTS[i]} == FAIL || ${CHECK_NAMES[i]} =~ ${1:-} ]] || continue
         [[ ${CHECK_RESULTS[i]} == PASS ]] && colour=$C_GREEN || colour=$C_RED
         printf '  %s%s%s  %-44s %s\n' "$colour" "${CHECK_RESULTS[i]}" "$C_OFF" "${CHECK_NAMES[i]}" "${CHECK_DETAILS[i]}"
     done
+    printf '  %d checks, %d failed\n' "${#CHECK_NAMES[@]}" "$CHECKS_FAILED"
     ((CHECKS_FAILED == 0))
 }
 

@@ -28,10 +28,10 @@ FINGERPRINT=('' '' '')
 # Seconds after which a session is told the other chassis.
 THRESHOLD=${THRESHOLD:-3}
 
-# pair_up: the lab with both chassis cabled, their keys and their configs; none of them started.
+# pair_up [keep]: the lab with both chassis cabled, their keys and their configs; none of them started. `keep` as for lab_up.
 pair_up() {
     local n
-    lab_up
+    lab_up "${1:-}"
     lab_ipv6
     pair_topology
     for n in 1 2; do pair_keys "$n" "chassis-$n"; done
