@@ -252,4 +252,6 @@ contender_restore() {
     [[ $2 != process-death ]] || { rm -f "$LAB_DIR/role-$1" && kernel_keepalived "$1"; }
     wait_until 60 kernel_role_is "$1" backup
 }
+# contender_changes: a number that grows with each change of a role.
+contender_changes() { cat "$LAB_DIR"/logs/notify[12].log | grep -cE ' (primary|backup|fault)$'; }
 contender_logs() { tail -n 15 "$LAB_DIR"/logs/{keepalived,notify,conntrackd}[12]*.log; }
