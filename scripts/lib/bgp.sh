@@ -7,23 +7,30 @@
 
 SIGNAL_TABLE=100
 FRR=/usr/lib/frr
+# With BGP_BFD set bfdd runs as well, and each BGP session has a BFD session beside it: a neighbour that is silent for 300 ms x 5 is gone,
+# and its ways with it, long before the BGP hold time.
+BGP_BFD=${BGP_BFD:-}
 # FRR's daemons give up root and want their folder.
 frr_folder() { printf '%s' "$LAB_DIR/frr-$1"; }
 
-# frr_start HOST: zebra and bgpd with zebra.conf and bgpd.conf of the host's folder.
+# frr_daemons: what runs, in the order in which it has to start.
+frr_daemons() { echo zebra ${BGP_BFD:+bfdd} bgpd; }
+# frr_start HOST: each with the .conf file of its name in the host's folder.
 frr_start() {
-    local host=$1 dir daemon
+    local host=$1 dir daemon more
     dir=$(frr_folder "$host")
-    for daemon in zebra bgpd; do
+    for daemon in $(frr_daemons); do
+        more=()
+        [[ $daemon != bfdd ]] || more=(--bfdctl "$dir/bfdd.sock")
         spawn "frr-$daemon-$host" "$host" "$FRR/$daemon" -f "$dir/$daemon.conf" -z "$dir/zserv.api" -i "$dir/$daemon.pid" \
-            --vty_socket "$dir" --log stdout
+            --vty_socket "$dir" --log stdout "${more[@]}"
         wait_until 20 test -S "$dir/$daemon.vty" || die "$daemon of $host did not start: $(tail -n 3 "$LAB_DIR/logs/frr-$daemon-$host.log")"
     done
 }
 # frr_stop HOST [SIGNAL]
 frr_stop() {
-    stop_spawned "frr-bgpd-$1" "${2:-TERM}" || true
-    stop_spawned "frr-zebra-$1" "${2:-TERM}" || true
+    local daemon
+    for daemon in $(frr_daemons | tr ' ' '\n' | tac); do stop_spawned "frr-$daemon-$1" "${2:-TERM}" || true; done
 }
 # bgp HOST COMMAND: of vtysh.
 bgp() { in_ns "$1" vtysh --vty_socket "$(frr_folder "$1")" -c "$2"; }
@@ -36,6 +43,7 @@ frr_conf() {
     # zebra gathers changes for 10 ms before it acts, unless it is told otherwise.
     printf 'zebra work-queue 0\n%s\n' "$2" >"$dir/zebra.conf"
     printf '%s\n' "$3" >"$dir/bgpd.conf"
+    printf 'bfd\n profile pair\n  transmit-interval 300\n  receive-interval 300\n  detect-multiplier 5\n' >"$dir/bfdd.conf"
     # The lab's folder is root's alone: what is above it has to be passable.
     chown -R frr:frr "$dir"
     chmod o+x "$LAB_ROOT" "$LAB_DIR"
@@ -49,6 +57,7 @@ bgp_neighbour() {
  neighbor $1 timers connect 1
  neighbor $1 advertisement-interval 0
 CONF
+    [[ -z $BGP_BFD ]] || printf ' neighbor %s bfd\n neighbor %s bfd profile pair\n' "$1" "$1"
 }
 
 # What the pair is the way to: for the router outside the subscribers' public addresses, for the router inside the servers. The
@@ -124,5 +133,8 @@ bgp_moves() {
         return 1
     }
 }
+# bgp_bfd_is_up N: a chassis has its BFD sessions with both routers. bgp_ended_by_bfd HOST ADDRESS: so the last BGP session with it ended.
+bgp_bfd_is_up() { [[ $(bgp "${DUT[$1]}" "show bfd peers json" | grep -c '"status":"up"') == 2 ]]; }
+bgp_ended_by_bfd() { bgp "$1" "show bgp neighbors $2 json" | grep -q '"lastNotificationReason":"Cease.*BFD Down"'; }
 # bgp_is_up N: a chassis has its sessions with both routers.
 bgp_is_up() { [[ $(bgp "${DUT[$1]}" "show bgp summary json" | grep -c '"state":"Established"') == 2 ]]; }
