@@ -2,20 +2,30 @@
 # The pair with routers on both sides that learn the way by BGP, from FRR on each chassis. The primary is killed: its BGP sessions
 # die with its taps, and what it said stays with its neighbours until their hold time is over. The path by the new primary is the
 # better one, so traffic moves all the same, and the sessions older than the threshold go on. The killed one comes back and
-# attracts nothing. A switchover and a clean stop move the routes as well; the death of FRR on the standby moves nothing.
+# attracts nothing. A switchover and a clean stop move the routes as well, and so does the end of FRR on the primary, which a policy
+# releases the role for; the death of FRR on the standby and a stop of the standby move nothing.
 # KILLS=N repeats the kill, of one chassis and the other in turn, for a median. N is 4 at most: each takeover holds the extents that
 # may be in use for 120 s (docs/replication.md), and the pool of the lab is small.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
 source "$SCRIPTS/lib/bgp.sh"
+source "$SCRIPTS/lib/roles.sh"
 
 HEARTBEAT_MS=${HEARTBEAT_MS:-200}
 # shellcheck disable=SC2034 # lib/bgp.sh looks at it
 BGP_BFD=yes
 # IPv4 goes by BGP, IPv6 by the virtual addresses.
-PAIR_MORE=$(bgp_policy; pair_virtual_addresses)
+PAIR_MORE="policies = [\"ways\", \"routing\"]
+$(bgp_policy | tail -n +2)
+[redundancy-policies.routing]
+events = [\"routing\"]
+action = \"release-primary-role\"
+[redundancy-events.routing]
+routing-process = [{ name = \"bgpd\", pid-file = \"@LAB@/frr-@DUT@/bgpd.pid\" }]
+$(pair_virtual_addresses)"
 pair_up
+for n in 1 2; do pair_fill "$n"; done
 echo_servers6
 spawn echo-sub2 sub2 /usr/bin/python3 "$SCRIPTS/lab-tools/echo_server.py" --name sub2 0.0.0.0 7
 for n in 1 2; do check "tandem check accepts the config of chassis $n" "$TANDEM" check "$LAB_DIR/chassis-$n.toml"; done
@@ -25,8 +35,9 @@ for n in 1 2; do
     check "tandem check accepts the example of chassis $n" "$TANDEM" check "$LAB_DIR/example-$n.toml"
 done
 for file in "$SCRIPTS"/../configs/pair-bgp/*.frr.conf; do check "vtysh accepts $(basename "$file") of the example" vtysh -C -f "$file"; done
+bgp_start
 pair_start
-bgp_up
+bgp_alone
 check "both routers learn the way by chassis 1" bgp_moves 1
 check "packets pass by it" wait_until 30 pair_passes
 for n in 1 2; do check "BFD of chassis $n with both routers is up" wait_until 60 bgp_bfd_is_up "$n"; done
@@ -67,35 +78,75 @@ for ((kill = 1; kill <= ${KILLS:-1}; kill++)); do
 done
 standby=$((3 - primary))
 
-step "FRR of the standby dies and comes back"
-traffic open later
-traffic ripen later $((THRESHOLD + 2))
+traffic open old
+traffic ripen old $((THRESHOLD + 2))
+# turn: the other one is primary. ends: what a case ends with then.
+ends() { if [[ $primary == 1 ]]; then case_end primary standby 1; else case_end standby primary 2; fi; }
+turn() { primary=$standby standby=$((3 - standby)); }
+
+case_begin "FRR of the standby dies and comes back"
 gap begin
 frr_stop "${DUT[standby]}" KILL
+check "it is warned" pair_role "$standby" standby-warned
 check "both routers send by chassis $primary" bgp_goes_by "$primary"
 frr_start "${DUT[standby]}"
 check "it has sessions with both routers again" wait_until 60 bgp_is_up "$standby"
 check "both routers send by chassis $primary still" bgp_goes_by "$primary"
-check "it is primary still" pair_role "$primary" primary
+check "chassis $primary is primary still" pair_role "$primary" primary
 gap gap 1000 5
+ends
 
-step "a switchover"
+case_begin "FRR of the primary dies"
+gap begin
+frr_stop "${DUT[primary]}" KILL
+gap gap 3000
+check "chassis $standby is primary" pair_role "$standby" primary
+check "chassis $primary released it by its policy" pair_cause "$primary" policy
+check "chassis $primary is warned" pair_role "$primary" standby-warned
+check "both routers send by chassis $standby" bgp_moves "$standby"
+frr_start "${DUT[primary]}"
+check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$primary"
+turn
+ends
+
+case_begin "FRR of the primary is restarted"
+gap begin
+frr_stop "${DUT[primary]}"
+frr_start "${DUT[primary]}"
+gap gap 3000
+check "chassis $standby is primary" pair_role "$standby" primary
+check "chassis $primary released it by its policy" pair_cause "$primary" policy
+check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$primary"
+turn
+ends
+
+case_begin "a switchover"
 gap begin
 check "chassis $standby is asked to take the set" chassis "$standby" request redundancy set 1 primary
 gap gap 1000
 gap json case=switchover
-check "both routers send by chassis $standby" bgp_moves "$standby"
-traffic alive later
-check "chassis $primary is its complete standby" pair_wait_ready "$primary"
+turn
+ends
 
-step "a clean stop of the primary hands over"
+case_begin "a clean stop of the primary hands over"
 gap begin
-chassis_stop "$standby" TERM
+chassis_stop "$primary" TERM
 gap gap 1000
 gap json case=stop
+check "chassis $standby is primary" pair_role "$standby" primary
+check "both routers send by chassis $standby" bgp_moves "$standby"
+chassis_start "$primary" || exit 1
+turn
+ends
+check "chassis $standby is filled by bulk" pair_wait_ready "$standby"
+
+case_begin "a stop of the standby changes nothing"
+gap begin
+chassis_stop "$standby" TERM
 check "chassis $primary is primary" pair_role "$primary" primary
-check "both routers send by chassis $primary" bgp_moves "$primary"
-traffic alive later
+check "both routers send by it" bgp_goes_by "$primary"
+gap gap 1000 5
 chassis_start "$standby" || exit 1
-check "chassis $standby is filled by bulk and is the standby" pair_wait_ready "$standby"
+ends
+traffic alive old
 pair_finish

@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# What the primary monitors fails, and the other chassis takes over: the link inside, the link outside, and a server outside that
-# does not answer although the link is up; then, by the action of a policy, a routing process that dies, an external check, and a
-# worker that stands still. For what weighs, each time the roles on both are as the weights say, a stream by the virtual addresses
-# stands still for a moment only, the sessions older than the threshold go on, and what is back is standby after its hold.
+# What the primary monitors fails, and the other chassis takes over: the link inside, the link outside; servers that do not answer although
+# the links are up, by the thresholds of a tracked-IP object and of the set; a zone, once both its links are down; then, by the action of a
+# policy, a routing process that dies, an external check, and a worker that stands still. For what weighs, each time the roles on both
+# are as the weights say, the routers send by the primary, a stream stands still for a moment only, a download that is older than
+# the threshold goes on to its checksum, and what is back is standby after its hold.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
+source "$SCRIPTS/lib/bgp.sh"
+source "$SCRIPTS/lib/roles.sh"
 
+THRESHOLD=2
 HEARTBEAT_MS=200
 HOLD_S=2
 PAIR_MORE="recovery-hold-s = $HOLD_S
-policies = [\"failures\", \"helpers\", \"workers\"]
+policies = [\"ways\", \"failures\", \"helpers\", \"workers\"]
+$(bgp_policy | tail -n +2)
 $(pair_virtual_addresses)
 [redundancy-policies.failures]
 events = [\"links\", \"routers\"]
@@ -24,13 +29,18 @@ when = \"event\"
 [redundancy-events.links]
 links = [\"inside0\", \"outside0\"]
 
+# One lost address is a failed object, which alone is too little for the set; two are another one, and both objects together enough.
 [redundancy-events.routers]
-tracked = [\"server\"]
+tracked = [\"one\", \"all\"]
 
-[tracked-ips.server]
-interface = \"outside0\"
-addresses = [{ address = \"192.0.2.1\", weight = 255 }]
-weight = 255
+[tracked-ips.one]
+addresses = [{ address = \"192.0.2.3\", weight = 1 }]
+threshold = 1
+weight = 100
+
+[tracked-ips.all]
+addresses = [{ address = \"192.0.2.3\", weight = 128 }, { address = \"100.64.0.3\", weight = 127 }]
+weight = 155
 
 [redundancy-policies.helpers]
 events = [\"routing\", \"checked\"]
@@ -52,51 +62,34 @@ router() {
     echo "$SPAWNED" >"$LAB_DIR/router-$1.pid"
 }
 for n in 1 2; do
-    sed -i "s|@LAB@|$LAB_DIR|g; s|@N@|$n|g" "$LAB_DIR/chassis-$n.toml"
     router "$n"
     touch "$LAB_DIR/well-$n"
 done
-echo_servers6
-spawn echo-sub2 sub2 /usr/bin/python3 "$SCRIPTS/lab-tools/echo_server.py" --name sub2 0.0.0.0 7
-for n in 1 2; do check "tandem check accepts the config of chassis $n" "$TANDEM" check "$LAB_DIR/chassis-$n.toml"; done
-pair_start
-traffic_start pair_sessions.py
+roles_up
 gap_start
 
-# leg CABLE up|down: the far end of a cable of a chassis.
-leg() { ip -n "$(ns net)" link set "$1" "$2"; }
-# path CHASSIS_CABLE on|off: whether frames pass between it and the server; the links stay up.
-path() {
-    local isolated=on cable
-    [[ $2 == off ]] || isolated=off
-    for cable in "$1" p-srv; do in_ns net bridge link set dev "$cable" isolated "$isolated"; done
-}
-# event_told N TEXT...: the history of chassis N has a line with all of these.
-event_told() {
-    chassis "$1" show redundancy events --json | /usr/bin/python3 -c '
+signal_route() { ip -n "$(ns "${DUT[$1]}")" route show table 777 2>/dev/null | grep -q 198.51.100.77; }
+no_signal_route() { ! signal_route "$1"; }
+link_is_down() {
+    chassis 1 show interfaces --json | /usr/bin/python3 -c '
 import json, sys
 body = json.load(sys.stdin)
 rows = body["rows"] if isinstance(body, dict) else body
-sys.exit(not any(all(text in (row.get("reason") or "") for text in sys.argv[1:]) for row in rows))' "${@:2}"
+sys.exit(next(row["state"] for row in rows if row["name"] == sys.argv[1]) != "down")' "$1"
 }
-signal_route() { ip -n "$(ns "${DUT[$1]}")" route show table 777 2>/dev/null | grep -q 198.51.100.77; }
-no_signal_route() { ! signal_route "$1"; }
 
-# fails WHAT EVENT COMMAND...: chassis 1, which is primary, sees EVENT after COMMAND; chassis 2 takes over.
+# fails EVENT MOST_MS COMMAND...: chassis 1, which is primary, sees EVENT after COMMAND; chassis 2 takes over. `-`: traffic stands still already.
 fails() {
-    local what=$1 event=$2 most=$3
-    shift 3
-    step "$what"
-    traffic open "$event"
-    traffic ripen "$event" $((THRESHOLD + 2))
-    gap begin
+    local event=$1 most=$2
+    shift 2
+    [[ $most == - ]] || gap begin
     "$@"
-    check "chassis 2 is primary" pair_role 2 primary
-    check "chassis 1 is inoperable" pair_role 1 inoperable
-    gap gap "$most"
+    roles inoperable primary
+    [[ $most == - ]] || gap gap "$most"
     check "chassis 1 tells which event it was" event_told 1 "event $event is active"
+    check "chassis 1 gave it up by its monitors" pair_cause 1 monitor
     check "its signal route says so" wait_until 10 signal_route 1
-    traffic alive "$event"
+    case_end inoperable primary 2
 }
 # recovers EVENT COMMAND...: after COMMAND chassis 1 is well again, and gets the role back by hand.
 recovers() {
@@ -110,16 +103,28 @@ recovers() {
     check "chassis 1 gets the role back" chassis 1 request redundancy set 1 primary
     check "chassis 1 is primary" pair_role 1 primary
     check "chassis 2 is its standby" pair_wait_ready 2
-    traffic alive "$event"
+    check "both routers send by chassis 1" bgp_moves 1
 }
 
-fails "the link inside is down" links "${LINK_GAP_MS:-2000}" leg p-in down
+case_begin "the link inside is down"
+fails links "${LINK_GAP_MS:-2000}" leg p-in down
 recovers links leg p-in up
-fails "the link outside is down" links "${LINK_GAP_MS:-2000}" leg p-out down
+case_begin "the link outside is down"
+fails links "${LINK_GAP_MS:-2000}" leg p-out down
 recovers links leg p-out up
+
+case_begin "an address outside does not answer chassis 1: an object of weight 100 has failed"
+path p-out p-srv2 off
+check "it is told" wait_until 20 event_told 1 "event routers is active, weight 100" "tracked IP one"
+roles primary standby
+check "both routers send by chassis 1" bgp_goes_by 1
+step "nor does one inside: the weights of both reach the other object's threshold, and those of the objects the set's"
 # 3 probes of 1 s, and what a slow machine adds.
-fails "the server outside does not answer chassis 1" routers "${TRACK_GAP_MS:-8000}" path p-out off
-recovers routers path p-out on
+fails routers "${TRACK_GAP_MS:-8000}" path p-in p-sub2 off
+check "the other object has failed as well" event_told 1 "tracked IP all"
+well() { path p-out p-srv2 on; path p-in p-sub2 on; }
+recovers routers well
+
 # acts EVENT: by the action of a policy chassis 2 is primary, and chassis 1 its warned standby.
 acts() {
     check "chassis 2 is primary" pair_role 2 primary
@@ -133,37 +138,50 @@ back() {
     check "chassis 1 is primary" pair_role 1 primary
     check "chassis 2 is its standby" pair_wait_ready 2
 }
-step "the routing process of chassis 1 dies"
+case_begin "the routing process of chassis 1 dies"
 stop_spawned router1 KILL
 acts routing
+case_end standby-warned primary 2
 router 1
 back
-step "the external check of chassis 1 fails"
+case_begin "the external check of chassis 1 fails"
 rm "$LAB_DIR/well-1"
 acts checked
+case_end standby-warned primary 2
 touch "$LAB_DIR/well-1"
 back
 
-step "another configuration: a link weighs 10"
-sed -i 's/^links = .*/&\nlink-weight = 10/' "$LAB_DIR/chassis-1.toml"
-kill -HUP "${CHASSIS_PID[1]}"
-weighs_10() { event_told 1 "event links is active, weight 10"; }
-applied() { grep -q "reload applied" "$LAB_DIR/logs/tandemd1.log"; }
-check "it is taken over" wait_until 10 applied
+case_begin "another configuration: a link weighs 10"
+reload 1 's/^links = .*/&\nlink-weight = 10/'
 leg p-in down
-check "the event has that weight" wait_until 10 weighs_10
+check "the event has that weight" wait_until 10 event_told 1 "event links is active, weight 10"
 check "chassis 1 is primary still" pair_is 1 redundancy role primary
 leg p-in up
 check "chassis 2 is its standby" pair_wait_ready 2
+case_end primary standby 1
 
-step "a worker of chassis 1 stands still"
+case_begin "a zone: one of its links is down, then both"
+reload 1 -e '/^link-weight = 10/d; s/^links = .*/zones = ["edge"]/' -e '$a [zones.edge]\ninterfaces = ["inside0", "outside0"]'
+leg p-out down
+check "chassis 1 sees the first" wait_until 10 link_is_down outside0
+roles primary standby
+fails links - leg p-in down
+both_up() { leg p-in up; leg p-out up; }
+recovers links both_up
+
+case_begin "a worker of chassis 1 stands still"
 tid=$(grep -l '^worker-0$' /proc/"${CHASSIS_PID[1]}"/task/*/comm | cut -d/ -f5)
+gap begin
 spawn freeze net /usr/bin/python3 "$SCRIPTS/lab-tools/freeze_thread.py" "$tid"
 check "chassis 2 is primary" pair_role 2 primary
+# Nobody has the set for 6 s, as a worker that stands still takes up no role.
+gap gap "${STALL_GAP_MS:-10000}"
 check "chassis 1 tells which event it was" event_told 1 "event service is active" "worker 0"
+check "both routers send by chassis 2" bgp_moves 2
 stop_spawned freeze TERM
 check "chassis 1 is its standby when the worker is back" pair_wait_ready 1
-check "packets pass by chassis 2" wait_until 10 pair_passes
+case_end standby primary 2
+traffic alive old
 
 check "counters say how often" bash -c '[[ $1 -ge 3 ]]' - "$(chassis 1 show counters --json | /usr/bin/python3 -c '
 import json, sys

@@ -22,9 +22,12 @@ frr_start() {
     for daemon in $(frr_daemons); do
         more=()
         [[ $daemon != bfdd ]] || more=(--bfdctl "$dir/bfdd.sock")
+        # Those of one that was killed are there still: who takes them for the new one's asks zebra in vain, and again only after 10 s.
+        rm -f "$dir/$daemon.vty"
+        [[ $daemon != zebra ]] || rm -f "$dir/zserv.api"
         spawn "frr-$daemon-$host" "$host" "$FRR/$daemon" -f "$dir/$daemon.conf" -z "$dir/zserv.api" -i "$dir/$daemon.pid" \
             --vty_socket "$dir" --log stdout "${more[@]}"
-        wait_until 20 test -S "$dir/$daemon.vty" || die "$daemon of $host did not start: $(tail -n 3 "$LAB_DIR/logs/frr-$daemon-$host.log")"
+        wait_until 20 test -S "$dir/$daemon.vty" -a -S "$dir/zserv.api" || die "$daemon of $host did not start: $(tail -n 3 "$LAB_DIR/logs/frr-$daemon-$host.log")"
     done
 }
 # frr_stop HOST [SIGNAL]
@@ -102,7 +105,8 @@ $(bgp_neighbour 100.64.0.2 65002)
 bgp_router() {
     local host=$1 as=$2 address=$3 peer peers=''
     shift 3
-    for peer in "$@"; do peers+=$(bgp_neighbour "$peer" 64512)$'\n'; done
+    # The chassis connect: two that do so in step, once a second, may close each other's connections as collisions for minutes.
+    for peer in "$@"; do peers+=$(bgp_neighbour "$peer" 64512)$'\n'" neighbor $peer passive"$'\n'; done
     frr_conf "$host" "" "router bgp $as
  bgp router-id $address
  no bgp ebgp-requires-policy
@@ -110,15 +114,22 @@ bgp_router() {
 $peers"
 }
 
-# bgp_up: FRR on both chassis, on srv (the router outside) and on sub1 (the router inside). Their static routes go.
-bgp_up() {
+# bgp_start: FRR on both chassis, on srv (the router outside) and on sub1 (the router inside).
+bgp_start() {
     local n
     for n in 1 2; do bgp_chassis "$n"; done
     bgp_router srv 65001 192.0.2.1 "${OUT4[1]}" "${OUT4[2]}"
     bgp_router sub1 65002 100.64.0.2 "${IN4[1]}" "${IN4[2]}"
     for n in "${DUT[1]}" "${DUT[2]}" srv sub1; do frr_start "$n"; done
+}
+# bgp_alone: the static routes of the two routers go.
+bgp_alone() {
     ip -n "$(ns srv)" route del "$BGP_POOL" || true
     ip -n "$(ns sub1)" route del default || true
+}
+bgp_up() {
+    bgp_start
+    bgp_alone
 }
 
 # goes_by HOST PREFIX ADDRESS: the kernel of HOST sends to PREFIX by ADDRESS, and by nobody else.

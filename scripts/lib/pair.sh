@@ -268,15 +268,19 @@ tool_command() {
     exit 1
 }
 
-# gap_start: the tool that measures how long traffic stands still; gap COMMAND...: see lab-tools/pair_gap.py.
-gap_start() {
+# aside_start TOOL: another such tool, beside `traffic`; aside COMMAND...: one command.
+aside_start() {
     # A shell has one coprocess, which `traffic` is.
-    mkfifo "$LAB_DIR/gap.in" "$LAB_DIR/gap.out"
-    /usr/bin/python3 "$SCRIPTS/lab-tools/pair_gap.py" <"$LAB_DIR/gap.in" >"$LAB_DIR/gap.out" 2>"$LAB_DIR/logs/pair_gap.log" &
-    printf '%s %s gap\n' "$!" "$(process_start_time "$!")" >>"$LAB_DIR/pids"
-    exec {GAP_TO}>"$LAB_DIR/gap.in" {GAP_FROM}<"$LAB_DIR/gap.out"
+    mkfifo "$LAB_DIR/aside.in" "$LAB_DIR/aside.out"
+    /usr/bin/python3 "$SCRIPTS/lab-tools/$1" <"$LAB_DIR/aside.in" >"$LAB_DIR/aside.out" 2>"$LAB_DIR/logs/${1%.py}.log" &
+    printf '%s %s aside\n' "$!" "$(process_start_time "$!")" >>"$LAB_DIR/pids"
+    exec {ASIDE_TO}>"$LAB_DIR/aside.in" {ASIDE_FROM}<"$LAB_DIR/aside.out"
+    aside_tool=$1
 }
-gap() { tool_command pair_gap.py "$GAP_FROM" "$GAP_TO" "$@"; }
+aside() { tool_command "$aside_tool" "$ASIDE_FROM" "$ASIDE_TO" "$@"; }
+# gap_start: the tool that measures how long traffic stands still; gap COMMAND...: see lab-tools/pair_gap.py.
+gap_start() { aside_start pair_gap.py; }
+gap() { aside "$@"; }
 
 # The last line of a test of the pair.
 pair_finish() {
