@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::machine::{Command, Hold, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
 use crate::roles::Answer;
 use crate::watch::{Heartbeat, Watch, Watched};
-use crate::{Hands, RoleChange, RoleError, RoleState, Roles};
+use crate::{Hands, RoleChange, RoleError, RoleState, Roles, WantedRole};
 
 /// What monitors say of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,17 @@ pub struct SetView {
     pub chassis_failed_weight: u16,
     /// The holds that count, and when each is over: milliseconds of the clock that is ticked with; it may be past.
     pub holds: Vec<(Hold, u64)>,
+}
+
+/// Whether a role that was wished for is there, or on its way.
+fn has_begun(set: u8, to: WantedRole, roles: &Roles, hands: &impl Hands) -> bool {
+    let is_there = hands
+        .role(set)
+        .is_some_and(|role| role.primary == (to == WantedRole::Primary));
+    is_there
+        || roles
+            .shown(set)
+            .is_some_and(|shown| shown.changing_to == Some(to))
 }
 
 /// The automatic sets of a redundancy group.
@@ -143,6 +154,7 @@ impl Automatic {
             return;
         };
         let cause = command.cause();
+        let before = one.machine.clone();
         let taking_out = match command {
             Command::TakeOut(out) => Some((out, one.machine.is_taken_out())),
             _ => None,
@@ -154,7 +166,20 @@ impl Automatic {
                     self.carry_out(set, outputs, &seen, None, roles, hands);
                     answer(Ok(self.taken_out(set, out, was, seen.ours.epoch)));
                 }
-                None => self.carry_out(set, outputs, &seen, Some(answer), roles, hands),
+                None => {
+                    let wished = outputs.iter().find_map(|output| match output {
+                        Output::Wish(wish) => Some(wish.to),
+                        Output::State { .. } | Output::Yield { .. } => None,
+                    });
+                    self.carry_out(set, outputs, &seen, Some(answer), roles, hands);
+                    let is_begun = |to| has_begun(set, to, roles, hands);
+                    if !wished.is_none_or(is_begun)
+                        && let Some(one) = self.sets.get_mut(&set)
+                    {
+                        // What the machine would have remembered of it was refused further on.
+                        one.machine = before;
+                    }
+                }
             },
             Err(why) => {
                 let state = one.machine.state();
@@ -259,7 +284,11 @@ impl Automatic {
         Some(PeerSet {
             state: one.machine.state(),
             is_primary: seen.ours.primary,
-            epoch: seen.ours.epoch,
+            epoch: if cfg!(feature = "plant-lost-epoch") {
+                0
+            } else {
+                seen.ours.epoch
+            },
             priority: one.machine.settings().priority,
             failed_weight: seen.failed_weight,
             is_complete: seen.lack.is_none(),

@@ -11,7 +11,9 @@
 mod automatic;
 mod kinds;
 pub mod machine;
+pub mod monitor;
 pub mod roles;
+pub mod signal;
 mod watch;
 
 pub use automatic::{Automatic, Monitored, SetView};

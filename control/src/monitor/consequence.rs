@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tandem_redundancy::monitor::Weights;
+
 use super::condition::Observation;
 use super::event::{Edge, Events};
 use super::links::Links;
-use super::weights::Weights;
+use super::weights;
 use crate::config::{PolicyAction, Redundancy};
 
 /// What monitors say of a redundancy set.
@@ -82,10 +84,12 @@ impl Consequences {
     /// Of a configuration, with nothing seen yet.
     #[must_use]
     pub fn new(redundancy: &Redundancy) -> Self {
+        let mut weights = Weights::default();
+        weights::follow(&mut weights, redundancy);
         Self {
             links: Links::new(redundancy),
             events: Events::new(redundancy),
-            weights: Weights::new(redundancy),
+            weights,
             places: places(redundancy),
             sets: redundancy.sets.iter().map(|set| set.id).collect(),
             active: BTreeSet::new(),
@@ -98,7 +102,7 @@ impl Consequences {
         let (mut seen, mut edges) = (Vec::new(), Vec::new());
         self.places = places(redundancy);
         self.sets = redundancy.sets.iter().map(|set| set.id).collect();
-        self.weights.reload(redundancy);
+        weights::follow(&mut self.weights, redundancy);
         self.events.reload(now_ms, redundancy, &mut edges);
         let mut followed = self.follow(edges, false);
         self.links.reload(redundancy, &mut seen);

@@ -1,88 +1,35 @@
-//! The sums of failed weights against the failover thresholds: for each redundancy set those of its events, for the chassis all.
-//!
-//! An event is of one policy and a policy of one set, so nothing counts twice.
+//! The weights of a configuration: which event counts for which redundancy set, and against which threshold.
 
-use std::collections::BTreeMap;
+use tandem_redundancy::monitor::Weights;
 
-use super::event::Edge;
-use crate::config::Redundancy;
+use crate::config::{Redundancy, RedundancyEvent, RedundancySet};
 
-/// The weights of active events, by event.
-#[derive(Debug, Default)]
-pub struct Weights {
-    events: BTreeMap<String, Event>,
-    sets: BTreeMap<u8, u32>,
-    chassis_threshold: u32,
-}
-
-#[derive(Debug, Default)]
-struct Event {
-    set: Option<u8>,
-    weight: u32,
-}
-
-impl Weights {
-    /// The sets and events of a configuration, nothing failed.
-    #[must_use]
-    pub fn new(redundancy: &Redundancy) -> Self {
-        let mut weights = Self::default();
-        weights.reload(redundancy);
-        weights
-    }
-
-    /// Takes over another configuration; events that stay keep their weights until an edge says otherwise.
-    pub fn reload(&mut self, redundancy: &Redundancy) {
-        let mut before = std::mem::take(&mut self.events);
-        for event in &redundancy.events {
-            let of = |set: &&crate::config::RedundancySet| {
-                redundancy.events_of(set).any(|one| one.name == event.name)
-            };
-            let set = redundancy.sets.iter().find(of).map(|set| set.id);
-            let weight = before.remove(&event.name).map_or(0, |old| old.weight);
-            self.events.insert(event.name.clone(), Event { set, weight });
-        }
-        let thresholds = redundancy.sets.iter();
-        self.sets = thresholds
-            .map(|set| (set.id, u32::from(set.failover_threshold)))
-            .collect();
-        self.chassis_threshold = u32::from(redundancy.failover_threshold);
-    }
-
-    /// An edge came.
-    pub fn take(&mut self, edge: &Edge) {
-        if let Some(event) = self.events.get_mut(&edge.event) {
-            event.weight = if edge.active { edge.weight } else { 0 };
-        }
-    }
-
-    /// Sum of what has failed in the events of a set.
-    #[must_use]
-    pub fn of_set(&self, set: u8) -> u32 {
-        let of_set = self.events.values().filter(|event| event.set == Some(set));
-        of_set.map(|event| event.weight).sum()
-    }
-
-    /// Sum of all that has failed.
-    #[must_use]
-    pub fn of_chassis(&self) -> u32 {
-        self.events.values().map(|event| event.weight).sum()
-    }
-
-    /// Whether a set is inoperable: its own threshold is reached, or the chassis'.
-    #[must_use]
-    pub fn is_inoperable(&self, set: u8) -> bool {
-        let own = self
-            .sets
-            .get(&set)
-            .is_some_and(|threshold| self.of_set(set) >= *threshold);
-        own || self.of_chassis() >= self.chassis_threshold
-    }
+/// Takes over a configuration; events that stay keep their weights until an edge says otherwise.
+pub(super) fn follow(weights: &mut Weights, redundancy: &Redundancy) {
+    let set_of = |event: &RedundancyEvent| {
+        let has = |set: &&RedundancySet| redundancy.events_of(set).any(|one| one.name == event.name);
+        redundancy.sets.iter().find(has).map(|set| set.id)
+    };
+    let events = redundancy.events.iter();
+    let sets = redundancy.sets.iter();
+    weights.follow(
+        events.map(|event| (event.name.clone(), set_of(event))),
+        sets.map(|set| (set.id, u32::from(set.failover_threshold))),
+        u32::from(redundancy.failover_threshold),
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
+    use crate::monitor::Edge;
+
+    fn weights_of(redundancy: &Redundancy) -> Weights {
+        let mut weights = Weights::default();
+        follow(&mut weights, redundancy);
+        weights
+    }
 
     fn redundancy(chassis: u8) -> Redundancy {
         let text = format!(
@@ -112,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_set_counts_its_own_events_and_the_chassis_all_of_them_once_each() {
-        let mut weights = Weights::new(&redundancy(255));
+        let mut weights = weights_of(&redundancy(255));
         for _ in 0..2 {
             weights.take(&edge("a", 60));
         }
@@ -134,10 +81,10 @@ mod tests {
 
     #[test]
     fn a_reload_changes_thresholds_and_keeps_weights() {
-        let mut weights = Weights::new(&redundancy(255));
+        let mut weights = weights_of(&redundancy(255));
         weights.take(&edge("c", 20));
         assert!(!weights.is_inoperable(2));
-        weights.reload(&redundancy(20));
+        follow(&mut weights, &redundancy(20));
         assert!(weights.is_inoperable(1) && weights.is_inoperable(2));
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use tandem_redundancy::signal::is_latest;
 use tracing::{info, warn};
 
 use super::Order;
@@ -151,14 +152,13 @@ impl<H: Hands> Work<H> {
                 is_primary,
                 epoch,
             } => match self.sets.get_mut(&set) {
-                Some(known) if !known.is_gone && known.ordered.is_none_or(|(_, last)| last <= epoch) => {
+                Some(known) if !known.is_gone && is_latest(known.ordered.map(|(_, last)| last), epoch) => {
                     known.ordered = Some((is_primary, epoch));
                     known.is_due = true;
                 }
                 Some(known) if !known.is_gone => {}
                 _ => {
-                    let last = self.early.get(&set).map_or(0, |(_, last)| *last);
-                    if last <= epoch {
+                    if is_latest(self.early.get(&set).map(|(_, last)| *last), epoch) {
                         self.early.insert(set, (is_primary, epoch));
                     }
                 }

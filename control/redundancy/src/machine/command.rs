@@ -139,6 +139,8 @@ impl Machine {
         }
         match seen.peer {
             PeerSeen::Heard(peer) if peer.state == RoleState::Standby && peer.is_eligible => {}
+            PeerSeen::Heard(peer)
+                if cfg!(feature = "plant-release-in-wait") && peer.state == RoleState::Wait => {}
             PeerSeen::Heard(peer) if force && peer.can_take_over() => {}
             PeerSeen::Heard(peer) if force => return Err(Refused::PeerCannot(peer.state)),
             PeerSeen::Heard(peer) => return Err(Refused::PeerNotStandby(peer.state)),

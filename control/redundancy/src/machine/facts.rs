@@ -73,7 +73,10 @@ impl<'a> Facts<'a> {
             When::AloneAlways => self.may_take() && always && self.is_alone(),
             When::VacantAlways => self.may_take() && always && self.is_first(VACANCY_HOLD_MS),
             When::NotReady => seen.lack.is_some(),
-            When::Ready => seen.lack.is_none() && seen.now_ms >= machine.hold_until_ms,
+            When::Ready => {
+                let is_over = cfg!(feature = "plant-hold-skipped") || seen.now_ms >= machine.hold_until_ms;
+                seen.lack.is_none() && is_over
+            }
             When::Warned => seen.is_warned,
             When::Clear => !seen.is_warned,
             When::PreemptDue => {

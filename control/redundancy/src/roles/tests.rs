@@ -4,6 +4,8 @@ use tandem_engine::replica::SetRole;
 
 use super::*;
 
+mod automatic;
+
 pub(super) const SET: u8 = 1;
 
 /// A chassis whose workers take a role up when the test says so, and what its peer is told.

@@ -1,104 +1,118 @@
-//! What is done to a pair: paths are cut, chassis die and stop, monitors flap, people command.
-
-use std::sync::mpsc::channel;
+//! What is done to a pair: paths are cut, chassis die and stop, workers stand still, monitors flap, people command.
 
 use tandem_redundancy::machine::Command;
-use tandem_redundancy::{Monitored, RoleCause};
 
-use super::chassis::{Beat, Chassis, SET};
-use super::world::{Fault, Kind, World};
+use super::chassis::Beat;
+use super::monitors::{LINKS, SERVICE};
+use super::world::{Fault, PATHS, World};
+
+/// How often each thing is done: one step in so many, 0 never. Drawn for each run, so that some have only a few kinds of trouble.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    pub monitors: u32,
+    pub paths: u32,
+    pub beats: u32,
+    pub crashes: u32,
+    pub stops: u32,
+    pub commands: u32,
+    pub stalls: u32,
+    pub loss: u32,
+}
+
+impl Mix {
+    /// Only monitors fail and recover.
+    const MONITORS: Self = Self {
+        monitors: 30,
+        paths: 0,
+        beats: 0,
+        crashes: 0,
+        stops: 0,
+        commands: 0,
+        stalls: 0,
+        loss: 0,
+    };
+
+    pub fn draw(rng: &mut fastrand::Rng) -> Self {
+        if rng.u8(0..4) == 0 {
+            return Self::MONITORS;
+        }
+        let mut some = |usual| if rng.u8(0..3) == 0 { 0 } else { usual };
+        Self {
+            monitors: some(30),
+            paths: some(50),
+            beats: some(300),
+            crashes: some(200),
+            stops: some(300),
+            commands: some(100),
+            stalls: some(200),
+            loss: some(100),
+        }
+    }
+}
 
 impl World {
     pub fn disturb(&mut self) -> Result<(), Fault> {
         for side in 0..2 {
-            if self.chance(60) {
-                let failed = self.rng.bool();
-                let weight = if failed { self.rng.u16(100..400) } else { 0 };
-                let is_warned = self.rng.u8(0..4) == 0;
-                if let Some(chassis) = &mut self.chassis[side] {
-                    chassis.monitored = Monitored {
-                        failed_weight: weight,
-                        is_warned,
-                    };
-                }
-                self.show(|| format!("monitors of {side}: {weight} {is_warned}"));
+            self.disturb_paths(side);
+            if self.chance(self.mix.monitors) {
+                let link = self.rng.usize(0..SERVICE);
+                let is_down = self.rng.bool();
+                self.down[side][link] = is_down;
+                self.show(|| format!("link {link} of {side} is down: {is_down}"));
             }
-            if self.kind == Kind::Monitors {
-                continue;
+            if self.chance(self.mix.stalls)
+                && let Some(chassis) = &mut self.chassis[side]
+            {
+                chassis.body.stalled_ms = self.now_ms + self.rng.u64(300..9000);
+                let until = chassis.body.stalled_ms;
+                self.show(|| format!("workers of {side} stand still until {until}"));
             }
-            if self.chance(150) {
-                self.beats_pass[side] = self.rng.bool();
-                self.show(|| format!("heartbeats from {side} pass: {}", self.beats_pass[side]));
-            }
-            if self.chance(150) {
-                self.channel_passes[side] = self.rng.bool();
-                self.show(|| format!("channel from {side} passes: {}", self.channel_passes[side]));
-            }
-            if self.chance(200) {
+            if self.chance(self.mix.crashes) {
                 self.crash(side);
             }
-            if self.chance(300) && self.ends_ms[side].is_none() && self.chassis[side].is_some() {
+            if self.chance(self.mix.stops) && self.ends_ms[side].is_none() && self.chassis[side].is_some() {
                 self.ends_ms[side] = Some(self.now_ms + 5000);
-                self.command(side, Command::Stop)?;
+                for set in self.sets.clone() {
+                    self.command(side, set, Command::Stop)?;
+                }
             }
-            if self.chance(100) {
+            if self.chance(self.mix.commands) {
+                let set = self.sets[self.rng.usize(0..self.sets.len())];
                 let command = self.any_command();
-                self.command(side, command)?;
+                self.command(side, set, command)?;
             }
         }
-        if self.kind == Kind::Storm && self.chance(100) {
+        Ok(())
+    }
+
+    /// Paths and ways, from one side.
+    fn disturb_paths(&mut self, side: usize) {
+        if self.chance(self.mix.paths) {
+            let path = self.rng.usize(0..PATHS);
+            let passes = self.rng.u8(0..10) < 6;
+            self.paths[path][side] = passes;
+            if self.rng.bool() {
+                // The cable, and not one of its ways.
+                self.paths[path][1 - side] = passes;
+            }
+            self.show(|| format!("paths {:?}", self.paths));
+        }
+        if self.chance(self.mix.paths * 4) {
+            let passes = self.rng.bool();
+            self.paths.iter_mut().for_each(|path| path[side] = passes);
+            self.show(|| format!("paths {:?}", self.paths));
+        }
+        if self.chance(self.mix.beats) {
+            self.beats_pass[side] = self.rng.bool();
+            self.show(|| format!("heartbeats from {side} pass a filter: {}", self.beats_pass[side]));
+        }
+        if side == 0 && self.chance(self.mix.loss) {
             self.loss = if self.rng.bool() {
                 0.0
             } else {
                 0.3 * self.rng.f64()
             };
         }
-        Ok(())
-    }
-
-    fn any_command(&mut self) -> Command {
-        let force = self.rng.bool();
-        let cause = if self.rng.bool() {
-            RoleCause::Operator
-        } else {
-            RoleCause::Policy
-        };
-        match self.rng.u8(0..8) {
-            0 | 1 => Command::Acquire { force, cause },
-            2 | 3 => Command::Release { force, cause },
-            4 => Command::ReleaseIfStandbyClear,
-            5 => Command::Switchover { force },
-            6 => Command::TakeOut(self.rng.bool()),
-            _ => Command::BroadcastWarning("played".to_owned()),
-        }
-    }
-
-    fn command(&mut self, side: usize, command: Command) -> Result<(), Fault> {
-        let now_ms = self.now_ms;
-        let Some(chassis) = &mut self.chassis[side] else {
-            return Ok(());
-        };
-        let before = (chassis.body.ours, chassis.automatic.shown(SET, &chassis.body));
-        let (sender, answered) = channel();
-        let text = format!("{command:?}");
-        chassis.automatic.command(
-            SET,
-            command,
-            Box::new(move |answer| drop(sender.send(answer))),
-            now_ms,
-            &mut chassis.roles,
-            &mut chassis.body,
-        );
-        let after = (chassis.body.ours, chassis.automatic.shown(SET, &chassis.body));
-        let answer = answered.try_recv();
-        let is_refused = matches!(answer, Ok(Err(_)));
-        self.show(|| format!("command to {side}: {text}: {answer:?}"));
-        if is_refused && before != after {
-            return self.fault(Err(format!(
-                "what was refused has changed {before:?} to {after:?}"
-            )));
-        }
-        Ok(())
     }
 
     fn crash(&mut self, side: usize) {
@@ -117,28 +131,21 @@ impl World {
         self.checks.is_disturbed(self.now_ms);
     }
 
-    pub fn calm(&mut self) {
+    /// All is well from now on.
+    pub fn calm(&mut self) -> Result<(), Fault> {
         self.show(|| "calm".to_owned());
-        (self.beats_pass, self.channel_passes, self.loss) = ([true; 2], [true; 2], 0.0);
+        (self.beats_pass, self.paths, self.loss) = ([true; 2], [[true; 2]; PATHS], 0.0);
+        self.down = [[false; LINKS]; 2];
         for side in 0..2 {
             self.starts_ms[side] = self.starts_ms[side].min(self.now_ms);
             if let Some(chassis) = &mut self.chassis[side] {
-                chassis.monitored = Monitored::default();
-                let Chassis {
-                    automatic,
-                    roles,
-                    body,
-                    ..
-                } = chassis;
-                automatic.command(
-                    SET,
-                    Command::TakeOut(false),
-                    Box::new(drop),
-                    self.now_ms,
-                    roles,
-                    body,
-                );
+                chassis.body.stalled_ms = 0;
+            }
+            for set in self.sets.clone() {
+                self.command(side, set, Command::TakeOut(false))?;
+                self.command(side, set, Command::Warn(None))?;
             }
         }
+        Ok(())
     }
 }

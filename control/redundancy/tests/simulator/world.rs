@@ -6,6 +6,9 @@ use tandem_redundancy::machine::Settings;
 
 use super::chassis::{Beat, Chassis, Link, Message};
 use super::checks::Checks;
+use super::clock::Clock;
+use super::monitors::{LINKS, Plan, SERVICE};
+use super::storm::Mix;
 
 pub const STEP_MS: u64 = 100;
 /// How long things are done to them, and how long all is well afterwards.
@@ -13,20 +16,13 @@ const STORM_MS: u64 = 80_000;
 const CALM_MS: u64 = 30_000;
 /// How long a channel that brings nothing in one direction lives.
 const SILENT_MS: u64 = 1500;
+/// Control link, data link, secondary path. The channel goes over the first two.
+pub const PATHS: usize = 3;
 
 /// What must not be.
 pub struct Fault {
     pub now_ms: u64,
     pub what: String,
-}
-
-/// What is done to a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Everything.
-    Storm,
-    /// Only monitors fail and recover.
-    Monitors,
 }
 
 #[derive(Default)]
@@ -37,12 +33,18 @@ struct Connection {
 }
 
 pub struct World {
-    pub kind: Kind,
-    pub settings: [Settings; 2],
+    pub mix: Mix,
+    pub sets: Vec<u8>,
+    pub settings: [Vec<(u8, Settings)>; 2],
+    pub plan: Plan,
+    clocks: [Clock; 2],
     pub chassis: [Option<Chassis>; 2],
-    /// From chassis 0, from chassis 1.
+    /// What is monitored: of each chassis, which links are down.
+    pub down: [[bool; LINKS]; 2],
+    /// Whether each path brings something from chassis 0, and from chassis 1.
+    pub paths: [[bool; 2]; PATHS],
+    /// A filter that lets only the channel through, from chassis 0 and 1.
     pub beats_pass: [bool; 2],
-    pub channel_passes: [bool; 2],
     pub loss: f64,
     connection: Option<Connection>,
     unconnected_ms: u64,
@@ -60,31 +62,41 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, shows: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
+        let mix = Mix::draw(&mut rng);
+        let sets: Vec<u8> = (1..=rng.u8(1..=3)).collect();
+        let acts = mix.commands > 0;
+        let plan = Plan::draw(&mut rng, &sets, acts);
         let always = rng.bool();
         let preempt = rng.bool();
         let same = rng.bool();
-        let settings = [0, 1].map(|side| Settings {
-            priority: if same { 100 } else { rng.u8(1..=254) },
-            is_gateway_1: side == 0,
-            preempt,
-            preempt_hold_ms: 1000,
-            recovery_hold_ms: 3000,
-            initial_hold_ms: 1000,
-            primary_always_exists: always,
-            set_threshold: 255,
-            chassis_threshold: 255,
+        let settings = [0, 1].map(|side| {
+            let of = |set: &u8| {
+                let settings = Settings {
+                    priority: if same { 100 } else { rng.u8(1..=254) },
+                    is_gateway_1: side == 0,
+                    preempt,
+                    preempt_hold_ms: 1000,
+                    recovery_hold_ms: 3000,
+                    initial_hold_ms: 1000,
+                    primary_always_exists: always,
+                    set_threshold: plan.set_threshold,
+                    chassis_threshold: plan.chassis_threshold,
+                };
+                (*set, settings)
+            };
+            sets.iter().map(of).collect()
         });
-        let kind = if rng.u8(0..4) == 0 {
-            Kind::Monitors
-        } else {
-            Kind::Storm
-        };
         Self {
-            kind,
+            mix,
             settings,
+            clocks: [Clock::draw(&mut rng), Clock::draw(&mut rng)],
+            checks: Checks::new(&sets),
+            sets,
+            plan,
             chassis: [None, None],
+            down: [[false; LINKS]; 2],
+            paths: [[true; 2]; PATHS],
             beats_pass: [true; 2],
-            channel_passes: [true; 2],
             loss: 0.0,
             connection: None,
             unconnected_ms: 0,
@@ -95,12 +107,7 @@ impl World {
             now_ms: 0,
             rng,
             shows,
-            checks: Checks::default(),
         }
-    }
-
-    pub fn takeovers(&self) -> usize {
-        self.checks.takeovers
     }
 
     pub fn show(&self, what: impl FnOnce() -> String) {
@@ -114,9 +121,9 @@ impl World {
             if self.now_ms >= 5000 && self.now_ms < STORM_MS {
                 self.disturb()?;
             } else if self.now_ms == STORM_MS {
-                self.calm();
+                self.calm()?;
             }
-            self.step();
+            self.step()?;
             let mut checks = std::mem::take(&mut self.checks);
             let checked = checks.look(self);
             self.checks = checks;
@@ -132,12 +139,29 @@ impl World {
         checked.map_err(|what| Fault { now_ms, what })
     }
 
+    /// One time in so many; 0 never.
     pub fn chance(&mut self, one_in: u32) -> bool {
-        self.rng.u32(0..one_in) == 0
+        one_in > 0 && self.rng.u32(0..one_in) == 0
+    }
+
+    /// Whether heartbeats from a side get through, on any path.
+    pub fn beats_come(&self, from: usize) -> bool {
+        self.beats_pass[from] && self.paths.iter().any(|path| path[from])
+    }
+
+    /// Whether the channel brings something from a side, on a path of its own.
+    fn channel_comes(&self, from: usize) -> bool {
+        self.paths.iter().take(PATHS - 1).any(|path| path[from])
+    }
+
+    /// Whether the network is as it should be.
+    pub fn is_whole(&self) -> bool {
+        let comes = |from: usize| self.beats_come(from) && self.channel_comes(from);
+        self.loss == 0.0 && comes(0) && comes(1)
     }
 
     pub fn send_beat(&mut self, from: usize, beat: Beat) {
-        if self.beats_pass[from] && self.rng.f64() >= self.loss {
+        if self.beats_come(from) && self.rng.f64() >= self.loss {
             let due_ms = self.now_ms + self.rng.u64(0..=1) * STEP_MS;
             self.beats.push((due_ms, 1 - from, beat));
         }
@@ -146,6 +170,7 @@ impl World {
     pub fn disconnect(&mut self) {
         if self.connection.take().is_some() {
             self.show(|| "the channel is closed".to_owned());
+            self.checks.is_disturbed(self.now_ms);
             for chassis in self.chassis.iter_mut().flatten() {
                 chassis.disconnected(self.now_ms);
             }
@@ -153,7 +178,7 @@ impl World {
         self.unconnected_ms = self.now_ms;
     }
 
-    fn step(&mut self) {
+    fn step(&mut self) -> Result<(), Fault> {
         self.start_and_end();
         self.carry_the_channel();
         self.carry_heartbeats();
@@ -161,21 +186,21 @@ impl World {
             let Some(chassis) = &mut self.chassis[side] else {
                 continue;
             };
+            self.down[side][SERVICE] = chassis.body.stalled_ms > self.now_ms;
+            let actions = chassis.look(&self.down[side], self.now_ms);
+            for (set, action) in actions {
+                self.command(side, set, action.command())?;
+            }
+            let Some(chassis) = &mut self.chassis[side] else {
+                continue;
+            };
             let before = chassis.events.len();
             chassis.tick(self.now_ms);
             if self.shows {
-                for (_, event) in &chassis.events[before..] {
-                    let (from, to) = (event.from.as_str(), event.to.as_str());
-                    let (cause, epoch) = (event.cause.as_str(), event.epoch);
-                    let why = event.reason.as_deref().map(|why| format!("REFUSED {why}"));
-                    let why = why.or(event.note.clone()).unwrap_or_default();
-                    println!(
-                        "{:>7} {side}: {from} -> {to} epoch {epoch} {cause}: {why}",
-                        self.now_ms
-                    );
-                }
+                show_events(side, &chassis.events[before..]);
             }
         }
+        Ok(())
     }
 
     fn start_and_end(&mut self) {
@@ -183,15 +208,21 @@ impl World {
             if self.chassis[side].is_none() && self.now_ms >= self.starts_ms[side] {
                 self.lives += 1;
                 let take_up_ms = self.rng.u64(0..3) * STEP_MS;
-                let settings = self.settings[side];
-                self.chassis[side] = Some(Chassis::start(self.lives, settings, take_up_ms, self.now_ms));
+                self.chassis[side] = Some(Chassis::start(
+                    self.lives,
+                    &self.settings[side],
+                    &self.plan,
+                    self.clocks[side],
+                    take_up_ms,
+                    self.now_ms,
+                ));
                 // A new process knows nothing of the old one's connection.
                 self.disconnect();
                 self.show(|| format!("{side} starts"));
                 self.checks.is_disturbed(self.now_ms);
             }
-            let ends = |chassis: &Chassis| !chassis.body.ours.primary;
-            let is_done = self.chassis[side].as_ref().is_some_and(ends);
+            let none = |chassis: &Chassis| self.sets.iter().all(|set| !chassis.body.is_primary(*set));
+            let is_done = self.chassis[side].as_ref().is_some_and(none);
             if self.ends_ms[side].is_some_and(|at| is_done && at < self.now_ms + 4000 || at <= self.now_ms)
                 && let Some(chassis) = self.chassis[side].take()
             {
@@ -205,19 +236,25 @@ impl World {
         }
     }
 
+    fn connect(&mut self) {
+        self.connection = Some(Connection::default());
+        self.checks.is_disturbed(self.now_ms);
+        let bulk_ms = [500, 2000].map(|max| self.now_ms + self.rng.u64(100..max));
+        for (side, chassis) in self.chassis.iter_mut().flatten().enumerate() {
+            chassis.connected();
+            chassis.body.told_ms = bulk_ms[side];
+            chassis.body.received_ms = bulk_ms[1 - side];
+        }
+        self.show(|| "the channel is there".to_owned());
+    }
+
     fn carry_the_channel(&mut self) {
         let both_run = self.chassis.iter().all(Option::is_some);
-        let all_pass = self.channel_passes == [true; 2] && both_run;
+        let all_pass = self.channel_comes(0) && self.channel_comes(1) && both_run;
+        let comes = [self.channel_comes(0), self.channel_comes(1)];
         let Some(connection) = &mut self.connection else {
             if all_pass && self.now_ms >= self.unconnected_ms + 300 {
-                self.connection = Some(Connection::default());
-                let bulk_ms = [500, 2000].map(|max| self.now_ms + self.rng.u64(100..max));
-                for (side, chassis) in self.chassis.iter_mut().flatten().enumerate() {
-                    chassis.connected();
-                    chassis.body.told_ms = bulk_ms[side];
-                    chassis.body.received_ms = bulk_ms[1 - side];
-                }
-                self.show(|| "the channel is there".to_owned());
+                self.connect();
             }
             return;
         };
@@ -227,7 +264,7 @@ impl World {
             self.disconnect();
             return;
         }
-        for from in 0..2 {
+        for (from, comes) in comes.into_iter().enumerate() {
             let Some(chassis) = &mut self.chassis[from] else {
                 continue;
             };
@@ -237,7 +274,7 @@ impl World {
             let due_ms = self.now_ms + self.rng.u64(0..=1) * STEP_MS;
             let sent = chassis.body.out.drain(..).map(|message| (due_ms, message));
             connection.queues[from].extend(sent);
-            if !self.channel_passes[from] {
+            if !comes {
                 continue;
             }
             while connection.queues[from]
@@ -255,7 +292,7 @@ impl World {
     fn carry_heartbeats(&mut self) {
         if self.now_ms.is_multiple_of(200) {
             for from in 0..2 {
-                if let Some(beat) = self.chassis[from].as_ref().and_then(Chassis::beat) {
+                if let Some(beat) = self.chassis[from].as_ref().map(Chassis::beat) {
                     self.send_beat(from, beat);
                 }
             }
@@ -271,5 +308,15 @@ impl World {
                 chassis.hear(beat, now_ms);
             }
         }
+    }
+}
+
+fn show_events(side: usize, events: &[(u64, tandem_redundancy::Event)]) {
+    for (at_ms, event) in events {
+        let (set, from, to) = (event.set, event.from.as_str(), event.to.as_str());
+        let (cause, epoch) = (event.cause.as_str(), event.epoch);
+        let why = event.reason.as_deref().map(|why| format!("REFUSED {why}"));
+        let why = why.or(event.note.clone()).unwrap_or_default();
+        println!("{at_ms:>7} {side}.{set}: {from} -> {to} epoch {epoch} {cause}: {why}");
     }
 }
