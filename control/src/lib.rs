@@ -8,3 +8,4 @@ pub mod guard;
 pub mod kernel;
 pub mod monitor;
 pub mod srd;
+pub mod track_file;

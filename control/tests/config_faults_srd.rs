@@ -113,6 +113,41 @@ fn link_down_monitors_of_one_policy_are_256_at_most() {
 }
 
 #[test]
+fn a_tracking_file_is_of_one_set_and_of_nothing_else() {
+    let text =
+        with("track-file = \"run/a\"\n[redundancy-sets.2]\nredundancy-group = 1\ntrack-file = \"run/b\"\n");
+    let sets = parse(&text).redundancy.sets;
+    let files: Vec<_> = sets.iter().filter_map(|set| set.track_file.as_deref()).collect();
+    assert_eq!(files, ["run/a", "run/b"].map(std::path::Path::new));
+    let same = text.replace("run/b", "run/a");
+    refused(
+        &same,
+        &format!(
+            "{}: redundancy-sets.2.track-file",
+            value_at(&same, "track-file", "\"run/a\"")
+        ),
+        "run/a is redundancy-sets.1.track-file (line 17), too; use a file of its own",
+    );
+    let key = with("track-file = \"pair.key\"\n").replace(
+        "security = \"none\"\n",
+        "security = \"none\"\nheartbeat-key = \"pair.key\"\n",
+    );
+    refused(
+        &key,
+        &format!(
+            "{}: redundancy-sets.1.track-file",
+            value_at(&key, "track-file", "\"pair.key\"")
+        ),
+        "pair.key is redundancy-groups.1.heartbeat-key (line 15), too; use a file of its own",
+    );
+    refused(
+        &with("track-file = \"\"\n"),
+        "17:14: redundancy-sets.1.track-file",
+        "is not a path",
+    );
+}
+
+#[test]
 fn policies_of_one_set_are_16_at_most() {
     let text = |count: usize| {
         let names: Vec<String> = (1..=count).map(|n| format!("\"p{n}\"")).collect();

@@ -332,6 +332,53 @@ fn a_reload_changes_thresholds_and_exclusions_but_no_channel_and_no_membership()
     }
 }
 
+/// The pair whose addresses VRRP moves: both files, and what keepalived has of them.
+#[test]
+fn the_pair_with_vrrp_has_keepalived_follow_its_set() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/pair-vrrp");
+    let [first, second] = [1, 2].map(|n| {
+        let path = directory.join(format!("chassis-{n}.toml"));
+        let config = config::load(&path).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert!(config.warnings.is_empty(), "{:#?}", config.warnings);
+        let set = config.redundancy.set(1).expect("the set");
+        assert!(set.virtual_addresses.is_empty(), "keepalived has them");
+        let keepalived = std::fs::read_to_string(directory.join(format!("chassis-{n}.keepalived.conf")))
+            .expect("keepalived's file");
+        let lines: Vec<&str> = keepalived.lines().map(str::trim).collect();
+        let file = set.track_file.as_ref().expect("a tracking file");
+        let tracked = format!("file \"{}\"", file.display());
+        for line in [
+            &tracked,
+            "weight 0",
+            "init_file 1",
+            "dynamic_interfaces allow_if_changes",
+        ] {
+            assert!(lines.contains(&line), "{line} of chassis {n}");
+        }
+        for interface in &config.interfaces {
+            let own = interface.addresses.first().expect("an address");
+            let moved = lines.iter().find_map(|line| {
+                let (address, device) = line.split_once(" dev ")?;
+                (device == interface.tap).then_some(address)
+            });
+            let (address, length) = moved
+                .expect("an address that moves")
+                .split_once('/')
+                .expect("a length");
+            let address: std::net::IpAddr = address.parse().expect("an address");
+            assert_eq!(length, own.prefix_length.to_string());
+            let subnet = ipnet::IpNet::new(own.address, own.prefix_length).expect("a prefix");
+            assert!(
+                subnet.contains(&address) && address != own.address,
+                "{address} of chassis {n}"
+            );
+            assert!(lines.contains(&format!("interface {}", interface.tap).as_str()));
+        }
+        config
+    });
+    assert_eq!(config::digest(&first), config::digest(&second));
+}
+
 /// The pair between two routers: both files, and what FRR is told of their signal routes.
 #[test]
 fn the_pair_with_bgp_hands_its_signal_routes_on_and_nothing_else() {

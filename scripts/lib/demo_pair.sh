@@ -18,7 +18,7 @@ PAIR_MORE="preempt = true
 preempt-hold-s = $PREEMPT_HOLD_S
 $(bgp_policy; pair_virtual_addresses)"
 # A takeover is one of a second at most even on a machine that does a lot beside, a broken one of many.
-DEMO_SILENCE_MS=3000
+DEMO_SILENCE_MS=${DEMO_SILENCE_MS:-3000}
 SRV_64=2001:db8:64::c000:201
 FILE_BYTES=104857600
 
@@ -96,7 +96,7 @@ demo_traffic() {
     DOWNLOAD_START=$(process_start_time "$SPAWNED")
     note "iperf3, 20 Mbit/s"
     spawn iperf sub1 iperf3 --json --interval 0.1 --bitrate 20M --time 600 --client 192.0.2.1 --port 5201
-    note "ping each 10 ms through the NAT44, by BGP; another through the NAT64, by the virtual address"
+    note "ping -i 0.01 through the NAT44, by BGP; another through the NAT64, by the virtual address"
     spawn ping4 sub1 stdbuf -oL ping -n -D -i 0.01 192.0.2.1
     spawn ping6 sub1 stdbuf -oL ping -n -D -i 0.01 "$SRV_64"
     note "a TCP and a UDP session (nc) that ask the server once who they are, and then are idle"

@@ -17,6 +17,8 @@
 # - kernel: one public address for a subscriber (`persistent`), the timeouts Tandem has, no window check after a takeover,
 #   sessions begun in the middle are taken up (tcp_loose, the default), which can only keep more of them alive.
 
+source "$SCRIPTS/lib/keepalived.sh"
+
 # shellcheck disable=SC2034 # lib/failover looks at it
 CONTENDER_PATHS=(vsi)
 KERNEL_IN=('' 100.64.0.11 100.64.0.12)
@@ -48,7 +50,7 @@ contender_up() {
         spawn "addresses$n" "${DUT[n]}" stdbuf -oL ip -ts monitor address
     done
     for n in 1 2; do
-        kernel_keepalived "$n"
+        keepalived_start "$n"
         wait_until 30 kernel_role_is "$n" "$([[ $n == 1 ]] && echo primary || echo backup)" ||
             die "keepalived $n: $(tail -n 20 "$LAB_DIR/logs/keepalived$n.log")"
     done
@@ -215,11 +217,6 @@ vrrp_instance outside {
 CONF
 }
 
-# kernel_keepalived N: starts it. Its children (VRRP) are in the folder of its pid files.
-kernel_keepalived() {
-    spawn "keepalived$1" "${DUT[$1]}" keepalived --dont-fork --log-console --log-detail --vrrp --use-file "$LAB_DIR/keepalived-$1.conf" \
-        --pid "$LAB_DIR/keepalived-$1.pid" --vrrp_pid "$LAB_DIR/vrrp-$1.pid"
-}
 kernel_role_is() { [[ $(cat "$LAB_DIR/role-$1" 2>/dev/null) == "$2" ]]; }
 # kernel_cache N WHICH: how many sessions the cache `internal` or `external` of its conntrackd has.
 kernel_cache() { kernel_ctl "$1" -s | awk -v which="$2:" '$1 == "cache" { here = $2 == which } here && /^current active/ { print $NF; exit }'; }
@@ -249,7 +246,7 @@ contender_kill() {
 }
 # contender_restore N CASE: it is a backup again; when it knows all, contender_synced says.
 contender_restore() {
-    [[ $2 != process-death ]] || { rm -f "$LAB_DIR/role-$1" && kernel_keepalived "$1"; }
+    [[ $2 != process-death ]] || { rm -f "$LAB_DIR/role-$1" && keepalived_start "$1"; }
     wait_until 60 kernel_role_is "$1" backup
 }
 # contender_changes: a number that grows with each change of a role.

@@ -283,6 +283,9 @@ fn outside(set: &RedundancySet) -> Table {
         let which = format!("{} table {} {}", one.prefix, one.table, one.target);
         row("signal route", which, "in the kernel");
     }
+    if let Some(file) = &set.outside.track_file {
+        row("tracking file", file.path.clone(), &file.number.to_string());
+    }
     for failure in &set.outside.failures {
         row("failure", "tried again every second".to_owned(), failure);
     }

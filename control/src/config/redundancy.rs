@@ -268,6 +268,7 @@ pub(super) fn validate(
         service_sets,
         interfaces,
         policies: &policy_names,
+        file,
     };
     let mut sets: Vec<RedundancySet> = raw
         .sets

@@ -22,6 +22,7 @@ pub(super) fn check(
     d: &Diagnostics,
 ) {
     redundancy_set::groups_fit(&raw.sets, d);
+    redundancy_set::track_files_are_apart(&raw.sets, &raw.groups, d);
     peers_differ(&raw.groups, d);
     pools_are_apart(sets, d);
     interface_pools(sets, pools, d);

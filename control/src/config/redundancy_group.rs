@@ -84,6 +84,21 @@ pub(super) struct Raw {
     keys: Vec<&'static str>,
 }
 
+impl Raw {
+    /// The files that it names, each with its key path.
+    pub fn files(&self) -> impl Iterator<Item = (String, &Path)> {
+        let files = [
+            ("certificate", &self.certificate),
+            ("key", &self.key),
+            ("ca", &self.ca),
+            ("heartbeat-key", &self.heartbeat.key),
+        ];
+        files
+            .into_iter()
+            .filter_map(|(key, file)| Some((format!("{}.{key}", self.path), file.as_deref()?)))
+    }
+}
+
 const KEYS: [&str; 7] = [
     "redundancy-local",
     "redundancy-peer",

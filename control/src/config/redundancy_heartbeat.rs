@@ -76,7 +76,7 @@ const KINDS: [(&str, LinkKind); 3] = [
 pub(super) struct Raw {
     interval_ms: u32,
     lost_threshold: u32,
-    key: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     has_key: bool,
     links: Vec<RawLink>,
 }

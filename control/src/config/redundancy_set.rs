@@ -1,6 +1,7 @@
 //! `[redundancy-sets.N]`: what is taken over as one, and which service sets are of it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use tandem_engine::replica::Role;
 
@@ -47,6 +48,8 @@ pub struct RedundancySet {
     pub policies: Vec<String>,
     /// Addresses that move with the primary role.
     pub virtual_addresses: Vec<VirtualAddress>,
+    /// The file by which VRRP follows its role, if there is one. A path that was relative starts at the configuration file.
+    pub track_file: Option<PathBuf>,
     /// Names of its service sets, in the order of the file.
     pub service_sets: Vec<String>,
 }
@@ -68,6 +71,7 @@ pub(super) struct Raw {
     gratuitous_count: u32,
     pub policies: Vec<Item<String>>,
     pub virtual_addresses: Vec<redundancy_virtual::Raw>,
+    track_file: Option<PathBuf>,
 }
 
 pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
@@ -99,6 +103,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
             .into_iter()
             .map(redundancy_virtual::decode)
             .collect(),
+        track_file: section.parsed("track-file", "path", "", redundancy_group::path),
     };
     section.finish();
     raw
@@ -109,6 +114,8 @@ pub(super) struct Parts<'a> {
     pub service_sets: &'a [ServiceSet],
     pub interfaces: &'a [Interface],
     pub policies: &'a [&'a str],
+    /// The configuration file: where relative paths start.
+    pub file: &'a str,
 }
 
 /// The set, if its group is there.
@@ -160,6 +167,10 @@ pub(super) fn validate(
         virtual_addresses: virtuals
             .filter_map(|one| redundancy_virtual::validate(one, parts.interfaces, d))
             .collect(),
+        track_file: raw.track_file.as_ref().map(|path| {
+            let directory = Path::new(parts.file).parent();
+            directory.unwrap_or(Path::new("")).join(path)
+        }),
         service_sets: of_set.map(|set| set.name.clone()).collect(),
     })
 }
@@ -207,6 +218,24 @@ pub(super) fn groups_fit(raws: &[Raw], d: &Diagnostics) {
             let key = format!("{}.redundancy-group", raw.path);
             d.fault(FaultKind::BadValue, &key, problem, remedy);
         }
+    }
+}
+
+/// A tracking file is of one set, and nothing else that the configuration names: it is replaced with each change of role.
+pub(super) fn track_files_are_apart(raws: &[Raw], groups: &[redundancy_group::Raw], d: &Diagnostics) {
+    let of_groups = groups.iter().flat_map(redundancy_group::Raw::files);
+    let mut taken: Vec<(String, &Path)> = of_groups.collect();
+    for raw in raws {
+        let Some(path) = raw.track_file.as_deref() else {
+            continue;
+        };
+        let key = format!("{}.track-file", raw.path);
+        if let Some((other, _)) = taken.iter().find(|(_, there)| *there == path) {
+            let problem = format!("{} is {other} (line {}), too", path.display(), d.line(other));
+            let remedy = "use a file of its own: it is replaced with each change of the set's role";
+            d.fault(FaultKind::Conflict, &key, problem, remedy);
+        }
+        taken.push((key, path));
     }
 }
 

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use ha_sync::net::Bind;
 
-use crate::api::model::{GuardProcess, Outside, RedundancySet, SignalRouteOfSet, VirtualAddressOfSet};
+use super::outward;
+use crate::api::model::{
+    GuardProcess, Outside, RedundancySet, SignalRouteOfSet, TrackFileOfSet, VirtualAddressOfSet,
+};
 use crate::config::Config;
 use crate::guard::{GuardError, Keeper, Program};
 use crate::kernel::{KernelRoute, KernelTarget, SignalRouteError};
 use crate::srd::{Order, Orders, Srd};
+use crate::track_file;
 
 /// Starts the guard if the configuration has a redundancy group. Before anything else is opened.
 pub(super) fn start_guard(config: &Config, json: bool) -> Result<Option<Arc<Keeper>>, GuardError> {
@@ -44,10 +48,12 @@ fn signal_route(route: &KernelRoute) -> SignalRouteOfSet {
 pub(super) struct Actions(Option<(Arc<Keeper>, Srd)>);
 
 impl Actions {
-    /// Removes stale signal routes, and starts the thread.
-    pub(super) fn start(guard: Option<&Arc<Keeper>>) -> Result<Self, SignalRouteError> {
+    /// Removes stale signal routes, and starts the thread, which makes tracking files say that nobody is primary here: VRRP must not
+    /// find what an earlier process has left when the taps come.
+    pub(super) fn start(guard: Option<&Arc<Keeper>>, config: &Config) -> Result<Self, SignalRouteError> {
         let Some(guard) = guard else { return Ok(Self(None)) };
         let srd = Srd::start(Some(Arc::clone(guard)))?;
+        srd.orders().give(Order::Plans(outward::plans(config, |_| None)));
         Ok(Self(Some((Arc::clone(guard), srd))))
     }
 
@@ -119,6 +125,10 @@ impl Actions {
                     })
                     .collect(),
                 signal_routes: actions.routes.iter().map(signal_route).collect(),
+                track_file: actions.track_file.map(|(path, is_primary)| TrackFileOfSet {
+                    path: path.display().to_string(),
+                    number: track_file::number(is_primary),
+                }),
                 failures: actions.failures,
                 took_ms: u64::try_from(actions.took.as_millis()).unwrap_or(u64::MAX),
             };

@@ -1,5 +1,5 @@
-//! From the configuration to what redundancy sets have outside the dataplane: virtual addresses on taps, signal routes, and what
-//! the guard says to the peer when this process is gone.
+//! From the configuration to what redundancy sets have outside the dataplane: virtual addresses on taps, signal routes, tracking
+//! files, and what the guard says to the peer when this process is gone.
 
 use ha_sync::heartbeat::{HeartbeatConfig, gone_datagram};
 use ha_sync::net::Bind;
@@ -38,6 +38,11 @@ pub(super) fn plans(config: &Config, ifindex: impl Fn(&Interface) -> Option<u32>
             })
             .collect(),
         announcements: set.gratuitous_count,
+        // The guard has another working directory. Where this one cannot be known the path is as good as it was.
+        track_file: set
+            .track_file
+            .as_ref()
+            .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
     };
     redundancy.sets.iter().map(plan).collect()
 }

@@ -206,7 +206,7 @@ pub(super) fn run(
     };
     let listener = Listener::new(config.api.listen, config.api.token_file.as_deref())?;
     let state = StateFile::new(state_directory);
-    let actions = Actions::start(guard)?;
+    let actions = Actions::start(guard, &config)?;
     let token = listener.token.clone();
     let (daemon, threads, eal) = start(file, state, config, token, actions, log_lost)?;
     let result = serve(&runtime, &daemon, listener, signals);

@@ -3,7 +3,7 @@
 //! ```text
 //!   tandemd -- list of what to undo, on each change --> guard        a socket pair; the kernel closes tandemd's end
 //!      |                                                  |          however tandemd ends
-//!      '-- ends without a word ---------------------------'-> the peer is told, signal routes, virtual addresses
+//!      '-- ends without a word ---------------------------'-> the peer is told, VRRP, signal routes, virtual addresses
 //! ```
 //!
 //! After `kill -9` the kernel still has tandemd's signal routes, and the routing daemon goes on advertising them. Nobody but

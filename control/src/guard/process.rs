@@ -13,6 +13,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name, 
 use super::gone::{Gone, Prepared};
 use super::undo::{ANSWER, Undo, Word};
 use crate::kernel::{KernelError, Rtnl, SignalRoutes};
+use crate::track_file;
 
 /// tandemd's first argument when it is to be the guard. Not for people: the guard speaks over its standard input.
 pub const ARGUMENT: &str = "--guard";
@@ -47,6 +48,7 @@ struct Account {
     told: usize,
     routes: usize,
     addresses: usize,
+    files: usize,
     failures: Vec<String>,
 }
 
@@ -84,9 +86,11 @@ fn run(needs_namespaces: bool, is_json: bool) -> Result<(), Unfit> {
     let took = begun.elapsed();
     guard.repeat(&mut account);
     let text = format!(
-        "tandemd ended without a word: removed {} signal routes and {} virtual addresses in {} us; told the peer by {} of {} ways{}",
+        "tandemd ended without a word: removed {} signal routes and {} virtual addresses, changed {} tracking files in {} us; \
+         told the peer by {} of {} ways{}",
         account.routes,
         account.addresses,
+        account.files,
         took.as_micros(),
         account.told,
         guard.prepared.len(),
@@ -209,6 +213,12 @@ impl Guard {
             let _later = way.say();
         }
         let mut account = Account::default();
+        for path in &self.list.track_files {
+            match track_file::put(path, false) {
+                Ok(is_new) => account.files += usize::from(is_new),
+                Err(error) => account.failures.push(error.to_string()),
+            }
+        }
         for route in &self.list.routes {
             match self.routes.take(route) {
                 Ok(was_there) => account.routes += usize::from(was_there),

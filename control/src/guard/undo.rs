@@ -1,6 +1,7 @@
 //! What tandemd tells the guard, and how it is framed: a length of four octets, big-endian, and JSON.
 
 use std::io::{ErrorKind, Read, Write};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub struct Undo {
     pub routes: Vec<KernelRoute>,
     /// Virtual addresses that are on a device, or about to be.
     pub addresses: Vec<VirtualAddress>,
+    /// Tracking files of VRRP, which then say that nobody is primary here; from the root.
+    pub track_files: Vec<PathBuf>,
     /// What to say to the other chassis, by every way to it.
     pub gone: Vec<Gone>,
 }
@@ -93,6 +96,7 @@ mod tests {
                 address: [192, 0, 2, 9].into(),
                 length: 24,
             }],
+            track_files: vec!["/run/tandem/set-1".into()],
             gone: vec![Gone {
                 local: [192, 0, 2, 1].into(),
                 peer: [192, 0, 2, 2].into(),

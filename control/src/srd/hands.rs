@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -12,6 +13,7 @@ use crate::guard::{Keeper, Undo};
 use crate::kernel::{
     AnnounceError, Announcer, KernelError, KernelRoute, Rtnl, SignalRoute, SignalRouteError, SignalRoutes,
 };
+use crate::track_file::{self, TrackFileError};
 
 /// Works on the kernel of one network namespace.
 pub struct Kernel {
@@ -86,6 +88,10 @@ impl Hands for Kernel {
             self.announcers.remove(&planned.device);
         }
         sent
+    }
+
+    fn put_track_file(&mut self, path: &Path, is_primary: bool) -> Result<bool, TrackFileError> {
+        track_file::put(path, is_primary)
     }
 
     fn sweep(&mut self) -> Result<(), SignalRouteError> {

@@ -1,7 +1,8 @@
-//! What a role does outside the dataplane: virtual addresses, announcements and signal routes, on a thread of their own.
+//! What a role does outside the dataplane: virtual addresses, announcements, signal routes and VRRP's tracking file, on a thread of
+//! their own.
 //!
 //! ```text
-//!   ha-N -- set 3 is primary, epoch 7 --> "srd" --> addresses, announcements, then routes        results --> API, log
+//!   ha-N -- set 3 is primary, epoch 7 --> "srd" --> addresses, announcements, routes, file       results --> API, log
 //!                                           '----> guard: what is to be undone if tandemd dies now
 //! ```
 //!

@@ -1,6 +1,7 @@
 //! What a redundancy set has outside the dataplane, and what of it should be there in a role. Pure.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use crate::kernel::{SignalRoute, VirtualAddress};
 
@@ -35,6 +36,8 @@ pub struct SetPlan {
     pub routes: Vec<PlannedRoute>,
     /// How often a virtual address is announced when it comes, 1 to 64.
     pub announcements: u8,
+    /// The file by which VRRP follows the role, from the root.
+    pub track_file: Option<PathBuf>,
 }
 
 impl SetPlan {

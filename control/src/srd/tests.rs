@@ -1,6 +1,7 @@
 //! The order of actions, with hands that only write down what they are told.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::kernel::{
     ANNOUNCE_INTERVAL, AnnounceError, KernelError, KernelRoute, KernelTarget, SignalRoute, SignalTable,
     SignalTarget, VirtualAddress,
 };
+use crate::track_file::TrackFileError;
 
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -99,6 +101,16 @@ impl Hands for Fake {
             .map_err(|_| AnnounceError::NoDevice(planned.device.clone()))
     }
 
+    fn put_track_file(&mut self, path: &Path, is_primary: bool) -> Result<bool, TrackFileError> {
+        self.is_listed(|undo| undo.track_files.iter().any(|listed| listed == path));
+        let word = if is_primary { "primary" } else { "not-primary" };
+        self.do_it(word, path.display().to_string())
+            .map_err(|_| TrackFileError {
+                path: path.to_owned(),
+                source: std::io::ErrorKind::PermissionDenied.into(),
+            })
+    }
+
     fn sweep(&mut self) -> Result<(), SignalRouteError> {
         Ok(self.do_it("sweep", String::new()).map(|_| ())?)
     }
@@ -130,6 +142,7 @@ fn plan(set: u8, address: [u8; 4], routes: Vec<PlannedRoute>) -> SetPlan {
         addresses: vec![address],
         routes,
         announcements: 3,
+        track_file: None,
     }
 }
 
@@ -313,6 +326,77 @@ fn a_role_that_comes_before_its_set_is_carried_out_with_it() {
     fake.refuse(&[]);
     let again = done(&mut work, &fake, vec![role(1, false, 0), plans()]);
     assert_eq!(again, ["put 10.2.0.0/16", "take 192.0.2.1"]);
+}
+
+fn tracked(set: u8, path: &str) -> SetPlan {
+    SetPlan {
+        track_file: Some(path.into()),
+        ..plan(set, [192, 0, 2, set], vec![route("10.1.0.0/16", When::Primary)])
+    }
+}
+
+#[test]
+fn the_tracking_file_is_last_of_a_primary_and_first_of_a_loser_and_stale_until_there_is_a_role() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let plans = Order::Plans(vec![tracked(1, "/f")]);
+    assert_eq!(done(&mut work, &fake, vec![plans]), ["not-primary /f"]);
+    let steps = done(&mut work, &fake, vec![role(1, true, 1)]);
+    assert_eq!(
+        steps,
+        [
+            "put 192.0.2.1",
+            "announce 192.0.2.1",
+            "put 10.1.0.0/16",
+            "primary /f"
+        ]
+    );
+    assert_eq!(work.results()[&1].track_file, Some(("/f".into(), true)));
+    let steps = done(&mut work, &fake, vec![role(1, false, 2)]);
+    assert_eq!(steps, ["not-primary /f", "take 10.1.0.0/16", "take 192.0.2.1"]);
+    done(&mut work, &fake, vec![role(1, true, 3)]);
+    let steps = done(&mut work, &fake, vec![Order::Plans(Vec::new())]);
+    assert_eq!(steps, ["not-primary /f", "take 10.1.0.0/16", "take 192.0.2.1"]);
+    assert_eq!(work.results().len(), 0, "nothing of it is left");
+}
+
+#[test]
+fn a_tracking_file_that_cannot_be_written_is_a_failure_and_tried_again() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    fake.refuse(&["/f"]);
+    work.take_in(Order::Plans(vec![tracked(1, "/f")]));
+    done(&mut work, &fake, vec![role(1, true, 1)]);
+    let told = work.results()[&1].failures.concat();
+    assert!(told.contains("tracking file /f: permission denied"), "{told}");
+    assert_eq!(work.results()[&1].track_file, None);
+    fake.refuse(&[]);
+    work.act(Instant::now() + RETRY, RETRY);
+    assert_eq!(work.results()[&1].track_file, Some(("/f".into(), true)));
+    assert_eq!(work.results()[&1].failures, [""; 0]);
+    // A set that goes stays until its file says so.
+    fake.refuse(&["/f"]);
+    done(&mut work, &fake, vec![Order::Plans(Vec::new())]);
+    assert_eq!(work.results()[&1].track_file, Some(("/f".into(), true)));
+    fake.refuse(&[]);
+    fake.steps();
+    work.act(Instant::now() + RETRY + RETRY, RETRY);
+    assert_eq!(fake.steps(), ["not-primary /f"]);
+    assert_eq!(work.results().len(), 0);
+}
+
+#[test]
+fn a_tracking_file_that_moves_to_another_set_is_that_one_s_alone() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    work.take_in(Order::Plans(vec![tracked(1, "/f"), tracked(2, "/g")]));
+    done(&mut work, &fake, vec![role(1, true, 1), role(2, true, 1)]);
+    let swapped = Order::Plans(vec![tracked(1, "/g"), tracked(2, "/h")]);
+    let mut steps = done(&mut work, &fake, vec![swapped]);
+    steps.retain(|step| step.contains("primary"));
+    assert_eq!(steps, ["not-primary /f", "primary /g", "primary /h"]);
+    let listed = fake.0.lock().expect("no panic").listed.track_files.clone();
+    assert_eq!(listed, [Path::new("/g"), Path::new("/h")]);
 }
 
 #[test]

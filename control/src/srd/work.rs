@@ -1,9 +1,10 @@
 //! The thread's work: from orders to steps in the spec's order, with what is in place, what failed, and what is due later.
 //!
-//! A new primary: virtual addresses and their announcements, then signal routes. The loser: signal routes first, then the
-//! addresses. Before anything is put into the kernel the guard has it on its list.
+//! A new primary: virtual addresses and their announcements, then signal routes, then VRRP's tracking file. The loser: the file first,
+//! then signal routes, then the addresses. Before anything is put in place the guard has it on its list.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tandem_redundancy::signal::is_latest;
@@ -15,6 +16,7 @@ use crate::guard::{Gone, Undo};
 use crate::kernel::{
     ANNOUNCE_INTERVAL, AnnounceError, KernelError, KernelRoute, SignalRoute, SignalRouteError,
 };
+use crate::track_file::TrackFileError;
 
 /// Who does the steps.
 pub trait Hands {
@@ -55,6 +57,11 @@ pub trait Hands {
     /// # Errors
     /// See [`AnnounceError`].
     fn announce(&mut self, planned: &PlannedAddress) -> Result<(), AnnounceError>;
+    /// Makes a tracking file say whether its set is primary; `false` when it did already.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn put_track_file(&mut self, path: &Path, is_primary: bool) -> Result<bool, TrackFileError>;
     /// Takes all signal routes out, also those nobody remembers.
     ///
     /// # Errors
@@ -73,6 +80,8 @@ pub struct SetActions {
     pub routes: Vec<KernelRoute>,
     /// Virtual addresses that are on their devices.
     pub addresses: Vec<PlannedAddress>,
+    /// The tracking file, and whether it says that the set is primary here.
+    pub track_file: Option<(PathBuf, bool)>,
     /// Why something is not as it should be; empty: everything is. They are tried again every second.
     pub failures: Vec<String>,
     /// How long the last change of role took.
@@ -240,7 +249,9 @@ impl<H: Hands> Work<H> {
                 let begun = Instant::now();
                 self.change(&mut set, now);
                 set.settle(begun);
-                let is_left = !set.routes.is_empty() || !set.actions.addresses.is_empty();
+                let is_left = !set.routes.is_empty()
+                    || !set.actions.addresses.is_empty()
+                    || set.actions.track_file.is_some();
                 if is_left || !set.is_gone {
                     self.sets.insert(*number, set);
                 }
@@ -284,6 +295,10 @@ impl<H: Hands> Work<H> {
                 .extend(set.routes.iter().map(|(_, route)| route.clone()));
             undo.addresses
                 .extend(set.actions.addresses.iter().map(|a| a.address));
+            // Whatever they say: that nobody is primary here is true then.
+            undo.track_files.extend(set.plan.track_file.clone());
+            undo.track_files
+                .extend(set.actions.track_file.iter().map(|(path, _)| path.clone()));
             if due.contains(number) {
                 // A name that cannot be looked up fails once more when the route is put in, and is told then.
                 let wanted = set.wanted_routes(&self.active);
@@ -297,6 +312,8 @@ impl<H: Hands> Work<H> {
         undo.routes.dedup();
         undo.addresses.sort_unstable();
         undo.addresses.dedup();
+        undo.track_files.sort_unstable();
+        undo.track_files.dedup();
         if undo != self.listed {
             self.listed = undo.clone();
             self.hands.list(undo);
@@ -312,7 +329,9 @@ impl<H: Hands> Work<H> {
             self.put_routes(set);
             self.take_routes(set);
             self.take_addresses(set);
+            self.put_track_file(set);
         } else {
+            self.put_track_file(set);
             self.take_routes(set);
             self.put_routes(set);
             self.take_addresses(set);
@@ -415,6 +434,31 @@ impl<H: Hands> Work<H> {
         }
     }
 
+    /// The set's file says its role. One that is its own no more, unless it is another set's now, says that nobody is primary here.
+    fn put_track_file(&mut self, set: &mut Set) {
+        let (is_primary, wanted) = (set.role() == Some(true), set.wanted_track_file());
+        if let Some((old, said)) = set
+            .actions
+            .track_file
+            .take_if(|(old, _)| Some(&*old) != wanted.as_ref())
+        {
+            let is_taken = |other: &Set| !other.is_gone && other.plan.track_file.as_ref() == Some(&old);
+            if !self.sets.values().any(is_taken)
+                && let Err(error) = self.hands.put_track_file(&old, false)
+            {
+                set.fail(error.to_string());
+                // A set that goes stays until this is done; of one that stays the new file counts.
+                set.actions.track_file = wanted.is_none().then_some((old, said));
+            }
+        }
+        if let Some(path) = wanted {
+            match self.hands.put_track_file(&path, is_primary) {
+                Ok(_) => set.actions.track_file = Some((path, is_primary)),
+                Err(error) => set.fail(error.to_string()),
+            }
+        }
+    }
+
     fn schedule(&mut self, set: u8, planned: PlannedAddress, now: Instant, left: u8) {
         if left > 0 {
             self.announcements.push(Announcement {
@@ -456,6 +500,10 @@ impl Set {
 
     fn wanted_addresses(&self) -> Vec<PlannedAddress> {
         self.plan.wanted_addresses(self.role())
+    }
+
+    fn wanted_track_file(&self) -> Option<PathBuf> {
+        self.plan.track_file.clone().filter(|_| !self.is_gone)
     }
 
     fn fail(&mut self, why: String) {

@@ -13,8 +13,8 @@ use tandem_control::api::BackendError;
 use tandem_control::api::model::{
     GroupView, GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Outside, PeerOfSet,
     Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange,
-    RoleCount, RoleRequest, RoleState, SetRequest, SignalRouteOfSet, Use, VirtualAddressOfSet, WantedRole,
-    Weights, hexadecimal,
+    RoleCount, RoleRequest, RoleState, SetRequest, SignalRouteOfSet, TrackFileOfSet, Use,
+    VirtualAddressOfSet, WantedRole, Weights, hexadecimal,
 };
 use tandem_engine::replica::ObjectTypes;
 
@@ -242,6 +242,10 @@ fn outside() -> Outside {
             table: 100,
             target: "discard".to_owned(),
         }],
+        track_file: Some(TrackFileOfSet {
+            path: "/run/tandem/set-7".to_owned(),
+            number: 0,
+        }),
         failures: vec!["192.0.2.9 on wan: no such device".to_owned()],
         took_ms: 3,
     }

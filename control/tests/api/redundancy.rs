@@ -268,6 +268,10 @@ fn a_set_says_what_it_is_and_why() {
         json!([{"prefix": "203.0.113.0/24", "table": 100, "target": "discard"}])
     );
     assert_eq!(
+        set["outside"]["track-file"],
+        json!({"path": "/run/tandem/set-7", "number": 0})
+    );
+    assert_eq!(
         (&set["light"], &set["last-event"]),
         (&json!("amber"), &Value::Null)
     );

@@ -223,6 +223,7 @@ fn a_set_is_shown_with_what_it_waits_for_and_what_is_outside() {
         "lan 10.0.0.1",
         "not here",
         "203.0.113.0/24 table 100 discard",
+        "/run/tandem/set-7",
         "no such device",
     ] {
         assert!(set.out.contains(text), "{text}: {}", set.out);

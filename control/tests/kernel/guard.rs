@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tandem_control::guard::{Gone, Keeper, Program, Undo};
 use tandem_control::kernel::{
     KernelRoute, Rtnl, SignalRoute, SignalRoutes, SignalTable, SignalTarget, Tap, VirtualAddress,
 };
+use tandem_control::track_file;
 
 use crate::lab::{Namespace, WAIT_MAX};
 
@@ -53,6 +55,7 @@ fn undo(ifindex: u32) -> Undo {
             address: [10, 0, 0, 9].into(),
             length: 24,
         }],
+        track_files: vec![tracked(std::process::id())],
         gone: vec![Gone {
             local: OURS.into(),
             peer: PEERS.into(),
@@ -73,6 +76,19 @@ fn listed() -> KernelRoute {
     }
 }
 
+/// The tracking file of the process with a guard.
+fn tracked(process: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("tandem-guard-track-file-{process}"))
+}
+
+/// What it says, at the end of the test.
+fn last_number(process: u32) -> String {
+    let path = tracked(process);
+    let said = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::remove_file(path).expect("removed");
+    said
+}
+
 /// Puts in what the guard knows, and a route that it does not know.
 fn put_in(undo: &Undo) {
     let (mut rtnl, mut routes) = (
@@ -91,6 +107,9 @@ fn put_in(undo: &Undo) {
     }
     for address in &undo.addresses {
         assert!(address.put(&mut rtnl).expect("put"));
+    }
+    for path in &undo.track_files {
+        assert!(track_file::put(path, true).expect("written"));
     }
 }
 
@@ -256,6 +275,7 @@ fn a_killed_parent_is_undone_at_once_and_its_peer_told() {
     );
     parent.process.wait().expect("dead");
     await_end(parent.guard);
+    assert_eq!(last_number(parent.process.id()), "1\n", "VRRP is told");
 }
 
 #[test]
@@ -270,6 +290,7 @@ fn the_peer_is_told_also_when_the_heartbeats_port_comes_free_late() {
     look.await_undone();
     parent.process.wait().expect("dead");
     await_end(parent.guard);
+    assert_eq!(last_number(parent.process.id()), "1\n");
 }
 
 #[test]
@@ -285,6 +306,7 @@ fn a_clean_stop_ends_the_guard_which_undoes_nothing() {
         (2, true),
         "nothing is undone"
     );
+    assert_eq!(last_number(parent.process.id()), "0\n", "nor is this");
     peer.set_nonblocking(true).expect("set");
     assert!(peer.recv(&mut [0; 64]).is_err(), "nothing is said");
 }
@@ -317,6 +339,7 @@ fn a_guard_that_is_killed_is_replaced_and_the_new_one_has_the_list() {
     drop(keeper);
     assert_said(&peer);
     look.await_undone();
+    assert_eq!(last_number(std::process::id()), "1\n");
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub use redundancy::{
 };
 pub use redundancy_view::{
     GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Light, Outside, PeerOfSet,
-    Redundancy, RoleCount, SignalRouteOfSet, VirtualAddressOfSet, Weights,
+    Redundancy, RoleCount, SignalRouteOfSet, TrackFileOfSet, VirtualAddressOfSet, Weights,
 };
 pub use replication::{
     BulkSync, Certificate, Channel, ConfigDifference, Digests, FailureCount, GroupView, Lag, LastFailure,

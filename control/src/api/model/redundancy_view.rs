@@ -118,6 +118,17 @@ pub struct SignalRouteOfSet {
     pub target: String,
 }
 
+/// The file by which VRRP follows a set's role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrackFileOfSet {
+    /// Its path.
+    #[schema(example = "/run/tandem/set-1")]
+    pub path: String,
+    /// What it says now: 0 primary, 1 not.
+    pub number: u8,
+}
+
 /// What a set's role has done outside the dataplane.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -126,6 +137,8 @@ pub struct Outside {
     pub virtual_addresses: Vec<VirtualAddressOfSet>,
     /// Signal routes in the kernel.
     pub signal_routes: Vec<SignalRouteOfSet>,
+    /// The tracking file, if it was written.
+    pub track_file: Option<TrackFileOfSet>,
     /// What is not as it should be; tried again every second.
     pub failures: Vec<String>,
     /// How long the last change of role took there, milliseconds.
