@@ -80,6 +80,7 @@ fn measure(records: u64, low: Security, high: Security, name: &str) {
         peer: address(peer),
         port: DEFAULT_PORT,
         bind: Bind::None,
+        other: None,
         security,
         stream: Stream::default(),
         timing: Timing::default(),

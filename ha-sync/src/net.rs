@@ -8,7 +8,8 @@
 //!
 //! What is said over the channel is a [`Conversation`]'s concern, [`Linked`]'s above all: it takes bytes and gives bytes, and [`run`]
 //! carries them, on a thread of its own. The chassis with the lower address listens, the other one connects: so there is never a
-//! second connection to choose from, but for the one that replaces a connection whose other end is gone.
+//! second connection to choose from, but for the one that replaces a connection whose other end is gone. Where there are two HA links,
+//! the former listens on both, and the latter tries both, the control link first.
 //!
 //! Whatever goes wrong has a name ([`FailureKind`]) and a counter, and is shown in the [`Status`]; none of it changes anything but
 //! that. Redundancy spec, section 2.
@@ -30,7 +31,7 @@ mod tls;
 mod verify;
 
 pub use conversation::{Conversation, Objection, RECEIVE_WHOLE};
-pub use endpoint::{Bind, DEFAULT_PORT, Endpoint, EndpointError, Security, Side, Stream, Timing, Tls, Trust};
+pub use endpoint::{Bind, DEFAULT_PORT, Endpoint, EndpointError, Security, Side, Stream, Timing, Tls, Trust, Way};
 pub use failure::{Failure, FailureKind};
 pub use keys::Fingerprint;
 pub use linked::{LinkCommand, LinkView, Linked};

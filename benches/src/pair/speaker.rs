@@ -110,6 +110,7 @@ impl Speaker {
             // Another port each run: the last run's connection may still rest.
             port: DEFAULT_PORT + (run_number % 1000) as u16,
             bind: Bind::None,
+            other: None,
             security: Security::Tls(tls),
             stream: Stream::default(),
             timing: Timing::default(),

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ha_sync::net::{Bind, Endpoint, Fingerprint, Security, Stream, Timing, Tls, Trust};
+use ha_sync::net::{Bind, Endpoint, Fingerprint, Security, Stream, Timing, Tls, Trust, Way};
 
 use super::diagnostics::Diagnostics;
 use super::fault::{Bad, FaultKind, quoted};
 use super::names;
-use super::redundancy_heartbeat::{self, HaLink, Heartbeats};
+use super::redundancy_heartbeat::{self, HaLink, Heartbeats, LinkKind};
 use super::section::{Item, Section};
 
 /// TCP port of the channel, unless set.
@@ -47,11 +47,17 @@ impl RedundancyGroup {
     /// This chassis' end of the channel: its only stream, with the channel's own timeouts.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
+        let data = self.links.iter().find(|link| link.kind == LinkKind::Data);
         Endpoint {
             local: self.local,
             peer: self.peer,
             port: self.port,
             bind: self.bind.clone(),
+            other: data.map(|link| Way {
+                local: link.local,
+                peer: link.peer,
+                bind: link.bind.clone(),
+            }),
             security: self.security.clone(),
             stream: Stream::default(),
             timing: Timing::default(),

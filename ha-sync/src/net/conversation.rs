@@ -1,5 +1,7 @@
 //! What the channel carries: bytes from somebody and for somebody.
 
+use std::net::IpAddr;
+
 /// Octets of a conversation's longest message: so many are kept for it to be taken whole.
 pub const RECEIVE_WHOLE: usize = crate::frame::HEADER_LEN + crate::frame::PAYLOAD_MAX as usize;
 
@@ -15,6 +17,8 @@ pub trait Conversation {
     /// What it shows of itself.
     type State: Clone + Send + Sync;
 
+    /// The connection that is about to be there has this address of the peer: of two HA links, it says which.
+    fn over(&mut self, _peer: IpAddr) {}
     /// A connection is there; both directions begin anew.
     fn connected(&mut self, now_ms: u64);
     /// It is gone; what was not taken by the other end may be lost.

@@ -21,12 +21,25 @@ pub struct Endpoint {
     pub port: u16,
     /// What the sockets are bound to.
     pub bind: Bind,
+    /// The other HA link: it carries the channel while the peer cannot be reached by the first.
+    pub other: Option<Way>,
     /// How the channel is secured.
     pub security: Security,
     /// Which of the connections between the two chassis this is.
     pub stream: Stream,
     /// Timeouts.
     pub timing: Timing,
+}
+
+/// A way to the peer: two addresses, and what sockets are bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// This chassis' address on it.
+    pub local: IpAddr,
+    /// The other's.
+    pub peer: IpAddr,
+    /// What the sockets are bound to.
+    pub bind: Bind,
 }
 
 /// What the channel's sockets are bound to: its routing instance.
@@ -184,6 +197,15 @@ impl Endpoint {
         }
     }
 
+    /// The way that is tried first.
+    pub(super) fn first(&self) -> Way {
+        Way {
+            local: self.local,
+            peer: self.peer,
+            bind: self.bind.clone(),
+        }
+    }
+
     /// The TCP port of this stream.
     #[must_use]
     pub fn stream_port(&self) -> u16 {
@@ -207,6 +229,10 @@ impl Endpoint {
             });
         }
         self.bind.check(self.local, self.peer)?;
+        if let Some(other) = &self.other {
+            check_addresses(other.local, other.peer)?;
+            other.bind.check(other.local, other.peer)?;
+        }
         match &self.security {
             Security::Tls(Tls {
                 trust: Trust::Fingerprints(list),
@@ -275,6 +301,7 @@ mod tests {
             peer: peer.parse().expect("address"),
             port: DEFAULT_PORT,
             bind: Bind::None,
+            other: None,
             security: Security::None,
             stream: Stream::default(),
             timing: Timing::default(),
@@ -322,6 +349,16 @@ mod tests {
             fails(bound(Bind::Namespace("../x".to_owned()))),
             EndpointError::Name(_)
         ));
+        let over = |peer: &str| Endpoint {
+            other: Some(Way {
+                local: "10.0.1.1".parse().expect("address"),
+                peer: peer.parse().expect("address"),
+                bind: Bind::None,
+            }),
+            ..plain("10.0.0.1", "10.0.0.2")
+        };
+        assert_eq!(over("10.0.1.2").check(), Ok(()));
+        assert!(matches!(fails(over("10.0.1.1")), EndpointError::SameAddress(_)));
         let stream = Endpoint {
             stream: Stream { number: 2, of: 2 },
             ..plain("10.0.0.1", "10.0.0.2")

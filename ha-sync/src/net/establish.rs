@@ -2,6 +2,7 @@
 //! end hears a peer that lost its side of the connection while this side still stands.
 
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::backoff::Backoff;
 use super::buffered::{Buffered, Wire};
-use super::endpoint::{Bind, Side};
+use super::endpoint::{Bind, Side, Way};
 use super::failure::Failure;
 use super::preamble;
 use super::socket;
@@ -26,6 +27,8 @@ const HANDSHAKES_MAX: usize = 4;
 /// How often a listening socket is made anew while nobody is connected and it is bound to something that may have been taken away
 /// and made again under the same name: a socket does not notice.
 const REBIND: Duration = Duration::from_secs(10);
+/// For an answer to an attempt where there is another way to try: both ends of a cable are near.
+const NEAR: Duration = Duration::from_secs(1);
 /// How long and how much is read from a connection that failed, before it is closed: with something unread the kernel would reset
 /// it, and the peer would not get to read why.
 const LINGER: Duration = Duration::from_millis(500);
@@ -64,7 +67,16 @@ pub(super) struct Need {
 /// Establishes connections for as long as somebody wants them.
 pub(super) async fn establish(channel: Channel, events: mpsc::Sender<Event>, need: watch::Receiver<Need>) {
     match channel.endpoint.side() {
-        Side::Listens => accept_all(&channel, &events, need).await,
+        Side::Listens => {
+            let first = channel.endpoint.first();
+            let by_first = accept_all(&channel, &first, &events, &need);
+            match &channel.endpoint.other {
+                Some(other) => {
+                    tokio::join!(by_first, accept_all(&channel, other, &events, &need));
+                }
+                None => by_first.await,
+            }
+        }
         Side::Connects => connect_all(&channel, &events, need).await,
     }
 }
@@ -72,12 +84,27 @@ pub(super) async fn establish(channel: Channel, events: mpsc::Sender<Event>, nee
 async fn connect_all(channel: &Channel, events: &mpsc::Sender<Event>, mut need: watch::Receiver<Need>) {
     let timing = &channel.endpoint.timing;
     let mut backoff = Backoff::new(timing.backoff_min, timing.backoff_max);
+    let ways: Vec<Way> = iter::once(channel.endpoint.first())
+        .chain(channel.endpoint.other.clone())
+        .collect();
+    let patience = if ways.len() > 1 {
+        timing.connect.min(NEAR)
+    } else {
+        timing.connect
+    };
+    // One after the other without a rest, and from the first one again when there was a connection.
+    let mut untried = ways.iter();
     loop {
+        let Some(way) = untried.next() else {
+            untried = ways.iter();
+            sleep(backoff.wait()).await;
+            continue;
+        };
         let ended = need.borrow().ended;
         if events.send(Event::Attempt).await.is_err() {
             return;
         }
-        let event = match connect(channel).await {
+        let event = match connect(channel, way, patience).await {
             Ok(established) => Event::Ready(established),
             Err(failure) => Event::Failed(failure),
         };
@@ -95,34 +122,40 @@ async fn connect_all(channel: &Channel, events: &mpsc::Sender<Event>, mut need: 
                 Ok(false) => {}
                 Err(_) => return,
             }
+            untried = ways.iter();
+            sleep(backoff.wait()).await;
         }
-        sleep(backoff.wait()).await;
     }
 }
 
-async fn connect(channel: &Channel) -> Result<Established, Failure> {
-    let endpoint = &channel.endpoint;
-    let (socket, to) = socket::outgoing(endpoint)?;
-    let stream = match timeout(endpoint.timing.connect, socket.connect(to)).await {
+async fn connect(channel: &Channel, way: &Way, patience: Duration) -> Result<Established, Failure> {
+    let (socket, to) = socket::outgoing(way, channel.endpoint.stream_port())?;
+    let stream = match timeout(patience, socket.connect(to)).await {
         Ok(connected) => connected?,
-        Err(_) => return Err(Failure::ConnectTimeout(endpoint.peer)),
+        Err(_) => return Err(Failure::ConnectTimeout(way.peer)),
     };
     secure(channel, stream, to).await
 }
 
-async fn accept_all(channel: &Channel, events: &mpsc::Sender<Event>, need: watch::Receiver<Need>) {
+/// Accepts by one way.
+async fn accept_all(
+    channel: &Channel,
+    way: &Way,
+    events: &mpsc::Sender<Event>,
+    need: &watch::Receiver<Need>,
+) {
     let timing = &channel.endpoint.timing;
     let mut backoff = Backoff::new(timing.backoff_min, timing.backoff_max);
     let mut handshakes = JoinSet::new();
-    let rebinds = channel.endpoint.bind != Bind::None;
+    let rebinds = way.bind != Bind::None;
     loop {
-        let failure = match socket::listen(&channel.endpoint) {
+        let failure = match socket::listen(way, channel.endpoint.stream_port()) {
             Ok(listener) => {
                 backoff.reset();
-                let listening = listen(channel, &listener, events, &mut handshakes);
+                let listening = listen(channel, way, &listener, events, &mut handshakes);
                 tokio::select! {
                     failure = listening => failure,
-                    () = obsolete(&need), if rebinds => continue,
+                    () = obsolete(need), if rebinds => continue,
                     () = events.closed() => return,
                 }
             }
@@ -148,6 +181,7 @@ async fn obsolete(need: &watch::Receiver<Need>) {
 /// Accepts until the listening socket fails.
 async fn listen(
     channel: &Channel,
+    way: &Way,
     listener: &TcpListener,
     events: &mpsc::Sender<Event>,
     handshakes: &mut JoinSet<()>,
@@ -164,7 +198,7 @@ async fn listen(
             }
         };
         while handshakes.try_join_next().is_some() {}
-        let refused = if !socket::is_from(channel.endpoint.peer, from) {
+        let refused = if !socket::is_from(way.peer, from) {
             Some(Failure::Stranger(from.ip()))
         } else if handshakes.len() >= HANDSHAKES_MAX {
             Some(Failure::Crowded(from.ip()))

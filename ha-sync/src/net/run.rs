@@ -132,6 +132,7 @@ async fn keep<C: Conversation>(
     while let Some(Established { wire, peer, secured }) = next.take() {
         need.send_modify(|need| need.connected = true);
         shell.status.connected(peer, secured);
+        shell.conversation.over(peer.ip().to_canonical());
         shell.conversation.connected(shell.clock.ms());
         shell.publish();
         let began = Instant::now();

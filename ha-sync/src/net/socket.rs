@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::endpoint::{Bind, Endpoint, Timing};
+use super::endpoint::{Bind, Timing, Way};
 use super::failure::Failure;
 
 /// Where `ip netns` keeps named namespaces; `/var/run` is a link to `/run` on all current systems, and not on all others.
@@ -33,29 +33,18 @@ fn failed(what: String) -> impl FnOnce(io::Error) -> Failure {
     move |source| Failure::Socket { what, source }
 }
 
-/// The listening socket of an endpoint.
-pub(super) fn listen(endpoint: &Endpoint) -> Result<TcpListener, Failure> {
-    let socket = bound(
-        endpoint.local,
-        &endpoint.bind,
-        Transport::Tcp,
-        endpoint.stream_port(),
-    )?;
-    let what = || {
-        failed(format!(
-            "listen on {} port {}",
-            endpoint.local,
-            endpoint.stream_port()
-        ))
-    };
+/// The listening socket of a way.
+pub(super) fn listen(way: &Way, port: u16) -> Result<TcpListener, Failure> {
+    let socket = bound(way.local, &way.bind, Transport::Tcp, port)?;
+    let what = || failed(format!("listen on {} port {port}", way.local));
     socket.listen(BACKLOG).map_err(what())?;
     TcpListener::from_std(socket.into()).map_err(what())
 }
 
 /// The socket for an attempt to connect, and where to.
-pub(super) fn outgoing(endpoint: &Endpoint) -> Result<(TcpSocket, SocketAddr), Failure> {
-    let socket = bound(endpoint.local, &endpoint.bind, Transport::Tcp, 0)?;
-    let to = beyond(&socket, endpoint.peer, endpoint.stream_port());
+pub(super) fn outgoing(way: &Way, port: u16) -> Result<(TcpSocket, SocketAddr), Failure> {
+    let socket = bound(way.local, &way.bind, Transport::Tcp, 0)?;
+    let to = beyond(&socket, way.peer, port);
     Ok((TcpSocket::from_std_stream(socket.into()), to))
 }
 

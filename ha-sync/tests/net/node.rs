@@ -34,6 +34,8 @@ pub enum Tell {
 pub struct Seen {
     pub connects: u32,
     pub disconnects: u32,
+    /// The peer's address that the latest connection was with.
+    pub over: Option<IpAddr>,
     pub heard: Vec<u8>,
     pub unsaid: usize,
     /// It has been told to refuse what comes next.
@@ -56,6 +58,10 @@ struct Talk {
 impl Conversation for Talk {
     type Command = Tell;
     type State = Seen;
+
+    fn over(&mut self, peer: IpAddr) {
+        self.seen.over = Some(peer);
+    }
 
     fn connected(&mut self, _now_ms: u64) {
         self.seen.connects += 1;
@@ -279,6 +285,7 @@ pub fn endpoint(local: IpAddr, peer: IpAddr, security: Security) -> Endpoint {
         peer,
         port: DEFAULT_PORT,
         bind: Bind::None,
+        other: None,
         security,
         stream: Stream::default(),
         timing: Timing {

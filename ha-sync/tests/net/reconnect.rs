@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ha_sync::net::{ChannelState, FailureKind};
+use ha_sync::net::{Bind, ChannelState, Endpoint, FailureKind, Way};
 
-use crate::node::{Folder, Node, pair, talk};
+use crate::node::{Folder, Node, addresses, pair, talk};
 
 #[test]
 fn either_end_may_go_and_come_back() {
@@ -24,6 +24,41 @@ fn either_end_may_go_and_come_back() {
     let connector = Node::start(high);
     talk(&listener, &connector);
     assert_eq!(listener.status().conversation.connects, 2);
+}
+
+#[test]
+fn where_the_first_link_does_not_reach_the_other_one_carries_the_channel() {
+    let folder = Folder::new("ways");
+    // Lower than all others, so whoever is to reach it connects.
+    let (nobody, _) = addresses();
+    let (mut low, mut high) = pair(&folder);
+    let (low_too, high_too) = addresses();
+    let way = |local, peer| Way {
+        local,
+        peer,
+        bind: Bind::None,
+    };
+    low.other = Some(way(low_too, high_too));
+    high.other = Some(way(high_too, low_too));
+    let listener = Node::start(low.clone());
+    let astray = Node::start(Endpoint {
+        peer: nobody,
+        ..high.clone()
+    });
+    talk(&listener, &astray);
+    let status = astray.status();
+    assert_eq!(status.conversation.over, Some(low_too));
+    assert_eq!(status.channel.counters.failures(FailureKind::Refused), 1);
+    assert_eq!(listener.status().conversation.over, Some(high_too));
+    drop(astray);
+    let connector = Node::start(high.clone());
+    talk(&listener, &connector);
+    assert_eq!(
+        connector.status().conversation.over,
+        Some(low.local),
+        "it comes first"
+    );
+    assert_eq!(listener.status().conversation.over, Some(high.local));
 }
 
 #[test]

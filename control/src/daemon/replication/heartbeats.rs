@@ -1,5 +1,7 @@
 //! Heartbeats of a redundancy group: from the configuration to their thread, and what they say in the roles' terms and back.
 
+use std::net::IpAddr;
+
 use ha_sync::heartbeat::{
     BeatTiming, Codec, FileKey, HeartbeatConfig, HeartbeatEvent, KeyFileError, LostWhy, PathConfig, PathId,
     SetBeat, SetState,
@@ -103,6 +105,14 @@ pub(super) fn meaning(event: HeartbeatEvent, is_reached: bool) -> Option<Heartbe
     }
 }
 
+/// Whether the HA link with this far end brings no heartbeats while the other one does. Paths, whether each is up, and its far end.
+pub(super) fn is_cut(paths: &[(PathId, bool, IpAddr)], over: IpAddr) -> bool {
+    let is_ha = |id| matches!(id, PathId::Control | PathId::Data);
+    let mut links = paths.iter().filter(|(id, ..)| is_ha(*id));
+    let mut others = links.clone();
+    links.any(|(_, up, peer)| !up && *peer == over) && others.any(|(_, up, peer)| *up && *peer != over)
+}
+
 fn heard(beat: &SetBeat) -> (u8, PeerSet) {
     let set = PeerSet {
         state: state(beat.state),
@@ -175,6 +185,29 @@ mod tests {
             };
             assert_eq!(heard(&told(3, &set)), (3, set));
         }
+    }
+
+    #[test]
+    fn a_link_is_cut_when_the_other_one_brings_heartbeats() {
+        let [control, data, inside] = [1, 2, 3].map(|last| IpAddr::from([10, 0, last, 2]));
+        let cut = |ups: [bool; 3], over| {
+            let paths = [
+                (PathId::Control, ups[0], control),
+                (PathId::Data, ups[1], data),
+                (PathId::Secondary1, ups[2], inside),
+            ];
+            is_cut(&paths, over)
+        };
+        assert!(cut([false, true, true], control) && cut([true, false, true], data));
+        assert!(!cut([false, true, true], data), "it is on the one that is up");
+        assert!(!cut([true; 3], control) && !cut([false; 3], control));
+        assert!(
+            !cut([false, false, true], control),
+            "a secondary path is for heartbeats alone"
+        );
+        assert!(!cut([true, true, false], inside));
+        let elsewhere = IpAddr::from([10, 0, 9, 2]);
+        assert!(!cut([false, true, true], elsewhere), "nobody knows of its link");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Its clock is the workers' (milliseconds since tick 0), not the channel's: sessions' ages are told by it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::SystemTime;
 
@@ -46,9 +47,13 @@ pub(super) struct Talk {
     shown: Published,
     /// Since when each set has its role.
     since: BTreeMap<u8, SystemTime>,
-    /// The peer was lost or gone by its heartbeats since this connection began; and is back, over the same connection.
+    /// The peer was lost or gone by its heartbeats since this connection began.
     is_buried: bool,
-    is_stale: bool,
+    /// It is back, over the same connection, which is to be made anew from then on.
+    stale_from_ms: Option<u64>,
+    /// The peer's address that this connection is with, and whether that HA link brings no heartbeats while the other one does.
+    over: Option<IpAddr>,
+    is_cut: bool,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
@@ -197,7 +202,9 @@ impl Talk {
             shown,
             since: BTreeMap::new(),
             is_buried: false,
-            is_stale: false,
+            stale_from_ms: None,
+            over: None,
+            is_cut: false,
             refused: None,
             joining: None,
             watched: Watched::over(feed),
@@ -387,8 +394,12 @@ impl Conversation for Talk {
     type Command = Order;
     type State = TalkState;
 
+    fn over(&mut self, peer: IpAddr) {
+        self.over = Some(peer);
+    }
+
     fn connected(&mut self, _: u64) {
-        (self.is_buried, self.is_stale) = (false, false);
+        (self.is_buried, self.stale_from_ms, self.is_cut) = (false, None, false);
         let now = self.now();
         self.line.link.connected(now);
         self.follow();
@@ -451,8 +462,12 @@ impl Conversation for Talk {
             LinkState::Lost => Some(Objection("the peer was not heard for too long".to_owned())),
             LinkState::Refused(refusal) => Some(Objection(refusal.to_string())),
             // What was given out meanwhile did not wait for it.
-            _ if self.is_stale => Some(Objection(
+            _ if self.stale_from_ms.is_some_and(|from| self.line.now_ms >= from) => Some(Objection(
                 "the peer was lost by its heartbeats meanwhile".to_owned(),
+            )),
+            // It would be noticed by its own silence as well, a minute later.
+            _ if self.is_cut => Some(Objection(
+                "its HA link brings no heartbeats, and the other one does".to_owned(),
             )),
             LinkState::Disconnected
             | LinkState::Greeting
@@ -484,14 +499,24 @@ impl Conversation for Talk {
             }
             Order::Ask { set, wanted, answer } => self.ask(set, wanted, answer),
             Order::Heartbeat(event) => {
-                // Not before its sets are heard: without them and without the connection it would be lost once more.
-                self.is_stale |= self.is_buried && matches!(event, HeartbeatEvent::Sets(_));
                 if matches!(event, HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone) {
-                    self.is_buried = true;
+                    (self.is_buried, self.stale_from_ms) = (true, None);
                     line.bridge.peer_died();
                 }
                 // What says so is older than what the status shows.
                 let status = self.beats.as_ref().map(Heartbeats::status);
+                // Not before both hear the other's sets: to an end that has only this connection to go by, its end is the peer's death.
+                if self.is_buried && matches!(event, HeartbeatEvent::Sets(_)) {
+                    let deciding = status.as_ref().map(|status| status.detector.deciding);
+                    let hold = deciding.map_or(0, |timing| u64::from(timing.lost_after_ms()));
+                    self.stale_from_ms.get_or_insert(now + hold);
+                }
+                if let (Some(over), Some(status)) = (self.over, &status) {
+                    let paths = status.detector.paths.iter().zip(&status.places);
+                    let paths = paths.map(|(path, place)| (path.id, path.up, place.config.peer));
+                    // Of one that outlived a loss the hold below decides.
+                    self.is_cut = !self.is_buried && heartbeats::is_cut(&paths.collect::<Vec<_>>(), over);
+                }
                 let paths = status.iter().flat_map(|status| &status.detector.paths);
                 let is_heard = paths.into_iter().any(|path| path.up && !path.refused);
                 let said = heartbeats::meaning(event, line.peer() != Peer::Gone || is_heard);

@@ -1,6 +1,9 @@
 use ha_sync::bridge::{BridgeConfig, RedundancySet};
-use ha_sync::heartbeat::{HeartbeatEvent, SetState};
+use ha_sync::heartbeat::{
+    BeatTiming, Codec, FileKey, HeartbeatConfig, HeartbeatEvent, LostWhy, PathConfig, PathId, SetState, run,
+};
 use ha_sync::link::LinkConfig;
+use ha_sync::net::{Bind, DEFAULT_PORT};
 use ha_sync::wire::Dictionary;
 use rtrb::RingBuffer;
 use tandem_redundancy::RoleError;
@@ -232,6 +235,43 @@ fn a_peer_that_was_lost_and_is_back_over_the_same_connection_has_to_connect_anew
     assert!(talk.objection().is_some());
     talk.connected(0);
     assert_eq!(talk.objection(), None);
+}
+
+#[test]
+fn a_connection_that_outlived_a_loss_stays_until_the_peer_hears_heartbeats_too() {
+    let mut talk = talk(true);
+    // Addresses of nobody (RFC 5737): nothing comes of its own accord.
+    let [local, peer] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().expect("address"));
+    let config = HeartbeatConfig {
+        group: 1,
+        incarnation: 1,
+        timing: BeatTiming {
+            interval_ms: 50,
+            lost_threshold: 4,
+        },
+        codec: Codec::new(&FileKey::known_to_all(), local, peer),
+        paths: vec![PathConfig {
+            id: PathId::Control,
+            local,
+            peer,
+            port: DEFAULT_PORT,
+            bind: Bind::None,
+        }],
+    };
+    talk.beats(Some(run(config, |_| {}).expect("a thread")));
+    let why = LostWhy::Silent;
+    talk.command(Order::Heartbeat(HeartbeatEvent::Lost { why }), 0);
+    talk.command(Order::Heartbeat(primary_peer()), 0);
+    talk.line.now_ms += 199;
+    assert_eq!(
+        talk.objection(),
+        None,
+        "the peer may hear nothing but this connection yet"
+    );
+    talk.line.now_ms += 1;
+    assert!(talk.objection().is_some());
+    talk.command(Order::Heartbeat(HeartbeatEvent::Lost { why }), 0);
+    assert_eq!(talk.objection(), None, "it may still bring what it had said");
 }
 
 #[test]
