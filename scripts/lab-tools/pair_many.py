@@ -9,6 +9,8 @@ lab-tests/pair-many.sh; commands on standard input (commands.py):
     verify SECONDS [all]  of the sessions with that age at the kill none is lost or has another public tuple; those that are
                           younger may be, and are opened anew. A packet from outside says first whether half of them are there, or all
     tuples                no public tuple was seen of two subscribers within the quarantine
+    claim COUNT           sessions of new subscribers by each chassis, both of which are primary, so that many a public tuple is given by
+                          both; those by chassis 2 are live from then on
     pace SECONDS          packets of all sessions, in a loop, for that long: none is lost but by a named number
 """
 
@@ -116,6 +118,19 @@ class Many:
         for public, before, after, ago in taken[:5]:
             print(f"     {shown_tuple(public)} was {before}'s {ago:.1f} s ago and is {after}'s")
 
+    def claim(self, report, count):
+        given = []
+        for chassis in (1, 2):
+            self.wire.use(chassis)
+            flows = self.new(int(count))
+            good = self.begin(flows)
+            given.append({flow.public for flow in good})
+            both = f", {len(given[0] & given[1])} ends given by both" if chassis == 2 else ""
+            report.check(f"chassis {chassis} gives public ends to new subscribers", len(good) == len(flows), f"{len(good)} of {len(flows)}{both}")
+        self.live += good
+        # They were given to two on purpose.
+        self.wire.taken.clear()
+
     def pace(self, report, seconds):
         rounds = sent = good = 0
         began = time.monotonic()
@@ -138,4 +153,4 @@ def shown(flow):
 
 if __name__ == "__main__":
     many = Many()
-    serve({name: getattr(many, name) for name in ("open", "ripen", "killed", "use", "verify", "tuples", "pace")})
+    serve({name: getattr(many, name) for name in ("open", "ripen", "killed", "use", "verify", "tuples", "claim", "pace")})

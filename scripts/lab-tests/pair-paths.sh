@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# The paths between the two chassis, one after the other: a cut HA link, both of them, all links of the primary at once, and all paths
+# of heartbeats while both go on: two primaries, which are one again when they hear each other. Each time a download older than
+# the threshold goes on to its checksum, and the roles and the routes at the neighbours are what docs/redundancy.md says.
+source "$(dirname "$0")/../lib/labtest.sh"
+source "$SCRIPTS/lib/lab6.sh"
+source "$SCRIPTS/lib/pair.sh"
+source "$SCRIPTS/lib/bgp.sh"
+source "$SCRIPTS/lib/roles.sh"
+
+THRESHOLD=2
+HEARTBEAT_MS=200
+# A silent channel ends after 3 s, as it does for who cannot wait a minute for replication to go on.
+PAIR_GROUP='keepalive-interval-s = 1
+keepalive-lost-threshold = 3
+[[redundancy-groups.1.links]]
+kind = "data"
+local = "5.5.6.@N@"
+peer = "5.5.6.@O@"
+[[redundancy-groups.1.links]]
+kind = "secondary"
+local = "@IN@"
+peer = "@PEER-IN@"'
+PAIR_MORE="recovery-hold-s = 0
+policies = [\"ways\", \"failures\"]
+$(bgp_policy | tail -n +2)
+[redundancy-policies.failures]
+events = [\"links\"]
+action = \"broadcast-warning\"
+[redundancy-events.links]
+links = [\"inside0\", \"outside0\"]
+$(pair_virtual_addresses)"
+pair_up
+cable dut ha1 dut2 ha1
+for n in 1 2; do ip -n "$(ns "${DUT[n]}")" addr add "5.5.6.$n/24" dev ha1; done
+# Few ports: two primaries that do not hear each other give out the same ones.
+sed -i 's|^prefixes = \["203.0.113.0/25"\]|prefixes = ["203.0.113.0/32"]|' "$LAB_DIR"/chassis-[12].toml
+roles_up
+aside_start pair_many.py
+
+# heard N PATH...: the paths of heartbeats that are up there are these.
+heard() {
+    local want
+    want=$(printf '%s\n' "${@:2}" | sort | paste -sd' ')
+    [[ $(chassis "$1" show redundancy --json | /usr/bin/python3 -c '
+import json, sys
+paths = json.load(sys.stdin)["heartbeats"][0]["paths"]
+print(*sorted(one["path"] for one in paths if one["up"]))') == "$want" ]]
+}
+# paths PATH...: those that are up on both.
+paths() {
+    local n
+    for n in 1 2; do check "chassis $n hears the other by ${*:-nothing}" wait_until 20 heard "$n" "$@"; done
+}
+ha() { ip -n "$(ns dut)" link set "$1" "$2"; }
+
+# Chassis 1 is primary still, by the epoch that it has had.
+goes_on() {
+    check "chassis 1 is primary still, nothing has changed" same_role "$1"
+    check "packets go by it" bgp_goes_by 1
+}
+same_role() { pair_is 1 redundancy role primary && [[ $(epoch) == "$1" ]]; }
+epoch() { pair_field 1 redundancy epoch; }
+
+# over NET: the channel is over this link, and all is told both ways.
+over() {
+    local n
+    for n in 1 2; do
+        pair_is "$n" replication state active && [[ $(pair_field "$n" replication channel.connected-to) == *"$1."* ]] || return 1
+    done
+}
+channel() { check "the channel goes over $1" wait_until 20 over "$2"; }
+
+# What both give out must meet: first, while next to nothing is held after a takeover.
+case_begin "a split brain, and its end"
+ha ha0 down
+ha ha1 down
+path p-in p-in2 off
+paths
+roles primary primary
+check "chassis 2 because the peer was lost" pair_cause 2 peer-lost
+check "both routers send by chassis 2, which has the higher epoch" bgp_moves 2
+aside claim "${CLAIMS:-20000}"
+aside killed
+ha ha0 up
+ha ha1 up
+path p-in p-in2 on
+paths control data secondary-1
+# What it had to refuse, because too much of its own stood in the way at once, it asks for again after 30 s.
+check "chassis 1 yields and is told all" pair_wait_ready 1 120
+case_end standby primary 2
+check "because of the epoch" pair_cause 1 epoch
+traffic alive old
+# Whatever chassis 1 had given to others is chassis 2's.
+aside verify 0
+check "the role goes back" asked 1 switchover 1
+roles primary standby
+
+case_begin "the control link is cut, the data link carries heartbeats and channel"
+before=$(epoch)
+ha ha0 down
+paths data secondary-1
+goes_on "$before"
+channel "the data link" 5.5.6
+check "the role is handed over all the same" asked 1 switchover 1
+roles standby primary
+check "both routers send by chassis 2" bgp_moves 2
+check "and back" asked 1 switchover 1
+roles primary standby
+check "both routers send by chassis 1" bgp_moves 1
+before=$(epoch)
+step "the data link is cut as well, the secondary path carries heartbeats"
+ha ha1 down
+paths secondary-1
+goes_on "$before"
+check "there is no channel" wait_until 30 pair_is 2 replication channel.connected-to ""
+check "the role is not to be had while nothing can be told" refused 2 "not connected" switchover 1 --force
+goes_on "$before"
+ha ha0 up
+ha ha1 up
+paths control data secondary-1
+case_end primary standby 1
+goes_on "$before"
+channel "one of both" 5.5
+
+case_begin "the data link is cut"
+ha ha1 down
+paths control secondary-1
+goes_on "$before"
+channel "the control link" 5.5.5
+ha ha1 up
+paths control data secondary-1
+case_end primary standby 1
+goes_on "$before"
+
+case_begin "all links of chassis 1 are removed at once"
+for cable in ha0 ha1; do ha "$cable" down; done
+for cable in p-in p-out; do leg "$cable" down; done
+# Chassis 1 has nobody, and need not carry on.
+roles inoperable primary
+check "chassis 2 took over because the peer was lost" pair_cause 2 peer-lost
+case_end inoperable primary 2
+for cable in p-in p-out; do leg "$cable" up; done
+for cable in ha0 ha1; do ha "$cable" up; done
+check "chassis 1 is its complete standby" pair_wait_ready 1
+roles standby primary
+check "both routers send by chassis 2" bgp_moves 2
+traffic alive old
+pair_finish
