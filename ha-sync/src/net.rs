@@ -31,7 +31,9 @@ mod tls;
 mod verify;
 
 pub use conversation::{Conversation, Objection, RECEIVE_WHOLE};
-pub use endpoint::{Bind, DEFAULT_PORT, Endpoint, EndpointError, Security, Side, Stream, Timing, Tls, Trust, Way};
+pub use endpoint::{
+    Bind, DEFAULT_PORT, Endpoint, EndpointError, Security, Side, Stream, Timing, Tls, Trust, Way,
+};
 pub use failure::{Failure, FailureKind};
 pub use keys::Fingerprint;
 pub use linked::{LinkCommand, LinkView, Linked};
