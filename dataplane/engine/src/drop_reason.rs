@@ -97,6 +97,9 @@ drop_reasons! {
     BlockTableFull = "block-table-full",
     /// The other chassis is primary of the service set: packets shall go there.
     NotPrimary = "not-primary",
+    /// The service set is being handed over to the other chassis, and only what sessions have passes here still: the packet would
+    /// begin one, or move a TCP connection's state. Sent again, it goes there.
+    Draining = "draining",
     /// From outside to a pool address and port that nobody has mapped.
     NoMapping = "no-mapping",
     /// From outside to a mapping that has not sent to this address (and port): the filtering policy refuses it.

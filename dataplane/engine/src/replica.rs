@@ -327,6 +327,14 @@ pub enum Op {
         /// The role change's number; comes back with [`Op::RoleDone`].
         epoch: u32,
     },
+    /// Into a primary: when it is made standby next, it *drains*, that is, it goes on passing the packets of sessions that it has,
+    /// for this long from now at most. Into one that drains: for so long from now; nothing ends it.
+    Drain {
+        /// The service set.
+        service_set: ServiceSetId,
+        /// How long.
+        time: Ticks,
+    },
     /// Out of an engine: it has taken up the role, and everything it did before under the old one has been put out.
     RoleDone {
         /// The service set.

@@ -2,6 +2,7 @@
 
 use tandem_engine::program::ServiceSetId;
 use tandem_engine::replica::{Op, Role};
+use tandem_engine::ticks::Ticks;
 
 use super::{Bridge, BridgeEvent, Listening};
 use crate::chassis::{SetRole, Sets};
@@ -77,6 +78,15 @@ impl Bridge {
             self.events.push_back(BridgeEvent::RoleDone(done));
         }
         true
+    }
+
+    /// A primary set's workers are to drain for so long at most when they are made standby next ([`Bridge::set_role`]); or, of those
+    /// that drain, from now on. Zero ends it.
+    pub fn drain(&mut self, set: u8, time: Ticks) {
+        let known = self.sets.iter().find(|state| state.number == set);
+        for service_set in known.map(|state| state.service_sets.clone()).unwrap_or_default() {
+            self.rings.command(Op::Drain { service_set, time });
+        }
     }
 
     /// A standby set has this epoch from now on, if it is higher: that of the primary that tells it its sessions.

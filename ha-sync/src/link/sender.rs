@@ -196,6 +196,7 @@ impl Sender {
                         | Op::Lacks(_)
                         | Op::Bulk(..)
                         | Op::Listen(_)
+                        | Op::Drain { .. }
                         | Op::Role { .. }
                         | Op::RoleDone { .. },
                     ) => continue,

@@ -200,6 +200,7 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         | Op::Lacks(_)
         | Op::Bulk(..)
         | Op::Listen(_)
+        | Op::Drain { .. }
         | Op::Role { .. }
         | Op::RoleDone { .. } => return None,
     })

@@ -37,7 +37,7 @@ impl Engine {
             None => self.for_inside_host(flow, router)?,
         };
         if flow.ttl <= 1 {
-            self.check_primary(draft.service_set)?;
+            self.check_begins(draft.service_set)?;
             return Err(Verdict::Drop(DropReason::TtlExpired, Answer::TimeExceeded));
         }
         self.mappings.prefetch_place(draft.mapping_place);

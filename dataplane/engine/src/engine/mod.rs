@@ -158,6 +158,8 @@ counters! {
     replica_refused_ground = "replica-refused-ground",
     /// Sessions, mappings and blocks of this chassis that made way for what the other chassis has.
     replica_conflicts = "replica-conflicts",
+    /// Packets of known sessions passed while their service set was handed over (ICMP errors and stateless translation not counted).
+    drained = "drained",
     /// Sessions, mappings, blocks and extents that a complete bulk of the other chassis did not confirm.
     replica_swept = "replica-swept",
     /// Allocator and table disagreed about a port: a defect, please report it.
@@ -224,6 +226,8 @@ pub struct Engine {
     replicates: bool,
     /// This chassis is standby of a service set.
     has_standby: bool,
+    /// It is so since a moment ago, and drains.
+    has_draining: bool,
     replica: Replica,
     /// Room for the drafts of a burst.
     drafts: Box<[Draft]>,
@@ -295,6 +299,7 @@ impl Engine {
             policy_events: EventRing::new(POLICY_EVENTS),
             replicates: false,
             has_standby: false,
+            has_draining: false,
             replica: Replica::default(),
             drafts: first_packet::drafts(),
             ip_id: rng.draw() as u16,
@@ -359,6 +364,9 @@ impl Engine {
         }
         if missed > 0 {
             self.first_packets(router, packets, descs, misses.get(..missed).unwrap_or(&[]));
+        }
+        if self.has_draining {
+            self.count_drained(descs.iter().map(|d| (d.verdict, d.candidate)));
         }
     }
 

@@ -51,6 +51,9 @@ impl Engine {
         if missed > 0 {
             self.first_packets(router, packets, descs, misses.get(..missed).unwrap_or(&[]));
         }
+        if self.has_draining {
+            self.count_drained(descs.iter().map(|d| (d.verdict, d.candidate)));
+        }
     }
 
     /// Computes where an IPv6 packet's session would be, and asks for that line; [`Engine::look_ahead`] for IPv4.

@@ -179,7 +179,6 @@ impl Engine {
             .get(usize::from(hot.service_set))
             .and_then(Option::as_ref)
             .ok_or(DropReason::NoMapping)?;
-        let full = count(hot, direction, length);
         let mut flags = 0;
         let mut refresh = direction as u8 == Direction::Out as u8 || plan.refresh_inbound;
         let state = State::from_u8(hot.state);
@@ -190,6 +189,13 @@ impl Engine {
             // A RST keeps nothing alive (RFC 7857 section 7.1) but the closing time of an established connection.
             refresh = f & tcp::RST == 0 || state.timer() as u8 == TimerClass::TcpEstablished as u8;
         }
+        if next != state && self.has_draining && self.replica.is_draining(hot.service_set) {
+            if flags & tcp::RST == 0 {
+                return Err(DropReason::Draining);
+            }
+            next = state;
+        }
+        let full = count(hot, direction, length);
         if refresh {
             hot.last_seen = self.now.0;
         }

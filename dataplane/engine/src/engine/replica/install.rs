@@ -122,6 +122,10 @@ impl Engine {
                 self.take_role(*service_set, *role, *epoch);
                 Ok(())
             }
+            Op::Drain { service_set, time } => {
+                self.drain(*service_set, *time);
+                Ok(())
+            }
             // Words for the bridge.
             Op::Lost | Op::Refused | Op::Lacks(_) | Op::RoleDone { .. } => Ok(()),
         }

@@ -16,6 +16,7 @@ mod ahead;
 mod blocks;
 mod bulk;
 mod contest;
+mod drain;
 mod emit;
 mod ground;
 mod held;
@@ -160,6 +161,7 @@ impl Engine {
         self.settle_contested();
         self.sweep();
         self.end_leaving();
+        self.end_drains();
         self.shrink();
         self.tell_missing();
         self.ask_for_missing();

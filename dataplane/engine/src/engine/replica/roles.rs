@@ -25,6 +25,8 @@ pub(super) struct SetRole {
     pub role: Role,
     /// When it was last taken over, if ever: idle times count from then at the earliest.
     pub since: Ticks,
+    /// Until when it drains; zero: it does not.
+    pub drains_until: Ticks,
     /// The bulk that came in last told all there was of it.
     pub is_covered: bool,
 }
@@ -64,11 +66,16 @@ impl Engine {
             if role == Role::Primary {
                 self.settle_all_contested();
             }
+            let now = self.now;
             let part = self.replica.role_mut(set);
             (part.role, part.is_covered) = (role, false);
             if role == Role::Primary {
+                part.drains_until = Ticks::ZERO;
                 self.take_over(set);
             } else {
+                if part.drains_until <= now {
+                    part.drains_until = Ticks::ZERO;
+                }
                 self.replica.shrink_at = 0;
             }
             self.roles_changed();
@@ -102,7 +109,9 @@ impl Engine {
         let high_water = self.sessions.high_water();
         let end = high_water.min(self.replica.shrink_at.saturating_add(WALK_STEP));
         for number in self.replica.shrink_at..end {
-            let is_standby = |h: &Hot| h.is_session() && self.is_standby(h.service_set);
+            let is_standby = |h: &Hot| {
+                h.is_session() && self.is_standby(h.service_set) && !self.is_draining(h.service_set)
+            };
             if self.sessions.hot(number).is_some_and(is_standby) {
                 self.sessions.shrink(number);
             }
@@ -115,6 +124,7 @@ impl Engine {
         let roles = &self.replica.roles;
         let role = |set: ServiceSetId| roles.get(usize::from(set)).copied().unwrap_or_default();
         self.has_standby = roles.iter().any(|r| r.role == Role::Standby);
+        self.has_draining = roles.iter().any(SetRole::is_draining);
         self.hold_syns = self.program.service_sets.iter().any(|s| {
             s.on_unsolicited == UnsolicitedAnswer::HoldThenPortUnreachable && role(s.id).role == Role::Primary
         });
@@ -164,11 +174,19 @@ impl Engine {
         self.replica.kept_at = if end >= high_water { NO_RECORD } else { end };
     }
 
-    /// A packet of a service set that this chassis is standby of is for the other one.
+    /// A packet of a service set that this chassis is standby of is for the other one, unless what it is of is known and drains.
     #[inline]
     pub(in crate::engine) fn check_primary(&self, set: ServiceSetId) -> Result<(), Verdict> {
-        if self.is_standby(set) {
+        if self.is_standby(set) && !self.is_draining(set) {
             return Err(drop(DropReason::NotPrimary));
+        }
+        Ok(())
+    }
+
+    /// One that would begin something is in any case.
+    pub(in crate::engine) fn check_begins(&self, set: ServiceSetId) -> Result<(), Verdict> {
+        if self.is_standby(set) {
+            return Err(self.for_the_other(set));
         }
         Ok(())
     }
@@ -185,8 +203,7 @@ impl Engine {
         };
         match verdict {
             Verdict::Kernel | Verdict::Route => verdict,
-            _ if set.is_some_and(|set| self.is_standby(set)) => drop(DropReason::NotPrimary),
-            _ => verdict,
+            _ => set.map_or(verdict, |set| self.check_begins(set).err().unwrap_or(verdict)),
         }
     }
 
@@ -222,7 +239,7 @@ impl Engine {
                 drafts[left] = draft;
                 left += 1;
             } else if let Some(desc) = descs.get_mut(usize::from(draft.packet)) {
-                desc.set_verdict(drop(DropReason::NotPrimary));
+                desc.set_verdict(self.for_the_other(draft.service_set));
             }
         }
         left

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod bulk;
+mod drain;
 mod extents;
 mod flips;
 mod random;
