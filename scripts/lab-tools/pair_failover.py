@@ -10,7 +10,6 @@ are lost. Run by lib/failover; commands on standard input (commands.py): `begin`
 
 import gc
 import json
-import time
 
 from commands import serve
 from pair_gap import Gap
@@ -26,9 +25,6 @@ class Failover:
         gc.disable()
         self.stream.begin(report)
 
-    def flow(self, _report, seconds):
-        time.sleep(float(seconds))
-
     def gap(self, report, *bounds):
         self.stream.gap(report, *bounds)
         gc.enable()
@@ -41,4 +37,4 @@ class Failover:
 if __name__ == "__main__":
     failover = Failover()
     handlers = {name: getattr(failover.many, name) for name in ("open", "ripen", "killed", "use", "verify")}
-    serve(handlers | {name: getattr(failover, name) for name in ("begin", "flow", "gap", "record")})
+    serve(handlers | {"flow": failover.stream.flow} | {name: getattr(failover, name) for name in ("begin", "gap", "record")})

@@ -5,6 +5,11 @@ back at once. Run by tests and benches of takeovers; commands on standard input 
     begin                 the stream starts, and has been answered
     gap MOST_MS [LOST]    waits until it flows again after an interruption that has begun, ends it, and judges it: the longest silence in each
                           direction at most MOST_MS, and at most LOST of the datagrams not answered. `-` judges nothing
+    flow SECONDS          the stream goes on for that long
+    mark                  what is sent from now on is judged by the next `planned`
+    planned LOST SENT     waits until so many datagrams have been sent since then, and judges them: at most LOST not answered. The stream
+                          goes on
+    end                   ends the stream
     json NAME=VALUE...    a line `{"gap_ms": ...}` of what was judged last, with these beside
 
 A silence is the time between the sending of the last datagram that arrived before it and the first that arrived after it, so a
@@ -80,28 +85,50 @@ class Gap:
     def gap(self, report, most_ms, lost_most="-"):
         since = len(self.sent)
         flows = labnet.wait_for(lambda: self.flows(since), 90)
+        self.end(report)
+        detail, lost = self.judge(self.first, max(self.back, default=0))
+        good = flows and (most_ms == "-" or self.last["gap_ms"] <= float(most_ms)) and (lost_most == "-" or lost <= int(lost_most))
+        bound = "" if most_ms == "-" else f" after at most {most_ms} ms"
+        report.check(f"the stream flows again{bound}", good, detail)
+
+    def end(self, _report):
         self.running = False
         for thread in self.threads:
             thread.join()
         self.server.close(), self.client.close()
-        end = max(self.back, default=0)
-        there, back = self.silence(self.there, end), self.silence(self.back, end)
-        lost = sum(number not in self.back for number in range(self.first, end))
+
+    def flow(self, _report, seconds):
+        time.sleep(float(seconds))
+
+    def mark(self, _report):
+        self.first = len(self.sent)
+
+    def planned(self, report, lost_most, count):
+        end = self.first + int(count)
+        # What is on its way is not lost: it has a second.
+        sent = labnet.wait_for(lambda: len(self.sent) > end + 1000, int(count) / 1000 + 90)
+        detail, lost = self.judge(self.first, end)
+        report.check(f"at most {lost_most} of {count} datagrams are lost", sent and lost <= int(lost_most), detail)
+
+    def judge(self, first, end):
+        """What became of the datagrams from one number to another, in words, and how many of them were lost."""
+        # Threads add to them.
+        arrived, answered = self.there.copy(), self.back.copy()
+        there, back = self.silence(arrived, first, end), self.silence(answered, first, end)
+        lost = sum(number not in answered for number in range(first, end))
         self.last = {
             "gap_ms": round(max(there, back), 1),
             "gap_out_ms": round(there, 1),
             "gap_back_ms": round(back, 1),
             "lost": lost,
-            "sent": end - self.first,
+            "lost_out": sum(number not in arrived for number in range(first, end)),
+            "sent": end - first,
         }
-        detail = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.last.items())
-        good = flows and (most_ms == "-" or self.last["gap_ms"] <= float(most_ms)) and (lost_most == "-" or lost <= int(lost_most))
-        bound = "" if most_ms == "-" else f" after at most {most_ms} ms"
-        report.check(f"the stream flows again{bound}", good, detail)
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.last.items()), lost
 
-    def silence(self, arrived, end):
+    def silence(self, arrived, first, end):
         """The longest, in milliseconds."""
-        numbers = sorted(number for number in arrived if self.first <= number <= end)
+        numbers = sorted(number for number in arrived if first <= number <= end)
         return max((self.sent[b] - self.sent[a] for a, b in zip(numbers, numbers[1:])), default=0.0) * 1000
 
     def json(self, _report, *beside):
@@ -110,4 +137,4 @@ class Gap:
 
 if __name__ == "__main__":
     gap = Gap()
-    serve({name: getattr(gap, name) for name in ("begin", "gap", "json")})
+    serve({name: getattr(gap, name) for name in ("begin", "gap", "flow", "mark", "planned", "end", "json")})

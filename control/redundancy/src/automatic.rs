@@ -273,7 +273,7 @@ impl Automatic {
                 let somebody = seen.peer.set().is_some_and(PeerSet::can_take_over);
                 !(seen.is_changing || seen.ours.primary && somebody)
             })
-        })
+        }) && !roles.is_draining()
     }
 
     /// What this chassis' heartbeats are to say of a set.

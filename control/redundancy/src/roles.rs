@@ -11,6 +11,7 @@
 //! change goes on.
 
 mod change;
+mod drain;
 mod peer;
 mod progress;
 mod rules;
@@ -24,11 +25,13 @@ use tandem_engine::replica::Role;
 use crate::machine::Wish;
 use crate::{Event, RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 use change::{CHANGE_MAX_MS, Change, LISTEN_MS, Stage, give, state};
+use drain::Drains;
 use rules::{may_acquire, may_release, next_epoch};
 pub use start::Configured;
 use start::Start;
 
 pub use change::Answer;
+pub use drain::{DRAIN_MS_MAX, Drain};
 pub use rules::{Hands, Lack, Peer};
 pub use start::advice;
 pub use vacancy::nobody;
@@ -76,16 +79,18 @@ pub struct Roles {
     events: VecDeque<Event>,
     /// How long a set waits at start to hear of the peer.
     hold_ms: u64,
+    drains: Drains,
 }
 
 impl Roles {
     /// Without sets yet. `hold_ms`: how long a set waits at start to hear of the peer, milliseconds.
     #[must_use]
-    pub const fn new(hold_ms: u64) -> Self {
+    pub fn new(hold_ms: u64) -> Self {
         Self {
             sets: BTreeMap::new(),
             events: VecDeque::new(),
             hold_ms,
+            drains: Drains::default(),
         }
     }
 
@@ -93,6 +98,7 @@ impl Roles {
     pub fn follow(&mut self, sets: &[(u8, Configured)], hands: &mut impl Hands) {
         self.sets
             .retain(|number, _| sets.iter().any(|(one, _)| one == number));
+        self.drains.keep(|set| sets.iter().any(|(one, _)| *one == set));
         for (number, role) in sets {
             if self.sets.contains_key(number) {
                 continue;
@@ -269,7 +275,7 @@ impl Roles {
         change.tell = !to_primary && change.hands_over && peer.is_some();
         change.until_ms = now_ms + CHANGE_MAX_MS;
         let epoch = next_epoch(set, hands);
-        self.begin(set, change, epoch, hands);
+        self.begin(set, change, epoch, now_ms, hands);
     }
 
     /// Whether a change may be made now.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use tandem_engine::replica::{Role, SetRole};
 
 use crate::machine::{PeerSeen, PeerSet};
+use crate::roles::Drain;
 use crate::{Hands, Lack, Peer, RoleState};
 
 /// What heartbeats say of the peer.
@@ -182,6 +183,10 @@ impl<H: Hands> Hands for Watched<'_, H> {
         let is_past = self.watch.life != Life::Alive && self.peer().is_there();
         let later = |told: &SetRole| said.is_none_or(|said| told.epoch > said.epoch && !is_past);
         told.filter(later).or(said)
+    }
+
+    fn drain(&mut self, set: u8, step: Drain) {
+        self.hands.drain(set, step);
     }
 
     fn take_up(&mut self, set: u8, role: Role, epoch: u64) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tandem_engine::replica::Role;
+use tandem_redundancy::roles::DRAIN_MS_MAX;
 
 use super::Interface;
 use super::diagnostics::{Diagnostics, join};
@@ -38,6 +39,8 @@ pub struct RedundancySet {
     pub preempt_hold_s: u16,
     /// How long it is in `wait` after a recovered failure, in seconds. 0..=3600.
     pub recovery_hold_s: u16,
+    /// How long it goes on with the sessions it knows after the other chassis has taken it over, in milliseconds. 0..=10000.
+    pub drain_ms: u16,
     /// When the monitors of both chassis have failed, the better one carries on.
     pub primary_always_exists: bool,
     /// The set is inoperable when the weights of what has failed reach this. 1..=255.
@@ -66,6 +69,7 @@ pub(super) struct Raw {
     preempt: bool,
     preempt_hold_s: u32,
     recovery_hold_s: u32,
+    drain_ms: u32,
     primary_always_exists: bool,
     failover_threshold: u32,
     gratuitous_count: u32,
@@ -94,6 +98,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         preempt: section.boolean("preempt", false),
         preempt_hold_s: section.integer("preempt-hold-s", 0..=600, 0),
         recovery_hold_s: section.integer("recovery-hold-s", 0..=3600, 30),
+        drain_ms: section.integer("drain-ms", 0..=DRAIN_MS_MAX as u32, 2000),
         primary_always_exists: section.boolean("primary-always-exists", false),
         failover_threshold: section.integer("failover-threshold", 1..=WEIGHT_MAX, WEIGHT_MAX),
         gratuitous_count: section.integer("gratuitous-count", 1..=64, 4),
@@ -160,6 +165,7 @@ pub(super) fn validate(
         preempt: raw.preempt,
         preempt_hold_s: raw.preempt_hold_s as u16,
         recovery_hold_s: raw.recovery_hold_s as u16,
+        drain_ms: raw.drain_ms as u16,
         primary_always_exists: raw.primary_always_exists,
         failover_threshold: raw.failover_threshold as u8,
         gratuitous_count: raw.gratuitous_count as u8,

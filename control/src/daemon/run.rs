@@ -43,7 +43,7 @@ use crate::kernel::{Binding, KernelError, Rtnl, SignalRouteError, TapError, Watc
 use crate::monitor::{Consequences, ProbeSockets, Tracker};
 
 /// The stop is over after this long, whatever hangs.
-const STOP_MAX: Duration = Duration::from_secs(20);
+const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Why the daemon does not run (any more).
 #[derive(Debug, thiserror::Error)]

@@ -46,6 +46,12 @@ pub enum Order {
         /// The epoch of the role.
         epoch: u64,
     },
+    /// A set is being handed over: nobody shall ask for its virtual addresses here any more, but its signal routes stay until its next
+    /// role is told. For a primary.
+    Leaving {
+        /// The set.
+        set: u8,
+    },
     /// A policy's events began (one of them at least is active) or ended (none is).
     Policy {
         /// Its name.

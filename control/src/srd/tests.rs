@@ -177,6 +177,30 @@ fn done(work: &mut Work<Fake>, fake: &Fake, orders: Vec<Order>) -> Vec<String> {
     fake.steps()
 }
 
+/// Two chassis never answer for an address; two ways to a prefix are better than none.
+#[test]
+fn who_hands_over_takes_its_addresses_out_at_once_and_its_routes_later() {
+    let (fake, mut work) = prepared();
+    done(&mut work, &fake, vec![role(1, true, 2)]);
+    let leaving = || vec![Order::Leaving { set: 1 }];
+    assert_eq!(done(&mut work, &fake, leaving()), ["take 192.0.2.1"]);
+    // A look brings nothing back.
+    assert_eq!(done(&mut work, &fake, vec![Order::Assert]), [""; 0]);
+    assert_eq!(
+        done(&mut work, &fake, vec![role(1, false, 3)]),
+        ["take 10.1.0.0/16", "put 10.2.0.0/16"]
+    );
+    // It gets the role back before it has withdrawn.
+    done(&mut work, &fake, vec![role(1, true, 4)]);
+    done(&mut work, &fake, leaving());
+    let back = done(&mut work, &fake, vec![role(1, true, 5)]);
+    assert_eq!(
+        back.get(..2),
+        Some(&["put 192.0.2.1".into(), "announce 192.0.2.1".into()][..]),
+        "{back:?}"
+    );
+}
+
 #[test]
 fn the_new_primary_answers_and_announces_before_its_routes_change_and_the_loser_withdraws_routes_first() {
     let (fake, mut work) = prepared();

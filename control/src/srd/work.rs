@@ -93,6 +93,8 @@ struct Set {
     plan: SetPlan,
     /// The latest order: whether it is primary, and the epoch.
     ordered: Option<(bool, u64)>,
+    /// It is being handed over: its addresses are to go, its routes stay.
+    is_leaving: bool,
     /// Something has changed since it was last acted on.
     is_due: bool,
     actions: SetActions,
@@ -156,6 +158,11 @@ impl<H: Hands> Work<H> {
                     self.sets.values_mut().for_each(|set| set.is_due = true);
                 }
             }
+            Order::Leaving { set } => {
+                if let Some(known) = self.sets.get_mut(&set) {
+                    (known.is_leaving, known.is_due) = (true, true);
+                }
+            }
             Order::Role {
                 set,
                 is_primary,
@@ -163,7 +170,7 @@ impl<H: Hands> Work<H> {
             } => match self.sets.get_mut(&set) {
                 Some(known) if !known.is_gone && is_latest(known.ordered.map(|(_, last)| last), epoch) => {
                     known.ordered = Some((is_primary, epoch));
-                    known.is_due = true;
+                    (known.is_leaving, known.is_due) = (false, true);
                 }
                 Some(known) if !known.is_gone => {}
                 _ => {
@@ -205,6 +212,7 @@ impl<H: Hands> Work<H> {
                     let set = Set {
                         ordered: self.early.get(&plan.set).copied(),
                         is_due: true,
+                        is_leaving: false,
                         actions: SetActions::default(),
                         routes: Vec::new(),
                         is_gone: false,
@@ -237,7 +245,7 @@ impl<H: Hands> Work<H> {
             .filter(|s| s.is_due)
             .map(|s| s.plan.set)
             .collect();
-        due.sort_by_key(|number| self.sets.get(number).and_then(Set::role) == Some(true));
+        due.sort_by_key(|number| self.sets.get(number).is_some_and(Set::gains));
         if !due.is_empty() {
             self.tried = Some(now);
             self.list_with(&due);
@@ -324,7 +332,11 @@ impl<H: Hands> Work<H> {
     fn change(&mut self, set: &mut Set, now: Instant) {
         set.is_due = false;
         set.actions.failures.clear();
-        if set.role() == Some(true) {
+        if set.is_leaving && !set.is_gone {
+            // The routes are a primary's still, and were looked after as such.
+            self.put_track_file(set);
+            self.take_addresses(set);
+        } else if set.role() == Some(true) {
             self.put_addresses(set, now);
             self.put_routes(set);
             self.take_routes(set);
@@ -436,7 +448,7 @@ impl<H: Hands> Work<H> {
 
     /// The set's file says its role. One that is its own no more, unless it is another set's now, says that nobody is primary here.
     fn put_track_file(&mut self, set: &mut Set) {
-        let (is_primary, wanted) = (set.role() == Some(true), set.wanted_track_file());
+        let (is_primary, wanted) = (set.gains(), set.wanted_track_file());
         if let Some((old, said)) = set
             .actions
             .track_file
@@ -491,6 +503,11 @@ impl Set {
             .map(|(is_primary, _)| is_primary)
     }
 
+    /// It is to have what a primary has.
+    fn gains(&self) -> bool {
+        self.role() == Some(true) && !self.is_leaving
+    }
+
     fn wanted_routes(&self, active: &BTreeSet<String>) -> Vec<SignalRoute> {
         if self.is_gone {
             return Vec::new();
@@ -499,7 +516,7 @@ impl Set {
     }
 
     fn wanted_addresses(&self) -> Vec<PlannedAddress> {
-        self.plan.wanted_addresses(self.role())
+        self.plan.wanted_addresses(Some(self.gains()))
     }
 
     fn wanted_track_file(&self) -> Option<PathBuf> {

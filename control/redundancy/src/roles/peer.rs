@@ -23,7 +23,7 @@ impl Roles {
             let mut change = Change::new(WantedRole::Standby, RoleCause::Peer, role.role(), now_ms);
             change.tell = true;
             let epoch = next_epoch(set, hands);
-            self.begin(set, change, epoch, hands);
+            self.begin(set, change, epoch, now_ms, hands);
         } else {
             // It becomes primary, whatever the configuration says here.
             if let Some(start) = &mut known.start {
@@ -74,7 +74,7 @@ impl Roles {
             // Its operator wants it so; or nobody waits for it any more here. Either way nobody else is primary.
             _ => Change::new(WantedRole::Primary, RoleCause::Peer, role.role(), now_ms),
         };
-        self.begin(set, change, epoch, hands);
+        self.begin(set, change, epoch, now_ms, hands);
     }
 
     /// The peer does not release a set.
@@ -120,6 +120,7 @@ impl Roles {
     pub fn yield_to(&mut self, set: u8, epoch: u64, hands: &mut impl Hands) {
         if hands.role(set).is_some_and(|role| role.primary) {
             hands.yield_to(set, epoch);
+            self.drains.end(set, hands);
             let why = "the peer's heartbeats say that it is primary, with a higher epoch, or the better priority or lower \
                        redundancy address";
             self.yields(set, why, hands);

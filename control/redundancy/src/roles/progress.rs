@@ -51,8 +51,13 @@ impl Roles {
     pub fn tick(&mut self, now_ms: u64, hands: &mut impl Hands) {
         self.settle(now_ms, hands);
         self.adopt_epochs(hands);
+        self.drains.tick(now_ms, hands);
         for number in self.numbers() {
             self.heard(number, hands);
+            let theirs = hands.peer_role(number).filter(|_| hands.peer().is_heard());
+            if theirs.is_some_and(|role| role.primary) {
+                self.drains.taken(number, now_ms);
+            }
             self.watch_vacancy(number, now_ms, hands);
             let Some(set) = self.sets.get_mut(&number) else {
                 continue;
@@ -104,10 +109,17 @@ impl Roles {
         }
         let back = Change::new(WantedRole::Primary, cause, Role::Standby, now_ms);
         let epoch = next_epoch(number, hands);
-        self.begin(number, back, epoch, hands);
+        self.begin(number, back, epoch, now_ms, hands);
     }
 
-    pub(super) fn begin(&mut self, number: u8, mut change: Change, mut epoch: u64, hands: &mut impl Hands) {
+    pub(super) fn begin(
+        &mut self,
+        number: u8,
+        mut change: Change,
+        mut epoch: u64,
+        now_ms: u64,
+        hands: &mut impl Hands,
+    ) {
         let Some(set) = self.sets.get_mut(&number) else {
             return;
         };
@@ -122,7 +134,13 @@ impl Roles {
             epoch = epoch.saturating_add(u64::from(set.told));
             (set.was_last, set.told, set.unheard) = (true, false, false);
         }
+        let hands_over = change.tell;
         set.change = Some(change);
+        if role == Role::Primary {
+            self.drains.forget(number);
+        } else if hands_over {
+            self.drains.begin(number, now_ms, hands);
+        }
         hands.take_up(number, role, epoch);
     }
 

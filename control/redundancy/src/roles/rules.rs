@@ -2,6 +2,8 @@
 
 use tandem_engine::replica::{Role, SetRole};
 
+use super::drain::Drain;
+
 /// How the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -73,6 +75,10 @@ pub trait Hands {
     fn yield_to(&mut self, set: u8, epoch: u64);
     /// The role a set has there, as last heard.
     fn peer_role(&self, set: u8) -> Option<SetRole>;
+    /// A set that is handed over drains: the first step comes right before [`Hands::take_up`], which ends it by making the set primary.
+    fn drain(&mut self, set: u8, step: Drain) {
+        let _without = (set, step);
+    }
     /// Has the workers take up a role; [`super::Roles::taken_up`] is called when they have.
     fn take_up(&mut self, set: u8, role: Role, epoch: u64);
     /// A set that is standby has this epoch from now on, higher than its own: that of the peer, which is primary.

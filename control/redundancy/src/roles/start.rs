@@ -161,7 +161,7 @@ impl Roles {
                 Verdict::Take(Role::Primary) => {
                     let change = Change::new(WantedRole::Primary, RoleCause::Start, Role::Standby, now_ms);
                     let epoch = next_epoch(number, hands);
-                    self.begin(number, change, epoch, hands);
+                    self.begin(number, change, epoch, now_ms, hands);
                 }
                 Verdict::Take(Role::Standby) => {
                     set.start = None;

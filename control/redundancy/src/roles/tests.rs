@@ -17,6 +17,7 @@ pub(super) struct Chassis {
     pub asked: u32,
     pub released: Vec<u64>,
     pub refused: u32,
+    pub drained: Vec<Drain>,
 }
 
 pub(super) const fn role(primary: bool, epoch: u64) -> SetRole {
@@ -42,6 +43,9 @@ impl Hands for Chassis {
     }
     fn peer_role(&self, set: u8) -> Option<SetRole> {
         self.theirs.filter(|_| set == SET)
+    }
+    fn drain(&mut self, _: u8, step: Drain) {
+        self.drained.push(step);
     }
     fn take_up(&mut self, _: u8, role: Role, epoch: u64) {
         self.ours.primary = role == Role::Primary;
@@ -97,6 +101,7 @@ impl Bench {
                 asked: 0,
                 released: Vec::new(),
                 refused: 0,
+                drained: Vec::new(),
             },
             roles: Roles::new(5000),
             history: Vec::new(),

@@ -40,7 +40,7 @@ impl Light {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Hold {
-    /// `initial`, `recovery`, `preempt` or `vacancy`.
+    /// `initial`, `recovery`, `preempt`, `vacancy` or `drain`.
     #[schema(example = "recovery")]
     pub hold: String,
     /// How long it still does, milliseconds.

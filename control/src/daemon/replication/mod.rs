@@ -27,7 +27,7 @@ use ha_sync::heartbeat::HeartbeatView;
 use ha_sync::link::LinkState;
 use ha_sync::net::{ChannelState, Command, Status};
 use tandem_engine::program::Program;
-use tandem_redundancy::roles::Answer;
+use tandem_redundancy::roles::{Answer, DRAIN_MS_MAX};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::BackendError;
@@ -55,6 +55,9 @@ const ANNOUNCE_MAX: Duration = Duration::from_secs(3);
 
 /// How long a peer may take to take over what a stopping chassis is primary of.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
+
+/// How late the word may be that it is done.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// A running replication.
 struct Pair {
@@ -149,13 +152,14 @@ impl Replication {
         let _stopping = self.say(Order::Commit(Box::new(commit)));
     }
 
-    /// Hands over the redundancy sets that this chassis is primary of, if the peer takes them, within [`LEAVE_MAX`]. To be called
-    /// while the workers still run.
+    /// Hands over the redundancy sets that this chassis is primary of, if the peer takes them, within [`LEAVE_MAX`], and lets those
+    /// drain. To be called while the workers still run.
     pub(super) fn leave(&self) {
         let (answer, answered) = std::sync::mpsc::channel();
         if self.say(Order::Leave { answer }).is_ok() {
             // Whoever does not take it in time does not hinder the stop.
-            let _in_time = answered.recv_timeout(LEAVE_MAX);
+            let _in_time =
+                answered.recv_timeout(LEAVE_MAX + Duration::from_millis(DRAIN_MS_MAX) + ANSWER_MAX);
         }
     }
 

@@ -82,6 +82,8 @@ pub(super) struct Commit {
     pub roles: Vec<(u8, Configured)>,
     /// Those whose roles are automatic.
     pub automatic: Vec<(u8, Settings)>,
+    /// How long each drains after a handover, milliseconds.
+    pub drains: Vec<(u8, u64)>,
 }
 
 /// The redundancy sets of a group with the ids of their service sets.
@@ -107,6 +109,11 @@ impl Commit {
                 .map(|set| (set.id, heartbeats::role(config, set)))
                 .collect(),
             automatic: heartbeats::automatic(config, group),
+            drains: config
+                .redundancy
+                .sets_of(group)
+                .map(|set| (set.id, u64::from(set.drain_ms)))
+                .collect(),
         }
     }
 }

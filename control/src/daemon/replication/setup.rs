@@ -1,5 +1,6 @@
 //! From a configuration to a replication that can start: the channel's end, the link, the bridge, and the first roles.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
@@ -137,10 +138,12 @@ impl Replicator {
             now_ms: 0,
             is_complete: false,
             outward,
+            draining: BTreeSet::new(),
         };
         let hold_ms = config.redundancy.initial_hold_ms(group);
         let mut roles = Roles::new(hold_ms);
         roles.follow(&commit.roles, &mut line);
+        roles.set_drains(&commit.drains);
         let mut automatic = Automatic::default();
         automatic.follow(&commit.automatic);
         let heartbeats = heartbeats::configured(group, incarnation)?;

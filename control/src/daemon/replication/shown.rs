@@ -32,6 +32,8 @@ pub(super) struct SetShown {
     is_there: bool,
     /// What its machine says, if its roles are automatic.
     automatic: Option<SetView>,
+    /// When it ends to drain, at the latest.
+    drains_until_ms: Option<u64>,
 }
 
 /// A standby that does not know all is not ready.
@@ -43,22 +45,13 @@ const fn role(role: SetRole, knows_all: bool) -> RoleState {
     }
 }
 
-/// The holds that still run.
-fn holds(view: &SetView, now_ms: u64) -> Vec<Hold> {
-    let left = |(hold, until_ms): &(machine::Hold, u64)| {
-        let hold = match hold {
-            machine::Hold::Initial => "initial",
-            machine::Hold::Recovery => "recovery",
-            machine::Hold::Preempt => "preempt",
-            machine::Hold::Vacancy => "vacancy",
-        };
-        let left_ms = until_ms.saturating_sub(now_ms);
-        (left_ms > 0).then(|| Hold {
-            hold: hold.to_owned(),
-            left_ms,
-        })
-    };
-    view.holds.iter().filter_map(left).collect()
+const fn name_of(hold: machine::Hold) -> &'static str {
+    match hold {
+        machine::Hold::Initial => "initial",
+        machine::Hold::Recovery => "recovery",
+        machine::Hold::Preempt => "preempt",
+        machine::Hold::Vacancy => "vacancy",
+    }
 }
 
 const fn weights(view: &SetView) -> Weights {
@@ -92,6 +85,7 @@ impl SetShown {
             lack,
             is_there,
             automatic: None,
+            drains_until_ms: None,
         }
     }
 
@@ -103,6 +97,12 @@ impl SetShown {
             self.peer = heard.map_or(self.peer, |peer| Some((peer.state.into(), peer.epoch)));
             self.automatic = Some(view);
         }
+        self
+    }
+
+    /// It drains until then.
+    pub(super) const fn draining(mut self, until_ms: Option<u64>) -> Self {
+        self.drains_until_ms = until_ms;
         self
     }
 
@@ -147,7 +147,7 @@ impl SetShown {
             preempt: set.preempt,
             taken_out: view.is_some_and(|view| view.is_taken_out),
             warning: view.and_then(|view| view.warning.clone()),
-            holds: view.map(|view| holds(view, now_ms)).unwrap_or_default(),
+            holds: self.holds(now_ms),
             weights: view.map(weights),
             peer: self.peer_of_set(paths),
             id: set.id,
@@ -163,6 +163,21 @@ impl SetShown {
             last_cause: self.change.cause.into(),
             ..RedundancySet::of(set.id)
         })
+    }
+
+    /// What still runs.
+    fn holds(&self, now_ms: u64) -> Vec<Hold> {
+        let machines = self.automatic.iter().flat_map(|view| &view.holds);
+        let named = machines.map(|(hold, until_ms)| (name_of(*hold), *until_ms));
+        let drain = self.drains_until_ms.map(|until_ms| ("drain", until_ms));
+        let left = |(hold, until_ms): (&str, u64)| {
+            let left_ms = until_ms.saturating_sub(now_ms);
+            (left_ms > 0).then(|| Hold {
+                hold: hold.to_owned(),
+                left_ms,
+            })
+        };
+        named.chain(drain).filter_map(left).collect()
     }
 
     fn peer_of_set(&self, paths: &[String]) -> PeerOfSet {

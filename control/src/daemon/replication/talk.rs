@@ -2,7 +2,7 @@
 //!
 //! Its clock is the workers' (milliseconds since tick 0), not the channel's: sessions' ages are told by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::SystemTime;
@@ -13,10 +13,13 @@ use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatView, Heartbeats, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
+use tandem_engine::ticks::Ticks;
 use tandem_redundancy::machine::Command;
+use tandem_redundancy::roles::Drain;
 use tandem_redundancy::{Automatic, Hands, Lack, Peer, RoleCause, Roles, WantedRole};
 use tracing::{info, warn};
 
+use super::LEAVE_MAX;
 use super::heartbeats;
 use super::history::{Entry, History};
 use super::order::Order;
@@ -43,6 +46,8 @@ pub(super) struct Talk {
     told: Vec<SetBeat>,
     /// Who waits for everything to be handed over.
     leaving: Option<mpsc::Sender<()>>,
+    /// Until when sets may be handed over then.
+    leave_until_ms: u64,
     clock: Clock,
     shown: Published,
     /// Since when each set has its role.
@@ -82,6 +87,8 @@ pub(super) struct Line {
     pub is_complete: bool,
     /// Who moves virtual addresses and signal routes.
     pub outward: Option<Orders>,
+    /// Sets that were handed over, and whose signal routes stay until the peer's are there.
+    pub draining: BTreeSet<u8>,
 }
 
 /// What is published of the conversation.
@@ -96,13 +103,16 @@ pub(super) struct TalkState {
 impl Line {
     /// A set is primary here from now on, or is not any more: addresses and routes follow.
     fn moves(&self, set: u8, is_primary: bool, epoch: u64) {
-        if let Some(outward) = &self.outward {
-            outward.give(srd::Order::Role {
+        let Some(outward) = &self.outward else { return };
+        outward.give(if !is_primary && self.draining.contains(&set) {
+            srd::Order::Leaving { set }
+        } else {
+            srd::Order::Role {
                 set,
                 is_primary,
                 epoch,
-            });
-        }
+            }
+        });
     }
 
     fn knows_of(&mut self) {
@@ -147,10 +157,29 @@ impl Hands for Line {
             .copied()
     }
 
+    fn drain(&mut self, set: u8, step: Drain) {
+        match step {
+            Drain::Begin { most_ms } => {
+                self.draining.insert(set);
+                // The machine ends it in time; this is for when it does not.
+                self.bridge.drain(set, Ticks((most_ms / 100 + 1) as u32));
+            }
+            Drain::Withdraw => {
+                self.draining.remove(&set);
+                if let Some(role) = self.role(set).filter(|role| !role.primary) {
+                    self.moves(set, false, role.epoch);
+                }
+            }
+            Drain::End => self.bridge.drain(set, Ticks::ZERO),
+        }
+    }
+
     fn take_up(&mut self, set: u8, role: Role, epoch: u64) {
         if role == Role::Standby {
-            // The loser withdraws first. Who becomes primary answers for addresses when the workers are.
+            // The loser withdraws first, at least its addresses. Who becomes primary answers for addresses when the workers are.
             self.moves(set, false, epoch);
+        } else {
+            self.draining.remove(&set);
         }
         // A set that is gone meanwhile has no role.
         let _there = self.bridge.set_role(set, role, epoch);
@@ -198,6 +227,7 @@ impl Talk {
             beats: None,
             told: Vec::new(),
             leaving: None,
+            leave_until_ms: 0,
             clock,
             shown,
             since: BTreeMap::new(),
@@ -326,7 +356,9 @@ impl Talk {
                 beats.tell(sets);
             }
         }
-        if self.automatic.has_stopped(now, &self.roles, &self.line)
+        // What the peer has taken over drains to its end.
+        let is_too_long = now >= self.leave_until_ms && !self.roles.is_draining();
+        if (is_too_long || self.automatic.has_stopped(now, &self.roles, &self.line))
             && let Some(answer) = self.leaving.take()
         {
             // It may have given up.
@@ -380,7 +412,8 @@ impl Talk {
                 let is_there = line.peer().is_there();
                 let since = *self.since.get(&ours.set)?;
                 let shown = SetShown::of(ours, line.lack(), peer, knows_all, is_there, change, since);
-                Some(shown.with(automatic))
+                let drains_until_ms = self.roles.drains_until(ours.set);
+                Some(shown.with(automatic).draining(drains_until_ms))
             })
             .collect();
         let mut shown = self.shown.sets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -526,6 +559,7 @@ impl Conversation for Talk {
             }
             Order::Monitored(report) => self.monitored(*report),
             Order::Leave { answer } => {
+                self.leave_until_ms = now + LEAVE_MAX.as_millis() as u64;
                 self.automatic.stop(now, &mut self.roles, line);
                 self.leaving = Some(answer);
             }
@@ -562,6 +596,7 @@ impl Conversation for Talk {
                 line.link.set_parts(commit.parts);
                 line.link.set_dictionary(commit.dictionary);
                 self.roles.follow(&commit.roles, line);
+                self.roles.set_drains(&commit.drains);
                 self.automatic.follow(&commit.automatic);
             }
         }

@@ -43,6 +43,7 @@ fn talk(automatic: bool) -> Talk {
         now_ms: 0,
         is_complete: false,
         outward: None,
+        draining: BTreeSet::new(),
     };
     let (mut roles, mut sets) = (Roles::new(5000), Automatic::default());
     let settings = Settings {
