@@ -142,6 +142,16 @@ impl Roles {
         changes.into_iter().any(|change| now_ms < change.until_ms)
     }
 
+    /// Whether workers are still to give up a role that the peer is to take over.
+    #[must_use]
+    pub fn waits_to_hand_over(&self) -> bool {
+        let changes = self.sets.values().filter_map(|set| set.change.as_ref());
+        let waits = |change: &Change| {
+            change.tell && change.stage == Stage::Taking && change.to == WantedRole::Standby
+        };
+        changes.into_iter().any(waits)
+    }
+
     /// What became of roles since it was last asked: the oldest first.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()

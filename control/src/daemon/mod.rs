@@ -21,6 +21,7 @@ mod clock;
 mod counters;
 mod cpu;
 mod events;
+mod held_up;
 mod life;
 mod monitors;
 mod options;

@@ -16,8 +16,10 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::events::is_stalled;
+use super::held_up::HeldUp;
 use super::replication::{Report, Reports};
 use crate::config::Redundancy;
+use crate::guard::end_as_killed;
 use crate::monitor::{Condition, Consequences, Followed, Observation, SetEdge};
 use crate::srd::{Order, Orders};
 
@@ -32,6 +34,8 @@ enum Message {
     Seen(Vec<Observation>),
     /// Another configuration.
     Reload(Box<Redundancy>),
+    /// Workers are to give up a role that the peer waits for, or have.
+    HandsOver(bool),
 }
 
 /// Tells the thread something, without waiting; cheap to clone.
@@ -55,6 +59,11 @@ impl Feed {
         self.say(Message::Reload(Box::new(redundancy.clone())));
     }
 
+    /// Workers are to give up a role that the peer waits for, or have.
+    pub(super) fn hands_over(&self, hands_over: bool) {
+        self.say(Message::HandsOver(hands_over));
+    }
+
     fn say(&self, message: Message) {
         // Nobody is there to hear it without a redundancy group, and while the daemon stops.
         let _nobody = self.0.send(message);
@@ -70,7 +79,7 @@ impl Inbox {
     pub(super) fn next_seen(&self, within: Duration) -> Option<Observation> {
         match self.0.recv_timeout(within) {
             Ok(Message::Seen(seen)) => seen.into_iter().next(),
-            Ok(Message::Link { .. } | Message::Reload(_)) | Err(_) => None,
+            Ok(Message::Link { .. } | Message::Reload(_) | Message::HandsOver(_)) | Err(_) => None,
         }
     }
 }
@@ -111,19 +120,19 @@ pub(super) struct Monitors {
 impl Monitors {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
-        let mut stalled = false;
+        let (mut stalled, mut held_up) = (false, HeldUp::default());
         // Whatever was before: this process is a new one.
         self.observe(&[Observation::Happened(
             Condition::Service,
             "tandemd has started".into(),
         )]);
         while !self.stop.load(Ordering::Relaxed) {
-            self.look_at_workers(&mut stalled);
+            self.look_at_workers(&mut stalled, &mut held_up);
             let now = self.now();
             let due = self.consequences.due_ms();
             let due = due.map_or(LOOK, |due| Duration::from_millis(due.saturating_sub(now)));
             match self.inbox.0.recv_timeout(due.min(LOOK)) {
-                Ok(message) => self.take_in(message),
+                Ok(message) => self.take_in(message, &mut held_up),
                 Err(RecvTimeoutError::Timeout) => {}
                 // What was told last stays so.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(due.min(LOOK)),
@@ -145,10 +154,13 @@ impl Monitors {
     }
 
     /// One that died stands still as well, until the daemon ends because of it.
-    fn look_at_workers(&mut self, stalled: &mut bool) {
+    fn look_at_workers(&mut self, stalled: &mut bool, held_up: &mut HeldUp) {
         let age = |stats: &Arc<PublishedStats>| self.clock.age(stats.heartbeat());
         let mut ages = self.stats.iter().map(age).enumerate();
         let still = ages.find(|(_, age)| is_stalled(*age, self.stall_threshold));
+        if held_up.look(still.is_some(), self.clock.uptime()) {
+            end_as_killed("a worker stands still and cannot give up its role");
+        }
         if still.is_some() == *stalled {
             return;
         }
@@ -166,7 +178,7 @@ impl Monitors {
         self.observe(&[seen]);
     }
 
-    fn take_in(&mut self, message: Message) {
+    fn take_in(&mut self, message: Message, held_up: &mut HeldUp) {
         let now = self.now();
         match message {
             Message::Link { interface, up } => {
@@ -178,6 +190,7 @@ impl Monitors {
                 }
             }
             Message::Seen(seen) => self.observe(&seen),
+            Message::HandsOver(hands_over) => held_up.hands_over(hands_over),
             Message::Reload(redundancy) => {
                 let followed = self.consequences.reload(now, &redundancy);
                 // Also when nothing follows: there may be other sets.

@@ -272,6 +272,10 @@ impl Talk {
         }
         self.roles.tick(now, &mut self.automatic.over(&mut self.line));
         self.automatic.tick(now, &mut self.roles, &mut self.line);
+        // Without heartbeats nobody would take over from a process that ends.
+        let is_missed = self.beats.is_some();
+        self.watched
+            .hands_over(is_missed && self.roles.waits_to_hand_over());
         self.tell();
         self.look_at_joining();
         self.look_at_peer();

@@ -12,6 +12,7 @@ pub(super) struct Watched {
     feed: Option<Feed>,
     is_lost: bool,
     is_warned: bool,
+    hands_over: bool,
 }
 
 impl Watched {
@@ -21,6 +22,7 @@ impl Watched {
             feed,
             is_lost: false,
             is_warned: false,
+            hands_over: false,
         }
     }
 
@@ -34,6 +36,16 @@ impl Watched {
     pub(super) fn asks_to_release(&self, set: u8) {
         let text = format!("the peer releases redundancy set {set}");
         self.tell(Observation::Happened(Condition::Peer(PeerEvent::Release), text));
+    }
+
+    /// Workers are to give up a role that the peer waits for.
+    pub(super) fn hands_over(&mut self, hands_over: bool) {
+        if self.hands_over != hands_over {
+            self.hands_over = hands_over;
+            if let Some(feed) = &self.feed {
+                feed.hands_over(hands_over);
+            }
+        }
     }
 
     fn lost(&mut self, is_lost: bool) {
