@@ -2,7 +2,8 @@
 //!
 //! The thread has a table of descriptors of its own (`unshare(2)`, CLONE_FILES) with nothing in it but the standard ones and the
 //! line to the guard. So the guard inherits nothing of DPDK, taps and sockets. And when tandemd is killed, the kernel closes the
-//! line as soon as this one thread is dead: it need not wait for the last thread, which first gives gigabytes of memory back.
+//! line as soon as this one thread is dead: it need not wait for the last thread, which first gives gigabytes of memory back. That
+//! this thread is not the last one itself its real-time priority sees to.
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ha_sync::heartbeat::real_time;
 use nix::sched::{CloneFlags, unshare};
 use tracing::{error, info, warn};
 
@@ -175,6 +177,14 @@ impl Keeping {
         // Where it is refused the guard works too, only later.
         if let Err(error) = own_descriptors() {
             warn!(%error, "the guard's thread has no descriptors of its own");
+        }
+        // The guard inherits it. Without it both wait for their turn behind what the machine has to do, and this thread may be the
+        // last of a killed process to go, which gives all memory back before its line closes.
+        if let Err(error) = real_time() {
+            warn!(
+                error,
+                "the guard has no real-time priority: after a death it may be late by some tens of milliseconds"
+            );
         }
         let begun = self.begin();
         let failed = begun.is_err();

@@ -361,8 +361,12 @@ impl<F: FnMut(HeartbeatEvent)> Driver<F> {
     }
 }
 
-/// Gives this thread the lowest real-time priority, so that no amount of ordinary work makes the peer believe this chassis dead.
-fn real_time() -> Result<(), String> {
+/// Gives this thread the lowest real-time priority (SCHED_FIFO, 1), so that no amount of ordinary work makes the peer believe this
+/// chassis dead, or late to hear that it is.
+///
+/// # Errors
+/// Why the system refuses it, in words.
+pub fn real_time() -> Result<(), String> {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     let raised = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
     raised.map_err(|error| match error {
