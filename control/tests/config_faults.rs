@@ -105,6 +105,13 @@ fn each_contradiction_is_told_where_it_stands() {
     // What is replaced in BASE, by what, and the line, path and text of the one fault that comes of it.
     let cases: &[(&str, &str, u32, &str, &str)] = &[
         (
+            "net_ring1\"",
+            "net_ring1\"\n[interfaces.card]\ndevice = \"3b:00.0\"\n[interfaces.bond]\ndevice = \"net_bonding0,mode=4,slave=3b:00.0\"",
+            9,
+            "interfaces.bond.device",
+            "0000:3b:00.0 is used twice: also by interfaces.card.device (line 7)",
+        ),
+        (
             "[pools.a]",
             "[pools.a]\ninterface = \"out\"",
             8,

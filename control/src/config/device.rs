@@ -114,6 +114,21 @@ impl Device {
         pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
+    /// The PCI devices behind it: itself, or those that a bonding device puts together (`slave=`; `member=` since DPDK 23.11).
+    #[must_use]
+    pub fn pci_addresses(&self) -> Vec<String> {
+        match self {
+            Self::Pci { address, .. } => vec![address.clone()],
+            Self::Vdev { arguments, .. } if self.driver() == Some("net_bonding") => arguments
+                .split(',')
+                .filter_map(|pair| pair.split_once('='))
+                .filter(|(name, _)| matches!(*name, "slave" | "member"))
+                .filter_map(|(_, value)| pci_address(value))
+                .collect(),
+            Self::Vdev { .. } => Vec::new(),
+        }
+    }
+
     /// The kernel netdev a virtual device takes its packets from, or makes (net_tap).
     #[must_use]
     pub fn kernel_netdev(&self) -> Option<&str> {
@@ -175,6 +190,23 @@ fn pci_address(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bonding_device_stands_for_the_devices_it_puts_together() {
+        let bond =
+            Device::parse("net_bonding0,mode=4,slave=3b:00.0,member=0000:3b:00.1,slave=net_ring0").unwrap();
+        assert_eq!(bond.pci_addresses(), ["0000:3b:00.0", "0000:3b:00.1"]);
+        assert_eq!(
+            Device::parse("3b:00.0,a=b").unwrap().pci_addresses(),
+            ["0000:3b:00.0"]
+        );
+        assert!(
+            Device::parse("net_ring0,slave=3b:00.0")
+                .unwrap()
+                .pci_addresses()
+                .is_empty()
+        );
+    }
 
     #[test]
     fn pci_addresses_are_completed() {

@@ -19,6 +19,7 @@ pub(super) fn check(raws: &[Raw], d: &Diagnostics) {
 fn devices_differ(raws: &[Raw], d: &Diagnostics) {
     let mut names: HashMap<&str, &Raw> = HashMap::new();
     let mut netdevs: HashMap<&str, &Raw> = HashMap::new();
+    let mut members: HashMap<String, &Raw> = HashMap::new();
     for raw in raws {
         let Some(device) = &raw.device else { continue };
         if let Some(first) = names.get(device.name()) {
@@ -50,9 +51,35 @@ fn devices_differ(raws: &[Raw], d: &Diagnostics) {
                 "give each interface its own netdev, or make one a VLAN",
             );
         }
+        members_are_apart(device, raw, &mut members, d);
         names.entry(device.name()).or_insert(raw);
         if let Some(netdev) = device.kernel_netdev() {
             netdevs.entry(netdev).or_insert(raw);
+        }
+    }
+}
+
+/// A PCI device is a port of its own or part of one bonding device; two ports that are the same one were told already.
+fn members_are_apart<'a>(
+    device: &Device,
+    raw: &'a Raw,
+    members: &mut HashMap<String, &'a Raw>,
+    d: &Diagnostics,
+) {
+    for address in device.pci_addresses() {
+        let first = *members.entry(address.clone()).or_insert(raw);
+        let same = first
+            .device
+            .as_ref()
+            .is_some_and(|other| other.name() == device.name());
+        if !std::ptr::eq(first, raw) && !same {
+            let problem = format!(
+                "{address} is used twice: also by {} (line {})",
+                first.key("device"),
+                d.line(&first.key("device"))
+            );
+            let remedy = "give each interface its own devices, as itself or in one net_bonding device";
+            d.fault(FaultKind::Conflict, &raw.key("device"), problem, remedy);
         }
     }
 }

@@ -9,7 +9,7 @@ use tandem_dataplane::worker;
 use tandem_engine::program::{InterfaceId, Program};
 
 use super::replication;
-use crate::config::{Attachment, Config, Device, Hugepages, Idle, Interface, Placement, Port};
+use crate::config::{Attachment, Config, Hugepages, Idle, Interface, Placement, Port};
 
 /// IPv4 routes there is room for when memory is no question: a full Internet table.
 const MAX_ROUTES: u32 = 1 << 20;
@@ -91,11 +91,8 @@ pub(super) fn eal_args(config: &Config, memory: Memory, cpus: &[usize]) -> Vec<S
     }
     args.push("--no-telemetry".into());
     args.push(format!("--file-prefix={}", config.dpdk.file_prefix));
-    let pci: Vec<&str> = ports(config)
-        .filter_map(|(_, port)| match &port.device {
-            Device::Pci { address, .. } => Some(address.as_str()),
-            Device::Vdev { .. } => None,
-        })
+    let pci: Vec<String> = ports(config)
+        .flat_map(|(_, port)| port.device.pci_addresses())
         .collect();
     if pci.is_empty() {
         args.push("--no-pci".into());
@@ -306,6 +303,15 @@ mac = "02:00:00:00:00:01"
         assert!(huge.contains(&"--in-memory".to_owned()) && !huge.contains(&"--no-huge".to_owned()));
         let (without_pci, _) = of("[interfaces.a]\ndevice = \"net_ring0\"\n");
         assert!(eal_args(&without_pci, Memory::Plain(64), &[0]).contains(&"--no-pci".to_owned()));
+        // EAL has to probe what a bonding device puts together before there is one.
+        let (bond, _) =
+            of("[interfaces.a]\ndevice = \"net_bonding0,mode=4,slave=0000:3b:00.0,slave=0000:3b:00.1\"\n");
+        let bond = eal_args(&bond, Memory::Huge(1 << 30), &[0]);
+        assert!(!bond.contains(&"--no-pci".to_owned()));
+        assert_eq!(
+            bond[bond.len() - 2..],
+            ["--allow=0000:3b:00.0", "--allow=0000:3b:00.1"]
+        );
     }
 
     #[test]
