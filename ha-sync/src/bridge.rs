@@ -130,7 +130,7 @@ impl Bridge {
             of_service_set: HashMap::new(),
             yields_equal: false,
             changes: 0,
-            keeper: Keeper::default(),
+            keeper: Keeper::new(config.tick_zero_ms),
             events: VecDeque::new(),
             stats: BridgeStats::default(),
             now: 0,

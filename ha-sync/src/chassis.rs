@@ -54,6 +54,11 @@ pub trait Chassis {
         None
     }
 
+    /// Something of the peer's came, and is read next; milliseconds.
+    fn heard(&mut self, now: u64) {
+        let _when = now;
+    }
+
     /// What became of the peer.
     fn peer(&mut self, event: PeerEvent);
 

@@ -25,7 +25,7 @@ pub use beat::{
     Beat, BeatTiming, INTERVAL_MS_MAX, INTERVAL_MS_MIN, Kind, LOST_THRESHOLD_MIN, PathId, SETS_MAX, SetBeat,
     SetState,
 };
-pub use codec::{BeatError, Codec, DATAGRAM_LEN_MAX};
+pub use codec::{BEAT_VERSION, BEAT_VERSION_OLDEST, BeatError, Codec, DATAGRAM_LEN_MAX};
 pub use detector::Detector;
 pub use event::{Datagram, HeartbeatEvent, LostWhy, Now};
 pub use gone::{gone_datagram, say_gone};

@@ -6,22 +6,28 @@
 //!   as standby   FREE --told--> PEER (nobody takes it) --after a takeover and its rest--> FREE
 //! ```
 //!
+//! What the peer had when it was lost rests here, and what rests is told as leases with what is left of that ([`LeaseChange::Resting`]),
+//! so that of several takeovers in a row each rest ends by itself: rests.rs.
+//!
 //! Leases are required from the time when a peer is connected and has acknowledged the first round of them, until it is gone, or known to be:
 //! without a peer there is none to wait for (the stated degraded mode). Pools that are not replicated are granted without asking.
 
 mod peer;
 mod plan;
+mod rests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use tandem_engine::program::{PoolId, PoolMode, Program, ServiceSetId};
 use tandem_engine::public_space::{
-    LeaseStates, MAX_WORKERS, OWNER_FREE, OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER,
+    EXTENTS_PER_ADDRESS, LeaseStates, MAX_WORKERS, OWNER_FREE, OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER,
 };
 use tandem_engine::replica::{Lease, LeaseChange};
+use tandem_engine::ticks::Ticks;
 
 use crate::bridge::BridgeStats;
 use plan::{Kept, Plan};
+use rests::Rests;
 
 /// Extents of an address granted ahead.
 const EXTENTS_AHEAD: usize = 2;
@@ -33,13 +39,6 @@ const SLICE: usize = 2048;
 const QUEUE_MAX: usize = 8192;
 /// A lease not used for so long is given back.
 const UNUSED_MS: u64 = 10_000;
-
-/// What a peer may have given out of a pool until we took it over.
-#[derive(Clone, Copy, Debug)]
-struct Rest {
-    pool: PoolId,
-    until_ms: u64,
-}
 
 /// Keeps the leases.
 #[derive(Debug, Default)]
@@ -65,7 +64,7 @@ pub(crate) struct Keeper {
     again: bool,
     /// Whole addresses ahead seen in this round, by pool.
     whole: HashMap<PoolId, u32>,
-    rests: Vec<Rest>,
+    rests: Rests,
     /// What the peer leases, as it says since its last bulk began.
     heard: Option<HashSet<Lease>>,
     /// When marks of the peer's that it has not renewed in its last bulk go.
@@ -75,6 +74,14 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
+    /// A keeper; `tick_zero_ms`: the link's time at which the engines' ticks were zero.
+    pub fn new(tick_zero_ms: u64) -> Self {
+        Self {
+            rests: Rests::new(tick_zero_ms),
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing is left of offering all leases again, and the peer has acknowledged all that were there at the connect: until
     /// then more may be given out than it knows of.
     pub fn has_told_again(&self) -> bool {
@@ -94,6 +101,7 @@ impl Keeper {
         stats: &mut BridgeStats,
     ) {
         self.plan.follow(program, primary);
+        self.rests.peer_is(self.connected, stats.leases_required, now);
         self.free_rested(now, program, stats);
         self.reconcile(now, program, stats);
         if self.connected || program.public_space.leases_required() {
@@ -151,7 +159,7 @@ impl Keeper {
             // Neither was said: an offer is to be made again, unless the peer knew of it before, a lease given back again.
             match change {
                 LeaseChange::Offer(lease) if is_owned(program, &lease, OWNER_GRANTED) => {}
-                LeaseChange::Offer(lease) => drop(self.told.remove(&lease)),
+                LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) => drop(self.told.remove(&lease)),
                 LeaseChange::Withdraw(lease) => drop(self.told.insert(lease, 0)),
             }
         }
@@ -180,7 +188,7 @@ impl Keeper {
     /// primary beside this one, are its own from now on.
     pub fn gave_up(&mut self, program: &Program, service_sets: &[ServiceSetId], stats: &mut BridgeStats) {
         let pools = plan::pools_of(program, service_sets);
-        self.rests.retain(|rest| !pools.contains(&rest.pool));
+        self.rests.gave_up(program, &pools);
         for states in program.public_space.lease_states(0) {
             if !pools.contains(&states.pool) {
                 continue;
@@ -278,14 +286,15 @@ impl Keeper {
             let lease = lease(states, extent);
             let taken = *owner == OWNER_PEER || whole && *owner < MAX_WORKERS;
             if taken && !self.told.contains_key(&lease) {
-                self.offer(lease, stats);
+                let rests = (*owner == OWNER_PEER).then(|| self.rests.end(states.pool, lease));
+                self.say(lease, rests.flatten(), stats);
             }
         }
         let wanted = match &kept.mode {
             _ if kept.drain => 0,
             PoolMode::Ports | PoolMode::OverloadedPorts => {
                 let ahead = states.count(OWNER_LEASE_PENDING) + states.count(OWNER_GRANTED);
-                EXTENTS_AHEAD.saturating_sub(ahead)
+                extents_ahead(states).saturating_sub(ahead)
             }
             PoolMode::Addresses => self.whole_wanted(states),
             PoolMode::Deterministic(_) | PoolMode::Static => 0,
@@ -307,10 +316,18 @@ impl Keeper {
     }
 
     fn offer(&mut self, lease: Lease, stats: &mut BridgeStats) {
+        self.say(lease, None, stats);
+    }
+
+    /// Offers a lease, or says that it rests until then.
+    fn say(&mut self, lease: Lease, rests: Option<Ticks>, stats: &mut BridgeStats) {
         self.told.insert(lease, 0);
         // Granted ones that are told again, too: a peer that began anew knows of them only when it says so.
         self.asked.insert(lease);
-        self.queue.push_back(LeaseChange::Offer(lease));
+        self.queue.push_back(match rests {
+            Some(until) => LeaseChange::Resting(lease, until),
+            None => LeaseChange::Offer(lease),
+        });
         stats.leases_offered += 1;
     }
 
@@ -326,6 +343,13 @@ impl Keeper {
         *ahead += 1;
         states.count(OWNER_FREE)
     }
+}
+
+/// Extents of an address to have granted ahead. While some rest after a takeover, fewer where few are left: the next one may come soon,
+/// and rest them, too.
+fn extents_ahead(states: &LeaseStates) -> usize {
+    let scarce = states.count(OWNER_PEER) > 0 && states.count(OWNER_FREE) < EXTENTS_PER_ADDRESS / 2;
+    if scarce { 1 } else { EXTENTS_AHEAD }
 }
 
 /// Whether the extent of a lease is whose.

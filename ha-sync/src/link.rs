@@ -79,6 +79,8 @@ pub struct Link {
     due: Due,
     /// The peer's last hello on this stream.
     peer: Option<Hello>,
+    /// The wire version that is spoken with it.
+    version: u16,
     /// The revision of our hello that the peer has heard.
     heard_of: Option<u32>,
     revision: u32,
@@ -119,6 +121,7 @@ impl Link {
             open: false,
             due: Due::default(),
             peer: None,
+            version: 0,
             heard_of: None,
             revision: 0,
             unsettled: false,
@@ -176,6 +179,9 @@ impl Link {
             return Err(LinkError::NotConnected);
         }
         self.tell_events(chassis);
+        if !octets.is_empty() {
+            chassis.heard(now);
+        }
         self.settle(now, chassis);
         let read = self.read(now, octets, chassis);
         match read {
@@ -279,6 +285,12 @@ impl Link {
     #[must_use]
     pub const fn peer(&self) -> Option<&Hello> {
         self.peer.as_ref()
+    }
+
+    /// The wire version that is spoken with the peer on this stream.
+    #[must_use]
+    pub fn version(&self) -> Option<u16> {
+        self.peer.as_ref().map(|_| self.version)
     }
 
     /// The peer's roles, as last heard.

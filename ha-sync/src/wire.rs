@@ -17,7 +17,7 @@
 //! again), public addresses as they are.
 //!
 //! Messages of an unknown type are skipped; records of an unknown type are an error, because what they mean would be missing.
-//! Messages and records may be longer than this build knows: a later minor revision appends fields, and what is behind those
+//! Messages and records may be longer than this build knows: a later wire version appends fields, and what is behind those
 //! known is ignored. Nothing is allocated by a length that was read.
 
 mod batch;
@@ -34,14 +34,56 @@ pub use message::{Ack, Hello, MessageType, roles_from, roles_to};
 pub(crate) use octets::Reader;
 pub use octets::WireError;
 pub use parts::{PART_NAME_MAX, PARTS_MAX, Part, parts_from, parts_to};
-pub use record::{RECORD_LEN_MAX, Record, decode, encode, is_control};
+pub use record::{RECORD_LEN_MAX, Record, Style, decode, encode, is_control};
 
-/// The minor revision this build speaks: how many times fields were appended.
+/// The wire versions one end speaks: how many times fields were appended to messages and records, or records added. Two ends speak the
+/// highest that both know ([`Versions::common`]); what is younger is neither said nor read then.
 ///
-/// | minor | what came |
+/// | version | what came |
 /// |---|---|
 /// | 1 | the types of objects that a bulk is of, at its begin and where it is asked for |
-pub const MINOR: u16 = 1;
+/// | 2 | what is left of the rest of extents and leases; the lowest version in [`Hello`] |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// The lowest that is still understood.
+    pub lowest: u16,
+    /// The highest that is spoken.
+    pub highest: u16,
+}
 
-/// From this minor revision on a peer understands bulks of some types of objects. To others everything is told.
-pub const MINOR_OBJECT_TYPES: u16 = 1;
+impl Versions {
+    /// Those of this build.
+    pub const ALL: Self = Self {
+        lowest: 0,
+        highest: VERSION,
+    };
+
+    /// The version that two ends speak; `None`: they do not understand each other.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Option<u16> {
+        let highest = if self.highest < other.highest {
+            self.highest
+        } else {
+            other.highest
+        };
+        if highest < self.lowest || highest < other.lowest {
+            None
+        } else {
+            Some(highest)
+        }
+    }
+}
+
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.lowest, self.highest)
+    }
+}
+
+/// The highest wire version of this build.
+pub const VERSION: u16 = 2;
+
+/// From this wire version on a peer understands bulks of some types of objects. To others everything is told.
+pub const VERSION_OBJECT_TYPES: u16 = 1;
+/// From this one on what is left of a rest is told.
+pub const VERSION_RESTS: u16 = 2;

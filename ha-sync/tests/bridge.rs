@@ -136,6 +136,7 @@ fn each_operation_goes_to_the_worker_of_its_subscribers_shard() {
             pool: 1,
             extent: 3,
             shard,
+            held_until: Ticks::ZERO,
         });
         assert!(side.bridge.install(&op));
         assert_eq!(side.workers[usize::from(split.worker_of(shard))].read(), [op]);
@@ -661,7 +662,9 @@ fn who_yields_leaves_to_the_peer_what_both_had_leased() {
         side.bridge.service(1000);
         let offers: Vec<LeaseChange> = std::iter::from_fn(|| side.bridge.next_lease()).collect();
         let lease = |at: usize| match offers[at] {
-            LeaseChange::Offer(lease) | LeaseChange::Withdraw(lease) => lease,
+            LeaseChange::Offer(lease) | LeaseChange::Withdraw(lease) | LeaseChange::Resting(lease, _) => {
+                lease
+            }
         };
         side.bridge.lease_acknowledged(lease(0));
         for at in 0..3 {

@@ -5,7 +5,10 @@ mod common;
 use common::dictionary;
 use ha_sync::chassis::{SetRole, Sets};
 use ha_sync::link::Objects;
-use ha_sync::wire::{Ack, BatchHeader, Dictionary, Hello, RECORD_LEN_MAX, Record, WireError, decode, encode};
+use ha_sync::wire::{
+    Ack, BatchHeader, Dictionary, Hello, RECORD_LEN_MAX, Record, Style, VERSION, Versions, WireError, decode,
+    encode,
+};
 use proptest::prelude::*;
 use tandem_engine::program::{
     Firewall, NONE, Policy, PolicyAction, PolicyList, PoolMode, Replication, StaticMapping,
@@ -108,12 +111,20 @@ prop_compose! {
     }
 }
 
+/// Zero, or in the future.
+fn held_until() -> impl Strategy<Value = Ticks> {
+    prop_oneof![Just(Ticks::ZERO), (NOW.0 + 1..).prop_map(Ticks)]
+}
+
 fn extent() -> impl Strategy<Value = ExtentRecord> {
-    (any::<u32>(), 0u8..16, any::<u8>()).prop_map(|(public, extent, shard)| ExtentRecord {
-        public,
-        pool: 1,
-        extent,
-        shard,
+    (any::<u32>(), 0u8..16, any::<u8>(), held_until()).prop_map(|(public, extent, shard, held_until)| {
+        ExtentRecord {
+            public,
+            pool: 1,
+            extent,
+            shard,
+            held_until,
+        }
     })
 }
 
@@ -134,6 +145,7 @@ fn record() -> impl Strategy<Value = Record> {
         extent().prop_map(|e| Record::Op(Op::ExtentClose(e))),
         lease().prop_map(|l| Record::Lease(LeaseChange::Offer(l))),
         lease().prop_map(|l| Record::Lease(LeaseChange::Withdraw(l))),
+        (lease(), NOW.0 + 1..).prop_map(|(l, until)| Record::Lease(LeaseChange::Resting(l, Ticks(until)))),
         control(),
     ]
 }
@@ -164,9 +176,37 @@ fn control() -> impl Strategy<Value = Record> {
     ]
 }
 
+const fn style(words: &Dictionary, version: u16) -> Style<'_> {
+    Style {
+        words,
+        version,
+        now: NOW,
+    }
+}
+
+/// What is left of a record where a wire version is spoken.
+fn in_version(record: Record, version: u16) -> Record {
+    match record {
+        Record::BulkBegin(number, _) if version < 1 => Record::BulkBegin(number, ObjectTypes::ALL),
+        Record::ResyncAsked(_) if version < 1 => Record::ResyncAsked(ObjectTypes::ALL),
+        Record::Lease(LeaseChange::Resting(lease, _)) if version < 2 => {
+            Record::Lease(LeaseChange::Offer(lease))
+        }
+        Record::Op(Op::Extent(extent)) if version < 2 => Record::Op(Op::Extent(ExtentRecord {
+            held_until: Ticks::ZERO,
+            ..extent
+        })),
+        Record::Op(Op::ExtentClose(extent)) if version < 2 => Record::Op(Op::ExtentClose(ExtentRecord {
+            held_until: Ticks::ZERO,
+            ..extent
+        })),
+        other => other,
+    }
+}
+
 fn encoded(record: &Record, words: &Dictionary) -> Vec<u8> {
     let mut out = Vec::new();
-    assert!(encode(record, words, NOW, &mut out));
+    assert!(encode(record, style(words, VERSION), &mut out));
     assert!(out.len() <= RECORD_LEN_MAX && usize::from(out[0]) + 2 == out.len());
     out
 }
@@ -176,24 +216,21 @@ proptest! {
     fn records_come_back_as_they_went(record in record()) {
         let words = dictionary();
         let out = encoded(&record, &words);
-        prop_assert_eq!(decode(out[1], &out[2..], &words, NOW), Ok(record));
-        // A later minor revision appends fields.
+        let read = |body: &[u8], version| decode(out[1], body, style(&words, version));
+        prop_assert_eq!(read(&out[2..], VERSION), Ok(record));
+        // A later wire version appends fields, and an earlier one does not read them.
         let mut longer = out.clone();
         longer.extend([1, 2, 3]);
-        prop_assert_eq!(decode(out[1], &longer[2..], &words, NOW), Ok(record));
-        // A peer of minor revision 0 does not say types of objects, and means all.
-        let older = match record {
-            Record::BulkBegin(number, _) => Some(Record::BulkBegin(number, ObjectTypes::ALL)),
-            Record::ResyncAsked(_) => Some(Record::ResyncAsked(ObjectTypes::ALL)),
-            _ => None,
-        };
-        let end = out.len() - usize::from(older.is_some());
-        if let Some(older) = older {
-            prop_assert_eq!(decode(out[1], &out[2..end], &words, NOW), Ok(older));
-        }
-        // Without its end it is none.
-        for end in 2..end {
-            prop_assert!(matches!(decode(out[1], &out[2..end], &words, NOW), Err(WireError::Short(_))));
+        for version in 0..=VERSION {
+            prop_assert_eq!(read(&longer[2..], version), Ok(in_version(record, version)));
+            // Nor is it sent them.
+            let mut shorter = Vec::new();
+            prop_assert!(encode(&record, style(&words, version), &mut shorter));
+            prop_assert_eq!(read(&shorter[2..], version), Ok(in_version(record, version)));
+            // Without its end it is none.
+            for end in 2..shorter.len() {
+                prop_assert!(matches!(read(&shorter[2..end], version), Err(WireError::Short(_))));
+            }
         }
     }
 
@@ -203,13 +240,13 @@ proptest! {
         let header = BatchHeader { stream: 3, sequence, identity: 4, age_ms: 5, count: records.len() as u16 };
         let mut payload = header.octets().to_vec();
         for record in &records {
-            prop_assert!(encode(record, &words, NOW, &mut payload));
+            prop_assert!(encode(record, style(&words, VERSION), &mut payload));
         }
         let (read, mut rest) = BatchHeader::decode(&payload).unwrap();
         prop_assert_eq!(read, header);
         let mut found = Vec::new();
         while let Some((record_type, body)) = rest.next_record().unwrap() {
-            found.push(decode(record_type, body, &words, NOW).unwrap());
+            found.push(decode(record_type, body, style(&words, VERSION)).unwrap());
         }
         prop_assert_eq!(found, records);
     }
@@ -225,7 +262,7 @@ proptest! {
             .map(|(set, primary, epoch)| SetRole { set, primary, epoch })
             .collect();
         let hello = Hello {
-            minor: ha_sync::wire::MINOR, revision, incarnation, peer_incarnation, stream, received, shards, replicate, digest,
+            versions: Versions { lowest: u16::from(shards) % 3, highest: VERSION }, revision, incarnation, peer_incarnation, stream, received, shards, replicate, digest,
             dictionary, roles,
         };
         let mut out = Vec::new();
@@ -241,7 +278,7 @@ proptest! {
         let words = dictionary();
         let _ = (Hello::decode(&octets), Ack::decode(&octets));
         for record_type in 0..=255 {
-            let _ = decode(record_type, &octets, &words, NOW);
+            let _ = decode(record_type, &octets, style(&words, VERSION));
         }
         if let Ok((_, mut records)) = BatchHeader::decode(&octets) {
             while let Ok(Some(_)) = records.next_record() {}
@@ -303,7 +340,11 @@ fn what_has_no_place_in_the_dictionary_is_not_written() {
     let words = dictionary();
     let writes = |session| {
         let mut out = vec![7];
-        let written = encode(&Record::Op(Op::Session(session)), &words, NOW, &mut out);
+        let written = encode(
+            &Record::Op(Op::Session(session)),
+            style(&words, VERSION),
+            &mut out,
+        );
         assert_eq!(written, out.len() > 1, "nothing is left behind");
         written
     };
@@ -327,7 +368,7 @@ fn what_has_no_place_in_the_dictionary_is_not_written() {
         Op::Bulk(1, ObjectTypes::ALL),
         Op::BulkBegin(1, ObjectTypes::ALL),
     ] {
-        assert!(!encode(&Record::Op(op), &words, NOW, &mut Vec::new()));
+        assert!(!encode(&Record::Op(op), style(&words, VERSION), &mut Vec::new()));
     }
 }
 
@@ -336,12 +377,26 @@ fn times_go_as_ages() {
     let words = dictionary();
     let out = encoded(&Record::Op(Op::Session(plain_session())), &words);
     let other = Ticks(5000);
-    let Ok(Record::Op(Op::Session(read))) = decode(out[1], &out[2..], &words, other) else {
+    let Ok(Record::Op(Op::Session(read))) = decode(
+        out[1],
+        &out[2..],
+        Style {
+            now: other,
+            ..style(&words, VERSION)
+        },
+    ) else {
         panic!("a session");
     };
     assert_eq!((read.created, read.last_seen), (Ticks(2000), Ticks(4980)));
     // A chassis that runs for less than the session: as old as can be.
-    let Ok(Record::Op(Op::Session(read))) = decode(out[1], &out[2..], &words, Ticks(100)) else {
+    let Ok(Record::Op(Op::Session(read))) = decode(
+        out[1],
+        &out[2..],
+        Style {
+            now: Ticks(100),
+            ..style(&words, VERSION)
+        },
+    ) else {
         panic!("a session");
     };
     assert_eq!((read.created, read.last_seen), (Ticks(0), Ticks(80)));
@@ -397,7 +452,7 @@ fn numbers_depend_on_what_is_replicated_and_on_nothing_else() {
         ..plain_session()
     };
     let out = encoded(&Record::Op(Op::Session(session)), &ours);
-    let Ok(Record::Op(Op::Session(read))) = decode(out[1], &out[2..], &theirs, NOW) else {
+    let Ok(Record::Op(Op::Session(read))) = decode(out[1], &out[2..], style(&theirs, VERSION)) else {
         panic!("a session");
     };
     assert_eq!((read.service_set, read.pool, read.policy), (42, 42, 42 * 4 + 3));
@@ -406,14 +461,13 @@ fn numbers_depend_on_what_is_replicated_and_on_nothing_else() {
             service_set: 99,
             ..session
         })),
-        &theirs,
-        NOW,
+        style(&theirs, VERSION),
         &mut Vec::new()
     ));
     let other = Dictionary::of(&build(["a", "b", "d"], 1, false));
     assert_ne!(ours.checksum(), other.checksum());
     assert_eq!(
-        decode(out[1], &out[2..], &Dictionary::default(), NOW),
+        decode(out[1], &out[2..], style(&Dictionary::default(), VERSION)),
         Err(WireError::Unknown {
             kind: "service set",
             number: 1
@@ -454,8 +508,7 @@ fn pools_behind_static_mappings_have_numbers() {
     };
     assert!(encode(
         &Record::Op(Op::Session(session)),
-        &words,
-        NOW,
+        style(&words, VERSION),
         &mut Vec::new()
     ));
 }
@@ -463,7 +516,7 @@ fn pools_behind_static_mappings_have_numbers() {
 #[test]
 fn values_that_mean_nothing_are_errors() {
     let words = dictionary();
-    let read = |record_type, body: &[u8]| decode(record_type, body, &words, NOW);
+    let read = |record_type, body: &[u8]| decode(record_type, body, style(&words, VERSION));
     assert_eq!(read(0, &[]), Err(WireError::RecordType(0)));
     assert_eq!(read(200, &[0; 64]), Err(WireError::RecordType(200)));
     assert!(matches!(
@@ -499,7 +552,11 @@ fn throughput() {
         while out.len() < 16 << 10 {
             let mut session = common::model::session(n, u64::from(n), NOW);
             session.policy = NONE;
-            assert!(encode(&Record::Op(Op::Session(session)), &words, NOW, &mut out));
+            assert!(encode(
+                &Record::Op(Op::Session(session)),
+                style(&words, VERSION),
+                &mut out
+            ));
             (n, count) = (n + 1, count + 1);
         }
         writing += begin.elapsed();
@@ -516,7 +573,7 @@ fn throughput() {
         let begin = std::time::Instant::now();
         let (_, mut records) = BatchHeader::decode(&payload).unwrap();
         while let Some((record_type, body)) = records.next_record().unwrap() {
-            let read = std::hint::black_box(decode(record_type, body, &words, NOW).unwrap());
+            let read = std::hint::black_box(decode(record_type, body, style(&words, VERSION)).unwrap());
             taken += u32::from(matches!(read, Record::Op(Op::Session(_))));
         }
         reading += begin.elapsed();

@@ -9,8 +9,8 @@ use ha_sync::chassis::{SetRole, Sets};
 use ha_sync::frame;
 use ha_sync::link::{BATCH_BYTES_MAX, Objects};
 use ha_sync::wire::{
-    Ack, BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Hello, MINOR, MessageType, Record, WireError, decode,
-    encode, is_control,
+    Ack, BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Hello, MessageType, Record, Style, VERSION, Versions,
+    WireError, decode, encode, is_control,
 };
 use tandem_engine::program::NONE;
 use tandem_engine::replica::{
@@ -69,7 +69,7 @@ fn layout(heading: &str, columns: usize) -> BTreeMap<&'static str, usize> {
 #[test]
 fn versions_and_bounds_are_those_of_the_code() {
     for said in [
-        format!("version {}, minor revision {MINOR}.", frame::VERSION),
+        format!("format {}, wire versions {}.", frame::VERSION, Versions::ALL),
         format!(
             "0 to {}; this release accepts {}",
             frame::PAYLOAD_MAX,
@@ -111,7 +111,7 @@ fn every_message_has_its_number() {
 fn hello_and_batch_have_their_fields_where_the_page_says() {
     let mut out = Vec::new();
     Hello {
-        minor: MINOR,
+        versions: Versions::ALL,
         revision: 0x0101_0101,
         incarnation: 0x0202_0202_0202_0202,
         peer_incarnation: 0x0303_0303_0303_0303,
@@ -129,7 +129,7 @@ fn hello_and_batch_have_their_fields_where_the_page_says() {
     }
     .encode(&mut out);
     let fields = layout("Hello", 3);
-    assert_eq!(out[..2], MINOR.to_be_bytes());
+    assert_eq!(out[..2], VERSION.to_be_bytes());
     let wanted: [(&str, &[u8]); 10] = [
         ("revision", &[1; 4]),
         ("incarnation", &[2; 8]),
@@ -148,7 +148,8 @@ fn hello_and_batch_have_their_fields_where_the_page_says() {
     for (field, octets) in wanted {
         assert!(out[fields[field]..].starts_with(octets), "{field}");
     }
-    assert_eq!((fields.len(), fields["roles"] + 11), (11, out.len()));
+    // The lowest wire version stands behind the roles.
+    assert_eq!((fields.len(), fields["roles"] + 11 + 2), (11, out.len()));
 
     let fields = layout("Batch", 3);
     let header = BatchHeader {
@@ -241,6 +242,7 @@ fn samples() -> Vec<(&'static str, Record)> {
         public: 1,
         extent: 15,
         shard: 0,
+        held_until: Ticks::ZERO,
     };
     let lease = Lease {
         public: 1,
@@ -280,18 +282,23 @@ fn samples() -> Vec<(&'static str, Record)> {
 #[test]
 fn every_record_has_its_number_and_there_is_no_other() {
     let words = dictionary();
+    let style = Style {
+        words: &words,
+        version: VERSION,
+        now: Ticks(10),
+    };
     let documented = named("Records", 3);
     let mut coded = BTreeMap::new();
     for (name, record) in samples() {
         let mut out = Vec::new();
-        assert!(encode(&record, &words, Ticks(10), &mut out), "{name}");
+        assert!(encode(&record, style, &mut out), "{name}");
         assert_eq!(usize::from(out[0]) + 2, out.len(), "{name}");
         coded.insert(u16::from(out[1]), name);
         assert_eq!(record.is_control(), is_control(out[1]), "{name}");
     }
     assert_eq!(documented, coded);
     // What is no type says so; what is one lacks its body here, or needs none.
-    let known = |n: &u8| decode(*n, &[], &words, Ticks(10)) != Err(WireError::RecordType(*n));
+    let known = |n: &u8| decode(*n, &[], style) != Err(WireError::RecordType(*n));
     let known: Vec<u16> = (0..=u8::MAX).filter(known).map(u16::from).collect();
     assert_eq!(known, documented.keys().copied().collect::<Vec<_>>());
     let control: Vec<String> = (0..=u8::MAX)

@@ -101,6 +101,7 @@ fn channel(group: &ReplicationGroup) -> Table {
         ("secured by", secured),
         ("certificate", certificate(&channel.certificate)),
         ("of the peer", certificate(&channel.peer_certificate)),
+        ("wire version", or_dash(&group.wire_version)),
         ("digest", group.digest.ours.clone()),
         ("of the peer", or_dash(&group.digest.theirs)),
     ] {

@@ -37,6 +37,8 @@ pub struct RedundancyGroup {
     pub keepalive_interval_s: u32,
     /// So many silent intervals end the connection. 3..=255.
     pub keepalive_lost_threshold: u32,
+    /// The highest wire version that is spoken.
+    pub wire_version: u16,
     /// Its heartbeats. `None`: there are none, and roles are changed by hand only.
     pub heartbeats: Option<Heartbeats>,
     /// The paths of heartbeats and forwarded packets: a control link, a data link if there is one, then secondary paths.
@@ -85,6 +87,7 @@ pub(super) struct Raw {
     replay_window_mb: u32,
     keepalive_interval_s: u32,
     keepalive_lost_threshold: u32,
+    wire_version: u32,
     pub heartbeat: redundancy_heartbeat::Raw,
     /// Keys that the file sets, right or wrong.
     keys: Vec<&'static str>,
@@ -104,6 +107,9 @@ impl Raw {
             .filter_map(|(key, file)| Some((format!("{}.{key}", self.path), file.as_deref()?)))
     }
 }
+
+/// The newest wire version.
+const NEWEST: u32 = ha_sync::wire::VERSION as u32;
 
 const KEYS: [&str; 7] = [
     "redundancy-local",
@@ -136,6 +142,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         replay_window_mb: section.integer("replay-window-mb", 1..=4096, 64),
         keepalive_interval_s: section.integer("keepalive-interval-s", 1..=60, 4),
         keepalive_lost_threshold: section.integer("keepalive-lost-threshold", 3..=255, 16),
+        wire_version: section.integer("wire-version", 0..=NEWEST, NEWEST),
         heartbeat: redundancy_heartbeat::decode(&mut section),
         keys: KEYS.into_iter().filter(|key| section.has(key)).collect(),
     };
@@ -252,6 +259,7 @@ pub(super) fn validate(
         replay_window_mb: raw.replay_window_mb,
         keepalive_interval_s: raw.keepalive_interval_s,
         keepalive_lost_threshold: raw.keepalive_lost_threshold,
+        wire_version: raw.wire_version as u16,
         heartbeats,
         links,
     })

@@ -129,6 +129,7 @@ fn group(id: u8, name: &str, state: LinkState) -> ReplicationGroup {
         channel: &channel(),
         state,
         stats: &stats(),
+        wire_version: Some(2),
         digest: [0x11; 32],
         window_limit_bytes: 64 << 20,
         pending_max: 131_072,

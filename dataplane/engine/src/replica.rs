@@ -200,6 +200,8 @@ pub struct ExtentRecord {
     pub extent: u8,
     /// The shard.
     pub shard: u8,
+    /// Until then it gives no port but of blocks, and after that not before the other chassis has heard so; zero: it gives ports.
+    pub held_until: Ticks,
 }
 
 /// Leave for the other chassis' workers to take an extent: asked of the standby, given by its acknowledgment.
@@ -216,6 +218,9 @@ pub struct Lease {
 pub enum LeaseChange {
     /// It wants the lease; with the acknowledgment it has it.
     Offer(Lease),
+    /// It has what a chassis before it may have given out of the extent rest until then, and gives nothing of it itself: that takes
+    /// an offer first, and its acknowledgment.
+    Resting(Lease, Ticks),
     /// It gives the lease back, unused.
     Withdraw(Lease),
 }
@@ -314,6 +319,8 @@ pub enum Op {
     /// Out of a standby: something that it was told was refused, so that it lacks what the other chassis has (true); or a bulk has
     /// begun that tells it again (false). It may be refused again.
     Lacks(bool),
+    /// Into a standby: the other chassis was silent for so long that what it said of held extents may be so no more.
+    HoldsUnknown,
     /// Into a primary: tell everything there is of these types, with this bulk's number.
     Bulk(u16, ObjectTypes),
     /// Into an engine: whether somebody takes what it puts out. While nobody does, nothing is put out and nothing kept.

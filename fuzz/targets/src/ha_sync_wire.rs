@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use ha_sync::chassis::{Chassis, PeerEvent};
 use ha_sync::frame::{Decoder, HEADER_LEN, PAYLOAD_MAX, encode as frame};
 use ha_sync::link::{Link, LinkConfig};
-use ha_sync::wire::{Dictionary, Record, decode, encode};
+use ha_sync::wire::{Dictionary, Record, Style, VERSION, decode, encode};
 use tandem_engine::replica::{Lease, LeaseChange, Mark, Op};
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::plan::Plan;
@@ -79,7 +79,7 @@ impl Chassis for Standby {
     }
 
     fn lease_told(&mut self, change: LeaseChange) {
-        let (LeaseChange::Offer(lease) | LeaseChange::Withdraw(lease)) = change;
+        let (LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) | LeaseChange::Withdraw(lease)) = change;
         assert!(lease.extent < 16);
     }
 
@@ -96,14 +96,19 @@ impl Chassis for Standby {
 
 fn record(record_type: u8, body: &[u8]) {
     let words = words();
-    let Ok(read) = decode(record_type, body, &words, NOW) else {
+    let style = Style {
+        words: &words,
+        version: VERSION,
+        now: NOW,
+    };
+    let Ok(read) = decode(record_type, body, style) else {
         return;
     };
     let mut out = Vec::new();
-    let written = encode(&read, &words, NOW, &mut out);
+    let written = encode(&read, style, &mut out);
     // A mapping, a block and an extent have a pool always; what was read has one that can be written.
     assert!(written, "{read:?}");
-    assert_eq!(decode(out[1], &out[2..], &words, NOW), Ok(read));
+    assert_eq!(decode(out[1], &out[2..], style), Ok(read));
     assert!(!matches!(
         read,
         Record::Op(Op::Lost | Op::Mark(_) | Op::Refused | Op::Listen(_) | Op::Bulk(..))

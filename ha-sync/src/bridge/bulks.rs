@@ -114,7 +114,7 @@ impl Bridge {
             self.bulks.incoming = types;
             self.bulks.lacks &= types != ObjectTypes::ALL;
             if types.contains(ObjectTypes::BLOCKS) {
-                self.keeper.hears_all();
+                self.keeper.hears_all(&self.program);
             }
         }
         taken

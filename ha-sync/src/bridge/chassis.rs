@@ -83,6 +83,12 @@ impl Chassis for Bridge {
         self.rings.give_back(mark);
     }
 
+    fn heard(&mut self, now: u64) {
+        if self.keeper.heard(now, &self.program) {
+            self.rings.command(Op::HoldsUnknown);
+        }
+    }
+
     fn lease_told(&mut self, change: LeaseChange) {
         self.keeper.told(change, &self.program, &mut self.stats);
     }

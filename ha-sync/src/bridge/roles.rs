@@ -55,6 +55,9 @@ impl Bridge {
         let nothing = state.waiting == 0;
         let done = state.set_role();
         if takes_over {
+            if self.keeper.forgets_rests(self.now, &self.program) {
+                self.rings.command(Op::HoldsUnknown);
+            }
             // Before any worker gives out the first port.
             let primary = self.primary_service_sets();
             self.keeper

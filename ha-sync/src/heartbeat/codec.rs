@@ -12,17 +12,24 @@ use crate::chassis::REDUNDANCY_SETS_MAX;
 use crate::wire::{Reader, WireError};
 
 const MAGIC: [u8; 4] = *b"TdHb";
-const VERSION: u8 = 1;
+/// The version that every release understands: nothing is said in another one before the peer is known to.
+pub const BEAT_VERSION_OLDEST: u8 = 1;
+/// The newest of this release. Since 2 parts follow the sets: type 1, length 1, body; unknown ones are skipped.
+pub const BEAT_VERSION: u8 = 2;
+/// The part that names the versions that the sender speaks: the lowest 1, the highest 1.
+const PART_VERSIONS: u8 = 1;
+/// Octets of all parts, at most.
+const PARTS_LEN_MAX: usize = 192;
 /// Octets before the sets.
 const HEADER_LEN: usize = 64;
 /// Octets of a set.
 const SET_LEN: usize = 14;
 /// Octets of the code.
 const MAC_LEN: usize = 32;
-/// Octets of a datagram of this version, at least and at most.
+/// Octets of a datagram, at least.
 const DATAGRAM_LEN_MIN: usize = HEADER_LEN + MAC_LEN;
-/// Octets of a datagram of this version, at most.
-pub const DATAGRAM_LEN_MAX: usize = HEADER_LEN + SETS_MAX * SET_LEN + MAC_LEN;
+/// Octets of a datagram, at most.
+pub const DATAGRAM_LEN_MAX: usize = HEADER_LEN + SETS_MAX * SET_LEN + PARTS_LEN_MAX + MAC_LEN;
 
 /// Fits into every path's MTU, also in tunnels over IPv6's smallest (RFC 8200 section 5).
 const _: () = assert!(DATAGRAM_LEN_MAX <= 1200);
@@ -41,9 +48,14 @@ pub enum BeatError {
     /// Begins otherwise.
     #[error("not a heartbeat")]
     Magic,
-    /// Of another version.
-    #[error("version {0}")]
-    Version(u8),
+    /// Of a version that this end does not speak.
+    #[error("version {theirs}, and this chassis speaks {BEAT_VERSION_OLDEST} to {highest}")]
+    Version {
+        /// The datagram's.
+        theirs: u8,
+        /// The highest that is spoken here.
+        highest: u8,
+    },
     /// Not made with this key for this pair and direction, or damaged.
     #[error("wrong authentication code")]
     Mac,
@@ -57,6 +69,7 @@ pub enum BeatError {
 pub struct Codec {
     ours: hmac::Key,
     theirs: hmac::Key,
+    highest: u8,
 }
 
 impl Codec {
@@ -67,16 +80,39 @@ impl Codec {
         Self {
             ours: key.derive(local, peer),
             theirs: key.derive(peer, local),
+            highest: BEAT_VERSION,
         }
     }
 
-    /// A heartbeat as a datagram. Of more than [`SETS_MAX`] sets the first are told.
+    /// The same, and no higher version than this one is spoken; within those of this release.
+    #[must_use]
+    pub fn speaking(self, highest: u8) -> Self {
+        Self {
+            highest: highest.clamp(BEAT_VERSION_OLDEST, BEAT_VERSION),
+            ..self
+        }
+    }
+
+    /// The highest version that is spoken.
+    #[must_use]
+    pub const fn highest(&self) -> u8 {
+        self.highest
+    }
+
+    /// A heartbeat as a datagram that every release understands. Of more than [`SETS_MAX`] sets the first are told.
     #[must_use]
     pub fn encode(&self, beat: &Beat) -> Vec<u8> {
+        self.encode_as(beat, BEAT_VERSION_OLDEST)
+    }
+
+    /// The same in a version, which is one that is spoken here.
+    #[must_use]
+    pub fn encode_as(&self, beat: &Beat, version: u8) -> Vec<u8> {
+        let version = version.clamp(BEAT_VERSION_OLDEST, self.highest);
         let mut out = Vec::with_capacity(DATAGRAM_LEN_MAX);
         let sets = beat.sets.get(..SETS_MAX).unwrap_or(&beat.sets);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, number_of(beat.kind), beat.path.number(), 0]);
+        out.extend_from_slice(&[version, number_of(beat.kind), beat.path.number(), 0]);
         for number in [
             beat.incarnation,
             beat.echo_incarnation,
@@ -93,6 +129,9 @@ impl Codec {
         for set in sets {
             put_set(&mut out, set);
         }
+        if version > BEAT_VERSION_OLDEST {
+            out.extend_from_slice(&[PART_VERSIONS, 2, BEAT_VERSION_OLDEST, self.highest]);
+        }
         let code = hmac::sign(&self.ours, &out);
         out.extend_from_slice(code.as_ref());
         out
@@ -103,6 +142,14 @@ impl Codec {
     /// # Errors
     /// When it is none, or not authentic.
     pub fn decode(&self, datagram: &[u8]) -> Result<Beat, BeatError> {
+        self.read(datagram).map(|(beat, _)| beat)
+    }
+
+    /// The same, and the highest version that its sender says it speaks, if it says so.
+    ///
+    /// # Errors
+    /// When it is none, or not authentic.
+    pub fn read(&self, datagram: &[u8]) -> Result<(Beat, Option<u8>), BeatError> {
         if !(DATAGRAM_LEN_MIN..=DATAGRAM_LEN_MAX).contains(&datagram.len()) {
             return Err(BeatError::Length(datagram.len()));
         }
@@ -112,17 +159,37 @@ impl Codec {
         let rest = said.strip_prefix(&MAGIC).ok_or(BeatError::Magic)?;
         let mut reader = Reader(rest);
         let version = reader.u8("version")?;
-        if version != VERSION {
-            return Err(BeatError::Version(version));
+        if !(BEAT_VERSION_OLDEST..=self.highest).contains(&version) {
+            return Err(BeatError::Version {
+                theirs: version,
+                highest: self.highest,
+            });
         }
         hmac::verify(&self.theirs, said, code).map_err(|_| BeatError::Mac)?;
         let beat = fields(&mut reader)?;
-        if reader.0.is_empty() {
-            Ok(beat)
-        } else {
-            Err(BeatError::Length(datagram.len()))
+        if version == BEAT_VERSION_OLDEST {
+            let is_all = reader.0.is_empty();
+            return is_all
+                .then_some((beat, None))
+                .ok_or(BeatError::Length(datagram.len()));
+        }
+        Ok((beat, highest_of_parts(&mut reader)?))
+    }
+}
+
+/// The highest version that the parts name, if they do.
+fn highest_of_parts(reader: &mut Reader<'_>) -> Result<Option<u8>, WireError> {
+    let mut highest = None;
+    while !reader.0.is_empty() {
+        let part = reader.u8("part")?;
+        let length = reader.u8("length of a part")?;
+        let mut body = Reader(reader.take(length.into(), "part")?);
+        if part == PART_VERSIONS {
+            body.u8("lowest version")?;
+            highest = Some(body.u8("highest version")?);
         }
     }
+    Ok(highest)
 }
 
 fn number_of(kind: Kind) -> u8 {

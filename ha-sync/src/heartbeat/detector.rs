@@ -10,11 +10,16 @@
 //! recording keeps it alive.
 
 use super::beat::{Beat, BeatTiming, Kind, PathId, SETS_MAX, SetBeat};
-use super::codec::{BeatError, Codec};
+use super::codec::{BEAT_VERSION_OLDEST, BeatError, Codec};
 use super::event::{Datagram, HeartbeatEvent, LostWhy, Now};
 use super::life::{DetectorStatus, Peer, PeerLife};
 use super::path::{Echo, Path};
 use super::window::Order;
+
+/// Each so many periods a beat in the newest version follows, until the peer is known to understand it: an older one counts it as malformed.
+const PROBE_EACH: u32 = 8;
+/// So many datagrams of other versions in a row, and none of one that is spoken, are no such beats.
+const STRANGE: u8 = 3;
 
 /// How long a round trip may take where a life begins.
 const ROUND_US_MAX: u64 = 1_000_000;
@@ -33,6 +38,10 @@ pub struct Detector {
     polled_us: Option<u64>,
     /// Something is to be said at once, on all paths.
     is_due: bool,
+    /// The highest version that a life of the peer says it speaks.
+    speaks: Option<(u64, u8)>,
+    /// Periods so far.
+    periods: u32,
 }
 
 impl Detector {
@@ -58,6 +67,8 @@ impl Detector {
             next_send_us: 0,
             polled_us: None,
             is_due: false,
+            speaks: None,
+            periods: 0,
         }
     }
 
@@ -118,24 +129,37 @@ impl Detector {
         let Some((index, path)) = numbered.find(|(_, path)| path.id == id) else {
             return;
         };
-        let beat = match self.codec.decode(datagram) {
-            Ok(beat) => beat,
+        let (beat, highest) = match self.codec.read(datagram) {
+            Ok(read) => read,
             Err(BeatError::Mac) => {
                 path.counters.bad_mac += 1;
                 return;
             }
-            Err(BeatError::Length(_) | BeatError::Magic | BeatError::Version(_) | BeatError::Field(_)) => {
+            Err(BeatError::Version { theirs, highest }) => {
+                path.counters.malformed += 1;
+                path.strange = path.strange.saturating_add(1);
+                if path.strange == STRANGE {
+                    events.push(HeartbeatEvent::OtherVersion {
+                        path: id,
+                        theirs,
+                        highest,
+                    });
+                }
+                return;
+            }
+            Err(BeatError::Length(_) | BeatError::Magic | BeatError::Field(_)) => {
                 path.counters.malformed += 1;
                 return;
             }
         };
+        path.strange = 0;
         if beat.path != id {
             path.counters.wrong_path += 1;
         } else if self.peer.has_ended(beat.incarnation, now.mono_us) {
             path.counters.ended += 1;
         } else {
             match beat.kind {
-                Kind::Beat => self.beat(now, index, &beat, events),
+                Kind::Beat => self.beat(now, index, &beat, highest, events),
                 Kind::Gone => self.end(now, index, &beat, PeerLife::Gone, events),
                 Kind::Leaving => self.end(now, index, &beat, PeerLife::Leaving, events),
             }
@@ -183,7 +207,14 @@ impl Detector {
     }
 
     /// A beat of a life that may be.
-    fn beat(&mut self, now: Now, index: usize, beat: &Beat, events: &mut Vec<HeartbeatEvent>) {
+    fn beat(
+        &mut self,
+        now: Now,
+        index: usize,
+        beat: &Beat,
+        highest: Option<u8>,
+        events: &mut Vec<HeartbeatEvent>,
+    ) {
         let fresh_us = self.fresh_us(beat.timing);
         let Some(path) = self.paths.get_mut(index) else {
             return;
@@ -223,6 +254,9 @@ impl Detector {
             events.push(HeartbeatEvent::Alive { incarnation });
             // So that the peer need not wait for an interval to know the same.
             self.is_due = true;
+        }
+        if let Some(highest) = highest {
+            self.speaks = Some((beat.incarnation, highest));
         }
         if let Some(path) = self.paths.get_mut(index) {
             if path.refused {
@@ -276,15 +310,28 @@ impl Detector {
         }
         let is_time = now.mono_us >= self.next_send_us;
         let everywhere = std::mem::take(&mut self.is_due) || is_time;
+        let newest = self.codec.highest();
+        let known = self
+            .speaks
+            .filter(|(of, _)| self.peer.is_alive() && self.peer.is(*of));
+        let spoken = known.map_or(BEAT_VERSION_OLDEST, |(_, theirs)| theirs.min(newest));
+        let probes = is_time && known.is_none() && spoken < newest && self.periods.is_multiple_of(PROBE_EACH);
+        self.periods = self.periods.wrapping_add(is_time.into());
         for path in &mut self.paths {
             let answer = path.answer.take();
             if everywhere || answer.is_some() {
+                // Whoever is answered may be another life of the peer, and another release.
+                let version = if answer.is_some() {
+                    BEAT_VERSION_OLDEST
+                } else {
+                    spoken
+                };
                 let (whose, echo) = match answer {
                     Some((whose, echo)) => (whose, Some(echo)),
                     None => (self.peer.echoed(), path.echo),
                 };
                 let held_us = echo.map_or(0, |echo| now.mono_us.saturating_sub(echo.at_us));
-                let beat = Beat {
+                let mut beat = Beat {
                     kind: Kind::Beat,
                     path: path.id,
                     incarnation: self.incarnation,
@@ -297,7 +344,11 @@ impl Detector {
                     timing: self.timing,
                     sets: self.sets.clone(),
                 };
-                out.push(Datagram::of(&beat, &self.codec));
+                out.push(Datagram::in_version(&beat, &self.codec, version));
+                if probes {
+                    beat.sequence = path.next_sequence();
+                    out.push(Datagram::in_version(&beat, &self.codec, newest));
+                }
             }
         }
         if is_time {

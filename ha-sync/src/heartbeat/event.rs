@@ -28,6 +28,13 @@ impl Datagram {
             octets: codec.encode(beat),
         }
     }
+
+    pub(super) fn in_version(beat: &Beat, codec: &Codec, version: u8) -> Self {
+        Self {
+            path: beat.path,
+            octets: codec.encode_as(beat, version),
+        }
+    }
 }
 
 /// Why the peer's life ended, when nobody said so.
@@ -65,4 +72,14 @@ pub enum HeartbeatEvent {
     /// The peer's host answers on this path that nobody takes heartbeats there. Said once until a beat is heard or a probe is sent.
     /// Not authenticated: it means something only together with what else is known, as a channel that has closed.
     Refused(PathId),
+    /// What comes on this path is of a version that is not spoken here, and nothing else comes. Said once until something else does. Not
+    /// authenticated.
+    OtherVersion {
+        /// The path.
+        path: PathId,
+        /// The version that comes.
+        theirs: u8,
+        /// The highest that is spoken here.
+        highest: u8,
+    },
 }

@@ -78,6 +78,8 @@ pub(super) struct Path {
     pub echoed_us: u64,
     /// A beat to answer at once: whose, and what to say back of it.
     pub answer: Option<(u64, Echo)>,
+    /// So many datagrams of other versions came since the last of one that is spoken.
+    pub strange: u8,
     sequence: u64,
 }
 
@@ -95,6 +97,7 @@ impl Path {
             echo: None,
             echoed_us: 0,
             answer: None,
+            strange: 0,
             sequence: 0,
         }
     }

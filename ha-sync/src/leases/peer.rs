@@ -1,28 +1,19 @@
-//! Leases of the peer's: marks on extents that are not ours to give out, and what becomes of them when it is lost or begins anew.
+//! Leases of the peer's: marks on extents that are not ours to give out, and what becomes of them when it begins anew.
 
 use std::collections::HashSet;
 
-use tandem_engine::program::{PoolId, Program, ServiceSetId};
+use tandem_engine::program::Program;
 use tandem_engine::public_space::{OWNER_GRANTED, OWNER_LEASE_PENDING, OWNER_PEER};
 use tandem_engine::replica::LeaseChange;
-use tandem_engine::ticks::Ticks;
 
-use super::{Keeper, Rest, lease, plan};
+use super::rests::rest_ms;
+use super::{Keeper, lease};
 use crate::bridge::BridgeStats;
-
-/// What a lost peer may have given out rests at least so long. RFC 6888 REQ-8.
-const REST_MS_MIN: u64 = 120_000;
-
-/// How long what a peer may have given out rests under a quarantine, milliseconds.
-fn rest_ms(quarantine: Option<Ticks>) -> u64 {
-    quarantine
-        .map_or(0, |ticks| u64::from(ticks.0) * 100)
-        .max(REST_MS_MIN)
-}
 
 impl Keeper {
     /// The peer begins to tell everything, its leases among it.
-    pub fn hears_all(&mut self) {
+    pub fn hears_all(&mut self, program: &Program) {
+        self.rests.forget(program, &self.plan);
         (self.heard, self.reconcile_at) = (Some(HashSet::new()), None);
         self.contested.clear();
     }
@@ -55,9 +46,10 @@ impl Keeper {
     /// The peer's.
     pub fn told(&mut self, change: LeaseChange, program: &Program, stats: &mut BridgeStats) {
         let (lease, offers) = match change {
-            LeaseChange::Offer(lease) => (lease, true),
+            LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) => (lease, true),
             LeaseChange::Withdraw(lease) => (lease, false),
         };
+        self.rests.told(change);
         let space = &program.public_space;
         if let Some(heard) = &mut self.heard {
             if offers {
@@ -80,38 +72,6 @@ impl Keeper {
         if !space.mark_peer(index, extent) && ours(space.owner(index, extent)) {
             stats.lease_conflicts += 1;
             self.contested.insert(lease);
-        }
-    }
-
-    /// These service sets are primary here from now on: what the peer may have given out of their pools rests first.
-    pub fn took_over(&mut self, now: u64, program: &Program, service_sets: &[ServiceSetId]) {
-        for pool in plan::pools_of(program, service_sets) {
-            let of = program.pools.iter().find(|p| p.id == pool);
-            self.rests.retain(|rest| rest.pool != pool);
-            self.rests.push(Rest {
-                pool,
-                until_ms: now + rest_ms(of.map(|p| p.quarantine)),
-            });
-        }
-    }
-
-    /// Frees what the peer had leased of pools that were taken over long enough ago.
-    pub(super) fn free_rested(&mut self, now: u64, program: &Program, stats: &mut BridgeStats) {
-        if !self.rests.iter().any(|rest| rest.until_ms <= now) {
-            return;
-        }
-        let over: Vec<PoolId> = self
-            .rests
-            .extract_if(.., |rest| rest.until_ms <= now)
-            .map(|rest| rest.pool)
-            .collect();
-        for states in program.public_space.lease_states(0) {
-            if !over.contains(&states.pool) {
-                continue;
-            }
-            for extent in states.extents(OWNER_PEER) {
-                stats.leases_freed += u64::from(program.public_space.unmark_peer(states.index, extent));
-            }
         }
     }
 }

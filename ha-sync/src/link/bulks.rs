@@ -10,7 +10,7 @@ use super::sender::Sender;
 use super::state::Mirror;
 use super::stats::{BulkProgress, LinkStats};
 use crate::chassis::{Chassis, PeerEvent};
-use crate::wire::{MINOR_OBJECT_TYPES, Record};
+use crate::wire::{Record, VERSION_OBJECT_TYPES};
 
 /// What is known of bulks that are told.
 #[derive(Debug, Default)]
@@ -29,9 +29,9 @@ pub(super) struct Bulks {
 }
 
 impl Bulks {
-    /// The peer speaks this minor revision.
-    pub fn greet(&mut self, minor: u16) {
-        self.by_type = minor >= MINOR_OBJECT_TYPES;
+    /// This wire version is spoken with the peer.
+    pub fn greet(&mut self, version: u16) {
+        self.by_type = version >= VERSION_OBJECT_TYPES;
     }
 
     /// Nothing is told for now.

@@ -1,7 +1,7 @@
 //! What a link is made with.
 
 use crate::frame;
-use crate::wire::Dictionary;
+use crate::wire::{Dictionary, Versions};
 
 /// Octets of a batch's records at most, before its header: what one message carries.
 pub const BATCH_BYTES_MAX: usize = 64 << 10;
@@ -36,6 +36,8 @@ pub struct LinkConfig {
     pub keepalive_lost: u32,
     /// What is not acknowledged for so long is sent again; zero: never, because the transport is reliable (as TCP is).
     pub retransmit_ms: u64,
+    /// The wire versions that are spoken.
+    pub versions: Versions,
     /// How long operations are kept for a peer that is gone, so that it need not be told everything anew.
     pub resume_ms: u64,
 }
@@ -58,6 +60,7 @@ impl LinkConfig {
             keepalive_ms: 4000,
             keepalive_lost: 16,
             retransmit_ms: 0,
+            versions: Versions::ALL,
             resume_ms: 120_000,
         }
     }

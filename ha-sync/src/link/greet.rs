@@ -8,7 +8,7 @@ use crate::wire::{CONTROL_ONLY, Hello};
 impl Link {
     pub(super) fn hello(&self) -> Hello {
         Hello {
-            minor: crate::wire::MINOR,
+            versions: self.config.versions,
             revision: self.revision,
             incarnation: self.config.incarnation,
             peer_incarnation: self.receiver.incarnation,
@@ -49,12 +49,15 @@ impl Link {
                 theirs: hello.shards,
             });
         }
+        let (ours, theirs) = (self.config.versions, hello.versions);
+        let version = ours.common(theirs).ok_or(Refusal::Versions { ours, theirs })?;
         self.peer_said_roles(hello.incarnation, &hello.roles, first, chassis);
         self.unsettled = true;
         if first {
             self.stats.connects += 1;
             self.receiver.greet(hello.incarnation);
-            self.sender.bulks.greet(hello.minor);
+            self.version = version;
+            self.sender.greet(version);
             self.resume(&hello, now, chassis);
         }
         self.peer = Some(hello);

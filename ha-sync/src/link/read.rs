@@ -79,6 +79,7 @@ impl Link {
         let reading = Reading {
             identity: self.agreed(),
             words: &self.config.dictionary,
+            version: self.version,
             now,
         };
         let Some(frame) = self.decoder.last() else {

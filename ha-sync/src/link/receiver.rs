@@ -7,7 +7,7 @@ use super::sender;
 use super::state::Mirror;
 use super::stats::{BulkProgress, LinkStats, Poison};
 use crate::chassis::{Chassis, PeerEvent};
-use crate::wire::{Ack, BatchHeader, CONTROL_ONLY, Dictionary, Record, WireError, decode, is_control};
+use crate::wire::{Ack, BatchHeader, CONTROL_ONLY, Dictionary, Record, Style, WireError, decode, is_control};
 
 /// A batch that is not understood is given up when it comes so often.
 const POISON_TIMES: u32 = 3;
@@ -16,6 +16,8 @@ const POISON_TIMES: u32 = 3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading<'a> {
     pub words: &'a Dictionary,
+    /// The wire version that is spoken with the peer.
+    pub version: u16,
     /// Our configuration's identity, if it is the peer's, too.
     pub identity: Option<u32>,
     pub now: u64,
@@ -234,7 +236,12 @@ impl Receiver {
             if header.identity == CONTROL_ONLY && !is_control(record_type) {
                 return Err(WireError::NotReplicating(record_type));
             }
-            let record = decode(record_type, body, reading.words, work.ticks)?;
+            let style = Style {
+                words: reading.words,
+                version: reading.version,
+                now: work.ticks,
+            };
+            let record = decode(record_type, body, style)?;
             if !self.apply(&record, &mut work, reading.now, chassis, stats) {
                 if work.done > done_before {
                     work.stuck_ms = reading.now;

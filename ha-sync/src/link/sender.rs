@@ -12,7 +12,7 @@ use super::state::Mirror;
 use super::stats::{BulkProgress, LinkStats, Objects};
 use super::window::Window;
 use crate::chassis::Chassis;
-use crate::wire::{self, CONTROL_ONLY, RECORD_LEN_MAX, Record};
+use crate::wire::{self, CONTROL_ONLY, RECORD_LEN_MAX, Record, Style};
 
 /// Operations one call takes from the chassis at most, so that it returns soon.
 const TAKEN_MAX: usize = 16_384;
@@ -38,6 +38,8 @@ pub(super) struct Sender {
     pub peer: Option<u64>,
     pub mirror: Mirror,
     pub bulks: Bulks,
+    /// The wire version that is spoken with the peer.
+    version: u16,
     /// Offers the peer has not acknowledged, by the serial number of the last.
     offers: HashMap<Lease, u64>,
     serial: u64,
@@ -61,6 +63,7 @@ impl Sender {
             peer: None,
             mirror: Mirror::Set,
             bulks: Bulks::default(),
+            version: 0,
             offers: HashMap::new(),
             serial: 0,
             marks: VecDeque::new(),
@@ -68,6 +71,12 @@ impl Sender {
             connection: 0,
             asked_ms: None,
         }
+    }
+
+    /// This wire version is spoken with the peer that is there now.
+    pub fn greet(&mut self, version: u16) {
+        self.version = version;
+        self.bulks.greet(version);
     }
 
     /// Whether operations of the chassis go into the stream.
@@ -194,6 +203,7 @@ impl Sender {
                         | Op::BulkEnd(_)
                         | Op::Covers(_)
                         | Op::Lacks(_)
+                        | Op::HoldsUnknown
                         | Op::Bulk(..)
                         | Op::Listen(_)
                         | Op::Drain { .. }
@@ -263,7 +273,12 @@ impl Sender {
             self.window.open.bulk_end = Some(*number);
         }
         let open = &mut self.window.open;
-        if !wire::encode(&record, &config.dictionary, ticks, &mut open.records) {
+        let style = Style {
+            words: &config.dictionary,
+            version: self.version,
+            now: ticks,
+        };
+        if !wire::encode(&record, style, &mut open.records) {
             stats.untranslatable += u64::from(matches!(record, Record::Op(_)));
             return;
         }
@@ -278,7 +293,9 @@ impl Sender {
             Record::BulkBegin(number, _) if number == self.bulks.number => {
                 stats.bulk_sent.objects = Objects::default();
             }
-            Record::Lease(LeaseChange::Offer(lease)) => open.offers.push((lease, item.serial)),
+            Record::Lease(LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _)) => {
+                open.offers.push((lease, item.serial));
+            }
             Record::Op(op) => {
                 stats.objects_sent.count(&op);
                 count(&op, &mut stats.bulk_sent, now);
@@ -294,8 +311,12 @@ impl Sender {
     fn serial_of(&mut self, change: LeaseChange) -> u64 {
         self.serial += 1;
         match change {
-            LeaseChange::Offer(lease) => drop(self.offers.insert(lease, self.serial)),
-            LeaseChange::Withdraw(lease) => drop(self.offers.remove(&lease)),
+            LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) => {
+                self.offers.insert(lease, self.serial);
+            }
+            LeaseChange::Withdraw(lease) => {
+                self.offers.remove(&lease);
+            }
         }
         self.serial
     }

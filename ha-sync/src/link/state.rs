@@ -1,7 +1,7 @@
 //! The state of a link, and why there is none.
 
 use crate::frame::FrameError;
-use crate::wire::WireError;
+use crate::wire::{Versions, WireError};
 
 /// How far one direction of the mirror is. Redundancy spec, section 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,16 @@ pub enum Refusal {
         ours: u8,
         /// The peer's.
         theirs: u8,
+    },
+    /// The chassis have no wire version that both speak.
+    #[error(
+        "this chassis speaks wire versions {ours}, the peer {theirs}; the older release has to be upgraded"
+    )]
+    Versions {
+        /// Ours.
+        ours: Versions,
+        /// The peer's.
+        theirs: Versions,
     },
     /// The stream leads to ourselves.
     #[error("the peer is this chassis itself")]

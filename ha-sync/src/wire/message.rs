@@ -1,7 +1,7 @@
 //! Messages beside batches.
 
-use super::MINOR;
 use super::octets::{Reader, WireError};
+use super::{VERSION_RESTS, Versions};
 use crate::chassis::{REDUNDANCY_SETS_MAX, SetRole};
 
 /// Types of messages.
@@ -43,8 +43,8 @@ const FLAG_REPLICATE: u8 = 1;
 /// Who is there, and what it would work with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Minor revision of the sender's format.
-    pub minor: u16,
+    /// Wire versions that the sender speaks. One whose highest is below 2 does not say its lowest, which is 0.
+    pub versions: Versions,
     /// Grows with every change within one stream: an older one that comes late is not news.
     pub revision: u32,
     /// The sender's incarnation.
@@ -70,7 +70,7 @@ pub struct Hello {
 impl Hello {
     /// Appends it.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&MINOR.to_be_bytes());
+        out.extend_from_slice(&self.versions.highest.to_be_bytes());
         out.extend_from_slice(&self.revision.to_be_bytes());
         out.extend_from_slice(&self.incarnation.to_be_bytes());
         out.extend_from_slice(&self.peer_incarnation.to_be_bytes());
@@ -81,6 +81,9 @@ impl Hello {
         out.extend_from_slice(&self.digest);
         out.extend_from_slice(&self.dictionary.to_be_bytes());
         roles_to(&self.roles, out);
+        if self.versions.highest >= VERSION_RESTS {
+            out.extend_from_slice(&self.versions.lowest.to_be_bytes());
+        }
     }
 
     /// Reads one.
@@ -89,8 +92,19 @@ impl Hello {
     /// [`WireError`].
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut from = Reader(payload);
+        let mut hello = Self::read(&mut from)?;
+        if hello.versions.highest >= VERSION_RESTS {
+            hello.versions.lowest = from.u16("lowest wire version")?;
+        }
+        Ok(hello)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
-            minor: from.u16("minor revision")?,
+            versions: Versions {
+                highest: from.u16("wire version")?,
+                lowest: 0,
+            },
             revision: from.u32("revision")?,
             incarnation: from.u64("incarnation")?,
             peer_incarnation: from.u64("peer's incarnation")?,
@@ -100,7 +114,7 @@ impl Hello {
             replicate: from.u8("flags")? & FLAG_REPLICATE != 0,
             digest: from.octets32("digest")?,
             dictionary: from.u32("dictionary")?,
-            roles: read_roles(&mut from)?,
+            roles: read_roles(from)?,
         })
     }
 }

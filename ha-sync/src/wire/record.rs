@@ -4,9 +4,9 @@ use tandem_engine::replica::{BlockRecord, ExtentRecord, Lease, LeaseChange, Mapp
 use tandem_engine::ticks::Ticks;
 use tandem_engine::{address, public_space::EXTENTS_PER_ADDRESS};
 
-use super::Dictionary;
 use super::octets::{Reader, WireError, put_number};
 use super::session::{self, Ends, Named};
+use super::{Dictionary, VERSION_OBJECT_TYPES, VERSION_RESTS};
 use crate::chassis::{REDUNDANCY_SETS_MAX, Sets};
 use crate::link::Objects;
 
@@ -85,12 +85,22 @@ pub const fn is_control(record_type: u8) -> bool {
     matches!(record_type, RELEASE_ASKED | RELEASED | RELEASE_REFUSED)
 }
 
-/// Appends a record as of `now`. False, and nothing appended: the dictionary lacks something of it, or the operation is not
-/// one for a peer.
-pub fn encode(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> bool {
+/// How records are written and read.
+#[derive(Clone, Copy, Debug)]
+pub struct Style<'a> {
+    /// What ids are called.
+    pub words: &'a Dictionary,
+    /// The wire version that both ends speak.
+    pub version: u16,
+    /// What ages count from.
+    pub now: Ticks,
+}
+
+/// Appends a record. False, and nothing appended: the dictionary lacks something of it, or the operation is not one for a peer.
+pub fn encode(record: &Record, style: Style<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.extend_from_slice(&[0, 0]);
-    let record_type = body(record, words, now, out);
+    let record_type = body(record, style, out);
     let length = u8::try_from(out.len() - start - 2).ok();
     match (record_type, length, out.get_mut(start..start + 2)) {
         (Some(record_type), Some(length), Some(head)) => {
@@ -104,21 +114,25 @@ pub fn encode(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>
     }
 }
 
-fn body(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option<u8> {
+fn body(record: &Record, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
     Some(match record {
-        Record::Op(op) => return op_body(op, words, now, out),
+        Record::Op(op) => return op_body(op, style, out),
         Record::Lease(change) => {
-            let (record_type, lease) = match change {
-                LeaseChange::Offer(lease) => (LEASE_OFFER, lease),
-                LeaseChange::Withdraw(lease) => (LEASE_WITHDRAW, lease),
+            let (record_type, lease, until) = match change {
+                LeaseChange::Offer(lease) => (LEASE_OFFER, lease, Ticks::ZERO),
+                LeaseChange::Resting(lease, until) => (LEASE_OFFER, lease, *until),
+                LeaseChange::Withdraw(lease) => (LEASE_WITHDRAW, lease, Ticks::ZERO),
             };
             out.extend_from_slice(&lease.public.to_be_bytes());
             out.push(lease.extent);
+            if record_type == LEASE_OFFER {
+                put_rest(until, style, out);
+            }
             record_type
         }
         Record::BulkBegin(number, types) => {
             out.extend_from_slice(&number.to_be_bytes());
-            out.push(types.bits());
+            put_types(*types, style, out);
             BULK_BEGIN
         }
         Record::BulkEnd {
@@ -152,13 +166,21 @@ fn body(record: &Record, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> O
             RELEASE_REFUSED
         }
         Record::ResyncAsked(types) => {
-            out.push(types.bits());
+            put_types(*types, style, out);
             RESYNC_ASKED
         }
     })
 }
 
-fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option<u8> {
+/// Of an older peer all is meant.
+fn put_types(types: ObjectTypes, style: Style<'_>, out: &mut Vec<u8>) {
+    if style.version >= VERSION_OBJECT_TYPES {
+        out.push(types.bits());
+    }
+}
+
+fn op_body(op: &Op, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
+    let Style { words, now, .. } = style;
     Some(match op {
         Op::Session(record) => {
             session::put_session(record, words, now, out)?;
@@ -189,8 +211,8 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         Op::MappingClose(record) => put_mapping(record, words, out).map(|()| MAPPING_CLOSE)?,
         Op::Block(record) => put_block(record, words, now, out).map(|()| BLOCK)?,
         Op::BlockClose(record) => put_block(record, words, now, out).map(|()| BLOCK_CLOSE)?,
-        Op::Extent(record) => put_extent(record, words, out).map(|()| EXTENT)?,
-        Op::ExtentClose(record) => put_extent(record, words, out).map(|()| EXTENT_CLOSE)?,
+        Op::Extent(record) => put_extent(record, style, out).map(|()| EXTENT)?,
+        Op::ExtentClose(record) => put_extent(record, style, out).map(|()| EXTENT_CLOSE)?,
         Op::BulkBegin(..)
         | Op::BulkEnd(_)
         | Op::Covers(_)
@@ -198,6 +220,7 @@ fn op_body(op: &Op, words: &Dictionary, now: Ticks, out: &mut Vec<u8>) -> Option
         | Op::Mark(_)
         | Op::Refused
         | Op::Lacks(_)
+        | Op::HoldsUnknown
         | Op::Bulk(..)
         | Op::Listen(_)
         | Op::Drain { .. }
@@ -285,20 +308,46 @@ fn block(from: &mut Reader<'_>, words: &Dictionary, now: Ticks) -> Result<BlockR
     })
 }
 
-fn put_extent(record: &ExtentRecord, words: &Dictionary, out: &mut Vec<u8>) -> Option<()> {
-    let pool = words.pool_number(record.pool)?;
+fn put_extent(record: &ExtentRecord, style: Style<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let pool = style.words.pool_number(record.pool)?;
     out.extend_from_slice(&pool.to_be_bytes());
     out.extend_from_slice(&record.public.to_be_bytes());
     out.extend_from_slice(&[record.extent, record.shard]);
+    put_rest(record.held_until, style, out);
     Some(())
 }
 
-fn extent(from: &mut Reader<'_>, words: &Dictionary) -> Result<ExtentRecord, WireError> {
+/// What is left of a rest, in ticks: 1 at least, since 0 is none.
+fn put_rest(until: Ticks, style: Style<'_>, out: &mut Vec<u8>) {
+    if style.version >= VERSION_RESTS {
+        let left = match until {
+            Ticks::ZERO => 0,
+            until => until.since(style.now).0.max(1),
+        };
+        put_number(out, left.into());
+    }
+}
+
+/// Until when something rests; zero: it does not, or older peers do not say.
+fn rest(from: &mut Reader<'_>, style: Style<'_>) -> Result<Ticks, WireError> {
+    if style.version < VERSION_RESTS {
+        return Ok(Ticks::ZERO);
+    }
+    let left = from.number32("rest")?;
+    Ok(if left == 0 {
+        Ticks::ZERO
+    } else {
+        Ticks(style.now.0.saturating_add(left))
+    })
+}
+
+fn extent(from: &mut Reader<'_>, style: Style<'_>) -> Result<ExtentRecord, WireError> {
     Ok(ExtentRecord {
-        pool: pool_id(from, words)?,
+        pool: pool_id(from, style.words)?,
         public: from.u32("public address")?,
         extent: extent_number(from)?,
         shard: from.u8("shard")?,
+        held_until: rest(from, style)?,
     })
 }
 
@@ -306,9 +355,9 @@ fn extent_number(from: &mut Reader<'_>) -> Result<u8, WireError> {
     from.u8_to(EXTENTS_PER_ADDRESS as u8 - 1, "extent")
 }
 
-/// Types of objects; all where none are said, as by builds before minor revision 1.
-fn object_types(from: &mut Reader<'_>) -> Result<ObjectTypes, WireError> {
-    if from.0.is_empty() {
+/// Types of objects; all where an older peer says none.
+fn object_types(from: &mut Reader<'_>, style: Style<'_>) -> Result<ObjectTypes, WireError> {
+    if style.version < VERSION_OBJECT_TYPES {
         return Ok(ObjectTypes::ALL);
     }
     from.u8("types of objects").map(ObjectTypes::from_bits)
@@ -339,11 +388,12 @@ fn redundancy_set(from: &mut Reader<'_>) -> Result<u8, WireError> {
     }
 }
 
-/// Reads a record's body; `now` is the time its ages count from.
+/// Reads a record's body.
 ///
 /// # Errors
 /// [`WireError`].
-pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> Result<Record, WireError> {
+pub fn decode(record_type: u8, body: &[u8], style: Style<'_>) -> Result<Record, WireError> {
+    let Style { words, now, .. } = style;
     let from = &mut Reader(body);
     let close = |ends, from: &mut Reader<'_>| {
         session::named(ends, words, from).map(|(named, _)| Op::Close {
@@ -363,9 +413,9 @@ pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> R
         MAPPING_CLOSE => Record::Op(Op::MappingClose(mapping(from, words)?)),
         BLOCK => Record::Op(Op::Block(block(from, words, now)?)),
         BLOCK_CLOSE => Record::Op(Op::BlockClose(block(from, words, now)?)),
-        EXTENT => Record::Op(Op::Extent(extent(from, words)?)),
-        EXTENT_CLOSE => Record::Op(Op::ExtentClose(extent(from, words)?)),
-        BULK_BEGIN => Record::BulkBegin(from.u16("bulk's number")?, object_types(from)?),
+        EXTENT => Record::Op(Op::Extent(extent(from, style)?)),
+        EXTENT_CLOSE => Record::Op(Op::ExtentClose(extent(from, style)?)),
+        BULK_BEGIN => Record::BulkBegin(from.u16("bulk's number")?, object_types(from, style)?),
         BULK_END => Record::BulkEnd {
             number: from.u16("bulk's number")?,
             objects: Objects {
@@ -381,10 +431,13 @@ pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> R
                 public: from.u32("public address")?,
                 extent: extent_number(from)?,
             };
-            Record::Lease(if record_type == LEASE_OFFER {
-                LeaseChange::Offer(lease)
-            } else {
+            Record::Lease(if record_type == LEASE_WITHDRAW {
                 LeaseChange::Withdraw(lease)
+            } else {
+                match rest(from, style)? {
+                    Ticks::ZERO => LeaseChange::Offer(lease),
+                    until => LeaseChange::Resting(lease, until),
+                }
             })
         }
         RELEASE_ASKED => Record::ReleaseAsked(redundancy_set(from)?),
@@ -393,7 +446,7 @@ pub fn decode(record_type: u8, body: &[u8], words: &Dictionary, now: Ticks) -> R
             epoch: from.u64("epoch")?,
         },
         RELEASE_REFUSED => Record::ReleaseRefused(redundancy_set(from)?),
-        RESYNC_ASKED => Record::ResyncAsked(object_types(from)?),
+        RESYNC_ASKED => Record::ResyncAsked(object_types(from, style)?),
         other => return Err(WireError::RecordType(other)),
     })
 }

@@ -31,6 +31,8 @@ pub struct Model {
     pub offers: VecDeque<LeaseChange>,
     pub leases: BTreeSet<Lease>,
     pub told: BTreeSet<Lease>,
+    /// What the peer said of leases, as it did.
+    pub lease_changes: Vec<LeaseChange>,
     pub marks: Vec<Mark>,
     pub events: Vec<PeerEvent>,
     pub random: Random,
@@ -141,6 +143,7 @@ fn extent(n: u32) -> ExtentRecord {
         pool: 1,
         extent: (n % 16) as u8,
         shard: 0,
+        held_until: Ticks::ZERO,
     }
 }
 
@@ -159,6 +162,7 @@ impl Model {
             offers: VecDeque::new(),
             leases: BTreeSet::new(),
             told: BTreeSet::new(),
+            lease_changes: Vec::new(),
             marks: Vec::new(),
             events: Vec::new(),
             random: Random(seed),
@@ -310,8 +314,9 @@ impl Chassis for Model {
     }
 
     fn lease_told(&mut self, change: LeaseChange) {
+        self.lease_changes.push(change);
         match change {
-            LeaseChange::Offer(lease) => drop(self.told.insert(lease)),
+            LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) => drop(self.told.insert(lease)),
             LeaseChange::Withdraw(lease) => drop(self.told.remove(&lease)),
         }
     }

@@ -4,4 +4,5 @@ mod codec;
 mod lives;
 mod paths;
 mod recordings;
+mod versions;
 mod world;

@@ -1,8 +1,8 @@
 //! Two chassis, the paths between them, and a clock that the test turns in steps of a millisecond.
 
 use ha_sync::heartbeat::{
-    BeatTiming, Codec, Datagram, Detector, DetectorStatus, FileKey, HeartbeatEvent, LostWhy, Now, PathId,
-    PeerLife, SetBeat, SetState,
+    BEAT_VERSION_OLDEST, BeatTiming, Codec, Datagram, Detector, DetectorStatus, FileKey, HeartbeatEvent,
+    LostWhy, Now, PathId, PeerLife, SetBeat, SetState,
 };
 
 /// The chassis of the test.
@@ -19,7 +19,8 @@ pub fn codecs() -> (Codec, Codec) {
     let (low, high) = ("192.0.2.1", "192.0.2.2");
     let address = |text: &str| text.parse().expect("address");
     let key = FileKey::known_to_all();
-    let codec = |local, peer| Codec::new(&key, address(local), address(peer));
+    // What is tested of one version is so of all; versions.rs has both.
+    let codec = |local, peer| Codec::new(&key, address(local), address(peer)).speaking(BEAT_VERSION_OLDEST);
     (codec(low, high), codec(high, low))
 }
 
@@ -103,8 +104,13 @@ impl World {
 
     /// A new process, in place of what was there.
     pub fn start(&mut self, end: usize, incarnation: u64, timing: BeatTiming) {
+        self.start_in(end, incarnation, timing, BEAT_VERSION_OLDEST);
+    }
+
+    /// The same, of a release that speaks heartbeats up to this version.
+    pub fn start_in(&mut self, end: usize, incarnation: u64, timing: BeatTiming, highest: u8) {
         let (one, two) = codecs();
-        let codec = if end == ONE { one } else { two };
+        let codec = if end == ONE { one } else { two }.speaking(highest);
         self.ends[end] = Some(Detector::new(
             codec,
             incarnation,

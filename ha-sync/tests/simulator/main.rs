@@ -72,6 +72,14 @@ fn random_pairs_keep_what_they_promise() {
     total.assert_something_of_everything();
 }
 
+/// Takeovers in a row, less than a rest apart, leave room for new subscribers.
+#[test]
+fn takeovers_in_a_row_leave_room() {
+    for seed in 0..12 {
+        pair::in_a_row(seed, seed % 2 == 0);
+    }
+}
+
 /// Runs the seed of the environment variable `TANDEM_SEED` (0 without it) and tells each step.
 #[test]
 fn replay() {

@@ -6,6 +6,7 @@ mod forced;
 mod heirs;
 mod operator;
 mod quiet;
+mod row;
 mod takeover;
 
 use tandem_engine::hash::Rng;
@@ -24,6 +25,7 @@ use crate::views::{self, Ends};
 
 use heirs::Heir;
 use operator::Move;
+pub use row::run as in_a_row;
 use takeover::Orphan;
 
 /// When a run begins, milliseconds: not at zero, which stands for "never" in places.
@@ -73,9 +75,18 @@ pub struct Pair {
 impl Pair {
     /// Two fresh chassis; the first is primary of everything, or each of its own.
     pub fn new(seed: u64) -> Self {
+        Self::with(seed, false)
+    }
+
+    /// The same; `wide`: as [`crate::program::widen`] says.
+    fn with(seed: u64, wide: bool) -> Self {
         let mut rng = Rng::new(seed ^ 0x7061_6972);
         let weather = Weather::draw(&mut rng);
-        let tuning = Tuning::draw(seed, weather.mode == Mode::Datagrams, &mut rng);
+        let mut tuning = Tuning::draw(seed, weather.mode == Mode::Datagrams, &mut rng);
+        if wide {
+            // More shards would take an extent each, of the one address there is.
+            (tuning.wide, tuning.shards, tuning.workers) = (true, 1, [1; 2]);
+        }
         let mut starts = 0;
         let mut start = |at| {
             starts += 1;

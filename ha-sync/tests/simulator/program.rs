@@ -104,6 +104,35 @@ pub fn plan(plan: &mut Plan, seed: u64, workers: u8) -> Vec<Kind> {
     kinds
 }
 
+/// Instead of it: one service set that takes ports one by one from the whole of one address.
+pub fn widen(plan: &mut Plan) -> Vec<Kind> {
+    plan.program.service_sets.truncate(1);
+    plan.program.pools.truncate(1);
+    plan.program.interfaces[1].outside_of.truncate(1);
+    plan.program.statics = Arc::new(StaticTable::new(Vec::new()).expect("none is no conflict"));
+    let set = &mut plan.program.service_sets[0];
+    (set.terms, set.firewall, set.limits.max_sessions) = (Vec::new(), None, 0);
+    set.replication.excluded_terms = Vec::new();
+    let (pool, filtering) = (set.id, FilteringType::EndpointIndependent);
+    let mapping = MappingType::AddressAndPortDependent;
+    let napt = NatAction::Napt44 {
+        pool,
+        mapping,
+        filtering,
+    };
+    set.terms = vec![term(0, napt)];
+    let first = plan.program.pools[0].addresses[0].first;
+    let p = &mut plan.program.pools[0];
+    p.addresses = vec![AddressRange { first, last: first }];
+    p.ports = PortRange {
+        first: 1024,
+        last: 65_535,
+    };
+    (p.mode, p.port_blocks) = (PoolMode::Ports, None);
+    p.quarantine = Ticks::from_seconds(5);
+    vec![Kind::Dependent]
+}
+
 fn pool_of(at: usize, kind: Kind, rng: &mut Rng) -> Pool {
     let (id, first) = (at as u16 + 1, [POOL, POOL2][at]);
     let mut p = pool(id, first, pick(rng, &[1, 2, 4]));

@@ -110,6 +110,10 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
         self.chassis.mark_acknowledged(mark);
     }
 
+    fn heard(&mut self, now: u64) {
+        self.chassis.heard(now);
+    }
+
     fn lease_told(&mut self, change: LeaseChange) {
         self.chassis.lease_told(change);
     }

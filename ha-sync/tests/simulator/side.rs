@@ -39,6 +39,8 @@ pub struct Tuning {
     poll_bytes: usize,
     /// Each operation that a worker installs is told.
     loud: bool,
+    /// The first service set has the whole of one address, and its quarantine is short.
+    pub wide: bool,
     keepalive_ms: u64,
     retransmit_ms: u64,
     resume_ms: u64,
@@ -63,6 +65,7 @@ impl Tuning {
             batch_bytes: pick(rng, &[512, 4096]),
             poll_bytes: pick(rng, &[1024, 16_384]),
             loud: std::env::var_os("TANDEM_OPERATIONS").is_some(),
+            wide: false,
             keepalive_ms: pick(rng, &[500, 4000]),
             retransmit_ms: if datagrams { pick(rng, &[300, 1000]) } else { 0 },
             resume_ms: pick(rng, &[1000, 10_000, 60_000]),
@@ -142,6 +145,9 @@ impl Side {
             plan.seed = tuning.seed << 8 | start;
             plan.shards_each = tuning.shards / workers;
             kinds = program::plan(plan, tuning.seed, workers);
+            if tuning.wide {
+                kinds = program::widen(plan);
+            }
         });
         world.now = ticks(now);
         let (mut outboxes, mut inboxes, mut producers) = (Vec::new(), Vec::new(), Vec::new());

@@ -210,6 +210,8 @@ pub struct ReplicationGroup {
     pub detail: String,
     /// The connection.
     pub channel: Channel,
+    /// The wire version that both speak; none without a peer.
+    pub wire_version: Option<u16>,
     /// How far the peer is with what it is told; none while nothing is replicated.
     pub sending: Option<MirrorState>,
     /// How far this chassis is with what the peer tells; none while nothing is replicated.

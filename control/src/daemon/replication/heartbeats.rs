@@ -48,7 +48,8 @@ pub(super) fn configured(
             interval_ms: beats.interval_ms,
             lost_threshold: beats.lost_threshold,
         },
-        codec: Codec::new(&key, group.local, group.peer),
+        // Heartbeats have a version of their own: that of wire version 2 is the second.
+        codec: Codec::new(&key, group.local, group.peer).speaking(group.wire_version.min(255) as u8),
         paths: paths.collect(),
     }))
 }
@@ -91,7 +92,10 @@ pub(super) fn automatic(config: &Config, id: u8) -> Vec<(u8, Settings)> {
 pub(super) fn meaning(event: HeartbeatEvent, is_reached: bool) -> Option<Heartbeat> {
     match event {
         // Its sets follow, and without them it would be a peer that has none.
-        HeartbeatEvent::Alive { .. } | HeartbeatEvent::PathUp(_) | HeartbeatEvent::PathDown(_) => None,
+        HeartbeatEvent::Alive { .. }
+        | HeartbeatEvent::PathUp(_)
+        | HeartbeatEvent::PathDown(_)
+        | HeartbeatEvent::OtherVersion { .. } => None,
         HeartbeatEvent::Lost { why: LostWhy::Silent } => Some(Heartbeat::Lost),
         HeartbeatEvent::Lost {
             why: LostWhy::Restarted,

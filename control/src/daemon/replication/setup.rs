@@ -7,6 +7,7 @@ use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
 use ha_sync::heartbeat::{self, HeartbeatConfig, KeyFileError};
 use ha_sync::link::{Link, LinkConfig};
 use ha_sync::net::{self, Channel, Command, Side};
+use ha_sync::wire::Versions;
 use ring::rand::{SecureRandom, SystemRandom};
 use tandem_dataplane::dataplane::ReplicaRings;
 use tandem_engine::program::Program;
@@ -117,6 +118,10 @@ impl Replicator {
             pending_max: PENDING_MAX,
             keepalive_ms: u64::from(group.keepalive_interval_s) * 1000,
             keepalive_lost: group.keepalive_lost_threshold,
+            versions: Versions {
+                highest: group.wire_version,
+                ..Versions::ALL
+            },
             ..LinkConfig::new(incarnation, shards, commit.digest, commit.dictionary)
         });
         link.set_parts(commit.parts);

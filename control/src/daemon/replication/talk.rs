@@ -98,6 +98,7 @@ pub(super) struct TalkState {
     pub stats: LinkStats,
     pub rings: RingUse,
     pub differences: Arc<[Difference]>,
+    pub wire_version: Option<u16>,
 }
 
 impl Line {
@@ -540,6 +541,14 @@ impl Conversation for Talk {
                     (self.is_buried, self.stale_from_ms) = (true, None);
                     line.bridge.peer_died();
                 }
+                if let HeartbeatEvent::OtherVersion {
+                    path,
+                    theirs,
+                    highest,
+                } = event
+                {
+                    warn!(%path, theirs, ours = highest, "heartbeats of a version that is not spoken here");
+                }
                 // What says so is older than what the status shows.
                 let status = self.beats.as_ref().map(Heartbeats::status);
                 // Not before both hear the other's sets: to an end that has only this connection to go by, its end is the peer's death.
@@ -613,6 +622,7 @@ impl Conversation for Talk {
             stats: self.line.link.stats().clone(),
             rings: self.line.bridge.ring_use(),
             differences: self.line.link.differences(),
+            wire_version: self.line.link.version(),
         }
     }
 }

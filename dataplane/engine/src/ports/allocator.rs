@@ -17,6 +17,7 @@ mod whole;
 
 use self::address::{AddressState, Hold, PoolPlan, Tag};
 use self::choice::PickPort;
+use self::follow::Holds;
 use self::free::Exclusive;
 use super::block::{BlockEvent, BlockTable};
 use super::extent::{Extent, PortClass, Rest, Wait};
@@ -101,6 +102,7 @@ pub struct PortAllocator {
     /// What of all that ended the other chassis has still to hear of, and when something last ended.
     wait: Wait,
     last_end: Ticks,
+    holds: Holds,
     sweep: u32,
     swept: u32,
 }
@@ -134,6 +136,7 @@ impl PortAllocator {
             told_lost: 0,
             wait: Wait::NONE,
             last_end: Ticks::ZERO,
+            holds: Holds::default(),
             sweep: 0,
             swept: 0,
         })
@@ -358,6 +361,7 @@ impl PortAllocator {
             idle = self.block_timer(number, program, subscribers, now);
         }
         self.end_rest(&program.public_space, now);
+        self.end_holds(&program.public_space, now);
         if self.swept != now.seconds() {
             self.swept = now.seconds();
             self.sweep_extents(program, now);

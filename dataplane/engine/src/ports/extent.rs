@@ -10,10 +10,12 @@
 //! has really passed, and the other chassis knows of what was freed ([`Wait`]).
 
 mod follow;
+mod hold;
 mod rest;
 
 use zerocopy::{FromZeros, Immutable, KnownLayout};
 
+pub use self::hold::{Hold, HoldStep};
 use self::rest::Word;
 pub use self::rest::{Rest, Wait};
 use crate::hash::Rng;
@@ -66,8 +68,8 @@ pub struct Extent {
     pub unit_block: [u32; UNITS],
     /// Where it is; nowhere while it is free.
     pub at: Home,
-    /// Until when it gives no port but of blocks, in ticks; means something while `full_since` is [`HELD`].
-    held_until: u32,
+    /// See [`Hold`].
+    hold: Hold,
 }
 
 /// Which extent of which address of which pool an extent is.
@@ -163,7 +165,7 @@ impl Extent {
         self.used = [0; 3];
         self.units_taken = 0;
         self.unit_block = [NO_RECORD; UNITS];
-        (self.at, self.held_until) = (Home::NOWHERE, 0);
+        (self.at, self.hold) = (Home::NOWHERE, Hold::NONE);
     }
 
     /// Takes a random acceptable port.
@@ -222,7 +224,7 @@ impl Extent {
         let c = class as usize;
         if self.full_since[c] != rest.period() {
             self.full[c] = 0;
-            if self.is_held(rest.now()) {
+            if self.is_held() {
                 return in_block;
             }
             self.full_since[c] = rest.period();
@@ -265,6 +267,15 @@ impl Extent {
         }
         self.used[class as usize] -= 1;
         true
+    }
+
+    /// Ports of a run of units that are not in use rest as if they were given back now: somebody had them, and may have used any.
+    pub fn rest_units(&mut self, first: usize, count: usize, rest: Rest) {
+        let words = self
+            .words
+            .iter_mut()
+            .flat_map(|c| c.iter_mut().skip(first).take(count));
+        words.for_each(|word| word.rest_unused(rest));
     }
 
     /// Counts one more session on shared ports, which no bit stands for.

@@ -282,8 +282,14 @@ impl Shards {
     }
 
     /// [`PortAllocator::hold`] of all shards.
-    pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>) {
-        self.all_mut().for_each(|allocator| allocator.hold(&until));
+    pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>, is_told: bool) {
+        self.all_mut()
+            .for_each(|allocator| allocator.hold(&until, is_told));
+    }
+
+    /// [`PortAllocator::forget_holds`] of all shards.
+    pub fn forget_holds(&mut self) {
+        self.all_mut().for_each(PortAllocator::forget_holds);
     }
 
     /// Ports in use and subscribers paired, by address; see [`PortAllocator::address_use`].

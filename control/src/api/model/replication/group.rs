@@ -24,6 +24,8 @@ pub struct GroupView<'a> {
     pub state: LinkState,
     /// What the link counted.
     pub stats: &'a LinkStats,
+    /// The wire version that is spoken with the peer.
+    pub wire_version: Option<u16>,
     /// Digest of what both must have alike.
     pub digest: [u8; 32],
     /// Bytes the window may hold.
@@ -64,6 +66,7 @@ impl GroupView<'_> {
             reason: reason.map(str::to_owned),
             detail,
             channel: Channel::from(self.channel),
+            wire_version: self.wire_version,
             sending,
             receiving,
             bulk_sent: BulkSync {
@@ -169,7 +172,7 @@ impl GroupView<'_> {
 const fn refusal_name(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Frame(FrameError::Magic(_)) => "not-a-peer",
-        Refusal::Frame(FrameError::Version { .. }) => "version",
+        Refusal::Frame(FrameError::Version { .. }) | Refusal::Versions { .. } => "version",
         Refusal::Frame(_) => "damaged",
         Refusal::Wire(_) => "wire",
         Refusal::Shards { .. } => "shards",

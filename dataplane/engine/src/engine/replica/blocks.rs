@@ -137,8 +137,8 @@ impl Engine {
 
     pub(super) fn drop_block(&mut self, index: u32, first: u16, size: u16) {
         let shard = self.program.public_space.owner(index, usize::from(first >> 12));
-        let ports = self.ports.of_shard_mut(shard);
-        let owner = ports.and_then(|p| p.drop_block(index, first, size, &mut self.subscribers));
+        let (ports, now) = (self.ports.of_shard_mut(shard), self.now);
+        let owner = ports.and_then(|p| p.drop_block(index, first, size, &mut self.subscribers, now));
         if let Some(owner) = owner {
             self.drop_subscriber_if_idle(owner);
         }

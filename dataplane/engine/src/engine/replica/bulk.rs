@@ -3,7 +3,7 @@
 //! All of it goes over the tables in slices, between bursts, and stops where the outbox is full. Changes meanwhile are told as
 //! always: whatever a walk has passed, a change comes after it on the outbox.
 
-use super::{Engine, Settled, WALK_STEP};
+use super::{Engine, WALK_STEP};
 use crate::engine::EndReason;
 use crate::program::ServiceSetId;
 use crate::replica::{ObjectTypes, Op, Role};
@@ -70,7 +70,7 @@ impl Engine {
     pub(super) fn listen(&mut self, listening: bool) {
         self.replica.listening = listening;
         self.ports.set_telling(listening);
-        self.replica.settled = Settled::new(self.now);
+        self.replica.settled.begin(self.now, listening);
         if !listening {
             self.replica.backlog.clear();
             (self.replica.lost, self.replica.bulk) = (false, None);
@@ -225,6 +225,10 @@ impl Engine {
         }
         (self.replica.epoch, self.replica.sweep) = (number, None);
         self.replica.incoming = types;
+        if types.contains(ObjectTypes::BLOCKS) {
+            // It may be another life of the other chassis; what it holds, it says again.
+            self.ports.forget_holds();
+        }
         if types == ObjectTypes::ALL {
             // All of it comes again, if it is still there.
             self.replica.contested.clear();

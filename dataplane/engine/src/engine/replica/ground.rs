@@ -274,7 +274,8 @@ impl Engine {
     }
 
     /// At a takeover: what the other chassis gave out without a word of it is unknown, so what it had rests.
-    pub(super) fn hold_ports(&mut self, set: ServiceSetId, least: Ticks) {
+    /// `is_told`: nothing is in use here that the other chassis did not know of.
+    pub(super) fn hold_ports(&mut self, set: ServiceSetId, least: Ticks, is_told: bool) {
         let Some(set) = self.service_set(set) else {
             return;
         };
@@ -282,7 +283,7 @@ impl Engine {
             .filter_map(|id| Some((id, self.now.plus(self.pool(id)?.quarantine.max(least)))))
             .collect();
         if !held.is_empty() {
-            self.ports.hold(|id| held.get(&id).copied());
+            self.ports.hold(|id| held.get(&id).copied(), is_told);
         }
     }
 
@@ -325,6 +326,7 @@ impl Engine {
         if !ports.install_extent(space, pool, index, extent, self.now) {
             return Err(NotInstalled::NoGround);
         }
+        ports.note_hold(index, extent, record.held_until);
         if let Some(place) = self.ports.extent_place(record.shard, index, extent) {
             self.confirm_extent(place);
         }

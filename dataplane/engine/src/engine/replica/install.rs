@@ -114,6 +114,10 @@ impl Engine {
                 self.heard_of(mark.at);
                 Ok(())
             }
+            Op::HoldsUnknown => {
+                self.ports.forget_holds();
+                Ok(())
+            }
             Op::Role {
                 service_set,
                 role,

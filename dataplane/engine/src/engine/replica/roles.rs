@@ -67,11 +67,13 @@ impl Engine {
                 self.settle_all_contested();
             }
             let now = self.now;
+            let has_swept = self.replica.sweep.is_none();
             let part = self.replica.role_mut(set);
+            let knows_all = part.is_covered && has_swept;
             (part.role, part.is_covered) = (role, false);
             if role == Role::Primary {
                 part.drains_until = Ticks::ZERO;
-                self.take_over(set);
+                self.take_over(set, knows_all);
             } else {
                 if part.drains_until <= now {
                     part.drains_until = Ticks::ZERO;
@@ -79,13 +81,18 @@ impl Engine {
                 self.replica.shrink_at = 0;
             }
             self.roles_changed();
+            if role == Role::Standby {
+                // How long extents are held that the other chassis has, it says.
+                self.ports.forget_holds();
+            }
         }
         if self.replica.done.len() < BACKLOG {
             self.replica.done.push_back((set, epoch));
         }
     }
 
-    fn take_over(&mut self, set: ServiceSetId) {
+    /// `knows_all`: it had been told everything, so that it has nothing of an earlier time as primary that was told to nobody.
+    fn take_over(&mut self, set: ServiceSetId, knows_all: bool) {
         // Never the same twice: what is known of TCP windows goes by it.
         let since = &mut self.replica.role_mut(set).since;
         *since = Ticks(self.now.0.max(since.0.saturating_add(1)));
@@ -97,7 +104,7 @@ impl Engine {
         if !cfg!(feature = "plant-stale-mapping-on-flip") {
             self.replica.kept_at = 0;
         }
-        self.hold_ports(set, HELD);
+        self.hold_ports(set, HELD, knows_all);
     }
 
     /// A standby's sessions follow no TCP windows and count little: what they have for that beside their record is free for

@@ -18,36 +18,57 @@ use crate::ticks::Ticks;
 pub(super) struct Settled {
     /// It knows of what ended before this.
     heard: Ticks,
+    /// The same, in spite of what ended with a connection: the other chassis may go by what it was told of holds before.
+    known: Ticks,
     /// The last mark was put out then.
     marked: Ticks,
+    /// When the other chassis was last there, if it ever was.
+    there: Option<Ticks>,
 }
+
+/// So long after the other chassis was last there it may still go by what it was told of held extents: for half of that it does.
+const GONE: Ticks = Ticks::from_seconds(120);
 
 impl Settled {
     /// Nothing that ends from now on is known yet.
-    pub const fn new(now: Ticks) -> Self {
-        Self {
-            heard: now,
-            marked: now,
+    pub const fn begin(&mut self, now: Ticks, listening: bool) {
+        (self.heard, self.marked) = (now, now);
+        if listening {
+            self.there = Some(now);
         }
+    }
+
+    /// Before when the end of a hold has to be told to be known; `None`: there is nobody to know it.
+    fn holds(&self, now: Ticks) -> Option<Ticks> {
+        let there = self.there?;
+        (now.since(there) < GONE).then_some(self.known)
     }
 }
 
 impl Engine {
     /// The other chassis has taken all that was told of ends before `at`.
     pub(super) fn heard_of(&mut self, at: Ticks) {
-        let heard = &mut self.replica.settled.heard;
-        *heard = at.max(*heard);
+        let settled = &mut self.replica.settled;
+        settled.heard = at.max(settled.heard);
+        settled.known = at.max(settled.known);
+        settled.there = Some(self.now);
     }
 
     /// Says what waits for the other chassis, and marks how far it is told when something ended since the last mark: ten times a
     /// second at most.
     pub(super) fn mark(&mut self) {
-        if !self.replica.listening {
-            return;
+        let waits = self.program.public_space.leases_required();
+        if waits {
+            self.replica.settled.there = Some(self.now);
         }
         let settled = self.replica.settled;
-        let waits = self.program.public_space.leases_required();
-        self.ports.set_wait(Wait::told(waits.then_some(settled.heard)));
+        let holds = settled.holds(self.now);
+        if !self.replica.listening {
+            self.ports.set_wait(Wait::NONE.holding(holds));
+            return;
+        }
+        let wait = Wait::told(waits.then_some(settled.heard));
+        self.ports.set_wait(wait.holding(holds));
         // Something that ended was not told: the peer has heard of it when the bulk is through.
         if self.replica.lost || self.now <= settled.marked || self.ports.last_end() < settled.marked {
             return;

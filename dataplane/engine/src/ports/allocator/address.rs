@@ -144,6 +144,10 @@ pub(super) struct PoolPlan {
     pub(super) follows: bool,
     /// What the other chassis may have given out without a word rests until then.
     pub(super) held_until: Ticks,
+    /// What the other chassis said of held extents counts if it was said under this number.
+    pub(super) holds: u32,
+    /// How long ports rest.
+    pub(super) quarantine: Ticks,
     pub(super) used: PoolUse,
 }
 
@@ -151,6 +155,7 @@ impl PoolPlan {
     /// Takes up what a program says of the pool.
     pub(super) fn apply(&mut self, pool: &Pool) {
         self.used.pool = pool.id;
+        self.quarantine = pool.quarantine;
         (self.hold, self.tag) = (Hold::of(&pool.mode), Tag::of(pool));
         self.sequential = pool.address_allocation == AddressAllocation::Sequential;
         (self.fruitless, self.exhausted_until) = (0, Ticks::ZERO);

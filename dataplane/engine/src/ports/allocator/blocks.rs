@@ -203,7 +203,7 @@ impl PortAllocator {
             0
         };
         let extent = self.extents.get_mut(slot as usize)?;
-        if extent.is_held(request.now.0) {
+        if extent.is_held() {
             return None;
         }
         (0..positions)
@@ -244,6 +244,10 @@ impl PortAllocator {
             self.tell_block(space, &block, &subscriber, false);
         }
         self.last_end = now;
+        let plan = self.plans.get(usize::from(block.pool));
+        if plan.is_some_and(|plan| plan.held_until > now) {
+            self.rest_block(block.address_index, block.first_port, block.size, block.pool, now);
+        }
         self.remove_block(number, now.0, subscribers);
         let public = space
             .address(block.address_index)

@@ -3,6 +3,7 @@
 use super::address::{Hold, Tag, plan_cursor};
 use super::{MAX_PROBES, Outcome, PortAllocator, Request, Taken};
 use crate::drop_reason::DropReason;
+use crate::ports::extent::Extent;
 use crate::program::{AddressAllocation, AddressPooling, NONE, Pool, PoolId, PoolMode};
 use crate::public_space::{OWNER_FREE, OWNER_LEASE_PENDING, PublicSpace};
 use crate::session::NO_RECORD;
@@ -218,17 +219,16 @@ impl PortAllocator {
 
     /// Why an address has no port for a request.
     #[cold]
-    pub(super) fn none_on(&self, index: u32, request: &Request<'_>) -> DropReason {
+    pub(super) fn none_on(&mut self, index: u32, request: &Request<'_>) -> DropReason {
         let ports = request.pool.ports;
         let leases = request.space.leases_required();
         let waits = |e| match request.space.owner(index, e) {
             OWNER_FREE | OWNER_LEASE_PENDING => leases,
-            _ => self
-                .extent(index, e)
-                .is_some_and(|extent| extent.is_held(request.now.0)),
+            _ => self.extent(index, e).is_some_and(Extent::is_held),
         };
         let mut extents = usize::from(ports.first >> 12)..=usize::from(ports.last >> 12);
         if extents.any(waits) {
+            self.needs(index);
             DropReason::NatLeaseWait
         } else {
             DropReason::NatOutOfPorts

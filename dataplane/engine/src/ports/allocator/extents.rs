@@ -158,10 +158,11 @@ impl PortAllocator {
                 .get(usize::from(pool))
                 .is_none_or(|p| p.hold.is_by_rule() || p.tag != state.tag);
             // Taken anew, an extent would no longer be held.
-            let held = self
-                .plans
-                .get(usize::from(pool))
-                .is_some_and(|p| p.held_until > now);
+            let extents = state
+                .extents
+                .iter()
+                .filter_map(|slot| self.extents.get(slot.checked_sub(1)? as usize));
+            let held = self.holds.is_any && extents.into_iter().any(|extent| extent.is_resting(now));
             if (state.subscribers != 0 || held || self.follows(pool)) && !lost {
                 continue;
             }

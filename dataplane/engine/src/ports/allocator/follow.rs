@@ -4,16 +4,17 @@
 //! ```text
 //!   follow(pool, true)     blocks and extents end when the other chassis says so, not when they are idle here
 //!   install_..., drop_...  what it says
-//!   hold(until)            takeover: ports it gave out without a word are unknown, so its extents rest,
+//!   note_hold              that it gives no port of an extent until then
+//!   hold(until)            takeover: ports it gave out without a word are unknown, so its other extents rest,
 //!   follow(pool, false)    and all else is as if it had always been this chassis'
 //! ```
 
+use super::PortAllocator;
 use super::address::{Hold, Tag};
 use super::blocks::{unit_mask, units};
-use super::{PortAllocator, Request};
 use crate::drop_reason::DropReason;
 use crate::ports::block::Block;
-use crate::ports::extent::{Home, PortClass, UNITS};
+use crate::ports::extent::{Extent, HoldStep, Home, PortClass, Rest, UNITS};
 use crate::program::{Pool, PoolId};
 use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, PublicSpace};
 use crate::session::NO_RECORD;
@@ -22,12 +23,30 @@ use crate::ticks::Ticks;
 
 /// How often a block of a pool that follows is looked at, so that soon after a takeover idle ones are given back.
 const LOOK: Ticks = Ticks::from_seconds(120);
+/// Extents looked at per call for the end of their holds.
+const HOLDS_PER_CALL: u32 = 64;
+
+/// Where the look at held extents is.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    /// Some extent may be held.
+    pub is_any: bool,
+    /// Addresses whose ports are needed.
+    needed: [Option<u32>; 4],
+    /// The look came to here, began then, and left some held, or some whose end has still to be known.
+    at: u32,
+    begun: Ticks,
+    left: bool,
+    waits: bool,
+}
 
 impl PortAllocator {
     /// Whether another chassis gives out what is in a pool: then nothing of it is given back but on its word. A pool follows
     /// or leads as a whole, so service sets of different roles should not share one.
     pub fn follow(&mut self, pool: PoolId, follows: bool) {
         if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+            // What was said of its extents ends as any hold does.
+            self.holds.is_any |= plan.follows && !follows;
             plan.follows = follows;
         }
     }
@@ -38,9 +57,10 @@ impl PortAllocator {
         self.plans.get(usize::from(pool)).is_some_and(|p| p.follows)
     }
 
-    /// Every extent there is now of a pool for which `until` has a time gives no port before that, except in blocks of the
-    /// asking subscriber, and no whole address becomes free before. Costs a look at each extent; for takeovers.
-    pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>) {
+    /// Every extent there is now of a pool for which `until` has a time gives no port before that, or before the time that the other
+    /// chassis said, except in blocks of the asking subscriber, and no whole address becomes free before. Costs a look at each
+    /// extent; for takeovers. `is_told`: the other chassis knows all that is in use, or will; so it is told of the hold.
+    pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>, is_told: bool) {
         for (id, plan) in self.plans.iter_mut().enumerate() {
             if let Some(until) = until(id as PoolId) {
                 plan.held_until = plan.held_until.max(until);
@@ -52,26 +72,93 @@ impl PortAllocator {
             if extent.at != Home::NOWHERE
                 && let Some(until) = until(extent.at.pool)
             {
-                extent.hold(until);
+                let plan = self.plans.get(usize::from(extent.at.pool));
+                extent.hold(until, plan.map_or(0, |plan| plan.holds), is_told);
+                self.holds.is_any = true;
             }
+        }
+    }
+
+    /// What the other chassis said of held extents, of all pools that follow, counts no more.
+    pub fn forget_holds(&mut self) {
+        for plan in self.plans.iter_mut().filter(|plan| plan.follows) {
+            plan.holds = plan.holds.wrapping_add(1);
+        }
+    }
+
+    /// The other chassis gives no port of this extent before `until`; zero: it gives ports.
+    pub fn note_hold(&mut self, index: u32, extent: usize, until: Ticks) {
+        let Some(number) = self.extent_number(index, extent) else {
+            return;
+        };
+        if let Some(extent) = self.extents.get_mut(number as usize)
+            && let Some(plan) = self.plans.get(usize::from(extent.at.pool)).filter(|p| p.follows)
+        {
+            extent.note_hold(until, plan.holds);
+        }
+    }
+
+    /// Ports of an address are needed that are held.
+    pub(super) fn needs(&mut self, index: u32) {
+        if self.holds.is_any && !self.holds.needed.contains(&Some(index)) {
+            self.holds.needed.rotate_right(1);
+            self.holds.needed[0] = Some(index);
+        }
+    }
+
+    /// Ends holds whose time is over where ports are needed, an extent for each time that they were: tells of it first. Looks at a
+    /// bounded number per call.
+    pub(super) fn end_holds(&mut self, space: &PublicSpace, now: Ticks) {
+        let holds = &mut self.holds;
+        if holds.at == 0 {
+            let is_idle = !holds.waits && holds.needed.iter().all(Option::is_none);
+            if !holds.is_any || is_idle || holds.begun == now {
+                return;
+            }
+            (holds.begun, holds.left, holds.waits) = (now, false, false);
+        }
+        let end = self.slab.high_water();
+        let last = end.min(self.holds.at.saturating_add(HOLDS_PER_CALL));
+        for number in self.holds.at..last {
+            let Some(extent) = self.extents.get_mut(number as usize) else {
+                continue;
+            };
+            let at = extent.at;
+            if at == Home::NOWHERE || self.plans.get(usize::from(at.pool)).is_some_and(|p| p.follows) {
+                continue;
+            }
+            let need = self
+                .holds
+                .needed
+                .iter_mut()
+                .find(|n| **n == Some(at.address_index));
+            let step = extent.go_on(now, self.wait, need.is_some());
+            self.holds.left |= step != HoldStep::None;
+            self.holds.waits |= matches!(step, HoldStep::Tell | HoldStep::Waits);
+            if step == HoldStep::Tell {
+                need.into_iter().for_each(|need| *need = None);
+                self.last_end = now;
+                self.tell_extent(space, at.address_index, at.extent.into(), at.pool, true);
+            }
+        }
+        self.holds.at = last;
+        if last >= end {
+            // What is needed still is asked for again.
+            (self.holds.at, self.holds.is_any, self.holds.needed) = (0, self.holds.left, Default::default());
         }
     }
 
     /// [`PortAllocator::hold`] of all pools.
     pub fn hold_all(&mut self, until: Ticks) {
-        self.hold(|_| Some(until));
+        self.hold(|_| Some(until), true);
     }
 
     /// The extents of an address that are held, a bit each. For shared ports, which the bits of extents do not stand for.
-    pub(super) fn held(&self, index: u32, request: &Request<'_>) -> u16 {
-        let plan = self.plans.get(usize::from(request.pool.id));
-        if plan.is_none_or(|p| p.held_until <= request.now) {
+    pub(super) fn held(&self, index: u32) -> u16 {
+        if !self.holds.is_any {
             return 0;
         }
-        let held = |e: &usize| {
-            self.extent(index, *e)
-                .is_some_and(|extent| extent.is_held(request.now.0))
-        };
+        let held = |e: &usize| self.extent(index, *e).is_some_and(Extent::is_held);
         (0..EXTENTS_PER_ADDRESS)
             .filter(held)
             .fold(0, |held, e| held | 1 << e)
@@ -349,7 +436,7 @@ impl PortAllocator {
         }
     }
 
-    /// The other chassis took this block back. Ports of it that are in use stay so. Returns the subscriber that had it, who
+    /// The other chassis took this block back. Ports of it that are in use stay so; the others rest, for they may have been in use there. Returns the subscriber that had it, who
     /// may be idle now; `None` when there was no such block. Nothing is logged.
     pub fn drop_block(
         &mut self,
@@ -357,15 +444,27 @@ impl PortAllocator {
         first_port: u16,
         size: u16,
         subscribers: &mut SubscriberTable,
+        now: Ticks,
     ) -> Option<u32> {
         let number = self.block_at(index, first_port)?;
         let block = self
             .blocks
             .get(number)
             .filter(|b| (b.first_port, b.size) == (first_port, size))?;
-        let subscriber = block.subscriber;
+        let (subscriber, pool) = (block.subscriber, block.pool);
+        self.rest_block(index, first_port, size, pool, now);
         self.remove_block(number, NO_RECORD, subscribers);
         Some(subscriber)
+    }
+
+    /// Ports of a block that ends rest, if nobody here uses them: another chassis gave them out without a word.
+    pub(super) fn rest_block(&mut self, index: u32, first_port: u16, size: u16, pool: PoolId, now: Ticks) {
+        let plan = self.plans.get(usize::from(pool));
+        let rest = Rest::new(now, plan.map_or(Ticks::ZERO, |p| p.quarantine), self.wait);
+        let (unit, count) = units(first_port, size);
+        if let Some(extent) = self.extent_of(index, first_port) {
+            extent.rest_units(unit, count, rest);
+        }
     }
 
     /// The other chassis says when this block ends; whether it still does, is asked again later.

@@ -188,7 +188,7 @@ impl PortAllocator {
             && port != 0
             && request.pool.ports.contains(port)
             && let Some(extent) = self.extent_of(index, port)
-            && !extent.is_held(request.now.0)
+            && !extent.is_held()
             && is_free(port)
         {
             extent.share(request.class);
@@ -216,7 +216,7 @@ impl PortAllocator {
         is_free: &mut impl FnMut(u16) -> bool,
     ) -> Option<u16> {
         let state = self.addresses[index as usize];
-        let owned = state.owned & !self.held(index, request);
+        let owned = state.owned & !self.held(index);
         let mut candidates = Candidates::new(request);
         for e in (first / EXTENT_PORTS..=last / EXTENT_PORTS).filter(|e| owned >> e & 1 != 0) {
             let base = e * EXTENT_PORTS;

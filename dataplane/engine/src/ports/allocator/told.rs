@@ -17,7 +17,7 @@ impl PortAllocator {
     pub fn set_telling(&mut self, telling: bool) {
         self.telling = telling;
         if !telling {
-            self.wait = Wait::NONE;
+            self.wait = self.wait.holds_only();
             self.told.drain(|_| true);
             self.told_lost = self.told.lost();
         }
@@ -67,13 +67,19 @@ impl PortAllocator {
         if number >= self.extents_end() {
             return None;
         }
-        let at = self.extents.get(number as usize)?.at;
+        let extent = self.extents.get(number as usize)?;
+        let at = extent.at;
         let (public, _) = space.address(at.address_index)?;
+        let quarantine = self
+            .plans
+            .get(usize::from(at.pool))
+            .map_or(Ticks::ZERO, |p| p.quarantine);
         Some(ExtentRecord {
             public,
             pool: at.pool,
             extent: at.extent,
             shard: self.shard,
+            held_until: extent.held_until(quarantine),
         })
     }
 
@@ -138,6 +144,7 @@ impl PortAllocator {
                 pool,
                 extent: extent as u8,
                 shard: self.shard,
+                held_until: Ticks::ZERO,
             };
             self.told.push(if taken {
                 Op::Extent(record)

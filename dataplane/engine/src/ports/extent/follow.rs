@@ -1,21 +1,8 @@
 //! An extent whose ports another chassis gives out, or did until a takeover.
 
-use super::{Extent, HELD, PortClass, UNITS};
-use crate::ticks::Ticks;
+use super::{Extent, PortClass, UNITS};
 
 impl Extent {
-    /// Gives no port before `until` but to subscribers in their own blocks.
-    pub fn hold(&mut self, until: Ticks) {
-        self.held_until = self.held_until.max(until.0);
-        self.full_since = [HELD; 3];
-    }
-
-    /// Whether it is held at `now`, in ticks.
-    #[must_use]
-    pub const fn is_held(&self, now: u32) -> bool {
-        now < self.held_until
-    }
-
     /// Uses this port (0..4096), in a block or not, held, in quarantine or free: the other chassis gave it out. False when it
     /// is in use.
     pub fn install(&mut self, class: PortClass, port: u16) -> bool {

@@ -14,6 +14,8 @@ pub struct Wait {
     least: u32,
     /// What ended at this tick or later waits.
     settled: u32,
+    /// Holds whose end was told at this tick or later wait.
+    holds: u32,
 }
 
 impl Wait {
@@ -21,6 +23,7 @@ impl Wait {
     pub const NONE: Self = Self {
         least: 0,
         settled: u32::MAX,
+        holds: u32::MAX,
     };
 
     /// Somebody is told. What ended before `settled` is known there; with `None`, nothing waits for it.
@@ -32,7 +35,37 @@ impl Wait {
                 Some(settled) => settled.0,
                 None => u32::MAX,
             },
+            holds: u32::MAX,
         }
+    }
+
+    /// The same, and extents are held until their end, told before `known`, is known to the other chassis; with `None`, until that is
+    /// told to nobody.
+    #[must_use]
+    pub const fn holding(self, known: Option<Ticks>) -> Self {
+        Self {
+            holds: match known {
+                Some(known) => known.0,
+                None => u32::MAX,
+            },
+            ..self
+        }
+    }
+
+    /// [`Wait::NONE`], but for holds.
+    #[must_use]
+    pub const fn holds_only(self) -> Self {
+        Self {
+            holds: self.holds,
+            ..Self::NONE
+        }
+    }
+
+    /// Whether the other chassis knows of the end of a hold that was told at `at`, in ticks, or need not.
+    #[inline]
+    #[must_use]
+    pub const fn is_hold_over(self, at: u32) -> bool {
+        self.holds == u32::MAX || at < self.holds
     }
 
     /// Whether the other chassis knows of what ended at `at`, in ticks, or need not.
@@ -119,6 +152,11 @@ impl Word {
         last_freed: 0,
     };
 
+    /// When a port was last freed, in ticks; zero: never.
+    pub fn last_freed(&self) -> u32 {
+        self.last_freed
+    }
+
     /// Moves quarantine on and returns the ports that may be taken.
     #[inline]
     pub fn free(&mut self, rest: Rest) -> u64 {
@@ -135,6 +173,15 @@ impl Word {
             (self.freed_now, self.freed_before, self.since) = (0, 0, rest.start);
         } else if rested(self.since) && self.last_freed < rest.start && self.since <= rest.settled {
             (self.freed_before, self.freed_now, self.since) = (self.freed_now, 0, rest.start);
+        }
+    }
+
+    /// What is not in use rests as if it were freed now.
+    pub fn rest_unused(&mut self, rest: Rest) {
+        self.free(rest);
+        if rest.quarantine != 0 {
+            self.freed_now |= !self.used;
+            self.last_freed = rest.now;
         }
     }
 

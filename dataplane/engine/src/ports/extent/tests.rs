@@ -189,3 +189,91 @@ fn the_nth_set_bit_is_counted_from_bit_0() {
         }
     }
 }
+
+#[test]
+fn a_hold_ends_when_its_ports_are_needed_and_the_other_chassis_knows() {
+    let wait = |known| Wait::NONE.holding(known);
+    let at = |tick| Rest::new(Ticks(tick), Ticks(10), Wait::NONE);
+    let mut e = extent();
+    e.hold(Ticks(1000), 1, true);
+    for tick in [500, 999, 5000] {
+        assert_eq!(
+            e.take_lowest(PortClass::Udp, at(tick), ALL),
+            None,
+            "not even after its time"
+        );
+        assert!(e.is_held() && e.held_until(Ticks(10)) == Ticks(1000));
+    }
+    assert_eq!(e.go_on(Ticks(999), wait(None), true), HoldStep::Goes);
+    assert_eq!(
+        e.go_on(Ticks(5000), wait(None), false),
+        HoldStep::Goes,
+        "nobody needs it"
+    );
+    assert!(!e.is_resting(Ticks(1000)) && e.is_resting(Ticks(999)));
+    assert_eq!(
+        e.go_on(Ticks(5000), wait(Some(Ticks(4000))), true),
+        HoldStep::Tell
+    );
+    // It was told: who is told everything now hears that it may give ports.
+    assert_eq!(e.held_until(Ticks(10)), Ticks::ZERO);
+    for known in [4000, 5000] {
+        let step = e.go_on(Ticks(5100), wait(Some(Ticks(known))), false);
+        assert_eq!(step, HoldStep::Waits);
+        assert_eq!(e.take_lowest(PortClass::Udp, at(5100), ALL), None);
+    }
+    let step = e.go_on(Ticks(5600), wait(Some(Ticks(5000))), false);
+    assert_eq!(step, HoldStep::Tell, "again");
+    let step = e.go_on(Ticks(6000), wait(Some(Ticks(5601))), false);
+    assert_eq!(step, HoldStep::None);
+    assert_eq!(e.take_lowest(PortClass::Udp, at(6000), ALL), Some(0));
+}
+
+#[test]
+fn a_takeover_goes_on_with_a_hold_that_was_told_and_begins_any_other_anew() {
+    let cases = [
+        (Ticks(700), 3, Ticks(700)),
+        (Ticks(700), 4, Ticks(2000)),
+        (Ticks::ZERO, 3, Ticks(2000)),
+    ];
+    for (told, of, until) in cases {
+        let mut e = extent();
+        e.note_hold(told, of);
+        e.hold(Ticks(2000), 3, true);
+        assert_eq!(e.held_until(Ticks(10)), until);
+        assert_eq!(e.take_lowest(PortClass::Tcp, period(1), ALL), None);
+        // A second service set of the same pool changes nothing.
+        e.hold(Ticks(2000), 3, true);
+        assert_eq!(e.held_until(Ticks(10)), until);
+    }
+}
+
+#[test]
+fn ports_of_a_block_that_ended_elsewhere_rest_all_but_those_in_use() {
+    let mut e = extent();
+    assert!(e.install(PortClass::Udp, 5));
+    e.rest_units(0, 2, period(5));
+    for class in [PortClass::Tcp, PortClass::Udp, PortClass::Icmp] {
+        assert_eq!(e.take_lowest(class, period(5), ALL), Some(128), "behind them");
+    }
+    assert!(!e.units_are_clean(0, 1, period(6)));
+    assert_eq!(e.take_lowest(PortClass::Tcp, period(7), ALL), Some(0));
+    assert!(e.release(PortClass::Udp, period(5), 5));
+}
+
+#[test]
+fn a_hold_is_told_as_long_as_what_ended_meanwhile_rests_or_not_at_all() {
+    let mut e = extent();
+    assert!(e.install(PortClass::Udp, 7));
+    e.hold(Ticks(1000), 1, true);
+    assert!(e.release(PortClass::Udp, Rest::new(Ticks(950), Ticks(200), Wait::NONE), 7));
+    assert_eq!(e.held_until(Ticks(200)), Ticks(1150));
+    let mut e = extent();
+    e.hold(Ticks(1000), 1, false);
+    assert!(e.is_held() && e.held_until(Ticks(200)) == Ticks::ZERO);
+    // So nobody has to be told of its end either.
+    let nobody_knows = Wait::NONE.holding(Some(Ticks(1)));
+    assert_eq!(e.go_on(Ticks(999), nobody_knows, true), HoldStep::Goes);
+    assert_eq!(e.go_on(Ticks(1000), nobody_knows, true), HoldStep::None);
+    assert!(!e.is_held());
+}

@@ -126,9 +126,9 @@ impl Chassis {
                 let index = space.index_of(b.public).unwrap();
                 let host = self.subscriber(0, b.subscriber as u32);
                 let (allocator, subscribers) = &mut self.workers[0];
-                let had = allocator.drop_block(index, b.first_port, b.size, subscribers);
+                let had = allocator.drop_block(index, b.first_port, b.size, subscribers, now);
                 assert_eq!(had, Some(host));
-                let again = allocator.drop_block(index, b.first_port, b.size, subscribers);
+                let again = allocator.drop_block(index, b.first_port, b.size, subscribers, now);
                 assert_eq!(again, None);
             }
             other => panic!("an allocator tells no {other:?}"),
@@ -194,7 +194,7 @@ fn take_over(pair: &mut Pair, with_blocks: bool) {
     pair.tell();
     let nat = &mut pair.standby;
     let until = nat.now.plus(Ticks::from_seconds(120));
-    nat.workers[0].0.hold(|pool| (pool == 1).then_some(until));
+    nat.workers[0].0.hold(|pool| (pool == 1).then_some(until), true);
     nat.workers[0].0.follow(1, false);
     let space = Arc::clone(&nat.program.public_space);
     let owned: BTreeSet<_> = nat.workers[0]
@@ -235,7 +235,16 @@ fn take_over(pair: &mut Pair, with_blocks: bool) {
     assert_eq!(nat.workers[0].0.blocks().live(), 0, "idle blocks come back");
     let mut given = BTreeSet::new();
     for host in 100..110 {
-        let taken = nat.port(0, host, 5000, |_, _| true).unwrap();
+        // A hold ends when its ports are needed.
+        let mut taken = nat.port(0, host, 5000, |_, _| true);
+        for _ in 0..4 {
+            if taken.is_err() {
+                assert_eq!(taken, Err(DropReason::NatLeaseWait));
+                nat.pass_seconds(1);
+                taken = nat.port(0, host, 5000, |_, _| true);
+            }
+        }
+        let taken = taken.unwrap();
         given.insert((taken.address, (taken.port >> 12) as u8));
     }
     assert!(
@@ -317,7 +326,11 @@ fn what_contradicts_is_refused_and_nothing_is_half_done() {
     nat.pass_seconds(400);
     assert_eq!(nat.workers[0].0.blocks().live(), 1);
     let (allocator, subscribers) = &mut nat.workers[0];
-    assert!(allocator.drop_block(index, 4096, 128, subscribers).is_some());
+    assert!(
+        allocator
+            .drop_block(index, 4096, 128, subscribers, nat.now)
+            .is_some()
+    );
     assert!(allocator.drop_extent(&space, index, 1) && allocator.drop_extent(&space, index, 1));
     assert_eq!(space.owner(index, 1), OWNER_PEER);
     let used = nat.used(0, 1);
