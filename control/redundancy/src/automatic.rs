@@ -155,6 +155,7 @@ impl Automatic {
         };
         let cause = command.cause();
         let before = one.machine.clone();
+        let may_fail = command != Command::Stop;
         let taking_out = match command {
             Command::TakeOut(out) => Some((out, one.machine.is_taken_out())),
             _ => None,
@@ -173,10 +174,11 @@ impl Automatic {
                     });
                     self.carry_out(set, outputs, &seen, Some(answer), roles, hands);
                     let is_begun = |to| has_begun(set, to, roles, hands);
-                    if !wished.is_none_or(is_begun)
+                    if may_fail
+                        && !wished.is_none_or(is_begun)
                         && let Some(one) = self.sets.get_mut(&set)
                     {
-                        // What the machine would have remembered of it was refused further on.
+                        // What the machine would have remembered of it was refused further on. Of a stop it remembers that in any case.
                         one.machine = before;
                     }
                 }

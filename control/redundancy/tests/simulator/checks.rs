@@ -131,7 +131,10 @@ impl Checks {
             ));
         }
         let always = world.settings[0].iter().all(|(_, one)| one.primary_always_exists);
-        let nobody = always && is_there > 0 && count(|one, set| one.body.is_primary(set)) == 0;
+        // Workers that stand still take up no role.
+        let stalls = running(world).any(|(_, one)| one.body.stalled_ms > now_ms);
+        let none = is_there > 0 && count(|one, set| one.body.is_primary(set)) == 0;
+        let nobody = always && none && !stalls;
         let nobody_ms = lasts(&mut of.nobody_since, nobody, now_ms);
         if nobody_ms > NOBODY_MAX_MS {
             return Err(format!("nobody is primary of set {set} for {nobody_ms} ms"));
@@ -209,8 +212,9 @@ impl Checks {
         }
         let failed = chassis.failed_ms.get(&set);
         let well_ms = failed.map(|failed| chassis.clock.local(at_ms) - failed);
-        // It may fail while the role is on its way to it.
-        let is_failed = well_ms.is_some_and(|ms| ms < HANDOVER_MS);
+        // It may fail while the role is on its way to it, which takes longer where workers stand still.
+        let was_long = running(world).any(|(_, one)| one.body.stalled_ms + RESTS_MS > at_ms);
+        let is_failed = was_long || well_ms.is_some_and(|ms| ms < HANDOVER_MS);
         let hold_ms = settings.recovery_hold_ms + settings.preempt_hold_ms;
         if !is_failed && well_ms.is_some_and(|ms| ms < hold_ms) {
             return Err(format!(

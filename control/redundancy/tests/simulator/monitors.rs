@@ -158,6 +158,8 @@ impl Monitors {
     /// Looks at the links; what policies want done, and of which set.
     pub fn look(&mut self, now_ms: u64, down: &[bool; LINKS]) -> Vec<(u8, Action)> {
         let mut edges: Vec<Edge> = Vec::new();
+        // What is due counts before anything else is seen.
+        self.pass(now_ms, &mut edges);
         for (link, is_down) in down.iter().enumerate() {
             if std::mem::replace(&mut self.seen[link], *is_down) != *is_down {
                 let sight = if *is_down { Sight::Failed } else { Sight::Well };
@@ -166,14 +168,7 @@ impl Monitors {
                 }
             }
         }
-        for event in &mut self.events {
-            event.poll(now_ms, &mut edges);
-        }
-        for (event, due) in self.plan.events.iter().zip(&mut self.due) {
-            for ((link, _), due) in event.links.iter().zip(due) {
-                due.look(now_ms, event.hold_ms, down[*link]);
-            }
-        }
+        self.pass(now_ms, &mut edges);
         let mut actions = Vec::new();
         for edge in edges {
             self.weights.take(&edge);
@@ -186,6 +181,18 @@ impl Monitors {
             actions.extend(planned.and_then(|event| event.set.zip(event.action)));
         }
         actions
+    }
+
+    /// Time has passed, with what was seen last.
+    fn pass(&mut self, now_ms: u64, edges: &mut Vec<Edge>) {
+        for event in &mut self.events {
+            event.poll(now_ms, edges);
+        }
+        for (event, due) in self.plan.events.iter().zip(&mut self.due) {
+            for ((link, _), due) in event.links.iter().zip(due) {
+                due.look(now_ms, event.hold_ms, self.seen[*link]);
+            }
+        }
     }
 
     /// What has failed of a set, and whether one of its events is active.

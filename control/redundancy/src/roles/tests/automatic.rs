@@ -58,4 +58,9 @@ fn a_release_that_roles_refuse_leaves_nothing_behind() {
         format!("{automatic:?}"),
         "it is not to be taken for one that was released by hand"
     );
+
+    // A stop is none that can be refused, whatever becomes of the handover.
+    automatic.stop(1400, &mut bench.roles, &mut bench.chassis);
+    let told = automatic.told(SET, &bench.roles, &bench.chassis);
+    assert!(bench.chassis.ours.primary && told.is_some_and(|told| !told.is_eligible));
 }
