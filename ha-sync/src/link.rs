@@ -23,6 +23,7 @@ mod bulks;
 mod compare;
 mod config;
 mod damping;
+mod exchanges;
 mod greet;
 mod histogram;
 mod pending;
@@ -42,11 +43,13 @@ use crate::wire::{Dictionary, Hello, Record};
 
 pub use compare::{Difference, Differs};
 pub use config::{BATCH_BYTES_MAX, LinkConfig};
+pub use exchanges::ExchangeError;
 pub use histogram::Histogram;
 pub use state::{LinkError, LinkState, Mirror, Mismatch, Refusal};
 pub use stats::{BulkProgress, LinkStats, Objects, Poison};
 
 use compare::Compared;
+use exchanges::Exchanges;
 use receiver::Receiver;
 use sender::Sender;
 
@@ -69,6 +72,7 @@ struct Due {
 pub struct Link {
     config: LinkConfig,
     compared: Compared,
+    exchanges: Exchanges,
     state: LinkState,
     stats: LinkStats,
     sender: Sender,
@@ -116,6 +120,7 @@ impl Link {
             decoder: Decoder::new(PAYLOAD_ACCEPTED),
             config,
             compared: Compared::default(),
+            exchanges: Exchanges::default(),
             state: LinkState::Disconnected,
             stats: LinkStats::default(),
             open: false,

@@ -9,6 +9,7 @@
 //!     Resend     stream, sequence number of the first batch missing
 //!     Keepalive  roles, when one has changed or nothing else was said
 //!     Parts      digests of parts of the configuration, by name                                      parts.rs
+//!     Exchange   a piece of a question or an answer beside all that                                  exchange.rs
 //! ```
 //!
 //! All numbers are big-endian; those that are mostly small are in base 128, most significant group first, the upper bit of an
@@ -22,6 +23,7 @@
 
 mod batch;
 mod dictionary;
+mod exchange;
 mod message;
 mod octets;
 mod parts;
@@ -30,6 +32,7 @@ mod session;
 
 pub use batch::{BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Records};
 pub use dictionary::Dictionary;
+pub use exchange::{EXCHANGE_MAX, EXCHANGE_PIECE, Exchange, ExchangePiece, exchange_from, exchange_to};
 pub use message::{Ack, Hello, MessageType, roles_from, roles_to};
 pub(crate) use octets::Reader;
 pub use octets::WireError;

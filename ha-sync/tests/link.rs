@@ -6,7 +6,8 @@ use common::model::Model;
 use common::net::{Faults, World};
 use common::{Random, config};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::link::{Link, LinkConfig, LinkState, Mismatch, Refusal};
+use ha_sync::link::{ExchangeError, Link, LinkConfig, LinkState, Mismatch, Refusal};
+use ha_sync::wire::{EXCHANGE_MAX, Exchange};
 use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
@@ -51,6 +52,41 @@ fn what_one_has_the_other_knows_from_the_bulk_and_from_updates() {
         world.links[1].stats().bulk_received.objects
     );
     assert!(stats.acknowledgment_ms.count() > 0);
+}
+
+#[test]
+fn a_question_comes_whole_beside_what_is_replicated_and_ends_with_the_connection() {
+    let mut world = world(Faults::default(), 1, |c| c);
+    let question = |length: usize| Exchange {
+        is_answer: false,
+        number: 7,
+        content: (0..length).map(|n| n as u8).collect(),
+    };
+    assert_eq!(
+        world.links[0].tell_exchange(question(3)),
+        Err(ExchangeError::NotThere)
+    );
+    (0..5000).for_each(|_| world.models[0].act(3000));
+    world.connect();
+    world.steps(3, 10);
+    (0..3000).for_each(|_| world.models.iter_mut().for_each(|m| m.act(3000)));
+    assert_eq!(
+        world.links[0].tell_exchange(question(EXCHANGE_MAX + 1)),
+        Err(ExchangeError::TooLong(EXCHANGE_MAX + 1))
+    );
+    assert_eq!(world.links[0].tell_exchange(question(1 << 20)), Ok(()));
+    world.settle();
+    world.steps(200, 10);
+    assert_eq!(world.links[1].next_exchange(), Some(question(1 << 20)));
+    world.assert_equal();
+    // Nobody waits for an answer on the next connection.
+    assert_eq!(world.links[0].tell_exchange(question(3)), Ok(()));
+    world.disconnect();
+    world.connect();
+    world.settle();
+    world.steps(200, 10);
+    assert_eq!(world.links[1].next_exchange(), None);
+    while world.links[0].tell_exchange(question(3)) != Err(ExchangeError::Busy) {}
 }
 
 #[test]

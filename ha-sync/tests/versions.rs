@@ -144,6 +144,7 @@ fn ends_without_a_common_version_refuse_each_other_and_name_both() {
             received: 0,
             shards: 4,
             replicate: true,
+            exchanges: false,
             digest: [7; 32],
             dictionary: dictionary().checksum(),
             roles: Vec::new(),

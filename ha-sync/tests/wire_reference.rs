@@ -9,8 +9,8 @@ use ha_sync::chassis::{SetRole, Sets};
 use ha_sync::frame;
 use ha_sync::link::{BATCH_BYTES_MAX, Objects};
 use ha_sync::wire::{
-    Ack, BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, Hello, MessageType, Record, Style, VERSION, Versions,
-    WireError, decode, encode, is_control,
+    Ack, BATCH_HEADER_LEN, BatchHeader, CONTROL_ONLY, EXCHANGE_MAX, EXCHANGE_PIECE, Hello, MessageType,
+    Record, Style, VERSION, Versions, WireError, decode, encode, is_control,
 };
 use tandem_engine::program::NONE;
 use tandem_engine::replica::{
@@ -78,6 +78,7 @@ fn versions_and_bounds_are_those_of_the_code() {
         format!("| 0 | 4 | magic | `{}` |", String::from_utf8_lossy(&frame::MAGIC)),
         format!("| 4 | 2 | version | {} |", frame::VERSION),
         format!("{NONE} stands for none"),
+        format!("at most {EXCHANGE_MAX} octets in pieces of {EXCHANGE_PIECE}"),
         format!("; {CONTROL_ONLY}: only records about redundancy sets"),
     ] {
         assert!(page().contains(&said), "{said}");
@@ -119,6 +120,7 @@ fn hello_and_batch_have_their_fields_where_the_page_says() {
         received: 0x0505_0505_0505_0505,
         shards: 6,
         replicate: true,
+        exchanges: true,
         digest: [7; 32],
         dictionary: 0x0808_0808,
         roles: vec![SetRole {
@@ -140,7 +142,7 @@ fn hello_and_batch_have_their_fields_where_the_page_says() {
         ),
         ("the last batch of it that was taken", &[5; 8]),
         ("shards", &[6]),
-        ("flags", &[1]),
+        ("flags", &[3]),
         ("digest of the configuration that both must have alike", &[7; 32]),
         ("dictionary checksum", &[8; 4]),
         ("roles", &[1, 9, 1, 0, 0, 0, 0, 0, 0, 0, 10]),

@@ -25,6 +25,8 @@ PAIR_WORKERS=('' 1 2)
 CHASSIS_PID=('' '' '')
 CHASSIS_START=('' '' '')
 FINGERPRINT=('' '' '')
+# Where a chassis has its config, unless that is chassis-N.toml in the lab's directory.
+PAIR_FILE=('' '' '')
 # Seconds after which a session is told the other chassis.
 THRESHOLD=${THRESHOLD:-3}
 
@@ -135,7 +137,7 @@ CONF
 # chassis_start N (not in a subshell, as `check` would): starts its tandemd, waits until it is healthy and gives its kernel the lab's routes.
 chassis_start() {
     local n=$1 dut=${DUT[$1]}
-    spawn "tandemd$n" "$dut" env RUST_BACKTRACE=1 "$TANDEMD" --config "$LAB_DIR/chassis-$n.toml"
+    spawn "tandemd$n" "$dut" env RUST_BACKTRACE=1 "$TANDEMD" --config "${PAIR_FILE[n]:-$LAB_DIR/chassis-$n.toml}"
     CHASSIS_PID[n]=$SPAWNED
     CHASSIS_START[n]=$(process_start_time "$SPAWNED")
     if ! wait_until 60 chassis_healthy_or_dead "$n" || ! chassis_healthy "$n"; then

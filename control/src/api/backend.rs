@@ -12,10 +12,12 @@ use tandem_engine::program::{Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::Query;
 
 use super::model::{
-    Committed, ConfigSummary, Counter, Health, Interface, Names, Neighbour, NewStaticMapping, Pool,
-    Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync,
-    ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, SetRequest, Version, Worker,
+    Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, Health, Interface, Names, Neighbour,
+    NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig,
+    Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, SetRequest,
+    SharedFiles, Version, Worker,
 };
+use super::params::SessionParams;
 
 /// Most events of redundancy sets that are kept.
 pub const EVENTS_MAX: usize = 1000;
@@ -54,7 +56,7 @@ pub enum BackendError {
 /// What the daemon offers to the API.
 ///
 /// Every method may be called at any time from any task, several at once. A future may be dropped before it is ready
-/// (the client went away, or the request's time is over), except those of [`Backend::reload`], of the changes of static
+/// (the client went away, or the request's time is over), except those of [`Backend::reload`] and [`Backend::pull_config`], of the changes of static
 /// mappings and roles, and of a [`Backend::query`] that ends sessions: these are always driven to their end.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -120,7 +122,22 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads the config file again and applies it when it has no fault. A refused file is an `Ok` report with
     /// `applied == false`; `Err` is for a reload that could not be tried. Calls are taken one after the other.
-    async fn reload(&self) -> Result<ReloadReport, BackendError>;
+    /// `local`: not at the peer, also where the configuration is propagated.
+    async fn reload(&self, local: bool) -> Result<ReloadReport, BackendError>;
+
+    /// The shared parts of both chassis' configurations.
+    ///
+    /// [`BackendError::Refused`] when the peer is not there or does not know the question, as of all that follow.
+    async fn compare_config(&self) -> Result<ConfigComparison, BackendError>;
+
+    /// Takes the peer's shared part over, or says what that would be. Faults are an `Ok` answer that has them, as of a reload.
+    async fn pull_config(&self, dry_run: bool) -> Result<ConfigPull, BackendError>;
+
+    /// Files both chassis must have alike; with `take`, those that differ are taken from the peer.
+    async fn shared_files(&self, take: bool) -> Result<SharedFiles, BackendError>;
+
+    /// Ends sessions at the peer.
+    async fn clear_at_peer(&self, filter: SessionParams) -> Result<u64, BackendError>;
 
     /// Redundancy groups that run, by number, and what the workers count of replication.
     async fn replication(&self) -> Result<Replication, BackendError>;

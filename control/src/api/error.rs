@@ -138,6 +138,12 @@ impl ApiError {
         }
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same error with something said before its explanation.
     #[must_use]
     pub fn after(mut self, before: &str) -> Self {

@@ -18,7 +18,7 @@ pub mod model;
 pub mod params;
 mod router;
 mod server;
-mod walk;
+pub(crate) mod walk;
 
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use ipnet::IpNet;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tandem_engine::view::Filter;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
@@ -159,7 +159,7 @@ pub trait FilterParams: IntoParams + DeserializeOwned {
 }
 
 /// Which sessions.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
 #[serde(rename_all = "kebab-case")]
 #[into_params(parameter_in = Query)]
 pub struct SessionParams {

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::{ApiError, ErrorCode, Problem};
-use super::handlers::{dataplane, firewall, lookup, redundancy, statics, system, tables};
+use super::handlers::{cluster, dataplane, firewall, lookup, redundancy, statics, system, tables};
 use super::{App, guard};
 
 #[derive(OpenApi)]
@@ -38,6 +38,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::drops))
         .routes(routes!(system::config))
         .routes(routes!(system::reload))
+        .routes(routes!(cluster::compare))
+        .routes(routes!(cluster::pull))
+        .routes(routes!(cluster::files))
+        .routes(routes!(cluster::synchronize))
         .routes(routes!(system::metrics))
         .routes(routes!(system::openapi))
         .routes(routes!(dataplane::interfaces))

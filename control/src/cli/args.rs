@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::redundancy_args::{RedundancyView, ReplicationView, Request};
+use super::redundancy_args::{ConfigurationView, RedundancyView, ReplicationView, Request};
 
 /// Tandem: ask and direct a running carrier-grade NAT.
 #[derive(Clone, Debug, Parser)]
@@ -45,6 +45,9 @@ pub enum Command {
         /// End the sessions that the new policies would not let begin.
         #[arg(long)]
         reevaluate: bool,
+        /// Not at the peer, also where the configuration is propagated.
+        #[arg(long)]
+        local: bool,
     },
     /// Check a config file without a daemon: all faults to standard error.
     Check {
@@ -84,6 +87,9 @@ pub enum Clear {
         /// Every session.
         #[arg(long)]
         all: bool,
+        /// On both chassis of the pair; exit code 1 unless both did it.
+        #[arg(long)]
+        cluster: bool,
     },
 }
 
@@ -183,6 +189,9 @@ pub enum What {
     Version,
     /// The running configuration in short, and what the last reload said.
     Config,
+    /// The configurations of both chassis beside each other.
+    #[command(subcommand)]
+    Configuration(ConfigurationView),
     /// Interfaces, their state and the ports' counters.
     Interfaces,
     /// Workers, their load and tables.

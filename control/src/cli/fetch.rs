@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::args::{Limit, Pairs, Show, What, given};
 use super::client::{CallError, Client};
 use super::table::Table;
-use super::{Exit, Failure, dataplane_tables, redundancy, row_tables, system_tables};
+use super::{Exit, Failure, cluster, dataplane_tables, redundancy, row_tables, system_tables};
 use crate::api::model::{
     Block, ConfigSummary, Counter, Health, HealthStatus, Interface, List, Mapping, Neighbour, Page, Policy,
     Pool, Route, Session, Subscriber, SubscriberDetail, Version, Worker,
@@ -114,6 +114,7 @@ pub fn show(client: &Client, show: &Show, out: &mut dyn Write, err: &mut dyn Wri
             &client.get::<ConfigSummary>("/v1/config", &[])?,
             system_tables::config,
         )?,
+        What::Configuration(view) => return cluster::show(client, *view, &mut to),
         What::Interfaces => {
             to.print(&client.get::<List<Interface>>("/v1/interfaces", &[])?, |list| {
                 dataplane_tables::interfaces(&list.rows)

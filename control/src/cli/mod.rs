@@ -7,6 +7,7 @@ mod args;
 mod changes;
 mod check;
 mod client;
+mod cluster;
 mod dataplane_tables;
 mod fetch;
 mod ha;
@@ -90,26 +91,27 @@ fn execute(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Exit, 
     let client = || Client::new(&cli.api, cli.token_file.as_deref());
     match &cli.command {
         Command::Show(show) => fetch::show(&client()?, show, out, err),
-        Command::Clear(Clear::Sessions { filter, all }) => {
+        Command::Clear(Clear::Sessions { filter, all, cluster }) => {
             let mut query = filter.pairs();
-            if *all {
-                query.push(("all", "true".to_owned()));
+            for (key, is_given) in [("all", *all), ("cluster", *cluster)] {
+                query.extend(is_given.then(|| (key, "true".to_owned())));
             }
-            let cleared: crate::api::model::Cleared = client()?.delete("/v1/sessions", &query)?;
-            writeln!(out, "{} sessions cleared", cleared.cleared)?;
-            Ok(Exit::Ok)
+            cluster::clear(&client()?, &query, out, err)
         }
         Command::Lookup(wanted) => changes::lookup(&client()?, wanted, out, err),
         Command::StaticMapping(what) => changes::static_mapping(&client()?, what, out, err),
-        Command::Reload { reevaluate } => {
-            let query = reevaluate.then(|| ("reevaluate", "true".to_owned()));
-            let report: crate::api::model::ReloadReport =
-                client()?.post("/v1/config/reload", query.as_slice())?;
+        Command::Reload { reevaluate, local } => {
+            let mut query = Vec::new();
+            for (key, is_given) in [("reevaluate", *reevaluate), ("local", *local)] {
+                query.extend(is_given.then(|| (key, "true".to_owned())));
+            }
+            let report: crate::api::model::ReloadReport = client()?.post("/v1/config/reload", &query)?;
             write!(out, "applied, generation {}", report.generation)?;
             if let Some(ended) = report.sessions_ended {
                 write!(out, ", {ended} sessions ended")?;
             }
             writeln!(out)?;
+            cluster::peers_reload(&report, out, err)?;
             Ok(Exit::Ok)
         }
         Command::Request(what) => redundancy::request(&client()?, what, out),

@@ -8,7 +8,7 @@ use super::fetch::Printer;
 use super::redundancy_args::{
     RedundancyView, ReplicationView, Request, RequestRedundancy, RequestReplication, Wanted,
 };
-use super::{Exit, Failure, pair_tables, redundancy_tables};
+use super::{Exit, Failure, cluster, pair_tables, redundancy_tables};
 use crate::api::model::{
     EligibilityRequest, List, Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, Replication,
     Resync, ResyncDirection, ResyncRequest, RoleChange, RoleRequest, SwitchoverRequest, WarningRequest,
@@ -178,6 +178,8 @@ fn ask_set(client: &Client, what: &RequestRedundancy, out: &mut dyn Write) -> Re
 /// Carries out a request.
 pub fn request(client: &Client, what: &Request, out: &mut dyn Write) -> Result<Exit, Failure> {
     match what {
+        Request::Configuration(what) => return cluster::configuration(client, what, out),
+        Request::Files(what) => return cluster::request_files(client, what, out),
         Request::Redundancy(what) => ask_set(client, what, out)?,
         Request::Replication(RequestReplication::Resync(resync)) => {
             let wanted = ResyncRequest {

@@ -55,6 +55,40 @@ pub enum Request {
     /// Replication.
     #[command(subcommand)]
     Replication(RequestReplication),
+    /// The configuration that both chassis share.
+    #[command(subcommand)]
+    Configuration(RequestConfiguration),
+    /// The files that both chassis share.
+    #[command(subcommand)]
+    Files(RequestFiles),
+}
+
+/// What of both configurations.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigurationView {
+    /// Where the shared parts differ; exit code 1 when they do.
+    Compare,
+    /// The files both must have alike; exit code 1 when they are not.
+    Files,
+}
+
+/// What to ask of the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum RequestConfiguration {
+    /// Take the shared part of the peer's configuration over: all of it, or nothing when the result has faults. Comments and the
+    /// local-only part of this chassis' file stay; the file before is kept as FILE.previous.
+    Pull {
+        /// Change nothing, only say what would change.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What to ask of files.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum RequestFiles {
+    /// Take those that differ from the peer; they are used from the next start on.
+    Synchronize,
 }
 
 /// What to ask of redundancy.

@@ -56,6 +56,8 @@ mod section_tables;
 mod service_set;
 mod service_set_family;
 mod service_set_lists;
+mod share;
+mod share_text;
 mod stateless;
 mod stateless_conflicts;
 mod static_conflicts;
@@ -103,6 +105,10 @@ pub use redundancy_virtual::VirtualAddress;
 pub use registry::NameRegistry;
 pub use reload::{Change, Effect, changes, check_reload};
 pub use service_set::ServiceSet;
+pub use share::{SHARES, Share, share_of};
+pub use share_text::{
+    MergeError, SHARED_BYTES_MAX, lines_digest, merged, shared_diff, shared_lines, shared_part,
+};
 pub use static_mapping::{StaticFault, StaticMapping, StaticPorts, StaticText};
 pub use tracking::{
     TRACKED_ADDRESSES_ALL_MAX, TRACKED_ADDRESSES_MAX, TRACKED_IPS_MAX, TrackMethod, TrackedAddress,
@@ -154,6 +160,8 @@ pub struct Config {
     pub redundancy: Redundancy,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Fault>,
+    /// The text it was read from.
+    pub text: Arc<str>,
     places: Places,
     effective: BTreeMap<String, String>,
 }
@@ -177,7 +185,18 @@ impl Config {
 /// # Errors
 /// As [`load`]; when there are none, each file of a redundancy group that cannot be used.
 pub fn load_to_run(path: &Path) -> Result<Config, Vec<Fault>> {
-    let config = load(path)?;
+    able_to_run(load(path)?)
+}
+
+/// As [`load_to_run`] of a text that is to be the file `file`.
+///
+/// # Errors
+/// As [`load_to_run`].
+pub fn read_to_run(text: &str, file: &str) -> Result<Config, Vec<Fault>> {
+    able_to_run(read(text, file)?)
+}
+
+fn able_to_run(config: Config) -> Result<Config, Vec<Fault>> {
     let faults = key_files::faults(&config);
     if faults.is_empty() {
         Ok(config)
@@ -222,13 +241,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
         }
     };
     match std::str::from_utf8(&bytes) {
-        Ok(text) => {
-            let config = parse(text, &file)?;
-            match redundancy_conflicts::second_group(&config) {
-                None => Ok(config),
-                Some(fault) => Err(vec![fault]),
-            }
-        }
+        Ok(text) => read(text, &file),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.split(|byte| *byte == b'\n').count() as u32;
@@ -241,6 +254,15 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
                 "save the file as UTF-8",
             ))
         }
+    }
+}
+
+/// What [`load`] does with the text of its file.
+fn read(text: &str, file: &str) -> Result<Config, Vec<Fault>> {
+    let config = parse(text, file)?;
+    match redundancy_conflicts::second_group(&config) {
+        None => Ok(config),
+        Some(fault) => Err(vec![fault]),
     }
 }
 
@@ -263,6 +285,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Fault>> {
             warnings,
             places,
             effective,
+            text: text.into(),
             ..config
         }),
         _ => Err(faults),
@@ -392,6 +415,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
         service_sets,
         redundancy,
         warnings: Vec::new(),
+        text: "".into(),
         places: Places::new(),
         effective: BTreeMap::new(),
     };

@@ -58,6 +58,8 @@ pub struct Redundancy {
     pub cluster_name: Option<String>,
     /// All sets of this chassis are inoperable when the weights of what has failed reach this. 1..=255.
     pub failover_threshold: u8,
+    /// The peer takes the shared part of a configuration that is reloaded here.
+    pub propagate_configuration: bool,
     /// `[redundancy-groups.N]`, by number.
     pub groups: Vec<RedundancyGroup>,
     /// `[redundancy-sets.N]`, by number.
@@ -142,6 +144,7 @@ pub(super) struct Raw {
     cluster_id: Option<u32>,
     cluster_name: Option<String>,
     failover_threshold: u32,
+    propagate_configuration: bool,
     local: Option<Item<IpAddr>>,
     pub groups: Vec<redundancy_group::Raw>,
     pub sets: Vec<redundancy_set::Raw>,
@@ -209,6 +212,7 @@ pub(super) fn decode(root: &mut Section<'_>) -> Raw {
     let cluster_id = section.optional_integer("cluster-id", 1..=7);
     let cluster_name = section.parsed("cluster-name", "name", "", names::name_value);
     let failover_threshold = section.integer("failover-threshold", 1..=WEIGHT_MAX, WEIGHT_MAX);
+    let propagate_configuration = section.boolean("propagate-configuration", false);
     section.finish();
     Raw {
         threshold_s,
@@ -216,6 +220,7 @@ pub(super) fn decode(root: &mut Section<'_>) -> Raw {
         cluster_id,
         cluster_name,
         failover_threshold,
+        propagate_configuration,
         local: local.map(|value| Item { path, value }),
         groups: numbered(
             root,
@@ -283,6 +288,7 @@ pub(super) fn validate(
         cluster_id: raw.cluster_id.map(|id| id as u8),
         cluster_name: raw.cluster_name.clone(),
         failover_threshold: raw.failover_threshold as u8,
+        propagate_configuration: raw.propagate_configuration,
         groups,
         sets,
         policies: raw

@@ -17,20 +17,22 @@ use super::events::{Heartbeat, PolicyLines, WorkerWatch, is_stalled};
 use super::life::Life;
 use super::monitors::{Counts, Feed};
 use super::outward;
+use super::pair::Propagation;
 use super::ports::{InterfaceRecord, Ports};
 use super::probes::Reloads;
 use super::questions::Questions;
 use super::replication;
-use super::running::{Running, Target};
+use super::running::{Reach, Running, Target};
 use super::sink::Routing;
 use super::taps::Taps;
 use super::{counters, views};
 use crate::api::model::{
-    Check, Committed, ConfigSummary, Counter, Health, HealthStatus, Interface, Names, Neighbour,
-    NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig,
-    Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, SetRequest, Version,
-    Worker, WorkerReplication, hexadecimal, unix_seconds,
+    Check, Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, Health, HealthStatus, Interface,
+    Names, Neighbour, NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport,
+    ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows,
+    SetRequest, SharedFiles, Version, Worker, WorkerReplication, hexadecimal, unix_seconds,
 };
+use crate::api::params::SessionParams;
 use crate::api::{Backend, BackendError};
 use crate::config::{self, Config, NameRegistry, Placement};
 use crate::guard::end_as_killed;
@@ -53,6 +55,8 @@ pub(super) struct Lives {
     pub mirror: Life,
     /// Speaks with the other chassis.
     pub replication: Life,
+    /// Answers its questions.
+    pub pair: Life,
     /// Says what is monitored to it.
     pub monitors: Life,
     /// Probes tracked IPs.
@@ -264,7 +268,9 @@ impl Daemon {
             return None;
         }
         let is_there = self.replication.failure().is_some() || self.lives.replication.is_alive();
-        let trouble = if is_there {
+        let trouble = if is_there && self.replication.failure().is_none() && !self.lives.pair.is_alive() {
+            Some("the thread that answers the other chassis' questions has ended".to_owned())
+        } else if is_there {
             self.replication.trouble(&self.running.in_force().config)
         } else {
             Some("the thread that speaks with the other chassis has ended".to_owned())
@@ -383,6 +389,14 @@ impl Target for Daemon {
     fn set_addresses(&self, config: &Config) -> Vec<String> {
         self.put_addresses(config)
     }
+
+    fn propagate(&self, text: &str, dry_run: bool) -> Propagation {
+        self.replication.propagate(text, dry_run)
+    }
+
+    fn take_back_from_peer(&self, generation: u32) {
+        self.replication.revert(generation);
+    }
 }
 
 /// The daemon as the API sees it.
@@ -495,9 +509,31 @@ impl Backend for Api {
         self.0.questions.ask(worker, query).await
     }
 
-    async fn reload(&self) -> Result<ReloadReport, BackendError> {
-        let result = blocking(&self.0, |daemon| daemon.running.reload(daemon)).await?;
+    async fn reload(&self, local: bool) -> Result<ReloadReport, BackendError> {
+        let reach = if local { Reach::Local } else { Reach::Configured };
+        let result = blocking(&self.0, move |daemon| daemon.running.reload(daemon, reach)).await?;
         result.map_err(|error| BackendError::Failed(error.to_string()))
+    }
+
+    async fn compare_config(&self) -> Result<ConfigComparison, BackendError> {
+        blocking(&self.0, |daemon| daemon.replication.compare(&daemon.running)).await?
+    }
+
+    async fn pull_config(&self, dry_run: bool) -> Result<ConfigPull, BackendError> {
+        let work = move |daemon: &Daemon| daemon.replication.pull(&daemon.running, daemon, dry_run);
+        blocking(&self.0, work).await?
+    }
+
+    async fn shared_files(&self, take: bool) -> Result<SharedFiles, BackendError> {
+        blocking(&self.0, move |daemon| {
+            daemon.replication.files(&daemon.running, take)
+        })
+        .await?
+    }
+
+    async fn clear_at_peer(&self, filter: SessionParams) -> Result<u64, BackendError> {
+        let work = move |daemon: &Daemon| daemon.replication.clear(filter);
+        Ok(blocking(&self.0, work).await??)
     }
 
     async fn replication(&self) -> Result<Replication, BackendError> {

@@ -9,6 +9,7 @@
 //!   ports, workers, reloads --> monitors --> events of redundancy sets --> replication (roles), srd
 //!   workers' mailboxes --> events --> kernel (resolve), log (port blocks)
 //!   workers' rings <--> replication <--> the other chassis
+//!                        \--> pair: its questions about configurations and files, and ours
 //!   roles --> srd --> virtual addresses, signal routes; the guard process undoes them if this one dies
 //! ```
 //!
@@ -26,6 +27,7 @@ mod life;
 mod monitors;
 mod options;
 mod outward;
+mod pair;
 mod ports;
 mod probes;
 mod questions;

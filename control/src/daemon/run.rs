@@ -14,7 +14,7 @@ use std::time::Duration;
 use rte_bindings::{Eal, PoolError, current_affinity, hugepages_free};
 use tandem_dataplane::classifier::AclBuilder;
 use tandem_dataplane::dataplane::{Dataplane, Prepared, StartError};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -26,11 +26,12 @@ use super::clock::Clock;
 use super::events::{Events, Heartbeat, PolicyLines, WorkerWatch};
 use super::life::{self, Life};
 use super::monitors::{self, Counts, Monitors};
+use super::pair::Answers;
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::probes::{self, Probes};
 use super::questions::Questions;
 use super::replication::{self, Replication, Replicator, SetupError};
-use super::running::{Running, compile_first};
+use super::running::{Reach, Running, compile_first};
 use super::sink::{Routing, Sink};
 use super::spec::{self, Memory};
 use super::statics::{StateError, StateFile};
@@ -138,7 +139,7 @@ impl Signals {
                     info!("SIGHUP: reloading");
                     let daemon = Arc::clone(daemon);
                     // What it comes to is logged and reported by the reload itself.
-                    let reload = tokio::task::spawn_blocking(move || daemon.running.reload(&*daemon));
+                    let reload = tokio::task::spawn_blocking(move || daemon.running.reload(&*daemon, Reach::default()));
                     if let Ok(Err(error)) = reload.await {
                         error!(%error, "reload failed");
                     }
@@ -208,7 +209,8 @@ pub(super) fn run(
     let state = StateFile::new(state_directory);
     let actions = Actions::start(guard, &config)?;
     let token = listener.token.clone();
-    let (daemon, threads, eal) = start(file, state, config, token, actions, log_lost)?;
+    let handle = runtime.handle();
+    let (daemon, threads, eal) = start(file, state, config, token, actions, log_lost, handle)?;
     let result = serve(&runtime, &daemon, listener, signals);
     stop(runtime, daemon, threads, eal);
     result
@@ -222,6 +224,7 @@ fn start(
     token: SharedToken,
     actions: Actions,
     log_lost: ErrorCounter,
+    runtime: &Handle,
 ) -> Result<(Arc<Daemon>, Threads, Eal), RunError> {
     let mut registry = NameRegistry::new();
     let kept = state.read()?;
@@ -372,6 +375,14 @@ fn start(
         feed,
         stop: Arc::clone(&threads.stop),
     };
+    if let Some(asked) = daemon.replication.questions() {
+        let answers = Answers {
+            daemon: Arc::clone(&daemon),
+            asked,
+            runtime: runtime.clone(),
+        };
+        threads.spawn("pair", &lives.pair, || answers.run())?;
+    }
     threads.spawn("ports", &lives.ports, || monitor.run())?;
     threads.spawn("events", &lives.events, || events.run())?;
     threads.spawn("kernel", &lives.kernel, move || {

@@ -5,7 +5,9 @@
 //!              \-> faults: logged, reported, nothing changed
 //! ```
 
+mod adopt;
 mod changes;
+mod propagate;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -15,11 +17,13 @@ use tandem_engine::program::policy::ClassifierBuilder;
 use tandem_engine::program::{PolicyId, PoolId, Program, ServiceSetId};
 use tracing::{error, info, warn};
 
+use super::pair::Propagation;
 use super::statics::{RuntimeStatics, StateFile};
 use super::views;
-use crate::api::model::{Fault, Names, ReloadReport, unix_seconds};
+use crate::api::model::{Fault, Names, PeerReload, ReloadReport, unix_seconds};
 use crate::api::{ServeError, SharedToken, Token, read_secret};
 use crate::config::{self, CompileError, Config, NameRegistry};
+pub(super) use adopt::{AdoptError, Adopted};
 pub(super) use changes::{Restored, compile_first};
 
 /// How long workers may take to pick a program up.
@@ -42,6 +46,20 @@ pub(super) trait Target: Send + Sync {
     fn committed(&self, config: &Config, program: &Arc<Program>, registry: &NameRegistry);
     /// Puts the configured addresses on the taps; what was refused.
     fn set_addresses(&self, config: &Config) -> Vec<String>;
+    /// Lets the peer take the shared part of this text; or, with `dry_run`, say whether it could. Blocks for some seconds.
+    fn propagate(&self, text: &str, dry_run: bool) -> Propagation;
+    /// The peer goes back from this generation of its own to what it had before it took one.
+    fn take_back_from_peer(&self, generation: u32);
+}
+
+/// Whose reload it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The peer's, too, where the configuration says so.
+    #[default]
+    Configured,
+    /// This chassis' alone.
+    Local,
 }
 
 /// The configuration in force.
@@ -75,6 +93,8 @@ pub(super) struct Running {
     state: StateFile,
     /// Kept static mappings that did not fit the configuration at start, and why.
     left_out: Vec<String>,
+    /// The file before a part of the peer's was taken over, with the generation that came of it.
+    before_adoption: Mutex<Option<(u32, String)>>,
 }
 
 /// What a reload, or another commit, puts in force.
@@ -82,6 +102,25 @@ struct Next {
     config: Config,
     program: Arc<Program>,
     registry: NameRegistry,
+    /// What is otherwise in it, for the log.
+    changes: Vec<config::Change>,
+}
+
+impl Next {
+    /// Says in the log what comes.
+    fn tell(&self) {
+        for warning in &self.config.warnings {
+            warn!("{warning}");
+        }
+        for change in &self.changes {
+            let none = || "nothing".to_owned();
+            let (from, to) = (
+                change.from.clone().unwrap_or_else(none),
+                change.to.clone().unwrap_or_else(none),
+            );
+            info!(key = %change.path, %from, %to, "configuration changes");
+        }
+    }
 }
 
 /// A reload that could not be tried, or whose end was not seen.
@@ -124,6 +163,7 @@ impl Running {
             token,
             state: restored.state,
             left_out: restored.left_out,
+            before_adoption: Mutex::new(None),
         }
     }
 
@@ -164,11 +204,28 @@ impl Running {
     }
 
     /// Reads the file again and puts it in force when it is right. Blocks for some seconds at most.
-    pub(super) fn reload(&self, target: &dyn Target) -> Result<ReloadReport, ReloadError> {
+    ///
+    /// Where the configuration says so, the peer takes the shared part first: when it cannot, nothing is changed here either, and
+    /// when this chassis cannot after all, the peer goes back. A peer that is not there holds nobody up.
+    pub(super) fn reload(&self, target: &dyn Target, reach: Reach) -> Result<ReloadReport, ReloadError> {
         let _one = self.one_at_a_time();
         let at = SystemTime::now();
-        let faults = match self.next() {
-            Ok((next, token)) => return self.take(target, at, next, token),
+        let next = self.next_of(config::load_to_run(&self.file));
+        let faults = match next.and_then(|(next, token)| {
+            let peer = self.propagated(target, &next, reach)?;
+            Ok((next, token, peer))
+        }) {
+            Ok((next, token, peer)) => {
+                let generation = peer
+                    .as_ref()
+                    .filter(|peer| peer.applied)
+                    .and_then(|peer| peer.generation);
+                let taken = self.take(target, at, next, token, peer);
+                if let (Err(ReloadError::Standstill(_)), Some(generation)) = (&taken, generation) {
+                    target.take_back_from_peer(generation);
+                }
+                return taken;
+            }
             Err(faults) => faults,
         };
         error!(
@@ -188,15 +245,19 @@ impl Running {
             faults,
             warnings: Vec::new(),
             sessions_ended: None,
+            peer: None,
         };
         in_force.last_reload = Some(report.clone());
         Ok(report)
     }
 
-    /// The next configuration, if the file has one that may follow the one in force.
-    fn next(&self) -> Result<(Next, Option<Token>), Vec<Fault>> {
+    /// What was loaded, if it may follow what is in force.
+    fn next_of(
+        &self,
+        loaded: Result<Config, Vec<config::Fault>>,
+    ) -> Result<(Next, Option<Token>), Vec<Fault>> {
         let shown = |faults: Vec<config::Fault>| faults.iter().map(Fault::from).collect::<Vec<_>>();
-        let next = config::load_to_run(&self.file).map_err(shown)?;
+        let next = loaded.map_err(shown)?;
         let now = self.in_force();
         let changes = config::check_reload(&now.config, &next).map_err(shown)?;
         let mut registry = now.registry.clone();
@@ -211,21 +272,11 @@ impl Running {
         // At each reload: the file may have another token while its name stays.
         let token = next.api.token_file.as_deref().map(read_secret).transpose();
         let token = token.map_err(|error| vec![token_fault(&next, &error)])?;
-        for warning in &next.warnings {
-            warn!("{warning}");
-        }
-        for change in &changes {
-            let none = || "nothing".to_owned();
-            let (from, to) = (
-                change.from.clone().unwrap_or_else(none),
-                change.to.clone().unwrap_or_else(none),
-            );
-            info!(key = %change.path, %from, %to, "configuration changes");
-        }
         let next = Next {
             config: next,
             program: Arc::new(program),
             registry,
+            changes,
         };
         Ok((next, token))
     }
@@ -261,7 +312,9 @@ impl Running {
         at: SystemTime,
         next: Next,
         token: Option<Token>,
+        peer: Option<PeerReload>,
     ) -> Result<ReloadReport, ReloadError> {
+        next.tell();
         self.hand_over(target, &next)?;
         let generation = next.program.generation;
         // From here on the program runs, or will: that is what is in force, whatever else happens.
@@ -279,6 +332,7 @@ impl Running {
             faults: Vec::new(),
             warnings,
             sessions_ended: None,
+            peer,
         };
         let mut in_force = self.in_force_mut();
         in_force.config = next.config;

@@ -9,11 +9,15 @@ use super::daemon::Daemon;
 use super::http::{get, get_json};
 
 /// Every method and path there is. A new route must be written down here, and in docs/api.md.
-const ROUTES: [(&str, &str); 34] = [
+const ROUTES: [(&str, &str); 38] = [
     ("get", "/metrics"),
     ("get", "/openapi.json"),
     ("get", "/v1/blocks"),
     ("get", "/v1/config"),
+    ("get", "/v1/config/compare"),
+    ("get", "/v1/config/files"),
+    ("post", "/v1/config/files/synchronize"),
+    ("post", "/v1/config/pull"),
     ("post", "/v1/config/reload"),
     ("get", "/v1/counters"),
     ("get", "/v1/drops"),

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod cli;
+mod cluster;
 mod daemon;
 mod documents;
 mod endpoints;

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use ipnet::IpNet;
 use tandem_control::api::model::{
-    Check, Committed, ConfigSummary, Counter, CounterGroup, DownReason, Fault, Health, HealthStatus,
-    Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, ObjectType, Pool, Redundancy,
-    RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest,
-    RoleChange, RoleRequest, Route, RouteQuery, RouteRows, SetRequest, Use, Version, Worker,
-    WorkerReplication,
+    Check, Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, CounterGroup, DownReason, Fault,
+    Health, HealthStatus, Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, ObjectType,
+    Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync,
+    ResyncRequest, RoleChange, RoleRequest, Route, RouteQuery, RouteRows, SetRequest, SharedFiles, Use,
+    Version, Worker, WorkerReplication,
 };
+use tandem_control::api::params::SessionParams;
 use tandem_control::api::{Backend, BackendError};
 use tandem_control::config;
 use tandem_engine::drop_reason::{DropCounts, DropReason};
@@ -44,6 +45,8 @@ pub struct Mock {
     /// Somebody waits at the gate.
     pub waiting: AtomicU32,
     pub config_is_bad: AtomicBool,
+    /// A reload is the peer's, too.
+    pub propagates: AtomicBool,
     pub down: AtomicBool,
     /// There is an IPv6 subscriber.
     six: AtomicBool,
@@ -78,12 +81,24 @@ impl Default for Mock {
             gated: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             config_is_bad: AtomicBool::new(false),
+            propagates: AtomicBool::new(false),
             down: AtomicBool::new(false),
             six: AtomicBool::new(false),
             runtime: Mutex::new((Vec::new(), Arc::new(compiled(&[]).expect("a program")))),
             sets: Mutex::default(),
             alone: AtomicBool::new(false),
         }
+    }
+}
+
+fn fault() -> Fault {
+    Fault {
+        file: "/etc/tandem/tandem.toml".to_owned(),
+        line: Some(12),
+        column: Some(3),
+        path: "pools.cgn.port-range".to_owned(),
+        problem: "the range is inverted".to_owned(),
+        remedy: "use \"1024-65535\"".to_owned(),
     }
 }
 
@@ -117,6 +132,16 @@ fn matches(f: &Filter, s: &SessionView) -> bool {
 }
 
 impl Mock {
+    /// As a daemon whose peer may not be there.
+    fn peer(&self, what: &str) -> Result<(), BackendError> {
+        if self.alone.load(Ordering::SeqCst) {
+            return Err(BackendError::Refused(format!(
+                "no {what}: the peer is not connected"
+            )));
+        }
+        Ok(())
+    }
+
     /// Adds an IPv6 subscriber with a session to worker 0.
     pub fn add_six(&self) {
         self.six.store(true, Ordering::SeqCst);
@@ -428,17 +453,37 @@ impl Backend for Mock {
         })
     }
 
-    async fn reload(&self) -> Result<ReloadReport, BackendError> {
+    async fn compare_config(&self) -> Result<ConfigComparison, BackendError> {
+        self.peer("comparison")?;
+        Ok(pair::comparison())
+    }
+
+    async fn pull_config(&self, dry_run: bool) -> Result<ConfigPull, BackendError> {
+        self.peer("configuration")?;
         let bad = self.config_is_bad.load(Ordering::SeqCst);
-        let fault = Fault {
-            file: "/etc/tandem/tandem.toml".to_owned(),
-            line: Some(12),
-            column: Some(3),
-            path: "pools.cgn.port-range".to_owned(),
-            problem: "the range is inverted".to_owned(),
-            remedy: "use \"1024-65535\"".to_owned(),
-        };
-        let faults = if bad { vec![fault] } else { Vec::new() };
+        Ok(ConfigPull {
+            applied: !bad && !dry_run,
+            dry_run,
+            generation: if bad || dry_run { 4 } else { 5 },
+            diff: pair::comparison().diff,
+            warnings: Vec::new(),
+            faults: if bad { vec![fault()] } else { Vec::new() },
+        })
+    }
+
+    async fn shared_files(&self, take: bool) -> Result<SharedFiles, BackendError> {
+        self.peer("files")?;
+        Ok(pair::files(take))
+    }
+
+    async fn clear_at_peer(&self, filter: SessionParams) -> Result<u64, BackendError> {
+        self.peer("sessions")?;
+        Ok(if filter.protocol.is_some() { 2 } else { 20 })
+    }
+
+    async fn reload(&self, local: bool) -> Result<ReloadReport, BackendError> {
+        let bad = self.config_is_bad.load(Ordering::SeqCst);
+        let faults = if bad { vec![fault()] } else { Vec::new() };
         Ok(ReloadReport {
             applied: !bad,
             generation: if bad { 4 } else { 5 },
@@ -446,6 +491,8 @@ impl Backend for Mock {
             faults,
             warnings: Vec::new(),
             sessions_ended: None,
+            peer: (!bad && !local && self.propagates.load(Ordering::SeqCst))
+                .then(|| pair::reload(self.alone.load(Ordering::SeqCst))),
         })
     }
 

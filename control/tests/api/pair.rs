@@ -11,10 +11,11 @@ use ha_sync::net::{
 use ha_sync::wire::WireError;
 use tandem_control::api::BackendError;
 use tandem_control::api::model::{
-    GroupView, GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Outside, PeerOfSet,
-    Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange,
-    RoleCount, RoleRequest, RoleState, SetRequest, SignalRouteOfSet, TrackFileOfSet, Use,
-    VirtualAddressOfSet, WantedRole, Weights, hexadecimal,
+    ConfigComparison, FileState, GroupView, GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath,
+    Hold, Outside, PeerOfSet, PeerReload, Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig,
+    ReplicationGroup, RoleCause, RoleChange, RoleCount, RoleRequest, RoleState, SetRequest, SharedFileRow,
+    SharedFiles, SignalRouteOfSet, TrackFileOfSet, Use, VirtualAddressOfSet, WantedRole, Weights,
+    hexadecimal,
 };
 use tandem_engine::replica::ObjectTypes;
 
@@ -392,5 +393,49 @@ impl Sets {
                 note: None,
             }),
         }
+    }
+}
+
+/// Both configurations beside each other: they differ in one key.
+pub fn comparison() -> ConfigComparison {
+    ConfigComparison {
+        alike: false,
+        digest: "11".repeat(32),
+        peer_digest: "22".repeat(32),
+        diff: "--- this chassis\n+++ the peer\n@@ -1 +1 @@\n-fragments.timeout-s = 10\n+fragments.timeout-s = 20\n".to_owned(),
+        file_changed: false,
+        peer_file_changed: true,
+    }
+}
+
+/// The shared files: the key of heartbeats is another one, or was until it was taken.
+pub fn files(taken: bool) -> SharedFiles {
+    let digest = |digit: &str| Some(digit.repeat(64));
+    SharedFiles {
+        rows: vec![SharedFileRow {
+            key: "heartbeat-key".to_owned(),
+            path: "pair.key".to_owned(),
+            state: if taken {
+                FileState::Taken
+            } else {
+                FileState::Differs
+            },
+            digest: digest(if taken { "2" } else { "1" }),
+            peer_digest: digest("2"),
+            detail: String::new(),
+        }],
+    }
+}
+
+/// What became of a reload at the peer.
+pub fn reload(alone: bool) -> PeerReload {
+    PeerReload {
+        applied: !alone,
+        generation: (!alone).then_some(9),
+        detail: if alone {
+            "the peer is not connected".to_owned()
+        } else {
+            String::new()
+        },
     }
 }

@@ -16,6 +16,7 @@ impl Link {
             received: self.receiver.place.sequence,
             shards: self.config.shards,
             replicate: self.config.replicate,
+            exchanges: true,
             digest: self.config.digest,
             dictionary: self.config.dictionary.checksum(),
             roles: self.roles.clone(),
@@ -159,6 +160,7 @@ impl Link {
     pub(super) fn broke(&mut self, now: u64) {
         self.receiver.broke();
         self.forget_parts();
+        self.forget_exchanges();
         self.sender.broke();
         self.heard_of = None;
         self.due = super::Due::default();

@@ -59,6 +59,7 @@ impl Link {
                     self.compared.take(frame.payload)?;
                     parts_came = true;
                 }
+                MessageType::Exchange => self.exchanges.take(frame.payload)?,
                 MessageType::Keepalive => {
                     let acknowledgment = Ack::decode(frame.payload)?;
                     let roles = roles_from(frame.payload.get(Ack::LEN..).unwrap_or(&[]))?;

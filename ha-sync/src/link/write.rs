@@ -25,6 +25,7 @@ impl Link {
             self.write_short(now, start, out);
             self.write_parts(out);
             self.write_batches(now, start, out);
+            self.write_exchange(now, start, out);
         }
         if out.len() > start {
             self.said_ms = now;
@@ -119,7 +120,7 @@ impl Link {
 }
 
 /// Writes the header of the frame that begins at `at` and ends with `out`.
-fn seal(message: MessageType, at: usize, out: &mut Vec<u8>) {
+pub(super) fn seal(message: MessageType, at: usize, out: &mut Vec<u8>) {
     let length = out.len() - at - HEADER_LEN;
     let sealed = out
         .get_mut(at..)

@@ -20,6 +20,8 @@ pub enum MessageType {
     Keepalive = 5,
     /// A piece of a list of parts of the configuration: see [`super::parts_to`].
     Parts = 6,
+    /// A piece of a question or an answer: see [`super::Exchange`].
+    Exchange = 7,
 }
 
 impl TryFrom<u16> for MessageType {
@@ -33,12 +35,14 @@ impl TryFrom<u16> for MessageType {
             4 => Self::Resend,
             5 => Self::Keepalive,
             6 => Self::Parts,
+            7 => Self::Exchange,
             _ => return Err(()),
         })
     }
 }
 
 const FLAG_REPLICATE: u8 = 1;
+const FLAG_EXCHANGES: u8 = 2;
 
 /// Who is there, and what it would work with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Hello {
     pub shards: u8,
     /// The sender replicates sessions.
     pub replicate: bool,
+    /// The sender knows [`MessageType::Exchange`], and answers.
+    pub exchanges: bool,
     /// Digest of the sender's configuration.
     pub digest: [u8; 32],
     /// Checksum of the sender's dictionary.
@@ -77,7 +83,8 @@ impl Hello {
         out.extend_from_slice(&self.stream.to_be_bytes());
         out.extend_from_slice(&self.received.to_be_bytes());
         out.push(self.shards);
-        out.push(if self.replicate { FLAG_REPLICATE } else { 0 });
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        out.push(flag(self.replicate, FLAG_REPLICATE) | flag(self.exchanges, FLAG_EXCHANGES));
         out.extend_from_slice(&self.digest);
         out.extend_from_slice(&self.dictionary.to_be_bytes());
         roles_to(&self.roles, out);
@@ -100,18 +107,24 @@ impl Hello {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        let versions = Versions {
+            highest: from.u16("wire version")?,
+            lowest: 0,
+        };
+        let revision = from.u32("revision")?;
+        let (incarnation, peer_incarnation) = (from.u64("incarnation")?, from.u64("peer's incarnation")?);
+        let (stream, received) = (from.u32("stream")?, from.u64("sequence number")?);
+        let (shards, flags) = (from.u8("shards")?, from.u8("flags")?);
         Ok(Self {
-            versions: Versions {
-                highest: from.u16("wire version")?,
-                lowest: 0,
-            },
-            revision: from.u32("revision")?,
-            incarnation: from.u64("incarnation")?,
-            peer_incarnation: from.u64("peer's incarnation")?,
-            stream: from.u32("stream")?,
-            received: from.u64("sequence number")?,
-            shards: from.u8("shards")?,
-            replicate: from.u8("flags")? & FLAG_REPLICATE != 0,
+            versions,
+            revision,
+            incarnation,
+            peer_incarnation,
+            stream,
+            received,
+            shards,
+            replicate: flags & FLAG_REPLICATE != 0,
+            exchanges: flags & FLAG_EXCHANGES != 0,
             digest: from.octets32("digest")?,
             dictionary: from.u32("dictionary")?,
             roles: read_roles(from)?,

@@ -1,5 +1,6 @@
 //! Handlers: one function per path and method, its parameters and answers declared beside it.
 
+pub(super) mod cluster;
 pub(super) mod dataplane;
 pub(super) mod firewall;
 pub(super) mod lookup;

@@ -75,6 +75,9 @@ pub(in crate::api) struct ReloadParams {
     /// `true`: end the sessions that the new policies would not let begin.
     #[param(value_type = Option<bool>)]
     reevaluate: Option<String>,
+    /// `true`: not at the peer, also where the configuration is propagated.
+    #[param(value_type = Option<bool>)]
+    local: Option<String>,
 }
 
 /// Reads the config file again and applies it.
@@ -88,10 +91,11 @@ pub(in crate::api) async fn reload(
     Strict(how, _): Strict<ReloadParams, NoParams>,
 ) -> Answer<ReloadReport> {
     let reevaluate = params::flag("reevaluate", how.reevaluate.as_deref())?;
+    let local = params::flag("local", how.local.as_deref())?;
     let backend = Arc::clone(&app.backend);
     // A task of its own: a client that hangs up must not leave a reload half done.
     let report = tokio::spawn(async move {
-        let mut report = backend.reload().await?;
+        let mut report = backend.reload(local).await?;
         if report.applied && reevaluate {
             let ended = walk::count(&*backend, Ask::Reevaluate, Filter::default()).await;
             let applied = format!("applied, generation {}", report.generation);

@@ -14,7 +14,9 @@ use utoipa::IntoParams;
 
 use super::{Answer, Shared};
 use crate::api::error::{ApiError, ErrorCode, Refusals};
-use crate::api::model::{Block, Cleared, Mapping, Names, Page, Session, Subscriber, SubscriberDetail};
+use crate::api::model::{
+    Block, Cleared, Mapping, Names, Page, PeerCleared, Session, Subscriber, SubscriberDetail,
+};
 use crate::api::params::{
     self, BlockParams, FilterParams, MappingParams, NoParams, PageParams, SessionParams, Strict,
     SubscriberParams,
@@ -99,6 +101,9 @@ pub(in crate::api) struct ClearParams {
     /// `true`: every session; only without a filter.
     #[param(value_type = Option<bool>)]
     all: Option<String>,
+    /// `true`: at the peer, too; the answer says what each chassis did.
+    #[param(value_type = Option<bool>)]
+    cluster: Option<String>,
 }
 
 /// Ends the sessions that match.
@@ -129,19 +134,29 @@ pub(in crate::api) async fn clear_sessions(
         }
         _ => {}
     }
+    let cluster = params::flag("cluster", how.cluster.as_deref())?;
     let shared = Arc::clone(&app);
     // A task of its own: workers must not be left in the middle when the client hangs up.
-    let cleared = tokio::spawn(async move {
+    let done = tokio::spawn(async move {
         let cleared = walk::count(&*shared.backend, Ask::ClearSessions, filter).await?;
         shared
             .counters
             .sessions_cleared
             .fetch_add(cleared, Ordering::Relaxed);
-        Ok::<u64, ApiError>(cleared)
+        let peer = if cluster {
+            let there = shared.backend.clear_at_peer(wanted).await;
+            Some(PeerCleared {
+                cleared: there.as_ref().ok().copied(),
+                error: there.err().map(|error| error.to_string()),
+            })
+        } else {
+            None
+        };
+        Ok::<_, ApiError>(Cleared { cleared, peer })
     })
     .await
     .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))??;
-    Ok(Json(Cleared { cleared }))
+    Ok(Json(done))
 }
 
 /// Endpoint-independent mappings.

@@ -4,6 +4,7 @@
 //! like the config file's; a field that can be filtered on has the name of its query parameter; units stand last in
 //! a name (`-ms`, `-s`, `-bytes`).
 
+mod cluster;
 mod counter;
 mod firewall;
 mod interface;
@@ -21,6 +22,9 @@ mod static_mapping;
 mod system;
 mod worker;
 
+pub use cluster::{
+    ConfigComparison, ConfigPull, FileState, PeerCleared, PeerReload, SharedFileRow, SharedFiles,
+};
 pub use counter::{Counter, CounterGroup};
 pub use firewall::{DIRECTIONS, Hits, Policy, action_name};
 pub use interface::{DownReason, Interface, LinkState, Mac, PortCounters};
@@ -32,6 +36,7 @@ pub use redundancy::{
     EligibilityRequest, RedundancyEvent, RedundancySet, RoleCause, RoleChange, RoleRequest, RoleState,
     SetRequest, SwitchoverRequest, WantedRole, WarningRequest,
 };
+pub use redundancy_light::CLOCK_SKEW_US_MAX;
 pub use redundancy_view::{
     GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Light, Outside, PeerOfSet,
     Redundancy, RoleCount, SignalRouteOfSet, TrackFileOfSet, VirtualAddressOfSet, Weights,

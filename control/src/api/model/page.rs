@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cluster::PeerCleared;
+
 /// A list that is always given whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -26,9 +28,12 @@ pub struct Page<T> {
 }
 
 /// Answer to a clear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cleared {
     /// Sessions that were ended.
     pub cleared: u64,
+    /// What the peer did; only where it was to do it, too.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peer: Option<PeerCleared>,
 }

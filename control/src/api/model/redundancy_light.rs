@@ -1,7 +1,7 @@
 //! The colour of a redundancy set and of the pair: the rule of docs/redundancy.md, and nothing else.
 
 use super::redundancy::{RedundancySet, RoleState};
-use super::redundancy_view::{Light, Redundancy};
+use super::redundancy_view::{HeartbeatGroup, Light, Redundancy};
 
 impl RedundancySet {
     /// With its colour, which follows from all the rest: docs/redundancy.md has the rule.
@@ -54,6 +54,25 @@ impl RedundancySet {
     }
 }
 
+/// Clocks of a pair that are further apart, in microseconds, are told: by then nobody can say from the logs of both who had a public
+/// address and port at a given second.
+pub const CLOCK_SKEW_US_MAX: u64 = 1_000_000;
+
+impl HeartbeatGroup {
+    /// What is wrong with the clocks of the two chassis, if something is.
+    #[must_use]
+    pub fn clock_trouble(&self) -> Option<String> {
+        let ahead = self
+            .clock_ahead_us
+            .filter(|ahead| ahead.unsigned_abs() > CLOCK_SKEW_US_MAX)?;
+        let way = if ahead > 0 { "ahead of" } else { "behind" };
+        let seconds = ahead.unsigned_abs() as f64 / 1e6;
+        Some(format!(
+            "the peer's clock is {seconds:.1} s {way} this one's: logs of the two do not say who had an address and port at a time (is NTP running?)"
+        ))
+    }
+}
+
 impl Redundancy {
     /// With its colour, the worst of its sets' and of what is around them.
     #[must_use]
@@ -64,6 +83,11 @@ impl Redundancy {
             why.extend(set.why.iter().map(text));
         }
         for group in &self.heartbeats {
+            why.extend(
+                group
+                    .clock_trouble()
+                    .map(|text| (Light::Amber, format!("group {}: {text}", group.redundancy_group))),
+            );
             for path in group.paths.iter().filter(|path| !path.up) {
                 let fault = path
                     .fault
@@ -142,6 +166,26 @@ mod tests {
         };
         let all = all.judged();
         assert_eq!((all.light, all.why.len()), (Light::Red, 1));
+        let second = CLOCK_SKEW_US_MAX as i64;
+        for (ahead, light) in [
+            (None, Light::Green),
+            (Some(second), Light::Green),
+            (Some(-second), Light::Green),
+            (Some(second + 1), Light::Amber),
+            (Some(-second - 1), Light::Amber),
+            (Some(i64::MIN), Light::Amber),
+        ] {
+            let group = HeartbeatGroup {
+                redundancy_group: 1,
+                clock_ahead_us: ahead,
+                ..HeartbeatGroup::default()
+            };
+            let pair = Redundancy {
+                heartbeats: vec![group],
+                ..Redundancy::default()
+            };
+            assert_eq!(pair.judged().light, light, "{ahead:?}");
+        }
         let unguarded = Redundancy {
             guard: Some(GuardProcess::default()),
             ..Redundancy::default()

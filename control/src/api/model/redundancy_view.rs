@@ -235,7 +235,7 @@ pub struct HeartbeatPath {
 }
 
 /// Heartbeats with the peer of a redundancy group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct HeartbeatGroup {
     /// Number of the redundancy group.

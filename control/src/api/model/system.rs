@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cluster::PeerReload;
 use crate::config;
 
 /// Seconds since 1970-01-01 UTC.
@@ -138,6 +139,9 @@ pub struct ReloadReport {
     /// Sessions that were ended because the policies refuse them; only when that was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sessions_ended: Option<u64>,
+    /// What became of it at the peer; only where the configuration is propagated.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peer: Option<PeerReload>,
 }
 
 /// The running configuration in short.

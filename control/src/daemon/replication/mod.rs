@@ -19,7 +19,7 @@ mod shown;
 mod talk;
 mod terms;
 
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ use crate::api::model::{
 };
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
+use crate::daemon::pair::{Asked, PeerAnswer, PeerError};
 use guard::Failure;
 use history::History;
 use order::{Commit, Order};
@@ -71,6 +72,8 @@ struct Pair {
     feeler: Option<Feeler>,
     beats: Arc<OnceLock<HeartbeatView>>,
     clock: Clock,
+    /// What the peer asks, until somebody answers it.
+    questions: Mutex<Option<Receiver<Asked>>>,
 }
 
 /// Takes what monitors say to the thread.
@@ -97,6 +100,33 @@ impl Replication {
         let pair = self.0.as_ref().ok_or(BackendError::Stopping)?;
         let said = pair.orders.send(Command::Say(order));
         said.map_err(|_| self.ended())
+    }
+
+    /// Asks the peer and waits for its answer, at most so long.
+    pub(super) fn ask(&self, content: Vec<u8>, patience: Duration) -> PeerAnswer {
+        if self.0.is_none() {
+            return Err(PeerError::Alone);
+        }
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let said = self.say(Order::AskPeer { content, answer });
+        said.map_err(|_| PeerError::NotThere)?;
+        match answered.recv_timeout(patience) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(PeerError::NoAnswer),
+            Err(RecvTimeoutError::Disconnected) => Err(PeerError::NotThere),
+        }
+    }
+
+    /// Answers a question of the peer.
+    pub(super) fn answer(&self, asked: Asked) {
+        // A thread that has ended has no peer either.
+        let _ended = self.say(Order::AnswerPeer(asked));
+    }
+
+    /// What the peer asks: for whoever answers it, once.
+    pub(super) fn questions(&self) -> Option<Receiver<Asked>> {
+        let questions = &self.0.as_ref()?.questions;
+        questions.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// For monitors: where their reports go.

@@ -16,6 +16,7 @@ use super::heartbeats;
 use crate::api::BackendError;
 use crate::api::model::SetRequest;
 use crate::config::{self, Config, NameRegistry};
+use crate::daemon::pair::{Asked, PeerAnswer};
 use crate::monitor::{DueAction, SetMonitored};
 
 /// An order.
@@ -45,6 +46,13 @@ pub(super) enum Order {
         sets: Vec<RedundancySet>,
         answer: mpsc::Sender<()>,
     },
+    /// A question to the peer.
+    AskPeer {
+        content: Vec<u8>,
+        answer: mpsc::SyncSender<PeerAnswer>,
+    },
+    /// An answer to one of its.
+    AnswerPeer(Asked),
     /// Heartbeats say something.
     Heartbeat(HeartbeatEvent),
     /// Monitors say something.

@@ -21,13 +21,14 @@ use super::heartbeats;
 use super::history::History;
 use super::order::{Commit, Order};
 use super::pulse::{Feeler, Pulse};
-use super::talk::{Line, Published, Talk};
+use super::talk::{Desk, Line, Published, Talk};
 use super::{PENDING_MAX, Pair, Replication};
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
 use crate::daemon::life::Life;
 use crate::daemon::monitors::Feed;
 use crate::daemon::outward::last_words;
+use crate::daemon::pair::ASKED_MAX;
 use crate::guard::end_as_killed;
 use crate::srd::{self, Orders};
 
@@ -201,6 +202,8 @@ impl Replicator {
         };
         let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown, Some(feed));
         talk.goes_round(pulse);
+        let (asked, questions) = mpsc::sync_channel(ASKED_MAX);
+        talk.has_desk(Desk::new(asked));
         let (channel, heartbeats, events) = (self.channel, self.heartbeats, orders.clone());
         let work = move || {
             info!(group, "replication starts");
@@ -231,6 +234,7 @@ impl Replicator {
                 feeler,
                 beats,
                 clock,
+                questions: Mutex::new(Some(questions)),
             })))
         };
         (name, work, ready)

@@ -31,9 +31,12 @@ use crate::daemon::clock::Clock;
 use crate::daemon::monitors::Feed;
 use crate::srd::{self, Orders};
 
+mod clocks;
+mod desk;
 mod monitored;
 mod watched;
 
+pub(super) use desk::Desk;
 use watched::Watched;
 
 /// The conversation.
@@ -66,6 +69,9 @@ pub(super) struct Talk {
     /// What monitors are told of the peer.
     watched: Watched,
     pulse: Pulse,
+    /// Questions beside all that, if somebody answers them.
+    desk: Option<Desk>,
+    clocks: clocks::Clocks,
 }
 
 /// What others see of the sets.
@@ -240,6 +246,8 @@ impl Talk {
             joining: None,
             watched: Watched::over(feed),
             pulse: Pulse::default(),
+            desk: None,
+            clocks: clocks::Clocks::default(),
         };
         talk.show();
         talk
@@ -278,8 +286,12 @@ impl Talk {
         self.watched
             .hands_over(is_missed && self.roles.waits_to_hand_over());
         self.tell();
+        if let Some(desk) = &mut self.desk {
+            desk.carry(&mut self.line.link);
+        }
         self.look_at_joining();
         self.look_at_peer();
+        self.look_at_clocks();
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
     }
@@ -376,6 +388,11 @@ impl Talk {
         self.pulse = pulse;
     }
 
+    /// Questions beside replication go by this.
+    pub(super) fn has_desk(&mut self, desk: Desk) {
+        self.desk = Some(desk);
+    }
+
     /// These are the heartbeats, which have just begun.
     pub(super) fn beats(&mut self, beats: Option<Heartbeats>) {
         if let Some(beats) = &beats {
@@ -446,6 +463,9 @@ impl Conversation for Talk {
     fn disconnected(&mut self, _: u64) {
         let now = self.now();
         self.line.link.disconnected(now);
+        if let Some(desk) = &mut self.desk {
+            desk.disconnected();
+        }
         // The bridge hears of it with the next look at the link.
         self.line.link.absorb(now, &mut self.line.bridge);
         self.automatic.channel(false);
@@ -593,6 +613,16 @@ impl Conversation for Talk {
                 };
                 // Whoever asked may be gone.
                 let _gone = answer.send(begun.then_some(()).ok_or_else(refused));
+            }
+            Order::AskPeer { content, answer } => {
+                if let Some(desk) = &mut self.desk {
+                    desk.ask(content, answer, &mut line.link);
+                }
+            }
+            Order::AnswerPeer(asked) => {
+                if let Some(desk) = &self.desk {
+                    desk.answer(asked, &mut line.link);
+                }
             }
             Order::Announce { sets, answer } => {
                 self.joining = Some((line.bridge.join(&sets), Some(answer)));

@@ -138,6 +138,7 @@ impl Running {
             config: now.config.clone(),
             program: Arc::new(program),
             registry,
+            changes: Vec::new(),
         };
         drop(now);
         let written = self.state.write(&statics).map_err(ChangeError::State)?;

@@ -20,6 +20,17 @@ outside-interfaces = ["out0"]
 nat-rules = ["r"]
 "#;
 
+/// The other chassis.
+#[derive(Default)]
+pub(super) struct FakePeer {
+    /// What it was asked to take, and whether only as a question.
+    pub asked: Vec<(String, bool)>,
+    /// What it says.
+    pub said: Option<Propagation>,
+    /// Generations it went back from.
+    pub taken_back: Vec<u32>,
+}
+
 /// Stands for the dataplane: runs what it is given, when it may.
 #[derive(Default)]
 pub(super) struct Fake {
@@ -31,6 +42,7 @@ pub(super) struct Fake {
     pub addresses_set: AtomicU32,
     /// Generation of the last program that was told to be in force.
     pub told: AtomicU32,
+    pub peer: Mutex<FakePeer>,
 }
 
 impl Target for Fake {
@@ -63,6 +75,17 @@ impl Target for Fake {
 
     fn committed(&self, _: &Config, program: &Arc<Program>, _: &NameRegistry) {
         self.told.store(program.generation, Ordering::Relaxed);
+    }
+
+    fn propagate(&self, text: &str, dry_run: bool) -> Propagation {
+        let mut peer = self.peer.lock().expect("no test panics with it");
+        peer.asked.push((text.to_owned(), dry_run));
+        peer.said.clone().unwrap_or(Propagation::Alone("nobody".into()))
+    }
+
+    fn take_back_from_peer(&self, generation: u32) {
+        let mut peer = self.peer.lock().expect("no test panics with it");
+        peer.taken_back.push(generation);
     }
 
     fn set_addresses(&self, _: &Config) -> Vec<String> {
@@ -116,7 +139,7 @@ fn a_good_file_takes_effect_and_keeps_ids() {
     let (running, target) = (file.running(), Fake::default());
     let pool = running.in_force().program.pools[0].id;
     file.write(&GOOD.replace("203.0.113.0/28", "203.0.113.64/27"));
-    let report = running.reload(&target).expect("tried");
+    let report = running.reload(&target, Reach::default()).expect("tried");
     assert!(report.applied && report.faults.is_empty());
     assert_eq!((report.generation, target.runs.load(Ordering::Relaxed)), (2, 2));
     assert_eq!(target.addresses_set.load(Ordering::Relaxed), 1);
@@ -147,7 +170,7 @@ fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
         ),
     ] {
         file.write(&text);
-        let report = running.reload(&target).expect("tried");
+        let report = running.reload(&target, Reach::default()).expect("tried");
         assert!(!report.applied && report.generation == 1);
         assert!(
             report.faults.iter().any(|f| f.path == named),
@@ -166,7 +189,7 @@ fn a_bad_file_and_one_that_needs_a_restart_change_nothing() {
     );
     file.write(GOOD);
     assert!(
-        running.reload(&target).expect("tried").applied,
+        running.reload(&target, Reach::default()).expect("tried").applied,
         "and the next good one is taken"
     );
 }
@@ -179,11 +202,11 @@ fn an_address_that_is_refused_stands_in_the_report() {
         refuses_addresses: true,
         ..Fake::default()
     };
-    let report = running.reload(&target).expect("tried");
+    let report = running.reload(&target, Reach::default()).expect("tried");
     assert!(report.applied && report.faults.is_empty());
     assert_eq!(report.warnings, ["addresses of in0: refused"]);
     assert_eq!(running.in_force().last_reload.as_ref(), Some(&report));
-    let report = running.reload(&Fake::default()).expect("tried");
+    let report = running.reload(&Fake::default(), Reach::default()).expect("tried");
     assert_eq!(report.warnings, Vec::<String>::new(), "each reload says its own");
 }
 
@@ -204,13 +227,13 @@ fn the_token_is_read_again_at_each_good_reload() {
     for text in ["first-token-of-all", "the-second-token!"] {
         // The second time nothing but the secret is another.
         secret.write(text);
-        assert!(running.reload(&target).expect("tried").applied);
+        assert!(running.reload(&target, Reach::default()).expect("tried").applied);
         assert_eq!(bearer(), Some(format!("Bearer {text}")));
     }
     for (text, bits) in [("short", 0o600), ("everybody-may-read-it", 0o604)] {
         secret.write(text);
         mode(&secret, bits);
-        let report = running.reload(&target).expect("tried");
+        let report = running.reload(&target, Reach::default()).expect("tried");
         assert!(!report.applied && report.generation == 3);
         let [fault] = &report.faults[..] else {
             panic!("{:?}", report.faults)
@@ -223,7 +246,7 @@ fn the_token_is_read_again_at_each_good_reload() {
         );
     }
     file.write(GOOD);
-    assert!(running.reload(&target).expect("tried").applied);
+    assert!(running.reload(&target, Reach::default()).expect("tried").applied);
     assert_eq!(bearer(), None);
 }
 
@@ -251,6 +274,12 @@ fn names_are_known_before_workers_use_them() {
         fn set_addresses(&self, _: &Config) -> Vec<String> {
             Vec::new()
         }
+
+        fn propagate(&self, _: &str, _: bool) -> Propagation {
+            Propagation::Alone(String::new())
+        }
+
+        fn take_back_from_peer(&self, _: u32) {}
     }
     let file = File::new("names");
     let asks = Asks(file.running());
@@ -259,7 +288,7 @@ fn names_are_known_before_workers_use_them() {
             .replace("[pools.p]", "[pools.fresh]")
             .replace("\"p\"", "\"fresh\""),
     );
-    assert!(asks.0.reload(&asks).expect("tried").applied);
+    assert!(asks.0.reload(&asks, Reach::default()).expect("tried").applied);
 }
 
 #[test]
@@ -271,7 +300,7 @@ fn a_worker_that_stands_still_is_named_and_nothing_changes() {
         ..Fake::default()
     };
     assert_eq!(
-        running.reload(&target),
+        running.reload(&target, Reach::default()),
         Err(ReloadError::Standstill("worker 1".into()))
     );
     assert_eq!(running.in_force().program.generation, 1);

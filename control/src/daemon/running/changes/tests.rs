@@ -41,7 +41,7 @@ fn a_static_mapping_is_a_commit_that_outlives_reloads_of_the_file() {
         2,
         "its sessions have a type"
     );
-    assert!(running.reload(&target).expect("tried").applied);
+    assert!(running.reload(&target, Reach::default()).expect("tried").applied);
     assert_eq!(names_of(&running), ["web"]);
     running.remove_static(&target, "s", "web").expect("it is there");
     assert!(names_of(&running).is_empty() && running.in_force().statics.mappings().is_empty());
@@ -99,7 +99,7 @@ fn a_file_that_contradicts_a_static_mapping_of_run_time_is_refused_by_its_name()
         .add_static(&target, &forward("web", "198.51.100.5"))
         .expect("it fits");
     file.write(&GOOD.replace("203.0.113.0/28", "198.51.100.0/28"));
-    let report = running.reload(&target).expect("tried");
+    let report = running.reload(&target, Reach::default()).expect("tried");
     let [fault] = &report.faults[..] else {
         panic!("{:?}", report.faults)
     };
@@ -111,7 +111,7 @@ fn a_file_that_contradicts_a_static_mapping_of_run_time_is_refused_by_its_name()
     assert_eq!((fault.path.as_str(), fault.line), ("service-sets.s", Some(12)));
     assert_eq!(running.in_force().program.generation, 2);
     running.remove_static(&target, "s", "web").expect("it is there");
-    assert!(running.reload(&target).expect("tried").applied);
+    assert!(running.reload(&target, Reach::default()).expect("tried").applied);
 }
 
 #[test]
