@@ -7,16 +7,23 @@
 //!              (pair/takeover.rs), all of that in the midst of a bulk (pair/amid.rs)
 //!       side.rs: a chassis: engines <-rings-> bridge <-> link           traffic.rs: packets
 //!       network.rs: a stream or datagrams; loss, delay, reordering, duplicates, cuts, stalls, breaks
+//!   pair/automatic.rs, side/brain.rs: a pair that decides about its roles by itself, by real machines and heartbeats
 //!   after each step: public_ends.rs, leases.rs, what a standby has, memory; after crashes and role changes survivors.rs
 //!   (pair/heirs.rs); after quiet time equal.rs
 //! ```
 //!
 //! A seed decides everything: `TANDEM_SEED=n cargo test -p ha-sync --test simulator replay -- --nocapture` tells each step of a
 //! run, with `TANDEM_OPERATIONS=1` also each operation that a worker installs.
-//! `TANDEM_SEEDS=a..b TANDEM_THREADS=n cargo test --release -p ha-sync --test simulator many -- --ignored --nocapture` runs many.
+//! `TANDEM_SEEDS=a..b TANDEM_THREADS=n cargo test --release -p ha-sync --test simulator many -- --ignored --exact --nocapture` runs many;
+//! with `many_automatic` for `many` (and `replay_automatic` for `replay`) the roles are those of an automatic pair: its heartbeats go over
+//! three paths that fail one by one and one way, clocks are skewed, workers stand still, monitors flap, people and policies command.
 
+#[path = "../../../control/redundancy/tests/simulator/clock.rs"]
+mod clock;
 mod equal;
 mod leases;
+#[path = "../../../control/redundancy/tests/simulator/monitors.rs"]
+mod monitors;
 mod network;
 mod pair;
 mod program;
@@ -38,15 +45,20 @@ use std::time::{Duration, Instant};
 use report::Report;
 
 /// Runs one seed; a failure names it.
-fn one(seed: u64, loud: bool) -> Report {
+fn one(seed: u64, is_automatic: bool, loud: bool) -> Report {
     let step = AtomicU32::new(0);
-    let run = || run::run(seed, loud, |at| step.store(at, Ordering::Relaxed));
+    let run = || run::run(seed, is_automatic, loud, |at| step.store(at, Ordering::Relaxed));
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(report) => report,
         Err(panic) => {
             let step = step.load(Ordering::Relaxed);
+            let replay = if is_automatic {
+                "replay_automatic"
+            } else {
+                "replay"
+            };
             eprintln!(
-                "seed {seed} fails at step {step}; TANDEM_SEED={seed} cargo test -p ha-sync --test simulator replay -- --nocapture repeats it"
+                "seed {seed} fails at step {step}; TANDEM_SEED={seed} cargo test -p ha-sync --test simulator {replay} -- --exact --nocapture repeats it"
             );
             resume_unwind(panic)
         }
@@ -58,18 +70,27 @@ fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 /// A bounded number of runs, about so many seconds' worth, and something of everything in them.
-#[test]
-fn random_pairs_keep_what_they_promise() {
+fn some(is_automatic: bool) {
     let end = Instant::now() + Duration::from_secs(20);
     let mut total = Report::default();
     for seed in 0.. {
-        total.add(&one(seed, false));
+        total.add(&one(seed, is_automatic, false));
         if seed >= 50 && Instant::now() > end {
             break;
         }
     }
     println!("{total}");
-    total.assert_something_of_everything();
+    total.assert_something_of_everything(is_automatic);
+}
+
+#[test]
+fn random_pairs_keep_what_they_promise() {
+    some(false);
+}
+
+#[test]
+fn random_automatic_pairs_keep_what_they_promise() {
+    some(true);
 }
 
 /// Takeovers in a row, less than a rest apart, leave room for new subscribers.
@@ -83,7 +104,13 @@ fn takeovers_in_a_row_leave_room() {
 /// Runs the seed of the environment variable `TANDEM_SEED` (0 without it) and tells each step.
 #[test]
 fn replay() {
-    one(number("TANDEM_SEED").unwrap_or(0), true);
+    one(number("TANDEM_SEED").unwrap_or(0), false, true);
+}
+
+/// The same of an automatic pair.
+#[test]
+fn replay_automatic() {
+    one(number("TANDEM_SEED").unwrap_or(0), true, true);
 }
 
 fn seeds() -> Range<u64> {
@@ -96,6 +123,17 @@ fn seeds() -> Range<u64> {
 #[test]
 #[ignore = "takes as long as it is told to"]
 fn many() {
+    many_of(false);
+}
+
+/// The same of automatic pairs.
+#[test]
+#[ignore = "takes as long as it is told to"]
+fn many_automatic() {
+    many_of(true);
+}
+
+fn many_of(is_automatic: bool) {
     let seeds = seeds();
     let (next, total, failed) = (
         AtomicU64::new(seeds.start),
@@ -115,7 +153,7 @@ fn many() {
                     if seed >= seeds.end || enough {
                         return;
                     }
-                    match catch_unwind(|| one(seed, false)) {
+                    match catch_unwind(|| one(seed, is_automatic, false)) {
                         Ok(report) => {
                             let mut total = total.lock().expect("nobody panics with it");
                             Report::add(&mut total, &report);

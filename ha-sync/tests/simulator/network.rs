@@ -170,6 +170,12 @@ impl Network {
         now + u64::from(delay_ms + self.rng.below(jitter_ms + 1))
     }
 
+    /// When a heartbeat arrives that is sent now; none: it is lost.
+    pub fn beat_arrives(&mut self, now: u64) -> Option<u64> {
+        let at = self.arrival(now);
+        (!self.happens(self.weather.loss_percent)).then_some(at)
+    }
+
     /// This chassis writes octets; datagrams are whole frames.
     pub fn write(&mut self, from: usize, now: u64, octets: &[u8]) {
         let Weather {

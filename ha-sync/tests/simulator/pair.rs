@@ -1,6 +1,7 @@
 //! Two chassis, the network between them, and the operator who moves roles by hand.
 
 mod amid;
+mod automatic;
 mod belief;
 mod forced;
 mod heirs;
@@ -19,10 +20,11 @@ use crate::network::{Mode, Network, Weather};
 use crate::program::{chance, pick};
 use crate::public_ends::PublicEnds;
 use crate::report::Report;
-use crate::side::{Side, Tuning};
+use crate::side::{Side, Terms, Tuning};
 use crate::traffic::{self, Burst};
 use crate::views::{self, Ends};
 
+use automatic::Around;
 use heirs::Heir;
 use operator::Move;
 pub use row::run as in_a_row;
@@ -70,19 +72,22 @@ pub struct Pair {
     /// When the operator next looks whether something is missing.
     ask_at: u64,
     checks: u32,
+    /// What is beside a pair that decides about its roles by itself.
+    around: Option<Around>,
 }
 
 impl Pair {
-    /// Two fresh chassis; the first is primary of everything, or each of its own.
-    pub fn new(seed: u64) -> Self {
-        Self::with(seed, false)
+    /// Two fresh chassis; who is primary of what is drawn, or in an automatic pair decided by itself.
+    pub fn new(seed: u64, is_automatic: bool) -> Self {
+        Self::with(seed, false, is_automatic)
     }
 
     /// The same; `wide`: as [`crate::program::widen`] says.
-    fn with(seed: u64, wide: bool) -> Self {
+    fn with(seed: u64, wide: bool, is_automatic: bool) -> Self {
         let mut rng = Rng::new(seed ^ 0x7061_6972);
         let weather = Weather::draw(&mut rng);
         let mut tuning = Tuning::draw(seed, weather.mode == Mode::Datagrams, &mut rng);
+        tuning.terms = is_automatic.then(|| Terms::draw(seed, 2));
         if wide {
             // More shards would take an extent each, of the one address there is.
             (tuning.wide, tuning.shards, tuning.workers) = (true, 1, [1; 2]);
@@ -119,14 +124,24 @@ impl Pair {
             connect_at: 0,
             ask_at: 0,
             checks: 0,
+            around: is_automatic.then(|| Around::new(sets)),
             rng,
         };
+        if is_automatic {
+            pair.advance(1);
+            return pair;
+        }
         for set in pair.sets() {
             let to = pair.rng.below(2) as usize;
             pair.make_primary(set, to);
         }
         pair.advance(1);
         pair
+    }
+
+    /// Whether it decides about its roles by itself.
+    pub fn is_automatic(&self) -> bool {
+        self.around.is_some()
     }
 
     /// The service sets.
@@ -178,14 +193,18 @@ impl Pair {
             for at in 0..2 {
                 moved |= self.listen(at);
             }
+            self.think();
             self.drive_moves();
-            self.look_at_deposed();
+            if self.around.is_none() {
+                self.look_at_deposed();
+            }
             self.look_at_heirs();
             if !moved {
                 break;
             }
         }
-        if self.sides.iter().flatten().any(Side::wants_close) {
+        let is_over = |side: &Side| side.wants_close() || side.is_stale();
+        if self.sides.iter().flatten().any(is_over) {
             self.break_connection();
         }
     }
@@ -249,7 +268,7 @@ impl Pair {
     }
 
     fn pass(&mut self, at: usize, (interface, packets): Burst) {
-        if let Some(side) = &mut self.sides[at] {
+        if let Some(side) = self.sides[at].as_mut().filter(|side| !side.is_stalled(self.now)) {
             side.world.burst(interface, packets);
             self.pump();
         }
@@ -295,7 +314,7 @@ impl Pair {
     pub fn lost_ways(&mut self, rng: &mut Rng) -> &'static str {
         let set = pick(rng, &self.sets());
         for side in self.sides.iter_mut().flatten() {
-            if !side.is_standby(set) {
+            if !side.is_standby(set) || side.is_stalled(self.now) {
                 continue;
             }
             let mut bursts = vec![traffic::from_inside(set, rng)];

@@ -28,6 +28,12 @@ pub struct Report {
     pub amid_crashes: u64,
     /// Roles that moved in the midst of a bulk.
     pub amid_moves: u64,
+    /// Roles that an automatic pair took by itself.
+    pub takeovers: u64,
+    /// What was asked of it, and of that was refused at once.
+    pub commands: u64,
+    /// See there.
+    pub refused: u64,
     /// Connections that broke or were made anew.
     pub breaks: u64,
     /// Sessions made.
@@ -67,6 +73,9 @@ impl Report {
         self.yielded += other.yielded;
         self.amid_crashes += other.amid_crashes;
         self.amid_moves += other.amid_moves;
+        self.takeovers += other.takeovers;
+        self.commands += other.commands;
+        self.refused += other.refused;
         self.breaks += other.breaks;
         self.sessions += other.sessions;
         self.told += other.told;
@@ -93,8 +102,14 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
-            self.forced, self.yielded, self.amid_crashes, self.amid_moves
+            "{} roles taken by themselves, {} commands, {} of them refused at once; {} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
+            self.takeovers,
+            self.commands,
+            self.refused,
+            self.forced,
+            self.yielded,
+            self.amid_crashes,
+            self.amid_moves
         )?;
         writeln!(
             f,
@@ -111,15 +126,22 @@ impl fmt::Display for Report {
 
 impl Report {
     /// Random runs that no longer reach something say nothing about it.
-    pub fn assert_something_of_everything(&self) {
-        let reached = [
-            ("a covered crash", self.covered),
+    pub fn assert_something_of_everything(&self, is_automatic: bool) {
+        let by_hand = [
             ("a restart before the takeover", self.early_restarts),
             ("a flip", self.flips),
+            ("a role change amid a bulk", self.amid_moves),
+        ];
+        let by_itself = [
+            ("a role taken", self.takeovers),
+            ("a command", self.commands),
+            ("a command that is refused", self.refused),
+        ];
+        let reached = [
+            ("a covered crash", self.covered),
             ("a forced primary", self.forced),
             ("a primary that yields", self.yielded),
             ("a crash amid a bulk", self.amid_crashes),
-            ("a role change amid a bulk", self.amid_moves),
             ("a broken connection", self.breaks),
             ("a session that survived", self.survived),
             ("equal sessions", self.equal),
@@ -129,7 +151,8 @@ impl Report {
             ("a dirty session", self.dirty),
             ("a wait for a lease", self.lease_waits),
         ];
-        for (what, times) in reached {
+        let own = if is_automatic { by_itself } else { by_hand };
+        for (what, times) in reached.into_iter().chain(own) {
             assert!(times > 0, "no {what} in {} runs", self.seeds);
         }
         assert_eq!(self.kinds.len(), 7, "all kinds of service sets: {:?}", self.kinds);

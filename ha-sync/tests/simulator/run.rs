@@ -13,12 +13,17 @@ const CERTAIN_FLIP: u32 = 300;
 const CERTAIN_CRASH: u32 = 600;
 
 /// Runs one seed; `at` is told each step's number before it is done, and what was done when `loud`.
-pub fn run(seed: u64, loud: bool, mut at: impl FnMut(u32)) -> Report {
+pub fn run(seed: u64, is_automatic: bool, loud: bool, mut at: impl FnMut(u32)) -> Report {
     let mut rng = Rng::new(seed);
-    let mut pair = Pair::new(seed);
+    let mut pair = Pair::new(seed, is_automatic);
     for step in 0..STEPS {
         at(step);
-        let done = one_step(&mut pair, step, &mut rng);
+        let by_itself = if is_automatic {
+            trouble(&mut pair, &mut rng)
+        } else {
+            None
+        };
+        let done = by_itself.unwrap_or_else(|| one_step(&mut pair, step, &mut rng));
         if loud {
             eprintln!("step {step} at {} ms: {done} | {}", pair.now, pair.summary());
         }
@@ -30,6 +35,17 @@ pub fn run(seed: u64, loud: bool, mut at: impl FnMut(u32)) -> Report {
     pair.report.seeds = 1;
     pair.report.steps = u64::from(STEPS);
     pair.report
+}
+
+/// What is done to an automatic pair beside all else: none, and the step is as any.
+fn trouble(pair: &mut Pair, rng: &mut Rng) -> Option<&'static str> {
+    Some(match rng.below(1000) {
+        0..=14 => pair.change_paths(rng),
+        15..=34 => pair.flap(rng),
+        35..=39 => pair.stall_workers(rng),
+        40..=54 => pair.ask(rng),
+        _ => return None,
+    })
 }
 
 fn one_step(pair: &mut Pair, step: u32, rng: &mut Rng) -> &'static str {
@@ -66,6 +82,7 @@ fn one_step(pair: &mut Pair, step: u32, rng: &mut Rng) -> &'static str {
             pair.advance(125_000);
             "a long while"
         }
+        944..=958 if pair.is_automatic() => pair.change_paths(rng),
         944..=958 => {
             let (side, on) = (rng.below(2) as usize, chance(rng, 50));
             pair.network.cut(side, on);

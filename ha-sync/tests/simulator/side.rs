@@ -1,5 +1,7 @@
 //! One chassis: engines, rings, bridge and link, put together as the daemon does it.
 
+mod automatic;
+mod brain;
 mod drive;
 mod views_of;
 
@@ -17,6 +19,10 @@ use tandem_engine_testkit::world::World;
 use crate::program::{self, Kind, pick};
 use crate::recorder::Told;
 use crate::views::{self, Ends, Set};
+
+use automatic::Stall;
+use brain::Brain;
+pub use brain::{Did, PATHS, TIMING, Terms};
 
 /// What a pair is made with, beside its program.
 #[derive(Clone, Debug)]
@@ -44,6 +50,8 @@ pub struct Tuning {
     keepalive_ms: u64,
     retransmit_ms: u64,
     resume_ms: u64,
+    /// The pair decides about its roles by itself, on these terms.
+    pub terms: Option<Terms>,
 }
 
 impl Tuning {
@@ -69,6 +77,7 @@ impl Tuning {
             keepalive_ms: pick(rng, &[500, 4000]),
             retransmit_ms: if datagrams { pick(rng, &[300, 1000]) } else { 0 },
             resume_ms: pick(rng, &[1000, 10_000, 60_000]),
+            terms: None,
         }
     }
 
@@ -133,6 +142,9 @@ pub struct Side {
     refused_before: Vec<u64>,
     /// Sessions it had of its own when it became standby.
     own: Set<Ends>,
+    /// Who decides about its roles, in an automatic pair.
+    brain: Option<Box<Brain>>,
+    stall: Stall,
     out: Vec<u8>,
 }
 
@@ -172,8 +184,11 @@ impl Side {
             tick_zero_ms: 0,
         };
         let program = world.program.clone();
-        let bridge = Bridge::new(config, program, outboxes, producers).expect("rings and shards go together");
-        let link = Link::new(tuning.link(start, Dictionary::of(&world.program)));
+        let mut bridge =
+            Bridge::new(config, program, outboxes, producers).expect("rings and shards go together");
+        let mut link = Link::new(tuning.link(start, Dictionary::of(&world.program)));
+        let terms = tuning.terms.as_ref();
+        let brain = terms.map(|terms| Box::new(Brain::new(terms, at, start, &mut link, &mut bridge)));
         let mut side = Self {
             kinds,
             told: Told::default(),
@@ -190,11 +205,15 @@ impl Side {
             yielded: Set::default(),
             refused_before: vec![0; usize::from(workers)],
             own: Set::default(),
+            brain,
+            stall: Stall::default(),
             out: Vec::new(),
             world,
         };
-        for set in 1..=u16::from(sets) {
-            side.take_role(set, false, 0);
+        if side.brain.is_none() {
+            for set in 1..=u16::from(sets) {
+                side.take_role(set, false, 0);
+            }
         }
         side.work(now);
         side

@@ -59,7 +59,7 @@ impl Pair {
         if !self.sides[1 - teller].as_ref().is_some_and(Side::has_all) {
             return;
         }
-        let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms());
+        let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms() + side.silent_ms(self.now));
         let sets = self.sets().into_iter();
         let told = sets.filter(|set| side.is_primary(*set));
         self.told_before[teller] = told

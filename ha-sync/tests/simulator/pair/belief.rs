@@ -18,7 +18,9 @@ impl Pair {
             }
             let is_settled = |set: u16| {
                 let index = usize::from(set) - 1;
-                let rests = self.moves[index].is_none()
+                let leaving = self.around.as_ref().is_some_and(|around| !around.rests());
+                let rests = !leaving
+                    && self.moves[index].is_none()
                     && self.heirs[index].is_none()
                     && self.deposed[index].is_none()
                     && self.primary[index] == Some(at);

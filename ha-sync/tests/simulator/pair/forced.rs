@@ -1,11 +1,17 @@
 //! Two primaries: an operator makes a chassis primary that cannot or need not ask the other. The traffic comes to the new one; the
 //! old one yields as soon as it hears of it.
 
+use tandem_redundancy::machine::Command;
+
 use super::Pair;
 
 impl Pair {
     /// Makes the other chassis primary of a set, whatever the present primary says.
     pub fn force(&mut self, set: u16) -> &'static str {
+        if self.around.is_some() {
+            self.order(1, set, Command::Switchover { force: true });
+            return "a switchover is forced";
+        }
         let at = usize::from(set) - 1;
         let Some(from) = self.settled_primary(at) else {
             return "no forced primary";

@@ -11,8 +11,8 @@ use crate::views::Ends;
 #[derive(Debug)]
 pub struct Heir {
     /// Sessions that must be there.
-    due: Vec<(Ends, Ticks)>,
-    from: usize,
+    pub(super) due: Vec<(Ends, Ticks)>,
+    pub(super) from: Option<usize>,
     pub(super) to: usize,
 }
 
@@ -28,7 +28,7 @@ impl Pair {
             return Vec::new();
         }
         if side.covered {
-            let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms());
+            let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms() + side.silent_ms(self.now));
             return survivors::due(&side.world, set, age);
         }
         let before = self.told_before[at].iter().filter(|(ends, _)| ends.set == set);
@@ -41,7 +41,7 @@ impl Pair {
         let due = side.map_or_else(Vec::new, |side| self.due_of(side, from, set));
         self.heirs[usize::from(set) - 1] = Some(Heir {
             due,
-            from,
+            from: Some(from),
             to: 1 - from,
         });
     }
@@ -53,7 +53,7 @@ impl Pair {
         let due = side.map_or_else(Vec::new, |side| survivors::due(&side.world, set, age));
         self.heirs[usize::from(set) - 1] = Some(Heir {
             due,
-            from,
+            from: Some(from),
             to: 1 - from,
         });
     }
@@ -61,13 +61,14 @@ impl Pair {
     /// A chassis that has just become primary has what it must, and passes its packets.
     pub(super) fn look_at_heirs(&mut self) {
         for at in 0..self.heirs.len() {
+            let now = self.now;
             let heir = self.heirs[at].take_if(|heir| {
-                let side = self.sides[heir.to].as_ref();
+                let side = self.sides[heir.to].as_ref().filter(|side| !side.is_stalled(now));
                 self.primary[at] == Some(heir.to) && side.is_some_and(|s| s.is_primary(at as u16 + 1))
             });
             let Some(mut heir) = heir else { continue };
             // The old one may have ended some since, and said so.
-            if let Some(old) = &self.sides[heir.from] {
+            if let Some(old) = heir.from.and_then(|from| self.sides[from].as_ref()) {
                 heir.due = survivors::alive(&old.world, heir.due);
             }
             if let Some(side) = &mut self.sides[heir.to] {

@@ -1,7 +1,8 @@
 //! The operator: moves roles from one chassis to the other and back, with the peer's help where it can be reached, else by force.
 
-use super::Pair;
+use super::{Around, Pair};
 use crate::side::{Known, Side};
+use tandem_redundancy::machine::Command;
 
 /// After so long an operator no longer waits for a release.
 const PATIENCE_MS: u64 = 5000;
@@ -35,12 +36,19 @@ enum Stage {
 impl Pair {
     /// The primary of a set whose role is not on its way anywhere.
     pub(super) fn settled_primary(&self, at: usize) -> Option<usize> {
-        let is_settled = self.moves[at].is_none() && self.heirs[at].is_none() && self.deposed[at].is_none();
+        let is_settled = self.around.as_ref().is_none_or(Around::rests)
+            && self.moves[at].is_none()
+            && self.heirs[at].is_none()
+            && self.deposed[at].is_none();
         self.primary[at].filter(|_| is_settled)
     }
 
     /// Moves a set's role to the other chassis.
     pub fn flip(&mut self, set: u16) -> &'static str {
+        if self.around.is_some() {
+            self.order(0, set, Command::Switchover { force: false });
+            return "a switchover is asked for";
+        }
         let at = usize::from(set) - 1;
         let Some(from) = self.settled_primary(at) else {
             return "no flip";

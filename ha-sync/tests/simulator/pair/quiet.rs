@@ -36,7 +36,8 @@ impl Pair {
 
     /// No role is on its way.
     pub(super) fn roles_rest(&self) -> bool {
-        self.moves.iter().all(Option::is_none)
+        self.around.as_ref().is_none_or(super::Around::rests)
+            && self.moves.iter().all(Option::is_none)
             && self.heirs.iter().all(Option::is_none)
             && self.deposed.iter().all(Option::is_none)
     }

@@ -19,7 +19,7 @@ const LEASE_MS: u64 = 5000;
 
 /// Runs one seed; `by_crash`: the primary crashes each time, else every other time it hands over.
 pub fn run(seed: u64, by_crash: bool) -> Report {
-    let mut pair = Pair::with(seed, true);
+    let mut pair = Pair::with(seed, true, false);
     for number in 0..TAKEOVERS {
         pair.make_whole();
         let (since, from) = (pair.now, pair.primary[0].expect("somebody is primary"));

@@ -11,14 +11,17 @@ use tandem_engine::ticks::Ticks;
 #[derive(Debug)]
 pub struct Orphan {
     /// Sessions that must be there then.
-    due: Vec<(Ends, Ticks)>,
+    pub(super) due: Vec<(Ends, Ticks)>,
     /// Who has them.
-    heir: usize,
+    pub(super) heir: usize,
 }
 
 impl Pair {
     /// A chassis loses everything. The other takes over what it was primary of: at once, or when the operator comes by.
     pub fn crash(&mut self, at: usize, at_once: bool) {
+        if self.around.is_some() {
+            return self.crash_automatic(at);
+        }
         let Some(side) = self.sides[at].take() else {
             if at_once {
                 self.take_over();
@@ -124,6 +127,9 @@ impl Pair {
 
     /// Both are up, the network is well, somebody is primary of everything.
     pub fn make_whole(&mut self) {
+        if self.around.is_some() {
+            return self.make_whole_automatic();
+        }
         let restart_first = chance(&mut self.rng, 50);
         self.network.heal();
         if !restart_first {

@@ -16,8 +16,12 @@ impl Side {
     /// Workers take what is on their inboxes and look after their tables; the bridge goes round.
     pub fn work(&mut self, now: u64) {
         self.world.now = ticks(now);
+        let stands_still = self.is_stalled(now);
         let workers = self.world.engines.iter_mut().zip(&mut self.inboxes);
         for ((engine, inbox), refused_before) in workers.zip(&mut self.refused_before) {
+            if stands_still {
+                break;
+            }
             for _ in 0..self.tuning.ring {
                 let Ok(op) = inbox.pop() else { break };
                 if matches!(op, Op::BulkBegin(..)) {
@@ -76,18 +80,27 @@ impl Side {
         };
         let taken = self.link.received(now, octets, &mut chassis);
         self.heed();
+        if let Some(brain) = &mut self.brain {
+            brain.received(&self.link);
+        }
         // An error closes the stream: see `wants_close`.
         taken.unwrap_or(octets.len())
     }
 
     /// A connection is there.
     pub fn connected(&mut self, now: u64) {
+        if let Some(brain) = &mut self.brain {
+            brain.channel(true);
+        }
         self.link.connected(now);
     }
 
     /// It is gone.
     pub fn disconnected(&mut self, now: u64) {
         self.link.disconnected(now);
+        if let Some(brain) = &mut self.brain {
+            brain.channel(false);
+        }
         self.heed();
     }
 
@@ -107,6 +120,11 @@ impl Side {
     /// Looks at what the link said, and how far it is.
     fn heed(&mut self) {
         while let Some(event) = self.bridge.next_event() {
+            if let Some(brain) = &mut self.brain {
+                self.covered &= !matches!(event, BridgeEvent::Peer(PeerEvent::Forgotten));
+                brain.events.push(event);
+                continue;
+            }
             match event {
                 BridgeEvent::Peer(PeerEvent::ReleaseAsked { set }) => {
                     self.asked.insert(u16::from(set));
