@@ -98,7 +98,8 @@ impl Roles {
     pub fn follow(&mut self, sets: &[(u8, Configured)], hands: &mut impl Hands) {
         self.sets
             .retain(|number, _| sets.iter().any(|(one, _)| one == number));
-        self.drains.keep(|set| sets.iter().any(|(one, _)| *one == set));
+        self.drains
+            .keep(|set| sets.iter().any(|(one, _)| *one == set), hands);
         for (number, role) in sets {
             if self.sets.contains_key(number) {
                 continue;

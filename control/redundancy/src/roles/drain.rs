@@ -68,9 +68,15 @@ impl Drains {
         self.running.remove(&set);
     }
 
-    /// Only such sets are there from now on.
-    pub fn keep(&mut self, is_there: impl Fn(u8) -> bool) {
-        self.running.retain(|set, _| is_there(*set));
+    /// Only such sets are there from now on. What drains of another has nobody any more who would withdraw it.
+    pub fn keep(&mut self, is_there: impl Fn(u8) -> bool, hands: &mut impl Hands) {
+        self.running.retain(|set, running| {
+            let stays = is_there(*set);
+            if !stays && !running.has_withdrawn {
+                hands.drain(*set, Drain::Withdraw);
+            }
+            stays
+        });
     }
 
     /// The peer is primary.

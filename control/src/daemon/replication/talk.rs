@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatView, Heartbeats, SetBeat};
+use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatView, Heartbeats, PeerLife, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
@@ -62,6 +62,9 @@ pub(super) struct Talk {
     /// The peer's address that this connection is with, and whether that HA link brings no heartbeats while the other one does.
     over: Option<IpAddr>,
     is_cut: bool,
+    /// That link has brought heartbeats since the connection began. One that never did has lost nothing: something on the way lets
+    /// no heartbeats through, and the next connection over it would be no better.
+    has_beaten: bool,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
@@ -242,6 +245,7 @@ impl Talk {
             stale_from_ms: None,
             over: None,
             is_cut: false,
+            has_beaten: false,
             refused: None,
             joining: None,
             watched: Watched::over(feed),
@@ -281,10 +285,8 @@ impl Talk {
         }
         self.roles.tick(now, &mut self.automatic.over(&mut self.line));
         self.automatic.tick(now, &mut self.roles, &mut self.line);
-        // Without heartbeats nobody would take over from a process that ends.
-        let is_missed = self.beats.is_some();
         self.watched
-            .hands_over(is_missed && self.roles.waits_to_hand_over());
+            .hands_over(self.roles.waits_to_hand_over() && self.is_missed());
         self.tell();
         if let Some(desk) = &mut self.desk {
             desk.carry(&mut self.line.link);
@@ -294,6 +296,27 @@ impl Talk {
         self.look_at_clocks();
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
+    }
+
+    /// Whether somebody takes over from this process if it ends: a peer that lives, by its heartbeats and by the channel.
+    fn is_missed(&self) -> bool {
+        let lives = |beats: &Heartbeats| beats.status().detector.peer.life == PeerLife::Alive;
+        self.line.peer().is_there() && self.beats.as_ref().is_some_and(lives)
+    }
+
+    /// Whether the HA link of this connection has lost its heartbeats, while the other one has them.
+    fn look_at_paths(&mut self) {
+        let (Some(over), Some(beats)) = (self.over, &self.beats) else {
+            return;
+        };
+        let status = beats.status();
+        let paths = status.detector.paths.iter().zip(&status.places);
+        let paths: Vec<_> = paths
+            .map(|(path, place)| (path.id, path.up, place.config.peer))
+            .collect();
+        self.has_beaten |= paths.iter().any(|(_, up, peer)| *up && *peer == over);
+        // Of one that outlived a loss the hold of stale connections decides.
+        self.is_cut = !self.is_buried && self.has_beaten && heartbeats::is_cut(&paths, over);
     }
 
     /// Tells whoever brings a program when workers have the roles it needs.
@@ -404,7 +427,9 @@ impl Talk {
     }
 
     /// The peer hears that this process stops.
-    pub(super) fn leave(self) {
+    pub(super) fn leave(mut self) {
+        // What the workers do from now on holds nobody up.
+        self.watched.hands_over(false);
         if let Some(beats) = self.beats {
             beats.leave();
         }
@@ -455,6 +480,8 @@ impl Conversation for Talk {
 
     fn connected(&mut self, _: u64) {
         (self.is_buried, self.stale_from_ms, self.is_cut) = (false, None, false);
+        self.has_beaten = false;
+        self.look_at_paths();
         let now = self.now();
         self.line.link.connected(now);
         self.follow();
@@ -577,12 +604,8 @@ impl Conversation for Talk {
                     let hold = deciding.map_or(0, |timing| u64::from(timing.lost_after_ms()));
                     self.stale_from_ms.get_or_insert(now + hold);
                 }
-                if let (Some(over), Some(status)) = (self.over, &status) {
-                    let paths = status.detector.paths.iter().zip(&status.places);
-                    let paths = paths.map(|(path, place)| (path.id, path.up, place.config.peer));
-                    // Of one that outlived a loss the hold below decides.
-                    self.is_cut = !self.is_buried && heartbeats::is_cut(&paths.collect::<Vec<_>>(), over);
-                }
+                self.look_at_paths();
+                let line = &mut self.line;
                 let paths = status.iter().flat_map(|status| &status.detector.paths);
                 let is_heard = paths.into_iter().any(|path| path.up && !path.refused);
                 let said = heartbeats::meaning(event, line.peer() != Peer::Gone || is_heard);

@@ -85,3 +85,12 @@ fn nothing_drains_that_is_not_handed_over() {
     let _answered = bench.request(WantedRole::Standby, false);
     assert!(bench.chassis.drained.is_empty() && !bench.chassis.ours.primary);
 }
+
+#[test]
+fn one_that_is_there_no_more_withdraws() {
+    let mut bench = handed_over();
+    bench.roles.follow(&[], &mut bench.chassis);
+    assert_eq!(bench.chassis.drained, [BEGIN, Drain::Withdraw]);
+    bench.tick(20_000);
+    assert_eq!(bench.chassis.drained, [BEGIN, Drain::Withdraw]);
+}
