@@ -87,6 +87,7 @@ pub fn program(case: &Case, classifiers: &dyn ClassifierBuilder) -> anyhow::Resu
         ],
         fragment_timeout: seconds(2),
         verify_ipv4_checksum: true,
+        data_link: None,
     })
 }
 

@@ -35,6 +35,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_pktmbuf_reset",
     "rte_pktmbuf_linearize",
     "rte_pktmbuf_copy",
+    "rte_mbuf_dynflag_register_bitnum",
     // rings
     "rte_ring_create",
     "rte_ring_free",

@@ -20,6 +20,7 @@
 #include <rte_dev.h>
 #include <rte_mempool.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_mbuf_pool_ops.h>
 #include <rte_ring.h>
 #include <rte_ethdev.h>
@@ -174,6 +175,7 @@ U64(MBUF_F_TX_IP_CKSUM);
 U64(MBUF_F_TX_IPV4);
 U64(MBUF_F_TX_IPV6);
 U64(MBUF_F_TX_VLAN);
+U64(MBUF_F_LAST_FREE);
 U64(ETH_RX_OFFLOAD_VLAN_STRIP);
 U64(ETH_RX_OFFLOAD_IPV4_CKSUM);
 U64(ETH_RX_OFFLOAD_UDP_CKSUM);

@@ -70,6 +70,10 @@ worker_counters! {
     syn_held = "syn-held",
     /// Held SYNs whose connection was opened from inside.
     syn_answered_inside = "syn-answered-inside",
+    /// Packets forwarded to the other chassis over the HA data link, because it is primary of their service set.
+    forwarded_to_peer = "forwarded-to-peer",
+    /// Packets that the other chassis forwarded to this one, and that were taken.
+    forwarded_by_peer = "forwarded-by-peer",
     /// Port block events for the log.
     block_events = "block-events",
     /// Port block events lost because the log did not keep up.

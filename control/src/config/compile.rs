@@ -12,6 +12,7 @@ use tandem_engine::ticks::Ticks;
 use super::compile_replication::replication;
 use super::compile_service_set::{prefixes, service_set};
 use super::compile_static::{self, RuntimeStatic};
+use super::data_forwarding::data_link;
 use super::numbers::Numbers;
 use super::pool::Pool;
 use super::pool_blocks::PortBlocks;
@@ -135,6 +136,7 @@ pub fn compile(
         public_space: Arc::new(public_space),
         fragment_timeout: Ticks::from_seconds(config.fragments.timeout_s),
         verify_ipv4_checksum: config.forwarding.verify_ipv4_checksum,
+        data_link: data_link(config, registry)?,
     })
 }
 

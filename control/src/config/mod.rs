@@ -18,6 +18,7 @@ mod compile;
 mod compile_replication;
 mod compile_service_set;
 mod compile_static;
+mod data_forwarding;
 mod device;
 mod diagnostics;
 mod digest;
@@ -79,6 +80,7 @@ pub use addresses::Addresses;
 pub use application::built_in_applications;
 pub use compile::{CompileError, Extras, compile};
 pub use compile_static::RuntimeStatic;
+pub use data_forwarding::{DEFAULT_DATA_PORT, DataForwarding};
 pub use device::Device;
 pub use diagnostics::KnownKey;
 pub use digest::{canonical, differences, digest, group_canonical, group_digest, group_parts};
@@ -300,7 +302,7 @@ pub fn known_keys() -> Vec<KnownKey> {
                     [[firewall-policies.NAME.policies]]\n[service-sets.NAME.firewall]\n\
                     [[service-sets.NAME.static-mappings]]\n\
                     [[service-sets.NAME.siit.explicit-mappings]]\n[[service-sets.NAME.nptv6]]\n\
-                    [redundancy-groups.N.routing-instance]\n\
+                    [redundancy-groups.N.routing-instance]\n[redundancy-groups.N.data-forwarding]\n\
                     [[redundancy-groups.N.links]]\n[redundancy-groups.N.links.routing-instance]\n\
                     [redundancy-sets.N]\n[[redundancy-sets.N.virtual-addresses]]\n\
                     [redundancy-events.NAME.check]\n[[redundancy-events.NAME.routing-process]]\n\
@@ -398,7 +400,13 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     stateless_conflicts::check(&sets, &service_sets, &pools, d);
     pool_use::check_prefixes(&service_sets, &pools, d);
     let redundancy = redundancy::validate(&raw_redundancy, file, &service_sets, &valid_interfaces, d);
-    redundancy_conflicts::check(&raw_redundancy, &redundancy, &service_sets, &pools, d);
+    redundancy_conflicts::check(
+        &raw_redundancy,
+        &redundancy,
+        &service_sets,
+        (&pools, &valid_interfaces),
+        d,
+    );
     let config = Config {
         file: file.into(),
         system,

@@ -253,7 +253,7 @@ pub(super) fn validate(
     let mut groups: Vec<RedundancyGroup> = raw
         .groups
         .iter()
-        .filter_map(|group| redundancy_group::validate(group, raw.local.as_ref(), file, d))
+        .filter_map(|group| redundancy_group::validate(group, raw.local.as_ref(), file, interfaces, d))
         .collect();
     groups.sort_by_key(|group| group.id);
     let interface_names: Vec<&str> = interfaces

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Config;
+use super::data_forwarding;
 use super::diagnostics::{Diagnostics, join};
 use super::fault::{Fault, FaultKind};
 use super::pool::Pool;
@@ -13,12 +13,13 @@ use super::redundancy_virtual;
 use super::section::Item;
 use super::service_set::ServiceSet;
 use super::translation::Action;
+use super::{Config, Interface};
 
 pub(super) fn check(
     raw: &Raw,
     redundancy: &Redundancy,
     sets: &[ServiceSet],
-    pools: &[Pool],
+    (pools, interfaces): (&[Pool], &[Interface]),
     d: &Diagnostics,
 ) {
     redundancy_set::groups_fit(&raw.sets, d);
@@ -27,6 +28,7 @@ pub(super) fn check(
     pools_are_apart(sets, d);
     interface_pools(sets, pools, d);
     redundancy_virtual::check(raw, redundancy, pools, d);
+    data_forwarding::check(raw, redundancy, sets, (pools, interfaces), d);
     unused(raw, redundancy, d);
 }
 

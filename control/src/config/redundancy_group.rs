@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ha_sync::net::{Bind, Endpoint, Fingerprint, Security, Stream, Timing, Tls, Trust, Way};
 
+use super::Interface;
+use super::data_forwarding::{self, DataForwarding};
 use super::diagnostics::Diagnostics;
 use super::fault::{Bad, FaultKind, quoted};
 use super::names;
@@ -43,6 +45,8 @@ pub struct RedundancyGroup {
     pub heartbeats: Option<Heartbeats>,
     /// The paths of heartbeats and forwarded packets: a control link, a data link if there is one, then secondary paths.
     pub links: Vec<HaLink>,
+    /// The HA data link, over which packets of sets that are primary on the other chassis go there. `None`: they are dropped.
+    pub data_forwarding: Option<DataForwarding>,
 }
 
 impl RedundancyGroup {
@@ -89,6 +93,7 @@ pub(super) struct Raw {
     keepalive_lost_threshold: u32,
     wire_version: u32,
     pub heartbeat: redundancy_heartbeat::Raw,
+    data_forwarding: Option<data_forwarding::Raw>,
     /// Keys that the file sets, right or wrong.
     keys: Vec<&'static str>,
 }
@@ -144,6 +149,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         keepalive_lost_threshold: section.integer("keepalive-lost-threshold", 3..=255, 16),
         wire_version: section.integer("wire-version", 0..=NEWEST, NEWEST),
         heartbeat: redundancy_heartbeat::decode(&mut section),
+        data_forwarding: data_forwarding::decode(&mut section),
         keys: KEYS.into_iter().filter(|key| section.has(key)).collect(),
     };
     section.finish();
@@ -236,10 +242,13 @@ pub(super) fn validate(
     raw: &Raw,
     default: Option<&Item<IpAddr>>,
     file: &str,
+    interfaces: &[Interface],
     d: &Diagnostics,
 ) -> Option<RedundancyGroup> {
     let security = security(raw, file, d);
     let heartbeats = raw.heartbeat.heartbeats(&raw.path, raw.secure, file, d);
+    let link = raw.data_forwarding.as_ref();
+    let data_forwarding = link.and_then(|link| data_forwarding::validate(link, interfaces, d));
     let (local, peer) = addresses(raw, default, d)?;
     let group = redundancy_heartbeat::Group {
         path: &raw.path,
@@ -262,6 +271,7 @@ pub(super) fn validate(
         wire_version: raw.wire_version as u16,
         heartbeats,
         links,
+        data_forwarding,
     })
 }
 

@@ -28,7 +28,7 @@ pub struct VirtualAddress {
 /// An address as the file has it.
 pub(super) struct Raw {
     pub path: String,
-    interface: Option<String>,
+    pub interface: Option<String>,
     pub address: Option<InterfaceAddress>,
 }
 

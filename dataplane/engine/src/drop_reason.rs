@@ -95,11 +95,22 @@ drop_reasons! {
     SubscriberTableFull = "subscriber-table-full",
     /// The port block table is full.
     BlockTableFull = "block-table-full",
-    /// The other chassis is primary of the service set: packets shall go there.
+    /// The other chassis is primary of the service set: packets shall go there, and are not forwarded there from here.
     NotPrimary = "not-primary",
     /// The service set is being handed over to the other chassis, and only what sessions have passes here still: the packet would
     /// begin one, or move a TCP connection's state. Sent again, it goes there.
     Draining = "draining",
+    /// Forwarded by the other chassis over the HA data link, and this one is not primary of its service set, either: no packet
+    /// crosses the link twice.
+    ForwardedNotPrimary = "forwarded-not-primary",
+    /// For the HA data link's port, but not from the other chassis' address.
+    ForwardedByStranger = "forwarded-by-stranger",
+    /// Forwarded by the other chassis with a header of another version, or with one that contradicts itself.
+    ForwardedMalformed = "forwarded-malformed",
+    /// Forwarded by the other chassis for a service set that is not there, or is of another redundancy set, here.
+    ForwardedUnknownSet = "forwarded-unknown-set",
+    /// For the other chassis, but too large for the HA data link.
+    ForwardTooLarge = "forward-too-large",
     /// From outside to a pool address and port that nobody has mapped.
     NoMapping = "no-mapping",
     /// From outside to a mapping that has not sent to this address (and port): the filtering policy refuses it.

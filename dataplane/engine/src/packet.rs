@@ -106,6 +106,8 @@ pub enum Verdict {
     Kernel,
     /// Keep it for up to 6 s: a SYN from outside that may turn out to be one half of a simultaneous open (RFC 5382 REQ-4).
     HoldSyn,
+    /// The other chassis is primary of this service set: forward it there as it came, which it still is, or drop it.
+    NotPrimary(ServiceSetId),
     /// Drop it, count it, and answer its sender.
     Drop(DropReason, Answer),
 }

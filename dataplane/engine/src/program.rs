@@ -4,6 +4,7 @@
 //! picks it up between two bursts. Ids are stable across reloads (the same name keeps its id for the process' life),
 //! because sessions and ports refer to them; a program therefore carries ids, never positions.
 
+mod data_link;
 pub mod policy;
 mod pool;
 mod service_set;
@@ -13,6 +14,7 @@ pub mod translation;
 use std::sync::Arc;
 
 pub use crate::replica::Replication;
+pub use data_link::{DataLink, LinkedSet};
 pub use policy::{Firewall, Policy, PolicyAction, PolicyId, PolicyList};
 pub use pool::{AddressAllocation, AddressPooling, Pool, PoolMode, PortAllocation, PortBlocks};
 pub use service_set::{
@@ -79,6 +81,8 @@ pub struct Program {
     pub fragment_timeout: Ticks,
     /// Whether an IPv4 header checksum is verified in software when the port did not. RFC 1812 section 5.2.2.
     pub verify_ipv4_checksum: bool,
+    /// The HA data link, over which packets go to the chassis that is primary of their service set. `None`: they are dropped.
+    pub data_link: Option<DataLink>,
 }
 
 /// A logical interface: a port, or one VLAN of a port.

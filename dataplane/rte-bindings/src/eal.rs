@@ -98,6 +98,7 @@ impl Eal {
         if result < 0 {
             return Err(EalError::Init(error));
         }
+        crate::mbuf::mark::reserve().map_err(EalError::Init)?;
         let core = EalCore {
             started_on: std::thread::current().id(),
             registry: Mutex::default(),

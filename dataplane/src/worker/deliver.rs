@@ -215,7 +215,10 @@ impl Worker {
         match verdict {
             Verdict::Kernel => self.punt_packet(mbuf, origin.interface),
             Verdict::Drop(reason, answer) => self.refuse(mbuf, origin.interface, reason, answer),
+            Verdict::NotPrimary(set) => self.forward_to_peer(mbuf, set, origin.interface),
             Verdict::Hairpin => {
+                // Translated, and one hop further: a packet of its own, which may cross the HA data link.
+                mbuf.set_marked(false);
                 if let Some(note) = mbuf.priv_mut::<PacketNote>() {
                     *note = PacketNote {
                         interface: origin.interface,

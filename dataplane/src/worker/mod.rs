@@ -8,6 +8,7 @@
 //! ```
 
 mod answer;
+mod data_link;
 mod deliver;
 mod descs;
 mod hand_over;

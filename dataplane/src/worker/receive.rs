@@ -2,6 +2,8 @@
 //!
 //! Fragments pass through virtual reassembly here: a later one takes its ports from the first, or waits for it.
 
+use std::net::Ipv4Addr;
+
 use rte_bindings::{Checksum, Mbuf};
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::fragments::{Meta, Offer, Released};
@@ -84,6 +86,9 @@ impl Worker {
     /// What is the same for all plain packets of a port.
     fn plain(&self, port: u8) -> Option<Plain> {
         let interface = self.interfaces.find(port, 0)?;
+        if self.is_data_link(interface) {
+            return None;
+        }
         Some(Plain {
             interface,
             mac: self
@@ -144,8 +149,9 @@ impl Worker {
         }
     }
 
+    /// A packet from its IPv4 header on, the Ethernet header before it.
     #[inline(always)]
-    fn receive_ipv4(&mut self, mut mbuf: Mbuf, interface: u16) {
+    pub(super) fn receive_ipv4(&mut self, mut mbuf: Mbuf, interface: u16) {
         let parsed = match mbuf.rx_ip_checksum() {
             Checksum::Good => parse_ipv4(mbuf.data()),
             Checksum::Bad => return self.drop_packet(mbuf, DropReason::Ipv4BadChecksum),
@@ -168,6 +174,12 @@ impl Worker {
             return self.punt_packet(mbuf, interface);
         }
         let side = self.sides().side(interface);
+        if side == Side::Neither && self.is_data_link(interface) {
+            let (src, dst) = (Ipv4Addr::from_bits(meta.src), Ipv4Addr::from_bits(meta.dst));
+            if self.is_forwarded(dst.into(), meta.l4, meta.fragment) {
+                return self.take_forwarded(mbuf, src.into(), meta.l4_offset);
+            }
+        }
         if meta.fragment != Fragment::None && side != Side::Neither {
             return self.receive_fragment(mbuf, meta, interface, side);
         }

@@ -1,5 +1,7 @@
 //! Receive, IPv6: from a frame to a parsed packet. What hosts and routers of a link say to each other is the kernel's.
 
+use std::net::Ipv6Addr;
+
 use rte_bindings::Mbuf;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::fragments::Offer;
@@ -92,6 +94,12 @@ impl Worker {
             return self.punt_packet(mbuf, interface);
         }
         let side = self.sides().side(interface);
+        if side == Side::Neither && self.is_data_link(interface) {
+            let (src, dst) = (Ipv6Addr::from_bits(meta.src), Ipv6Addr::from_bits(meta.dst));
+            if self.is_forwarded(dst.into(), meta.l4, meta.fragment) {
+                return self.take_forwarded(mbuf, src.into(), meta.l4_offset);
+            }
+        }
         if meta.fragment != Fragment::None && side != Side::Neither {
             return self.receive_fragment6(mbuf, meta, interface, side);
         }

@@ -163,5 +163,6 @@ pub fn program() -> Program {
         ],
         fragment_timeout: seconds(2),
         verify_ipv4_checksum: true,
+        data_link: None,
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod data_link;
 mod firewall;
 mod fragments;
 mod fragments6;

@@ -16,6 +16,7 @@ use tandem_engine::claims::Claims;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::engine::{Engine, EngineConfig};
 use tandem_engine::program::Program;
+use tandem_engine::replica::{Op, Role};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 use tandem_engine::view::PolicyEvent;
@@ -64,6 +65,8 @@ pub struct Options {
     pub shards_each: u8,
     pub program: Program,
     pub seed: u64,
+    /// The other chassis is primary of service set 1.
+    pub is_standby: bool,
     /// Real ports of worker 0, by position; the others keep their packets.
     pub rx: Vec<(u8, RxQueue)>,
     pub tx: Vec<(u8, TxPath)>,
@@ -76,6 +79,7 @@ impl Default for Options {
             shards_each: 1,
             program: plan::program(),
             seed: 1,
+            is_standby: false,
             rx: Vec::new(),
             tx: Vec::new(),
         }
@@ -188,10 +192,21 @@ impl Rig {
                     tx[usize::from(port)] = path;
                 }
             }
+            let mut engine = Engine::new(config, Arc::clone(&program)).expect("an engine");
+            let (mut to_engine, inbox) = rtrb::RingBuffer::new(1);
+            if options.is_standby {
+                engine.connect(rtrb::RingBuffer::new(64).0);
+                let role = Op::Role {
+                    service_set: 1,
+                    role: Role::Standby,
+                    epoch: 1,
+                };
+                to_engine.push(role).expect("room");
+            }
             parts.push(WorkerParts {
                 id,
                 split,
-                engine: Engine::new(config, Arc::clone(&program)).expect("an engine"),
+                engine,
                 commit: commit(&program),
                 router: routes.reader(),
                 interfaces: Arc::clone(&interfaces),
@@ -201,7 +216,7 @@ impl Rig {
                 from_workers: Vec::new(),
                 to_kernel: Some(to_kernel),
                 from_kernel: None,
-                inbox: None,
+                inbox: options.is_standby.then_some(inbox),
                 pool: pool.clone(),
                 claims: Arc::clone(&claims),
                 mailbox: Arc::clone(&mailboxes[usize::from(id)]),

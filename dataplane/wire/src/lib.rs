@@ -14,6 +14,7 @@ pub mod checksum;
 pub mod error;
 pub mod ethernet;
 mod field;
+pub mod forwarded;
 pub mod fragment;
 pub mod icmp;
 pub mod icmp6;

@@ -207,6 +207,7 @@ fn program(c: &[u8; 8], previous: Option<&Program>) -> Arc<Program> {
         ],
         fragment_timeout: Ticks::from_seconds(2),
         verify_ipv4_checksum: false,
+        data_link: None,
     })
 }
 

@@ -322,7 +322,10 @@ impl Pair {
             bursts.extend(known.filter(|(s, _)| s.ends.set == set).map(|(_, b)| b));
             for (interface, packets) in bursts {
                 for got in side.world.burst(interface, packets) {
-                    let stays = matches!(got.verdict, Verdict::Drop(..) | Verdict::Kernel | Verdict::Route);
+                    let stays = matches!(
+                        got.verdict,
+                        Verdict::NotPrimary(_) | Verdict::Drop(..) | Verdict::Kernel | Verdict::Route
+                    );
                     assert!(stays, "a standby's verdict: {:?}", got.verdict);
                 }
             }

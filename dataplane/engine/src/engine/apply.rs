@@ -85,6 +85,12 @@ impl Engine {
                 .any(|s| s.terms.iter().any(|t| t.action == NatAction::DestinationOnly));
         self.has_stateless = self.sets.iter().flatten().any(|p| p.stateless);
         self.six_outside = self.has_firewall || program.service_sets.iter().any(|s| !s.stateless.is_empty());
+        self.set_of_pool.clear();
+        for set in &program.service_sets {
+            for pool in set.terms.iter().filter_map(|term| term.action.pool()) {
+                put(&mut self.set_of_pool, pool, NONE, set.id);
+            }
+        }
         self.inside_of.clear();
         for interface in &program.interfaces {
             put(&mut self.inside_of, interface.id, NONE, interface.inside_of);

@@ -290,6 +290,9 @@ impl Engine {
         }
         if desc.is_icmp_error() {
             desc.icmp_error(self, packet, router);
+            if self.has_standby {
+                desc.set_verdict(self.refused_here(desc.side(), &desc.flow(), desc.verdict()));
+            }
             return false;
         }
         // No session begins before all packets are sorted: what looked like none at first is none.

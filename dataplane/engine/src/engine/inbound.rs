@@ -187,6 +187,7 @@ impl Engine {
         if !plan.firewall || !self.is_outside_of(flow.interface, plan, id) {
             return Err(Verdict::Route);
         }
+        self.check_begins(id)?;
         if flow.kind == KIND_66 && flow.refused.is_some() {
             return Err(drop(DropReason::RoutingHeader));
         }

@@ -211,6 +211,8 @@ pub struct Engine {
     has_stateless: bool,
     /// IPv6 packets from outside may be some service set's.
     six_outside: bool,
+    /// A service set that takes from a pool, by pool id.
+    set_of_pool: Vec<ServiceSetId>,
     /// Service set whose inside an interface is, by interface id.
     inside_of: Vec<ServiceSetId>,
     /// NAT64 prefixes by id.
@@ -291,6 +293,7 @@ impl Engine {
             has_untranslated: false,
             has_stateless: false,
             six_outside: false,
+            set_of_pool: Vec::new(),
             inside_of: Vec::new(),
             prefixes: Vec::new(),
             prefix_pairs: Vec::new(),

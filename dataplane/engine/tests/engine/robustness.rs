@@ -154,7 +154,7 @@ fn mutated_packets_have_a_verdict_and_a_counter() {
         for got in world.run(packets, descs) {
             match got.verdict {
                 Verdict::Forward => forwarded += 1,
-                Verdict::Drop(..) => dropped += 1,
+                Verdict::Drop(..) | Verdict::NotPrimary(_) => dropped += 1,
                 Verdict::ForwardFragmented(_) => panic!("IPv4 became IPv6"),
                 Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::Hairpin => others += 1,
                 Verdict::Pending => panic!("no verdict"),

@@ -15,6 +15,7 @@
 //! This file has the handle and its fields; `edit` what changes length, `offload` what talks to the NIC.
 
 mod edit;
+pub(crate) mod mark;
 mod offload;
 
 use std::mem::{align_of, size_of};

@@ -30,6 +30,27 @@ fn buffers_lie_side_by_side_without_gaps() {
 }
 
 #[test]
+fn a_mark_stays_with_its_packet_and_goes_with_its_buffer() {
+    let pool = pool("marks", 1);
+    let mut mbuf = pool.alloc().unwrap();
+    assert!(!mbuf.is_marked());
+    mbuf.set_marked(true);
+    mbuf.append(64).unwrap();
+    mbuf.forget_rx();
+    mbuf.clear_tx_offload();
+    let mut burst = MbufBurst::<4>::default();
+    burst.push(mbuf).unwrap();
+    let mut mbuf = burst.drain().next().unwrap();
+    assert!(mbuf.is_marked());
+    mbuf.set_marked(false);
+    assert!(!mbuf.is_marked());
+    mbuf.set_marked(true);
+    drop(mbuf);
+    // The pool has one buffer: this is the same one.
+    assert!(!pool.alloc().unwrap().is_marked());
+}
+
+#[test]
 fn length_changes_keep_the_books() {
     let pool = pool("lengths", 7);
     let mut mbuf = pool.alloc().unwrap();

@@ -193,6 +193,7 @@ pub fn build(number: u8, previous: Option<&Program>) -> Arc<Program> {
         steering_prefix: 56,
         fragment_timeout: Ticks::from_seconds(2),
         verify_ipv4_checksum: false,
+        data_link: None,
     })
 }
 

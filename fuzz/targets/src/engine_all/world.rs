@@ -193,7 +193,7 @@ impl World {
     fn came_out(&mut self, sent: Sent, old: &Meta, packet: Vec<u8>, after: &Came, was_hairpinned: bool) {
         match after.verdict {
             Verdict::Pending => panic!("no verdict for {sent:?}"),
-            Verdict::Route | Verdict::Kernel | Verdict::HoldSyn => {
+            Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::NotPrimary(_) => {
                 assert_eq!(packet, sent.packet, "{:?}", after.verdict);
             }
             // The answer quotes what the sender sent.

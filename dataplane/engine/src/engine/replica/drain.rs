@@ -82,13 +82,13 @@ impl Engine {
         self.roles_changed();
     }
 
-    /// Why a packet that would begin something is not taken by a standby.
+    /// What becomes of a packet that would begin something, and a standby does not take. While the set drains it is refused, but
+    /// where packets can be forwarded the other chassis is to say.
     pub(super) fn for_the_other(&self, set: ServiceSetId) -> Verdict {
-        drop(if self.is_draining(set) {
-            DropReason::Draining
-        } else {
-            DropReason::NotPrimary
-        })
+        if self.is_draining(set) && self.program.data_link.is_none() {
+            return drop(DropReason::Draining);
+        }
+        Verdict::NotPrimary(set)
     }
 
     /// Counts what passed in a burst by sessions of sets that drain.

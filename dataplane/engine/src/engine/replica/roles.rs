@@ -4,13 +4,11 @@
 //! looks its route up again, and there a standby's is refused: the way of an established packet has no question more.
 
 use super::{BACKLOG, Engine, WALK_STEP};
-use crate::drop_reason::DropReason;
 use crate::engine::first_packet::Draft;
 use crate::engine::flow::{Described, Flow};
-use crate::engine::leaving::drop;
 use crate::mapping::Mapping;
 use crate::packet::{Side, Verdict};
-use crate::program::{ServiceSetId, UnsolicitedAnswer};
+use crate::program::{NONE, ServiceSetId, UnsolicitedAnswer};
 use crate::replica::{Op, Role};
 use crate::session::{FLAG_REPLICATED, Hot, NO_RECORD};
 use crate::tcp_state::TimerClass;
@@ -185,7 +183,7 @@ impl Engine {
     #[inline]
     pub(in crate::engine) fn check_primary(&self, set: ServiceSetId) -> Result<(), Verdict> {
         if self.is_standby(set) && !self.is_draining(set) {
-            return Err(drop(DropReason::NotPrimary));
+            return Err(Verdict::NotPrimary(set));
         }
         Ok(())
     }
@@ -198,8 +196,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What becomes of a packet without a session, decided as `verdict`, when it is a standby's: it is neither answered nor
-    /// held, but what is for this box, or no service set's, is as ever.
+    /// What becomes of a packet without a session, decided as `verdict`, when it is a standby's: it is neither refused in the
+    /// primary's name nor held, but what is for this box, or no service set's, is as ever.
     #[cold]
     #[inline(never)]
     pub(in crate::engine) fn refused_here(&self, side: Side, flow: &Flow, verdict: Verdict) -> Verdict {
@@ -208,13 +206,16 @@ impl Engine {
             Side::Outside => self.set_of_public(flow),
             Side::Neither => None,
         };
-        match verdict {
-            Verdict::Kernel | Verdict::Route => verdict,
-            _ => set.map_or(verdict, |set| self.check_begins(set).err().unwrap_or(verdict)),
+        match (verdict, set) {
+            (Verdict::Drop(..) | Verdict::HoldSyn, Some(set)) if self.is_standby(set) => {
+                self.for_the_other(set)
+            }
+            _ => verdict,
         }
     }
 
-    /// The service set of a public end that somebody has.
+    /// The service set of a public end: of who has it, or of those that use its pool, which are of one redundancy set. Short
+    /// sessions are never told a standby.
     fn set_of_public(&self, flow: &Flow) -> Option<ServiceSetId> {
         let public = crate::address::v4(flow.dst)?;
         let number = self
@@ -227,8 +228,12 @@ impl Engine {
         if let Some(mapping) = number.and_then(|n| self.mappings.get(n)) {
             return self.subscribers.get(mapping.subscriber).map(|s| s.service_set);
         }
-        let found = self.program.statics.by_public(public, flow.proto, flow.dport);
-        found.map(|f| f.mapping.service_set)
+        if let Some(found) = self.program.statics.by_public(public, flow.proto, flow.dport) {
+            return Some(found.mapping.service_set);
+        }
+        let pool = self.program.public_space.find(public)?.pool;
+        let set = self.set_of_pool.get(usize::from(pool)).copied();
+        set.filter(|set| *set != NONE)
     }
 
     /// Refuses the drafts of service sets that this chassis is standby of. The others come first then; how many there are.

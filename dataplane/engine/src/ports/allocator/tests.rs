@@ -63,6 +63,7 @@ impl Chassis {
                 steering_prefix: 64,
                 fragment_timeout: Ticks::from_seconds(2),
                 verify_ipv4_checksum: true,
+                data_link: None,
             },
             workers: (0..workers)
                 .map(|w| {

@@ -64,6 +64,7 @@ impl Plan {
             public_space: Arc::new(PublicSpace::build(&[], None)),
             fragment_timeout: Ticks::from_seconds(2),
             verify_ipv4_checksum: true,
+            data_link: None,
         };
         Self {
             program,

@@ -256,6 +256,7 @@ impl World {
                 }
             }
             Verdict::Drop(reason, _) => self.drops.count(reason),
+            Verdict::NotPrimary(_) => self.drops.count(DropReason::NotPrimary),
             Verdict::Route | Verdict::Kernel | Verdict::HoldSyn | Verdict::Hairpin => {}
         }
         Got {
@@ -305,6 +306,7 @@ impl World {
             Verdict::Drop(..) if !got.hairpinned => {
                 assert_eq!(got.packet, before, "what is dropped is quoted as it came");
             }
+            Verdict::NotPrimary(_) => assert_eq!(got.packet, before, "the other chassis gets it as it came"),
             _ => {}
         }
         got

@@ -32,7 +32,10 @@ impl Pair {
 
 #[track_caller]
 fn assert_refused(verdict: Verdict, reason: DropReason) {
-    assert_eq!(verdict, Verdict::Drop(reason, Answer::None));
+    match reason {
+        DropReason::NotPrimary => assert!(matches!(verdict, Verdict::NotPrimary(_)), "{verdict:?}"),
+        reason => assert_eq!(verdict, Verdict::Drop(reason, Answer::None)),
+    }
 }
 
 type End = (u32, u16);

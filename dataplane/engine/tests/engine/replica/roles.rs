@@ -23,8 +23,7 @@ use crate::common::{BOX, HOST1, HOST2, IN1, IN2, OUT_ROUTER, OUT1, OUT2, in64, o
 
 #[track_caller]
 fn assert_not_primary(verdict: Verdict) {
-    let wanted = Verdict::Drop(DropReason::NotPrimary, tandem_engine::packet::Answer::None);
-    assert_eq!(verdict, wanted);
+    assert!(matches!(verdict, Verdict::NotPrimary(_)), "{verdict:?}");
 }
 
 #[test]

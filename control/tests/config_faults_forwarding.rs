@@ -1,0 +1,157 @@
+//! What the HA data link excludes: each conflict is
+//! told with both ends.
+
+use tandem_control::config::{self, Extras, NameRegistry, compile};
+
+mod common;
+
+use common::check;
+
+const BASE: &str = r#"[interfaces.in]
+device = "net_ring0"
+addresses = ["10.0.0.1/24"]
+[interfaces.out]
+device = "net_ring1"
+addresses = ["192.0.2.1/24"]
+[interfaces.ha]
+device = "net_ring2"
+mtu = 1536
+addresses = ["10.9.0.1/24", "10.99.0.1/24"]
+[redundancy]
+redundancy-local = "5.5.5.1"
+[redundancy-groups.1]
+redundancy-peer = "5.5.5.2"
+security = "none"
+data-forwarding = { interface = "ha", peer = "10.99.0.2" }
+[redundancy-sets.1]
+redundancy-group = 1
+virtual-addresses = [{ interface = "in", address = "10.0.0.9/24" }]
+[pools.p]
+prefixes = ["203.0.113.0/24"]
+[nat-rules.r]
+terms = [{ name = "t", then = { translation-type = "napt-44", pool = "p" } }]
+[service-sets.s]
+inside-interfaces = ["in"]
+outside-interfaces = ["out"]
+nat-rules = ["r"]
+redundancy-set = 1
+"#;
+
+const LINK: &str = "redundancy-groups.1.data-forwarding";
+
+#[test]
+fn the_link_has_no_other_use_and_takes_what_the_others_take() {
+    let (interface, peer, port) = (
+        format!("{LINK}.interface"),
+        format!("{LINK}.peer"),
+        format!("{LINK}.port"),
+    );
+    check(
+        BASE,
+        &[
+            ("interface = \"ha\", ", "", 15, LINK, "has no interface"),
+            (", peer = \"10.99.0.2\"", "", 15, LINK, "has no peer"),
+            (
+                "\"ha\", peer",
+                "\"hb\", peer",
+                15,
+                &interface,
+                "there is no interfaces.hb; use \"ha\"",
+            ),
+            (
+                "inside-interfaces = [\"in\"]",
+                "inside-interfaces = [\"in\", \"ha\"]",
+                15,
+                &interface,
+                "interfaces.ha is the inside of a service set, service-sets.s.inside-interfaces (line 24), too",
+            ),
+            (
+                "outside-interfaces = [\"out\"]",
+                "outside-interfaces = [\"out\", \"ha\"]",
+                15,
+                &interface,
+                "is the outside of a service set, service-sets.s.outside-interfaces (line 25), too",
+            ),
+            (
+                "prefixes = [\"203.0.113.0/24\"]",
+                "interface = \"ha\"",
+                15,
+                &interface,
+                "is what a pool has its addresses from, pools.p.interface (line 20), too",
+            ),
+            (
+                "interface = \"in\", address = \"10.0.0.9/24\"",
+                "interface = \"ha\", address = \"10.9.0.9/24\"",
+                15,
+                &interface,
+                "is where a virtual address is, redundancy-sets.1.virtual-addresses[0].interface (line 18), too",
+            ),
+            (
+                "mtu = 1536",
+                "mtu = 1535",
+                15,
+                &interface,
+                "interfaces.ha (line 7) has an MTU of 1535, and the 1500 octets of a packet of interfaces.out (line 4) are 1536",
+            ),
+            (
+                "\"10.99.0.2\"",
+                "\"10.99.0.1\"",
+                15,
+                &peer,
+                "is this chassis' own, interfaces.ha.addresses (line 10)",
+            ),
+            (
+                "\"10.99.0.2\"",
+                "\"fd00::2\"",
+                15,
+                &peer,
+                "interfaces.ha.addresses (line 10) has no address of the family",
+            ),
+            ("\"10.99.0.2\"", "\"fe80::2\"", 15, &peer, "is link-local"),
+            (
+                "\"10.99.0.2\" }",
+                "\"10.99.0.2\", port = 4793 }\nlinks = [{ kind = \"data\", local = \"10.99.0.1\", peer = \"10.99.0.2\" }]",
+                15,
+                &port,
+                "4793 is the UDP port of heartbeats on 10.99.0.1, a link of redundancy-groups.1 (line 12), too",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_link_ends_at_the_address_next_to_the_peer_and_is_compiled() {
+    let config = config::parse(BASE, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let link = config.redundancy.groups[0]
+        .data_forwarding
+        .clone()
+        .expect("a link");
+    assert_eq!((link.local.to_string().as_str(), link.port), ("10.99.0.1", 4794));
+    let mut registry = NameRegistry::new();
+    let program = compile(&config, &mut registry, None, &Extras::default()).expect("compiles");
+    let set = registry.service_set("s").expect("an id");
+    let linked = program
+        .data_link
+        .as_ref()
+        .and_then(|link| link.by_id(set))
+        .expect("the set");
+    let name = |id| {
+        program
+            .interfaces
+            .iter()
+            .find(|one| one.id == id)
+            .map(|one| one.name.as_str())
+    };
+    assert_eq!(
+        (linked.redundancy_set, name(linked.inside), name(linked.outside)),
+        (1, Some("in"), Some("out"))
+    );
+    // A peer in no subnet is behind a router.
+    let routed = BASE.replace("10.99.0.2", "172.16.0.2");
+    let config = config::parse(&routed, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let link = config.redundancy.groups[0]
+        .data_forwarding
+        .clone()
+        .expect("a link");
+    assert_eq!(link.local.to_string(), "10.9.0.1");
+}
