@@ -1,4 +1,4 @@
-//! What the HA data link excludes: each conflict is
+//! What the HA data link and ports that show as down on the standby exclude: each conflict is
 //! told with both ends.
 
 use tandem_control::config::{self, Extras, NameRegistry, compile};
@@ -154,4 +154,78 @@ fn the_link_ends_at_the_address_next_to_the_peer_and_is_compiled() {
         .clone()
         .expect("a link");
     assert_eq!(link.local.to_string(), "10.9.0.1");
+}
+
+/// The same without the link, with ports that show as down.
+fn ports_down() -> String {
+    let link = "data-forwarding = { interface = \"ha\", peer = \"10.99.0.2\" }\n";
+    BASE.replace(link, "heartbeat-interval-ms = 200\n").replace(
+        "[redundancy-sets.1]\n",
+        "[redundancy-sets.1]\nstandby-ports-down = true\n",
+    )
+}
+
+#[test]
+fn ports_that_are_down_on_the_standby_are_needed_for_nothing_there() {
+    let key = "redundancy-sets.1.standby-ports-down";
+    let base = ports_down();
+    check(
+        &base,
+        &[
+            (
+                "standby-ports-down = true\n",
+                "standby-ports-down = true\ntrack-file = \"/run/tandem/set-1\"\n",
+                18,
+                key,
+                "redundancy-sets.1.track-file (line 19) steers VRRP",
+            ),
+            (
+                "heartbeat-interval-ms = 200",
+                "data-forwarding = { interface = \"ha\", peer = \"10.99.0.2\" }",
+                17,
+                key,
+                "redundancy-groups.1.data-forwarding (line 15) forwards",
+            ),
+            (
+                "redundancy-set = 1\n",
+                "redundancy-set = 1\n[pools.q]\nprefixes = [\"198.51.100.0/24\"]\n[nat-rules.q]\n\
+                 terms = [{ name = \"t\", then = { translation-type = \"napt-44\", pool = \"q\" } }]\n\
+                 [service-sets.other]\ninside-interfaces = [\"ha\"]\noutside-interfaces = [\"out\"]\nnat-rules = [\"q\"]\n",
+                17,
+                key,
+                "service-sets.other (line 33) is of another redundancy set, or of none, and uses interfaces.out, too",
+            ),
+            (
+                "heartbeat-interval-ms = 200",
+                "links = [{ kind = \"secondary\", local = \"10.0.0.1\", peer = \"10.0.0.2\" }]",
+                17,
+                key,
+                "redundancy-groups.1 (line 12) has a path of heartbeats, from 10.0.0.1, by one of these ports",
+            ),
+            (
+                "[pools.p]\n",
+                "policies = [\"w\"]\n[redundancy-policies.w]\nevents = [\"e\"]\naction = \"release-primary-role\"\n\
+                 [redundancy-events.e]\ntracked = [\"t\"]\n[tracked-ips.t]\naddresses = [{ address = \"192.0.2.254\" }]\n[pools.p]\n",
+                17,
+                key,
+                "tracked-ips.t (line 26) is probed by one of these ports",
+            ),
+            (
+                "[pools.p]\n",
+                "policies = [\"w\"]\n[redundancy-policies.w]\nevents = [\"e\"]\naction = \"release-primary-role\"\n\
+                 [redundancy-events.e]\nrouting-process = [\"frr\"]\n[pools.p]\n",
+                17,
+                key,
+                "redundancy-events.e.routing-process (line 25) watches routing",
+            ),
+            (
+                "[pools.p]\n",
+                "policies = [\"w\"]\n[redundancy-policies.w]\n\
+                 signal-routes = [{ prefix = \"198.51.100.1/32\", discard = true }]\n[pools.p]\n",
+                17,
+                key,
+                "redundancy-policies.w (line 21) has signal routes",
+            ),
+        ],
+    );
 }

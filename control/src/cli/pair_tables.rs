@@ -286,6 +286,9 @@ fn outside(set: &RedundancySet) -> Table {
     if let Some(file) = &set.outside.track_file {
         row("tracking file", file.path.clone(), &file.number.to_string());
     }
+    for interface in &set.outside.ports_down {
+        row("port", interface.clone(), "shows as down: not primary");
+    }
     for failure in &set.outside.failures {
         row("failure", "tried again every second".to_owned(), failure);
     }

@@ -59,6 +59,7 @@ mod service_set_family;
 mod service_set_lists;
 mod share;
 mod share_text;
+mod standby_ports;
 mod stateless;
 mod stateless_conflicts;
 mod static_conflicts;

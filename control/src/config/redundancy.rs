@@ -23,6 +23,7 @@ use super::redundancy_set::{self, RedundancySet};
 use super::registry::NameRegistry;
 use super::section::{Item, Section};
 use super::service_set::ServiceSet;
+use super::standby_ports;
 use super::tracking::{self, TrackedIp, Zone};
 use super::{Interface, NAMED_MAX};
 
@@ -128,6 +129,12 @@ impl Redundancy {
 }
 
 impl RedundancySet {
+    /// Names of the interfaces of its service sets, each once.
+    #[must_use]
+    pub fn interfaces<'a>(&self, sets: &'a [ServiceSet]) -> Vec<&'a str> {
+        standby_ports::ports_of(self, sets)
+    }
+
     /// Ids of its service sets in a program that `registry` compiled, in the order of [`RedundancySet::service_sets`].
     #[must_use]
     pub fn service_set_ids(&self, registry: &NameRegistry) -> Vec<ServiceSetId> {

@@ -12,6 +12,7 @@ use super::redundancy_set;
 use super::redundancy_virtual;
 use super::section::Item;
 use super::service_set::ServiceSet;
+use super::standby_ports;
 use super::translation::Action;
 use super::{Config, Interface};
 
@@ -29,6 +30,7 @@ pub(super) fn check(
     interface_pools(sets, pools, d);
     redundancy_virtual::check(raw, redundancy, pools, d);
     data_forwarding::check(raw, redundancy, sets, (pools, interfaces), d);
+    standby_ports::check(redundancy, sets, interfaces, d);
     unused(raw, redundancy, d);
 }
 

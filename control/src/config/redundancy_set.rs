@@ -47,6 +47,8 @@ pub struct RedundancySet {
     pub failover_threshold: u8,
     /// Gratuitous ARPs and unsolicited neighbour advertisements for each virtual address after a takeover. 1..=64.
     pub gratuitous_count: u8,
+    /// While it is not primary here, the taps of its service sets' interfaces have no carrier.
+    pub standby_ports_down: bool,
     /// Names of its policies. At most 16.
     pub policies: Vec<String>,
     /// Addresses that move with the primary role.
@@ -73,6 +75,7 @@ pub(super) struct Raw {
     primary_always_exists: bool,
     failover_threshold: u32,
     gratuitous_count: u32,
+    standby_ports_down: bool,
     pub policies: Vec<Item<String>>,
     pub virtual_addresses: Vec<redundancy_virtual::Raw>,
     track_file: Option<PathBuf>,
@@ -102,6 +105,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         primary_always_exists: section.boolean("primary-always-exists", false),
         failover_threshold: section.integer("failover-threshold", 1..=WEIGHT_MAX, WEIGHT_MAX),
         gratuitous_count: section.integer("gratuitous-count", 1..=64, 4),
+        standby_ports_down: section.boolean("standby-ports-down", false),
         policies: section.list("policies", "names of redundancy policies", names::reference),
         virtual_addresses: section
             .array_of_tables("virtual-addresses")
@@ -169,6 +173,7 @@ pub(super) fn validate(
         primary_always_exists: raw.primary_always_exists,
         failover_threshold: raw.failover_threshold as u8,
         gratuitous_count: raw.gratuitous_count as u8,
+        standby_ports_down: raw.standby_ports_down,
         policies: resolve(&raw.policies, "redundancy-policies", parts.policies, d),
         virtual_addresses: virtuals
             .filter_map(|one| redundancy_virtual::validate(one, parts.interfaces, d))

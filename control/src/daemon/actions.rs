@@ -11,7 +11,7 @@ use crate::api::model::{
 };
 use crate::config::Config;
 use crate::guard::{GuardError, Keeper, Program};
-use crate::kernel::{KernelRoute, KernelTarget, SignalRouteError};
+use crate::kernel::{Carriers, KernelRoute, KernelTarget, SignalRouteError};
 use crate::srd::{Order, Orders, Srd};
 use crate::track_file;
 
@@ -44,17 +44,25 @@ fn signal_route(route: &KernelRoute) -> SignalRouteOfSet {
     }
 }
 
-/// Guard and thread, if there is a redundancy group.
-pub(super) struct Actions(Option<(Arc<Keeper>, Srd)>);
+/// Guard and thread, if there is a redundancy group; and the taps' carriers, which roles and ports both have a say in.
+pub(super) struct Actions(Option<(Arc<Keeper>, Srd)>, Arc<Carriers>);
 
 impl Actions {
     /// Removes stale signal routes, and starts the thread, which makes tracking files say that nobody is primary here: VRRP must not
     /// find what an earlier process has left when the taps come.
     pub(super) fn start(guard: Option<&Arc<Keeper>>, config: &Config) -> Result<Self, SignalRouteError> {
-        let Some(guard) = guard else { return Ok(Self(None)) };
-        let srd = Srd::start(Some(Arc::clone(guard)))?;
+        let carriers = Arc::<Carriers>::default();
+        let Some(guard) = guard else {
+            return Ok(Self(None, carriers));
+        };
+        let srd = Srd::start(Some(Arc::clone(guard)), Arc::clone(&carriers))?;
         srd.orders().give(Order::Plans(outward::plans(config, |_| None)));
-        Ok(Self(Some((Arc::clone(guard), srd))))
+        Ok(Self(Some((Arc::clone(guard), srd)), carriers))
+    }
+
+    /// The taps' carriers.
+    pub(super) fn carriers(&self) -> Arc<Carriers> {
+        Arc::clone(&self.1)
     }
 
     /// Where orders go, if there is somebody to take them.
@@ -129,6 +137,7 @@ impl Actions {
                     path: path.display().to_string(),
                     number: track_file::number(is_primary),
                 }),
+                ports_down: actions.hidden.into_iter().map(|port| port.interface).collect(),
                 failures: actions.failures,
                 took_ms: u64::try_from(actions.took.as_millis()).unwrap_or(u64::MAX),
             };

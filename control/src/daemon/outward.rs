@@ -7,7 +7,7 @@ use ha_sync::net::Bind;
 use crate::config::{Config, Interface, RouteTable, RouteTarget, RouteWhen, SignalRoute as Configured};
 use crate::guard::Gone;
 use crate::kernel::{SignalRoute, SignalTable, SignalTarget, VirtualAddress};
-use crate::srd::{PlannedAddress, PlannedRoute, SetPlan, When};
+use crate::srd::{PlannedAddress, PlannedPort, PlannedRoute, SetPlan, When};
 
 /// What each set has. `ifindex`: the kernel's number of an interface's tap; an interface that is not there yet has none of its
 /// addresses.
@@ -37,6 +37,7 @@ pub(super) fn plans(config: &Config, ifindex: impl Fn(&Interface) -> Option<u32>
                     .map(|route| planned(&policy.name, route))
             })
             .collect(),
+        ports: ports(set, config, &ifindex),
         announcements: set.gratuitous_count,
         // The guard has another working directory. Where this one cannot be known the path is as good as it was.
         track_file: set
@@ -45,6 +46,29 @@ pub(super) fn plans(config: &Config, ifindex: impl Fn(&Interface) -> Option<u32>
             .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
     };
     redundancy.sets.iter().map(plan).collect()
+}
+
+/// The set's ports that show as down while it is not primary.
+fn ports(
+    set: &crate::config::RedundancySet,
+    config: &Config,
+    ifindex: impl Fn(&Interface) -> Option<u32>,
+) -> Vec<PlannedPort> {
+    if !set.standby_ports_down {
+        return Vec::new();
+    }
+    let names = set.interfaces(&config.service_sets);
+    let of_set = config
+        .interfaces
+        .iter()
+        .filter(|one| names.contains(&one.name.as_str()));
+    let port = |interface: &Interface| {
+        Some(PlannedPort {
+            interface: interface.name.clone(),
+            ifindex: ifindex(interface)?,
+        })
+    };
+    of_set.filter_map(port).collect()
 }
 
 fn planned(policy: &str, route: &Configured) -> PlannedRoute {

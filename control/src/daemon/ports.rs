@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::monitors::Feed;
 use crate::api::model::DownReason;
-use crate::kernel::{LinkUpdate, Rtnl};
+use crate::kernel::{Carriers, LinkUpdate, Rtnl};
 
 /// How often DPDK is asked for a link.
 const POLL: Duration = Duration::from_millis(150);
@@ -93,6 +93,7 @@ pub(super) struct Monitor {
     pub ports: Arc<Ports>,
     pub links: Receiver<LinkUpdate>,
     pub rtnl: Rtnl,
+    pub carriers: Arc<Carriers>,
     /// Who has to know of links beside.
     pub feed: Feed,
     pub stop: Arc<AtomicBool>,
@@ -152,9 +153,12 @@ impl Monitor {
             let reason = record.down_reason().map_or("", DownReason::as_str);
             warn!(interface = %interface.name, reason, "interface is down");
         }
-        if let Some(ifindex) = record.tap_ifindex
-            && let Err(error) = self.rtnl.set_carrier(ifindex, up)
-        {
+        let Some(ifindex) = record.tap_ifindex else { return };
+        let rtnl = &mut self.rtnl;
+        let told = self
+            .carriers
+            .port(ifindex, up, |carrier| rtnl.set_carrier(ifindex, carrier));
+        if let Err(error) = told {
             warn!(interface = %interface.name, %error, "the tap does not follow its port");
         }
     }

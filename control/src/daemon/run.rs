@@ -240,6 +240,7 @@ fn start(
         Some(channel) => Replicator::new(channel, &config, &program, &registry, rings, actions.orders())?,
         None => None,
     };
+    let carriers = actions.carriers();
     let (eal, interfaces) = (prepared.eal.clone(), Arc::clone(&prepared.interfaces));
     let lives = Lives::default();
     let (taps, devices) = Taps::create(&config, &interfaces, &lives.mirror)?;
@@ -372,6 +373,7 @@ fn start(
         ports,
         links,
         rtnl,
+        carriers,
         feed,
         stop: Arc::clone(&threads.stop),
     };

@@ -24,6 +24,7 @@
 
 mod addresses;
 mod announce;
+mod carriers;
 mod codec;
 mod links;
 mod message;
@@ -43,6 +44,7 @@ pub use addresses::OwnedAddresses;
 pub use announce::{
     ANNOUNCE_INTERVAL, ANNOUNCEMENTS, AnnounceError, Announcer, frames as announcement_frames,
 };
+pub use carriers::Carriers;
 pub use links::{Binding, LinkRecord, LinkTable};
 pub use neighbours::{NeighbourRecord, NeighbourTable, NudState};
 pub use resolve::{ResolveLimits, Resolver};

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::plan::PlannedAddress;
+use super::plan::{PlannedAddress, PlannedPort};
 use super::work::Hands;
 use crate::guard::{Keeper, Undo};
 use crate::kernel::{
-    AnnounceError, Announcer, KernelError, KernelRoute, Rtnl, SignalRoute, SignalRouteError, SignalRoutes,
+    AnnounceError, Announcer, Carriers, KernelError, KernelRoute, Rtnl, SignalRoute, SignalRouteError,
+    SignalRoutes,
 };
 use crate::track_file::{self, TrackFileError};
 
@@ -22,6 +23,7 @@ pub struct Kernel {
     /// By device; opened ahead of need.
     announcers: BTreeMap<String, Announcer>,
     guard: Option<Arc<Keeper>>,
+    carriers: Arc<Carriers>,
 }
 
 impl Kernel {
@@ -29,7 +31,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When the kernel cannot be spoken to, or keeps stale routes.
-    pub fn open(guard: Option<Arc<Keeper>>) -> Result<Self, SignalRouteError> {
+    pub fn open(guard: Option<Arc<Keeper>>, carriers: Arc<Carriers>) -> Result<Self, SignalRouteError> {
         let mut routes = SignalRoutes::open()?;
         let stale = routes.take_all()?;
         if stale > 0 {
@@ -40,6 +42,7 @@ impl Kernel {
             routes,
             announcers: BTreeMap::new(),
             guard,
+            carriers,
         })
     }
 }
@@ -77,6 +80,13 @@ impl Hands for Kernel {
 
     fn take_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError> {
         planned.address.take(&mut self.rtnl)
+    }
+
+    fn hide_port(&mut self, port: &PlannedPort, hidden: bool) -> Result<(), KernelError> {
+        let rtnl = &mut self.rtnl;
+        self.carriers.hide(port.ifindex, hidden, |carrier| {
+            rtnl.set_carrier(port.ifindex, carrier)
+        })
     }
 
     fn announce(&mut self, planned: &PlannedAddress) -> Result<(), AnnounceError> {

@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 pub use hands::Kernel;
-pub use plan::{PlannedAddress, PlannedRoute, SetPlan, When};
+pub use plan::{PlannedAddress, PlannedPort, PlannedRoute, SetPlan, When};
 pub use work::{Hands, SetActions};
 
 use crate::guard::{Gone, Keeper};
-use crate::kernel::SignalRouteError;
+use crate::kernel::{Carriers, SignalRouteError};
 use work::Work;
 
 /// What the thread is told.
@@ -106,12 +106,12 @@ impl Drop for Alive {
 
 impl Srd {
     /// Removes the signal routes of a process that could not, and starts the thread in the network namespace of the calling
-    /// one. `guard`: the one to be told; without it, nothing is undone when tandemd dies.
+    /// one. `guard`: the one to be told; without it, nothing is undone when tandemd dies. `carriers`: those of the taps.
     ///
     /// # Errors
     /// When the kernel cannot be spoken to or keeps stale routes, or the system gives no thread.
-    pub fn start(guard: Option<Arc<Keeper>>) -> Result<Self, SignalRouteError> {
-        Self::with(Kernel::open(guard)?)
+    pub fn start(guard: Option<Arc<Keeper>>, carriers: Arc<Carriers>) -> Result<Self, SignalRouteError> {
+        Self::with(Kernel::open(guard, carriers)?)
     }
 
     /// As [`Srd::start`], with other hands.

@@ -25,6 +25,15 @@ pub struct PlannedAddress {
     pub address: VirtualAddress,
 }
 
+/// A tap whose port shows as down to the kernel while its set is not primary here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedPort {
+    /// Name of the interface.
+    pub interface: String,
+    /// The tap's number in the kernel.
+    pub ifindex: u32,
+}
+
 /// A redundancy set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetPlan {
@@ -34,6 +43,8 @@ pub struct SetPlan {
     pub addresses: Vec<PlannedAddress>,
     /// Its policies' signal routes.
     pub routes: Vec<PlannedRoute>,
+    /// Its ports that show as down while it is not primary here.
+    pub ports: Vec<PlannedPort>,
     /// How often a virtual address is announced when it comes, 1 to 64.
     pub announcements: u8,
     /// The file by which VRRP follows the role, from the root.

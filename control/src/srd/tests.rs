@@ -95,6 +95,11 @@ impl Hands for Fake {
         self.do_it("take", planned.address.address.to_string())
     }
 
+    fn hide_port(&mut self, port: &PlannedPort, hidden: bool) -> Result<(), KernelError> {
+        let verb = if hidden { "hide" } else { "show" };
+        self.do_it(verb, port.interface.clone()).map(|_| ())
+    }
+
     fn announce(&mut self, planned: &PlannedAddress) -> Result<(), AnnounceError> {
         let done = self.do_it("announce", planned.address.address.to_string());
         done.map(|_| ())
@@ -141,6 +146,7 @@ fn plan(set: u8, address: [u8; 4], routes: Vec<PlannedRoute>) -> SetPlan {
         set,
         addresses: vec![address],
         routes,
+        ports: Vec::new(),
         announcements: 3,
         track_file: None,
     }
@@ -578,4 +584,38 @@ fn what_the_kernel_has_dropped_is_put_in_again_without_an_order() {
         std::thread::sleep(Duration::from_millis(10));
     }
     srd.stop();
+}
+
+#[test]
+fn ports_of_a_set_that_is_not_primary_are_hidden_last_and_shown_first() {
+    let (fake, now) = (Fake::default(), Instant::now());
+    let mut work = Work::new(fake.clone());
+    let mut planned = plan(1, [10, 0, 0, 1], vec![route("192.0.2.1/32", When::Primary)]);
+    planned.ports = vec![PlannedPort {
+        interface: "in".into(),
+        ifindex: 4,
+    }];
+    let role = |is_primary, epoch| Order::Role {
+        set: 1,
+        is_primary,
+        epoch,
+    };
+    work.take_in(Order::Plans(vec![planned.clone()]));
+    work.act(now, RETRY);
+    assert_eq!(fake.steps(), ["hide in"], "nobody has said that it is primary");
+    work.take_in(role(true, 1));
+    work.act(now, RETRY);
+    let steps = fake.steps();
+    assert_eq!(steps.first().map(String::as_str), Some("show in"), "{steps:?}");
+    assert!(work.results()[&1].hidden.is_empty());
+    work.take_in(role(false, 2));
+    work.act(now, RETRY);
+    let steps = fake.steps();
+    assert_eq!(steps.last().map(String::as_str), Some("hide in"), "{steps:?}");
+    assert_eq!(work.results()[&1].hidden, planned.ports);
+    // A reload takes the key back.
+    planned.ports.clear();
+    work.take_in(Order::Plans(vec![planned]));
+    work.act(now, RETRY);
+    assert_eq!(fake.steps().first().map(String::as_str), Some("show in"));
 }

@@ -11,7 +11,7 @@ use tandem_redundancy::signal::is_latest;
 use tracing::{info, warn};
 
 use super::Order;
-use super::plan::{PlannedAddress, SetPlan};
+use super::plan::{PlannedAddress, PlannedPort, SetPlan};
 use crate::guard::{Gone, Undo};
 use crate::kernel::{
     ANNOUNCE_INTERVAL, AnnounceError, KernelError, KernelRoute, SignalRoute, SignalRouteError,
@@ -52,6 +52,11 @@ pub trait Hands {
     /// # Errors
     /// The kernel's refusal.
     fn take_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError>;
+    /// Hides a port from the kernel, or shows it again.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    fn hide_port(&mut self, port: &PlannedPort, hidden: bool) -> Result<(), KernelError>;
     /// Announces an address once.
     ///
     /// # Errors
@@ -82,6 +87,8 @@ pub struct SetActions {
     pub addresses: Vec<PlannedAddress>,
     /// The tracking file, and whether it says that the set is primary here.
     pub track_file: Option<(PathBuf, bool)>,
+    /// Ports that show as down.
+    pub hidden: Vec<PlannedPort>,
     /// Why something is not as it should be; empty: everything is. They are tried again every second.
     pub failures: Vec<String>,
     /// How long the last change of role took.
@@ -259,7 +266,8 @@ impl<H: Hands> Work<H> {
                 set.settle(begun);
                 let is_left = !set.routes.is_empty()
                     || !set.actions.addresses.is_empty()
-                    || set.actions.track_file.is_some();
+                    || set.actions.track_file.is_some()
+                    || !set.actions.hidden.is_empty();
                 if is_left || !set.is_gone {
                     self.sets.insert(*number, set);
                 }
@@ -337,6 +345,7 @@ impl<H: Hands> Work<H> {
             self.put_track_file(set);
             self.take_addresses(set);
         } else if set.role() == Some(true) {
+            self.follow_ports(set);
             self.put_addresses(set, now);
             self.put_routes(set);
             self.take_routes(set);
@@ -347,6 +356,36 @@ impl<H: Hands> Work<H> {
             self.take_routes(set);
             self.put_routes(set);
             self.take_addresses(set);
+            self.follow_ports(set);
+        }
+    }
+
+    /// Hides the set's ports, or shows them. Nobody hears an announcement by a port that is hidden.
+    fn follow_ports(&mut self, set: &mut Set) {
+        let wanted = if set.is_gone || set.role() == Some(true) {
+            Vec::new()
+        } else {
+            set.plan.ports.clone()
+        };
+        for port in std::mem::take(&mut set.actions.hidden) {
+            if !wanted.contains(&port)
+                && let Err(error) = self.hands.hide_port(&port, false)
+            {
+                set.fail(format!(
+                    "the port {} still shows as down: {error}",
+                    port.interface
+                ));
+                set.actions.hidden.push(port);
+            }
+        }
+        for port in wanted {
+            match self.hands.hide_port(&port, true) {
+                Ok(()) => set.actions.hidden.push(port),
+                Err(error) => set.fail(format!(
+                    "the port {} does not show as down: {error}",
+                    port.interface
+                )),
+            }
         }
     }
 

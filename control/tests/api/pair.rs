@@ -248,6 +248,7 @@ fn outside() -> Outside {
             path: "/run/tandem/set-7".to_owned(),
             number: 0,
         }),
+        ports_down: Vec::new(),
         failures: vec!["192.0.2.9 on wan: no such device".to_owned()],
         took_ms: 3,
     }

@@ -139,6 +139,9 @@ pub struct Outside {
     pub signal_routes: Vec<SignalRouteOfSet>,
     /// The tracking file, if it was written.
     pub track_file: Option<TrackFileOfSet>,
+    /// Interfaces whose ports show as down to the kernel, because the set is not primary here (`standby-ports-down`).
+    #[serde(default)]
+    pub ports_down: Vec<String>,
     /// What is not as it should be; tried again every second.
     pub failures: Vec<String>,
     /// How long the last change of role took there, milliseconds.
