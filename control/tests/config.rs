@@ -26,7 +26,7 @@ fn parse(text: &str) -> Config {
 #[test]
 fn every_example_loads_without_faults_and_compiles() {
     let mut seen = 0;
-    let folders = ["", "pair", "pair-active-active"].map(example);
+    let folders = ["", "pair", "pair-active-active", "pair-nsrp-lite"].map(example);
     let entries = folders
         .iter()
         .flat_map(|folder| std::fs::read_dir(folder).expect("configs/"));
@@ -45,7 +45,7 @@ fn every_example_loads_without_faults_and_compiles() {
         compile(&config, &mut NameRegistry::new(), None, &Extras::default()).expect("compiles");
         seen += 1;
     }
-    assert!(seen >= 11, "configs/ has {seen} examples");
+    assert!(seen >= 13, "configs/ has {seen} examples");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What the HA data link and ports that show as down on the standby exclude: each conflict is
+//! What the HA data link, ports that show as down on the standby, and a pair without session replication exclude: each conflict is
 //! told with both ends.
 
 use tandem_control::config::{self, Extras, NameRegistry, compile};
 
 mod common;
 
-use common::check;
+use common::{check, faults};
 
 const BASE: &str = r#"[interfaces.in]
 device = "net_ring0"
@@ -49,71 +49,71 @@ fn the_link_has_no_other_use_and_takes_what_the_others_take() {
     check(
         BASE,
         &[
-            ("interface = \"ha\", ", "", 15, LINK, "has no interface"),
-            (", peer = \"10.99.0.2\"", "", 15, LINK, "has no peer"),
+            ("interface = \"ha\", ", "", 16, LINK, "has no interface"),
+            (", peer = \"10.99.0.2\"", "", 16, LINK, "has no peer"),
             (
                 "\"ha\", peer",
                 "\"hb\", peer",
-                15,
+                16,
                 &interface,
-                "there is no interfaces.hb; use \"ha\"",
+                "there is no interfaces.hb; did you mean \"ha\"?",
             ),
             (
                 "inside-interfaces = [\"in\"]",
                 "inside-interfaces = [\"in\", \"ha\"]",
-                15,
+                16,
                 &interface,
-                "interfaces.ha is the inside of a service set, service-sets.s.inside-interfaces (line 24), too",
+                "interfaces.ha is the inside of a service set, service-sets.s.inside-interfaces (line 25), too",
             ),
             (
                 "outside-interfaces = [\"out\"]",
                 "outside-interfaces = [\"out\", \"ha\"]",
-                15,
+                16,
                 &interface,
-                "is the outside of a service set, service-sets.s.outside-interfaces (line 25), too",
+                "is the outside of a service set, service-sets.s.outside-interfaces (line 26), too",
             ),
             (
                 "prefixes = [\"203.0.113.0/24\"]",
                 "interface = \"ha\"",
-                15,
+                16,
                 &interface,
-                "is what a pool has its addresses from, pools.p.interface (line 20), too",
+                "is what a pool has its addresses from, pools.p.interface (line 21), too",
             ),
             (
                 "interface = \"in\", address = \"10.0.0.9/24\"",
                 "interface = \"ha\", address = \"10.9.0.9/24\"",
-                15,
+                16,
                 &interface,
-                "is where a virtual address is, redundancy-sets.1.virtual-addresses[0].interface (line 18), too",
+                "is where a virtual address is, redundancy-sets.1.virtual-addresses[0].interface (line 19), too",
             ),
             (
                 "mtu = 1536",
                 "mtu = 1535",
-                15,
+                16,
                 &interface,
                 "interfaces.ha (line 7) has an MTU of 1535, and the 1500 octets of a packet of interfaces.out (line 4) are 1536",
             ),
             (
                 "\"10.99.0.2\"",
                 "\"10.99.0.1\"",
-                15,
+                16,
                 &peer,
                 "is this chassis' own, interfaces.ha.addresses (line 10)",
             ),
             (
                 "\"10.99.0.2\"",
                 "\"fd00::2\"",
-                15,
+                16,
                 &peer,
                 "interfaces.ha.addresses (line 10) has no address of the family",
             ),
-            ("\"10.99.0.2\"", "\"fe80::2\"", 15, &peer, "is link-local"),
+            ("\"10.99.0.2\"", "\"fe80::2\"", 16, &peer, "is link-local"),
             (
                 "\"10.99.0.2\" }",
                 "\"10.99.0.2\", port = 4793 }\nlinks = [{ kind = \"data\", local = \"10.99.0.1\", peer = \"10.99.0.2\" }]",
-                15,
+                16,
                 &port,
-                "4793 is the UDP port of heartbeats on 10.99.0.1, a link of redundancy-groups.1 (line 12), too",
+                "4793 is the UDP port of heartbeats on 10.99.0.1, a link of redundancy-groups.1 (line 13), too",
             ),
         ],
     );
@@ -182,50 +182,72 @@ fn ports_that_are_down_on_the_standby_are_needed_for_nothing_there() {
             (
                 "heartbeat-interval-ms = 200",
                 "data-forwarding = { interface = \"ha\", peer = \"10.99.0.2\" }",
-                17,
+                18,
                 key,
-                "redundancy-groups.1.data-forwarding (line 15) forwards",
+                "redundancy-groups.1.data-forwarding (line 16) forwards",
             ),
             (
                 "redundancy-set = 1\n",
                 "redundancy-set = 1\n[pools.q]\nprefixes = [\"198.51.100.0/24\"]\n[nat-rules.q]\n\
                  terms = [{ name = \"t\", then = { translation-type = \"napt-44\", pool = \"q\" } }]\n\
                  [service-sets.other]\ninside-interfaces = [\"ha\"]\noutside-interfaces = [\"out\"]\nnat-rules = [\"q\"]\n",
-                17,
+                18,
                 key,
-                "service-sets.other (line 33) is of another redundancy set, or of none, and uses interfaces.out, too",
+                "service-sets.other (line 34) is of another redundancy set, or of none, and uses interfaces.out, too",
             ),
             (
                 "heartbeat-interval-ms = 200",
                 "links = [{ kind = \"secondary\", local = \"10.0.0.1\", peer = \"10.0.0.2\" }]",
-                17,
+                18,
                 key,
-                "redundancy-groups.1 (line 12) has a path of heartbeats, from 10.0.0.1, by one of these ports",
+                "redundancy-groups.1 (line 13) has a path of heartbeats, from 10.0.0.1, by one of these ports",
             ),
             (
                 "[pools.p]\n",
                 "policies = [\"w\"]\n[redundancy-policies.w]\nevents = [\"e\"]\naction = \"release-primary-role\"\n\
                  [redundancy-events.e]\ntracked = [\"t\"]\n[tracked-ips.t]\naddresses = [{ address = \"192.0.2.254\" }]\n[pools.p]\n",
-                17,
+                18,
                 key,
-                "tracked-ips.t (line 26) is probed by one of these ports",
+                "tracked-ips.t (line 27) is probed by one of these ports",
             ),
             (
                 "[pools.p]\n",
                 "policies = [\"w\"]\n[redundancy-policies.w]\nevents = [\"e\"]\naction = \"release-primary-role\"\n\
                  [redundancy-events.e]\nrouting-process = [\"frr\"]\n[pools.p]\n",
-                17,
+                18,
                 key,
-                "redundancy-events.e.routing-process (line 25) watches routing",
+                "redundancy-events.e.routing-process (line 26) watches routing",
             ),
             (
                 "[pools.p]\n",
                 "policies = [\"w\"]\n[redundancy-policies.w]\n\
                  signal-routes = [{ prefix = \"198.51.100.1/32\", discard = true }]\n[pools.p]\n",
-                17,
+                18,
                 key,
-                "redundancy-policies.w (line 21) has signal routes",
+                "redundancy-policies.w (line 22) has signal routes",
             ),
         ],
+    );
+}
+
+#[test]
+fn nothing_is_replicated_without_session_replication() {
+    let lite = BASE.replace(
+        "security = \"none\"\n",
+        "security = \"none\"\nsession-replication = false\n",
+    );
+    assert_eq!(faults(&lite), []);
+    let threshold =
+        |text: &str| config::parse(text, "t.toml").expect("right").service_sets[0].replication_threshold_s;
+    assert_eq!((threshold(BASE), threshold(&lite)), (Some(180), None));
+    check(
+        &lite,
+        &[(
+            "redundancy-set = 1\n",
+            "redundancy-set = 1\nreplication-threshold-s = 5\n",
+            30,
+            "service-sets.s.replication-threshold-s",
+            "is never reached: redundancy-groups.1.session-replication is false (line 16)",
+        )],
     );
 }

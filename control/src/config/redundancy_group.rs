@@ -47,6 +47,8 @@ pub struct RedundancyGroup {
     pub links: Vec<HaLink>,
     /// The HA data link, over which packets of sets that are primary on the other chassis go there. `None`: they are dropped.
     pub data_forwarding: Option<DataForwarding>,
+    /// Sessions are replicated, as far as the service sets say so. Without, the two chassis have roles alone.
+    pub session_replication: bool,
 }
 
 impl RedundancyGroup {
@@ -94,6 +96,7 @@ pub(super) struct Raw {
     wire_version: u32,
     pub heartbeat: redundancy_heartbeat::Raw,
     data_forwarding: Option<data_forwarding::Raw>,
+    pub session_replication: bool,
     /// Keys that the file sets, right or wrong.
     keys: Vec<&'static str>,
 }
@@ -150,6 +153,7 @@ pub(super) fn decode(id: u8, mut section: Section<'_>) -> Raw {
         wire_version: section.integer("wire-version", 0..=NEWEST, NEWEST),
         heartbeat: redundancy_heartbeat::decode(&mut section),
         data_forwarding: data_forwarding::decode(&mut section),
+        session_replication: section.boolean("session-replication", true),
         keys: KEYS.into_iter().filter(|key| section.has(key)).collect(),
     };
     section.finish();
@@ -272,6 +276,7 @@ pub(super) fn validate(
         heartbeats,
         links,
         data_forwarding,
+        session_replication: raw.session_replication,
     })
 }
 

@@ -279,9 +279,16 @@ pub(super) fn decode_membership(section: &mut Section<'_>) -> Membership {
 
 impl Membership {
     /// The age in seconds at which its sessions are replicated; `None`: they are not.
-    pub fn threshold_s(&self, global: u32) -> Option<u32> {
-        let replicated = self.set.is_some() && !self.disabled;
-        replicated.then(|| self.threshold_s.unwrap_or(global))
+    pub fn threshold_s(&self, redundancy: &redundancy::Raw) -> Option<u32> {
+        let replicated = self.set.is_some() && !self.disabled && self.group_without(redundancy).is_none();
+        replicated.then(|| self.threshold_s.unwrap_or(redundancy.threshold_s))
+    }
+
+    /// Its redundancy group, if that replicates no sessions.
+    fn group_without<'a>(&self, redundancy: &'a redundancy::Raw) -> Option<&'a redundancy_group::Raw> {
+        let set = redundancy.sets.iter().find(|raw| Some(raw.id) == self.set)?;
+        let mut groups = redundancy.groups.iter();
+        groups.find(|group| Some(group.id) == set.group && !group.session_replication)
     }
 }
 
@@ -293,7 +300,7 @@ pub(super) fn check_membership(path: &str, one: &Membership, redundancy: &redund
         let there = sets.iter().map(|raw| raw.id);
         unknown(&key("redundancy-set"), "redundancy-sets", set, there, d);
     }
-    if let Some(threshold_s) = one.threshold_s(redundancy.threshold_s) {
+    if let Some(threshold_s) = one.threshold_s(redundancy) {
         d.effective(&key("replication-threshold-s"), threshold_s.to_string());
     }
     let said = [
@@ -308,5 +315,18 @@ pub(super) fn check_membership(path: &str, one: &Membership, redundancy: &redund
         let place = key("disable-replication-capability");
         let problem = format!("is never reached: {place} is true (line {})", d.line(&place));
         d.warn(&key("replication-threshold-s"), problem, "remove one of the two");
+    }
+    if let Some(group) = one
+        .group_without(redundancy)
+        .filter(|_| one.threshold_s.is_some())
+    {
+        let place = group.key("session-replication");
+        let problem = format!("is never reached: {place} is false (line {})", d.line(&place));
+        d.fault(
+            FaultKind::Conflict,
+            &key("replication-threshold-s"),
+            problem,
+            "remove one of the two",
+        );
     }
 }

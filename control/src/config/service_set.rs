@@ -322,7 +322,7 @@ fn one(raw: &Raw, parts: &Parts<'_>, d: &Diagnostics) -> ServiceSet {
             .filter_map(|raw| raw.mapping.clone())
             .collect(),
         stateless: raw.stateless.stateless.clone(),
-        replication_threshold_s: raw.membership.threshold_s(parts.redundancy.threshold_s),
+        replication_threshold_s: raw.membership.threshold_s(parts.redundancy),
         ..raw.rest.clone()
     };
     service_set_family::check(raw, &set, d);

@@ -144,6 +144,7 @@ fn group(id: u8, name: &str, state: LinkState) -> ReplicationGroup {
         },
         expected_objects: Some(1000),
         held_back: 3,
+        replicates: true,
         differences: &differences(&state),
     }
     .row()

@@ -143,6 +143,7 @@ impl Replicator {
             bridge,
             now_ms: 0,
             is_complete: false,
+            replicates: group.session_replication,
             outward,
             draining: BTreeSet::new(),
         };

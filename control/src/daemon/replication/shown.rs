@@ -240,6 +240,7 @@ pub(super) fn group(
         inbox: use_of(talk.rings.inboxes),
         expected_objects,
         held_back: talk.rings.held_back,
+        replicates: group.is_none_or(|group| group.session_replication),
         differences: &talk.differences,
     };
     view.row()

@@ -94,6 +94,8 @@ pub(super) struct Line {
     pub now_ms: u64,
     /// The peer has told everything, and nothing was missed since, as far as is known.
     pub is_complete: bool,
+    /// Sessions are replicated at all; otherwise nothing is told, and nobody lacks anything.
+    pub replicates: bool,
     /// Who moves virtual addresses and signal routes.
     pub outward: Option<Orders>,
     /// Sets that were handed over, and whose signal routes stay until the peer's are there.
@@ -142,6 +144,10 @@ impl Hands for Line {
 
     fn peer(&self) -> Peer {
         match self.link.state() {
+            // Nobody tells anything, so everybody knows all there is to know.
+            LinkState::Suspended(_) | LinkState::Connected { .. } if !self.replicates => {
+                Peer::There { knows_all: true }
+            }
             LinkState::Disconnected | LinkState::Refused(_) | LinkState::Lost => Peer::Gone,
             LinkState::Greeting => Peer::Greeting,
             LinkState::Suspended(_) => Peer::Suspended,
@@ -152,6 +158,9 @@ impl Hands for Line {
     }
 
     fn lack(&self) -> Option<Lack> {
+        if !self.replicates {
+            return None;
+        }
         if !self.is_complete || self.bridge.is_lacking() {
             Some(Lack::Untold)
         } else {

@@ -40,6 +40,8 @@ pub struct GroupView<'a> {
     pub expected_objects: Option<u64>,
     /// Changes that workers hold back because there was no room to put them out.
     pub held_back: u64,
+    /// Sessions are replicated (`session-replication`).
+    pub replicates: bool,
     /// Parts of the configuration that differ.
     pub differences: &'a [link::Difference],
 }
@@ -153,6 +155,11 @@ impl GroupView<'_> {
                 Some(last) => (Some(last.kind.name()), last.text.clone()),
                 None => (None, String::new()),
             },
+            LinkState::Connected { .. } if !self.replicates => {
+                let detail =
+                    "session-replication = false: the chassis have roles alone, and no session is told";
+                (Some("roles-only"), detail.to_owned())
+            }
             LinkState::Greeting | LinkState::Connected { .. } => (None, String::new()),
         }
     }

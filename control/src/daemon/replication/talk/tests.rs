@@ -42,6 +42,7 @@ fn talk(automatic: bool) -> Talk {
         bridge: Bridge::new(bridge, Arc::new(program), vec![outbox], vec![inbox]).expect("a bridge"),
         now_ms: 0,
         is_complete: false,
+        replicates: true,
         outward: None,
         draining: BTreeSet::new(),
     };
