@@ -54,7 +54,7 @@ pub trait Chassis {
         None
     }
 
-    /// Something of the peer's came, and is read next; milliseconds.
+    /// Something of the peer's came while it replicates with us (not while the link is suspended), and is read next; milliseconds.
     fn heard(&mut self, now: u64) {
         let _when = now;
     }

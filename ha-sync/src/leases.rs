@@ -14,9 +14,10 @@
 
 mod peer;
 mod plan;
+mod queue;
 mod rests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use tandem_engine::program::{PoolId, PoolMode, Program, ServiceSetId};
 use tandem_engine::public_space::{
@@ -27,6 +28,7 @@ use tandem_engine::ticks::Ticks;
 
 use crate::bridge::BridgeStats;
 use plan::{Kept, Plan};
+use queue::Queue;
 use rests::Rests;
 
 /// Extents of an address granted ahead.
@@ -53,7 +55,7 @@ pub(crate) struct Keeper {
     complete: bool,
     /// Offers of the first round that are not acknowledged.
     first: HashSet<Lease>,
-    queue: VecDeque<LeaseChange>,
+    queue: Queue,
     /// Offers that are not acknowledged.
     asked: HashSet<Lease>,
     /// What the peer takes for leased, and since when it is seen free here (0: it is not).
@@ -89,7 +91,7 @@ impl Keeper {
     }
 
     pub fn next_change(&mut self) -> Option<LeaseChange> {
-        self.queue.pop_front()
+        self.queue.pop()
     }
 
     /// A slice of the work.
@@ -155,7 +157,7 @@ impl Keeper {
 
     pub fn disconnected(&mut self, program: &Program, stats: &mut BridgeStats) {
         (self.connected, self.complete) = (false, false);
-        for change in self.queue.drain(..) {
+        while let Some(change) = self.queue.pop() {
             // Neither was said: an offer is to be made again, unless the peer knew of it before, a lease given back again.
             match change {
                 LeaseChange::Offer(lease) if is_owned(program, &lease, OWNER_GRANTED) => {}
@@ -175,7 +177,12 @@ impl Keeper {
         }
     }
 
+    /// The peer has taken note of what was said last of a lease. Not of what waits still: it might hear that this was withdrawn, or
+    /// go by a rest that is over, and never hear of the offer behind that.
     pub fn acknowledged(&mut self, lease: Lease, program: &Program, stats: &mut BridgeStats) {
+        if self.queue.has(lease) {
+            return;
+        }
         self.asked.remove(&lease);
         self.first.remove(&lease);
         let index = program.public_space.index_of(lease.public);
@@ -214,7 +221,7 @@ impl Keeper {
         self.first.remove(&lease);
         if self.connected {
             self.told.remove(&lease);
-            self.queue.push_back(LeaseChange::Withdraw(lease));
+            self.queue.push(LeaseChange::Withdraw(lease));
             stats.leases_withdrawn += 1;
         } else if let Some(free_since) = self.told.get_mut(&lease) {
             // The peer takes it for leased until it is told otherwise.
@@ -324,7 +331,7 @@ impl Keeper {
         self.told.insert(lease, 0);
         // Granted ones that are told again, too: a peer that began anew knows of them only when it says so.
         self.asked.insert(lease);
-        self.queue.push_back(match rests {
+        self.queue.push(match rests {
             Some(until) => LeaseChange::Resting(lease, until),
             None => LeaseChange::Offer(lease),
         });

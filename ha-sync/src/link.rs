@@ -184,7 +184,8 @@ impl Link {
             return Err(LinkError::NotConnected);
         }
         self.tell_events(chassis);
-        if !octets.is_empty() {
+        // While the link is suspended, the peer goes by nothing that it was told: so must we by what it said.
+        if !octets.is_empty() && self.agreed().is_some() {
             chassis.heard(now);
         }
         self.settle(now, chassis);

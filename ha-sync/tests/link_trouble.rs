@@ -7,8 +7,9 @@ use common::model::Model;
 use common::net::{Faults, World, frames};
 use ha_sync::chassis::Chassis;
 use ha_sync::frame::{self, HEADER_LEN};
-use ha_sync::link::{Difference, Differs, Link};
+use ha_sync::link::{Difference, Differs, Link, LinkState};
 use ha_sync::wire::{BatchHeader, PARTS_MAX, Part};
+use tandem_engine::replica::{Lease, LeaseChange};
 
 /// What an end says, the first batch of it with a record of a type that nobody knows when `spoiled`.
 fn say(link: &mut Link, model: &mut Model, now: u64, spoiled: bool) -> Vec<u8> {
@@ -183,4 +184,46 @@ fn differing_parts_are_named_on_both_and_those_beside_stop_nothing() {
     );
     world.disconnect();
     assert!(found(&world, 1).is_empty());
+}
+
+/// What link `from` says at a time is heard by the other.
+fn carry(links: &mut [Link; 2], models: &mut [Model; 2], from: usize, now: u64) {
+    let said = say(&mut links[from], &mut models[from], now, false);
+    let to = 1 - from;
+    let used = links[to].received(now, &said, &mut models[to]);
+    assert_eq!(used, Ok(said.len()));
+}
+
+#[test]
+fn a_peer_is_heard_from_its_hello_on_and_not_while_the_link_is_suspended() {
+    let mut links = [1, 2].map(|incarnation| Link::new(config(incarnation)));
+    let mut models = [Model::new(1), Model::new(2)];
+    links.iter_mut().for_each(|link| link.connected(1000));
+    let lease = Lease { public: 5, extent: 1 };
+    models[0].offers.push_back(LeaseChange::Offer(lease));
+    // The hello comes with the first batch; the model would not be told before it has heard.
+    let mut said = say(&mut links[0], &mut models[0], 1000, false);
+    carry(&mut links, &mut models, 1, 1000);
+    said.extend(say(&mut links[0], &mut models[0], 1010, false));
+    assert_eq!(
+        links[1].received(1010, &said, &mut models[1]),
+        Ok(said.len()),
+        "all of it"
+    );
+    assert_eq!(models[1].told, [lease].into());
+    assert_eq!(models[1].heard_ms, Some(1010));
+    // Suspended: they go on talking, and neither goes by what the other said for long.
+    links[0].set_digest([8; 32]);
+    for now in (2000..90_000).step_by(500) {
+        for from in 0..2 {
+            carry(&mut links, &mut models, from, now);
+            assert!(matches!(links[1 - from].state(), LinkState::Suspended(_)));
+        }
+    }
+    assert!(models.iter().all(|model| model.heard_ms <= Some(2000)));
+    links[1].set_digest([8; 32]);
+    for from in [1, 0, 1] {
+        carry(&mut links, &mut models, from, 90_000);
+    }
+    assert!(models.iter().all(|model| model.heard_ms == Some(90_000)));
 }

@@ -9,7 +9,7 @@ use ha_sync::bridge::{Bridge, BridgeConfig, RedundancySet};
 use ha_sync::chassis::{Chassis, PeerEvent};
 use rtrb::{Consumer, RingBuffer};
 use tandem_engine::program::Program;
-use tandem_engine::public_space::{OWNER_FREE, OWNER_PEER, PublicSpace};
+use tandem_engine::public_space::{OWNER_FREE, OWNER_LEASE_PENDING, OWNER_PEER, PublicSpace};
 use tandem_engine::replica::{Lease, LeaseChange, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::POOL;
@@ -208,6 +208,42 @@ fn what_rests_is_offered_before_it_is_given_out_beside_a_peer() {
         (0..16).all(|extent| !space.acquire(index, extent, 0)),
         "not acknowledged"
     );
+    side.bridge.lease_acknowledged(lease(0));
+    assert!(space.acquire(index, 0, 0));
+}
+
+#[test]
+fn the_acknowledgment_of_a_rest_grants_no_offer_that_waits_for_the_link() {
+    let mut side = Side::standby();
+    let rests: Vec<LeaseChange> = (0..16)
+        .map(|extent| LeaseChange::Resting(lease(extent), at(NOW + 30_000)))
+        .collect();
+    side.says(&rests);
+    side.takes_over(NOW + 1000);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: None });
+    let mut now = NOW + 2000;
+    while !side.bridge.stats().leases_required {
+        side.bridge.service(now);
+        while let Some(LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _)) = side.bridge.next_lease()
+        {
+            side.bridge.lease_acknowledged(lease);
+        }
+        now += 100;
+        assert!(now < NOW + 10_000, "leases are required soon");
+    }
+    // It is told again that they rest, and has not acknowledged that when their time is over.
+    side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
+    side.bridge.service(now);
+    let told: Vec<LeaseChange> = std::iter::from_fn(|| side.bridge.next_lease()).collect();
+    assert!(rests.iter().all(|change| told.contains(change)), "{told:?}");
+    (0..5).for_each(|step| side.bridge.service(NOW + 31_000 + step * 100));
+    let space = Arc::clone(&side.program.public_space);
+    let index = space.index_of(POOL).expect("a public address");
+    assert_eq!(space.owner(index, 0), OWNER_LEASE_PENDING);
+    side.bridge.lease_acknowledged(lease(0));
+    assert!(!space.acquire(index, 0, 0), "the offer was not even said");
+    let told: Vec<LeaseChange> = std::iter::from_fn(|| side.bridge.next_lease()).collect();
+    assert!(told.contains(&LeaseChange::Offer(lease(0))), "{told:?}");
     side.bridge.lease_acknowledged(lease(0));
     assert!(space.acquire(index, 0, 0));
 }

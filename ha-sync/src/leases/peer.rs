@@ -49,8 +49,12 @@ impl Keeper {
             LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) => (lease, true),
             LeaseChange::Withdraw(lease) => (lease, false),
         };
-        self.rests.told(change);
         let space = &program.public_space;
+        // Of what is not there nothing is kept, so that memory is bounded whatever the peer names.
+        let Some(index) = space.index_of(lease.public) else {
+            return;
+        };
+        self.rests.told(change);
         if let Some(heard) = &mut self.heard {
             if offers {
                 heard.insert(lease);
@@ -58,9 +62,6 @@ impl Keeper {
                 heard.remove(&lease);
             }
         }
-        let Some(index) = space.index_of(lease.public) else {
-            return;
-        };
         let extent = usize::from(lease.extent);
         if !offers {
             self.contested.remove(&lease);
@@ -73,5 +74,31 @@ impl Keeper {
             stats.lease_conflicts += 1;
             self.contested.insert(lease);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_engine::replica::Lease;
+    use tandem_engine::ticks::Ticks;
+    use tandem_engine_testkit::POOL;
+    use tandem_engine_testkit::plan::Plan;
+
+    #[test]
+    fn of_an_address_that_is_nowhere_nothing_is_kept() {
+        let program = Plan::new().compile(None);
+        let mut keeper = Keeper::new(0);
+        let mut stats = BridgeStats::default();
+        keeper.hears_all(&program);
+        let (known, strange) = [POOL, POOL ^ 1 << 31]
+            .map(|public| Lease { public, extent: 1 })
+            .into();
+        for lease in [known, strange] {
+            keeper.told(LeaseChange::Resting(lease, Ticks(9)), &program, &mut stats);
+        }
+        assert_eq!(keeper.rests.end(1, known), Some(Ticks(9)));
+        assert_eq!(keeper.rests.end(1, strange), None);
+        assert_eq!(keeper.heard, Some(HashSet::from([known])));
     }
 }

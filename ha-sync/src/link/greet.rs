@@ -52,6 +52,10 @@ impl Link {
         }
         let (ours, theirs) = (self.config.versions, hello.versions);
         let version = ours.common(theirs).ok_or(Refusal::Versions { ours, theirs })?;
+        if mismatch(&self.config, &hello).is_none() {
+            // Before anything that may follow it at once.
+            chassis.heard(now);
+        }
         self.peer_said_roles(hello.incarnation, &hello.roles, first, chassis);
         self.unsettled = true;
         if first {

@@ -35,6 +35,8 @@ pub struct Model {
     pub lease_changes: Vec<LeaseChange>,
     pub marks: Vec<Mark>,
     pub events: Vec<PeerEvent>,
+    /// When the peer was last heard.
+    pub heard_ms: Option<u64>,
     pub random: Random,
     /// In so many of a thousand cases an operation finds no room.
     pub no_room: u64,
@@ -165,6 +167,7 @@ impl Model {
             lease_changes: Vec::new(),
             marks: Vec::new(),
             events: Vec::new(),
+            heard_ms: None,
             random: Random(seed),
             no_room: 0,
             full: false,
@@ -313,7 +316,12 @@ impl Chassis for Model {
         self.marks.push(mark);
     }
 
+    fn heard(&mut self, now: u64) {
+        self.heard_ms = Some(now);
+    }
+
     fn lease_told(&mut self, change: LeaseChange) {
+        assert!(self.heard_ms.is_some(), "heard before it is told");
         self.lease_changes.push(change);
         match change {
             LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _) => drop(self.told.insert(lease)),

@@ -157,24 +157,21 @@ impl PortAllocator {
                 .plans
                 .get(usize::from(pool))
                 .is_none_or(|p| p.hold.is_by_rule() || p.tag != state.tag);
-            // Taken anew, an extent would no longer be held.
-            let extents = state
-                .extents
-                .iter()
-                .filter_map(|slot| self.extents.get(slot.checked_sub(1)? as usize));
-            let held = self.holds.is_any && extents.into_iter().any(|extent| extent.is_resting(now));
-            if (state.subscribers != 0 || held || self.follows(pool)) && !lost {
+            if (state.subscribers != 0 || self.follows(pool)) && !lost {
                 continue;
             }
             let quarantine = Self::quarantine(program.pools.iter().find(|p| p.id == pool));
             let rested = now.0.saturating_sub(state.idle_since) > quarantine.0.saturating_mul(2);
             let settled = self.wait.is_settled(state.idle_since);
-            if rested
+            let goes = rested
                 && settled
                 && (lost || !self.is_home_address(address))
                 && !self.has_blocks(self.sweep)
-                && self.blocks_are_settled(self.sweep)
-            {
+                && self.blocks_are_settled(self.sweep);
+            if goes && !lost && self.has_holds(self.sweep, now) {
+                // Taken anew, an extent would no longer be held: the end of that is told first.
+                self.needs(self.sweep);
+            } else if goes {
                 self.release_extents(self.sweep, &program.public_space);
             }
         }
@@ -183,6 +180,12 @@ impl PortAllocator {
                 plan.cursor = 0;
             }
         }
+    }
+
+    /// Whether an extent of an address is held at `now`, or may be for all that the other chassis knows.
+    fn has_holds(&self, index: u32, now: Ticks) -> bool {
+        let mut extents = (0..EXTENTS_PER_ADDRESS).filter_map(|e| self.extent(index, e));
+        self.holds.is_any && extents.any(|extent| extent.is_binding(now, self.wait))
     }
 
     /// Whether the other chassis knows of all blocks that ended on an address, which has none now.

@@ -9,6 +9,7 @@ use crate::ports::deterministic::Deterministic;
 use crate::program::{AddressAllocation, AddressPooling, AddressRange, PoolMode, PortAllocation, PortRange};
 
 mod follow;
+mod holds;
 mod known;
 mod whole;
 

@@ -92,6 +92,13 @@ impl Extent {
         now.0 < self.hold.until
     }
 
+    /// Whether nobody else may have it: its time is not over at `now`, or the other chassis may still go by what it was told of it.
+    #[must_use]
+    pub const fn is_binding(&self, now: Ticks, wait: Wait) -> bool {
+        let is_told = self.hold.until != 0 && self.hold.told != SECRET;
+        self.is_resting(now) || is_told && !wait.is_hold_over(self.hold.told)
+    }
+
     /// Until when the other chassis can go by that it gives no port, if it was not told otherwise; zero: it may give ports. It may know
     /// nothing of ports that ended here under a quarantine, so these have rested then, too.
     #[must_use]

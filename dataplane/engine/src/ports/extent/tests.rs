@@ -211,6 +211,9 @@ fn a_hold_ends_when_its_ports_are_needed_and_the_other_chassis_knows() {
         "nobody needs it"
     );
     assert!(!e.is_resting(Ticks(1000)) && e.is_resting(Ticks(999)));
+    // It is told: beyond its time as long as the other chassis may go by it.
+    assert!(e.is_binding(Ticks(5000), wait(Some(Ticks(4000)))));
+    assert!(e.is_binding(Ticks(999), wait(None)) && !e.is_binding(Ticks(1000), wait(None)));
     assert_eq!(
         e.go_on(Ticks(5000), wait(Some(Ticks(4000))), true),
         HoldStep::Tell
@@ -271,6 +274,7 @@ fn a_hold_is_told_as_long_as_what_ended_meanwhile_rests_or_not_at_all() {
     let mut e = extent();
     e.hold(Ticks(1000), 1, false);
     assert!(e.is_held() && e.held_until(Ticks(200)) == Ticks::ZERO);
+    assert!(!e.is_binding(Ticks(1000), Wait::NONE.holding(Some(Ticks(1)))));
     // So nobody has to be told of its end either.
     let nobody_knows = Wait::NONE.holding(Some(Ticks(1)));
     assert_eq!(e.go_on(Ticks(999), nobody_knows, true), HoldStep::Goes);
