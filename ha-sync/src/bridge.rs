@@ -25,6 +25,7 @@ mod joining;
 mod rings;
 mod roles;
 mod shown;
+mod taking;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::leases::Keeper;
 use bulks::Bulks;
 use rings::{Outboxes, Rings};
 use roles::SetState;
+use taking::Taking;
 
 pub use joining::Joining;
 pub use shown::{BridgeError, BridgeEvent, BridgeStats, RingUse};
@@ -93,6 +95,8 @@ pub struct Bridge {
     yields_equal: bool,
     changes: u32,
     keeper: Keeper,
+    /// A takeover before which some worker has still to read what it was told.
+    taking: Option<Taking>,
     events: VecDeque<BridgeEvent>,
     stats: BridgeStats,
     now: u64,
@@ -131,6 +135,7 @@ impl Bridge {
             yields_equal: false,
             changes: 0,
             keeper: Keeper::new(config.tick_zero_ms),
+            taking: None,
             events: VecDeque::new(),
             stats: BridgeStats::default(),
             now: 0,
@@ -165,6 +170,7 @@ impl Bridge {
             self.start_if_asked();
         }
         self.outboxes.look(now);
+        self.look_at_taking();
         let primary = self.primary_service_sets();
         self.keeper.service(now, &self.program, &primary, &mut self.stats);
     }

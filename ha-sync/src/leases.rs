@@ -51,6 +51,8 @@ pub(crate) struct Keeper {
     dead: bool,
     /// A whole round was made since it was last to begin anew.
     round: bool,
+    /// Nothing changes hands before workers have read what was told before a takeover: what is free may be in use by that.
+    waits: bool,
     /// Since the connect, all offers of a whole round were acknowledged.
     complete: bool,
     /// Offers of the first round that are not acknowledged.
@@ -104,10 +106,12 @@ impl Keeper {
     ) {
         self.plan.follow(program, primary);
         self.rests.peer_is(self.connected, stats.leases_required, now);
-        self.free_rested(now, program, stats);
-        self.reconcile(now, program, stats);
-        if self.connected || program.public_space.leases_required() {
-            self.slice(now, program, stats);
+        if !self.waits {
+            self.free_rested(now, program, stats);
+            self.reconcile(now, program, stats);
+            if self.connected || program.public_space.leases_required() {
+                self.slice(now, program, stats);
+            }
         }
         self.complete |= self.round && self.first.is_empty();
         self.look_at_need(program, stats);
@@ -120,11 +124,23 @@ impl Keeper {
         self.look_at_need(program, stats);
     }
 
+    /// Whether workers have to read first what was told before a takeover: until they have, no extent is free to be taken, and none is
+    /// offered or freed. Takes effect with the next call of [`Keeper::becomes_primary`] or [`Keeper::service`].
+    pub const fn waits_for_workers(&mut self, waits: bool) {
+        self.waits = waits;
+    }
+
     fn look_at_need(&self, program: &Program, stats: &mut BridgeStats) {
         let required = self.connected && !self.dead && self.complete && self.plan.any_primary();
-        if required != stats.leases_required {
+        stats.leases_required = required;
+        self.require(program, required);
+    }
+
+    /// Leases are required because of the peer, or for as long as workers have to read first.
+    fn require(&self, program: &Program, required: bool) {
+        let required = required || self.waits;
+        if program.public_space.leases_required() != required {
             program.public_space.set_leases_required(required);
-            stats.leases_required = required;
         }
     }
 
@@ -168,7 +184,7 @@ impl Keeper {
         self.first.clear();
         (self.heard, self.reconcile_at) = (None, None);
         // Degraded, at once: nobody waits for an acknowledgment that does not come.
-        program.public_space.set_leases_required(false);
+        self.require(program, false);
         stats.leases_required = false;
         for lease in self.asked.drain() {
             if let Some(index) = program.public_space.index_of(lease.public) {

@@ -69,10 +69,11 @@ impl Side {
         changes.iter().for_each(|change| self.bridge.lease_told(*change));
     }
 
-    /// The peer is gone, and the role is taken.
+    /// The peer is gone, and the role is taken by a worker that has read all it was told.
     fn takes_over(&mut self, now: u64) {
         self.bridge.peer(PeerEvent::Disconnected);
         self.bridge.service(now);
+        self.holds_are_unknown();
         self.bridge.set_role(1, Role::Primary, 2);
     }
 

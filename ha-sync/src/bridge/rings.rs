@@ -152,12 +152,21 @@ impl Rings {
 
     /// Whether all workers have read up to there.
     pub fn have_read(&self, mark: &[u64]) -> bool {
+        self.read().zip(mark).all(|(read, mark)| read >= *mark)
+    }
+
+    /// Whether some worker has.
+    pub fn any_has_read(&self, mark: &[u64]) -> bool {
+        self.read().zip(mark).any(|(read, mark)| read >= *mark)
+    }
+
+    /// Operations that each worker has done so far.
+    fn read(&self) -> impl Iterator<Item = u64> {
         let inboxes = self.inboxes.iter().zip(&self.brought);
-        let read = inboxes.map(|(inbox, brought)| {
+        inboxes.map(|(inbox, brought)| {
             let unread = inbox.buffer().capacity() - inbox.slots().min(inbox.buffer().capacity());
             brought.saturating_sub(unread as u64)
-        });
-        read.zip(mark).all(|(read, mark)| read >= *mark)
+        })
     }
 
     pub fn push_for(&mut self, subscriber: u128, steering_prefix: u8, op: Op) -> bool {

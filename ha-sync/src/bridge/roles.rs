@@ -55,6 +55,7 @@ impl Bridge {
         let nothing = state.waiting == 0;
         let done = state.set_role();
         if takes_over {
+            self.take_over_from_here();
             if self.keeper.forgets_rests(self.now, &self.program) {
                 self.rings.command(Op::HoldsUnknown);
             }
@@ -71,6 +72,7 @@ impl Bridge {
             });
         }
         if takes_over {
+            self.roles_are_told();
             // The peer may have sessions of its own time as primary that this chassis was never told of: a bulk sweeps them.
             self.bulks.renew |= self.listening == Listening::On;
             self.keeper.took_over(self.now, &self.program, &service_sets);
@@ -196,10 +198,10 @@ impl Bridge {
         }
     }
 
-    /// Whether some worker has not yet taken up a role that it was told.
+    /// Whether some worker has not yet taken up a role that it was told, or new extents wait for what it has still to read.
     #[must_use]
     pub fn is_changing_roles(&self) -> bool {
-        self.sets.iter().any(|state| state.waiting > 0)
+        self.taking.is_some() || self.sets.iter().any(|state| state.waiting > 0)
     }
 
     /// A set that is primary here becomes standby with the peer's epoch, because the peer is primary, too, and has the better claim.

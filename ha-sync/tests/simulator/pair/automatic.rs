@@ -123,10 +123,7 @@ impl Pair {
 
     fn look_at(&mut self, at: usize, did: Did) {
         match did {
-            Did::Primary(set) => {
-                self.takes(at, set);
-                self.excuse(at, set);
-            }
+            Did::Primary(set) => self.takes(at, set),
             Did::Standby(set) => self.leaves(at, set),
             Did::Released(set) => self.has_released(at, set),
             Did::HeardReleased(set) => {
@@ -238,20 +235,6 @@ impl Pair {
         let rests = self.sides[from].as_ref().is_some_and(|side| rests(side, set));
         self.primary[index] = Some(at);
         self.deposed[index] = (!rests).then_some(from);
-    }
-
-    /// Workers that stand still have not installed what they were told last, and extents of that rest as soon as the role is taken:
-    /// what is on new ones is lost then.
-    fn excuse(&mut self, at: usize, set: u16) {
-        let is_behind = self.sides[at]
-            .as_ref()
-            .is_some_and(|side| side.silent_ms(self.now) > 0);
-        if let Some(heir) = self.heirs[usize::from(set) - 1]
-            .as_mut()
-            .filter(|heir| is_behind && heir.to == at)
-        {
-            heir.due.clear();
-        }
     }
 
     /// Of two primaries that hear each other one yields.
