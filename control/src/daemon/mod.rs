@@ -22,6 +22,7 @@ mod clock;
 mod counters;
 mod cpu;
 mod events;
+mod hangups;
 mod held_up;
 mod life;
 mod monitors;

@@ -24,6 +24,7 @@ use super::backend::{Api, Daemon, Lives};
 use super::classifiers::{ClassifierError, equip};
 use super::clock::Clock;
 use super::events::{Events, Heartbeat, PolicyLines, WorkerWatch};
+use super::hangups::Hangups;
 use super::life::{self, Life};
 use super::monitors::{self, Counts, Monitors};
 use super::pair::Answers;
@@ -118,8 +119,11 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the daemon, and reloads for each that asks for it. A thread that dies ends it too.
+    /// Waits for one that ends the daemon, and reloads for each that asks for it. A thread that dies ends it too. None of these
+    /// waits for a reload.
     async fn serve(&mut self, daemon: &Arc<Daemon>) -> Result<(), RunError> {
+        let reloaded = Arc::clone(daemon);
+        let mut hangups = Hangups::new(move || reloaded.running.reload(&*reloaded, Reach::default()));
         let mut death = std::pin::pin!(life::first_dead(|| daemon.dead_thread()));
         loop {
             tokio::select! {
@@ -135,15 +139,8 @@ impl Signals {
                     error!(thread, "a thread ended unasked: stopping");
                     return Err(RunError::Thread(thread));
                 }
-                _ = self.hangup.recv() => {
-                    info!("SIGHUP: reloading");
-                    let daemon = Arc::clone(daemon);
-                    // What it comes to is logged and reported by the reload itself.
-                    let reload = tokio::task::spawn_blocking(move || daemon.running.reload(&*daemon, Reach::default()));
-                    if let Ok(Err(error)) = reload.await {
-                        error!(%error, "reload failed");
-                    }
-                }
+                _ = self.hangup.recv() => hangups.came(),
+                () = hangups.ended() => {}
             }
         }
     }

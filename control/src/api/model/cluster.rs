@@ -49,7 +49,7 @@ pub struct ConfigPull {
 pub struct PeerReload {
     /// Whether the peer has the shared part now.
     pub applied: bool,
-    /// Generation that runs there.
+    /// Generation that came of it there; none when it had the shared part already, or does not have it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generation: Option<u32>,
     /// Why it does not have it, or what else there is to say.

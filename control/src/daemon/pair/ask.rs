@@ -31,7 +31,9 @@ impl Replication {
     /// Asks and reads the answer.
     fn question(&self, question: &Question, patience: Duration) -> Result<Said, PeerError> {
         let content = serde_json::to_vec(question).map_err(|error| PeerError::Refused(error.to_string()))?;
-        let answer = self.ask(content, patience)?;
+        // No reload waits for a dead peer. Who only wants to know something may try.
+        let is_lost = || question.is_of_a_reload() && self.peer_is_lost();
+        let answer = self.ask(content, patience, is_lost)?;
         match serde_json::from_slice(&answer) {
             Ok(Said::Unknown) => Err(PeerError::NotSupported),
             Ok(Said::Refused { why }) => Err(PeerError::Refused(why)),
@@ -111,7 +113,8 @@ impl Replication {
                 warnings,
             }) => Propagation::Taken(PeerReload {
                 applied: !dry_run,
-                generation: Some(generation),
+                // What it had already is nothing that it could go back from.
+                generation: changed.then_some(generation),
                 detail: if changed {
                     warnings.join("; ")
                 } else {
@@ -122,9 +125,9 @@ impl Replication {
                 Propagation::Refused("the peer cannot take this configuration".to_owned(), faults)
             }
             Ok(_) => Propagation::Alone(PeerError::NotSupported.to_string()),
-            Err(error @ (PeerError::Alone | PeerError::NotThere | PeerError::NotSupported)) => {
-                Propagation::Alone(error.to_string())
-            }
+            Err(
+                error @ (PeerError::Alone | PeerError::NotThere | PeerError::Lost | PeerError::NotSupported),
+            ) => Propagation::Alone(error.to_string()),
             Err(error) => Propagation::Refused(error.to_string(), Vec::new()),
         }
     }

@@ -9,13 +9,16 @@
 
 mod ask;
 mod files;
+mod obey;
 mod said;
 mod serve;
+mod wait;
 
 use std::time::Duration;
 
 pub(super) use ask::Propagation;
 pub(super) use serve::Answers;
+pub(super) use wait::wait_for_answer;
 
 /// How long the peer may take to say something.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +51,9 @@ pub(super) enum PeerError {
     /// Nobody is connected, or not any more.
     #[error("the peer is not connected")]
     NotThere,
+    /// Heartbeats say that it is dead, whatever its connection looks like.
+    #[error("the peer is lost: no heartbeats are heard of it")]
+    Lost,
     /// Its release knows nothing of it.
     #[error("not supported by the peer")]
     NotSupported,

@@ -41,6 +41,13 @@ pub(in crate::daemon) enum Question {
     Unknown,
 }
 
+impl Question {
+    /// Whether a reload of the one that asks waits for the answer.
+    pub(super) const fn is_of_a_reload(&self) -> bool {
+        matches!(self, Self::Adopt { .. } | Self::Revert { .. })
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "said")]

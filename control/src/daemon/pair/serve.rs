@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::said::{Question, Said};
-use super::{Asked, files};
+use super::{Asked, files, obey};
 use crate::api::params::{FilterParams, SessionParams};
 use crate::api::{Backend, walk};
 use crate::config::{self, SHARED_BYTES_MAX};
@@ -42,6 +42,10 @@ impl Answers {
 
     fn answer(&self, question: Question) -> Said {
         let running = &self.daemon.running;
+        let may = obey::may(&question, &running.in_force().config);
+        if let Err(why) = may {
+            return Said::Refused { why: why.to_string() };
+        }
         match question {
             Question::Configuration => {
                 let text = Arc::clone(&running.in_force().config.text);

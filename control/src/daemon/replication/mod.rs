@@ -23,7 +23,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ha_sync::heartbeat::HeartbeatView;
+use ha_sync::heartbeat::{HeartbeatView, PeerLife};
 use ha_sync::link::LinkState;
 use ha_sync::net::{ChannelState, Command, Status};
 use tandem_engine::program::Program;
@@ -37,7 +37,7 @@ use crate::api::model::{
 };
 use crate::config::{Config, NameRegistry};
 use crate::daemon::clock::Clock;
-use crate::daemon::pair::{Asked, PeerAnswer, PeerError};
+use crate::daemon::pair::{Asked, PeerAnswer, PeerError, wait_for_answer};
 use guard::Failure;
 use history::History;
 use order::{Commit, Order};
@@ -102,19 +102,26 @@ impl Replication {
         said.map_err(|_| self.ended())
     }
 
-    /// Asks the peer and waits for its answer, at most so long.
-    pub(super) fn ask(&self, content: Vec<u8>, patience: Duration) -> PeerAnswer {
+    /// Asks the peer and waits for its answer, at most so long, and neither when it `is_lost`.
+    pub(super) fn ask(&self, content: Vec<u8>, patience: Duration, is_lost: impl Fn() -> bool) -> PeerAnswer {
         if self.0.is_none() {
             return Err(PeerError::Alone);
+        }
+        if is_lost() {
+            return Err(PeerError::Lost);
         }
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let said = self.say(Order::AskPeer { content, answer });
         said.map_err(|_| PeerError::NotThere)?;
-        match answered.recv_timeout(patience) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(PeerError::NoAnswer),
-            Err(RecvTimeoutError::Disconnected) => Err(PeerError::NotThere),
-        }
+        wait_for_answer(&answered, patience, is_lost)
+    }
+
+    /// Whether heartbeats, if the group has them, say that the peer is dead.
+    pub(super) fn peer_is_lost(&self) -> bool {
+        let pair = self.0.as_ref().filter(|pair| pair.failure.get().is_none());
+        let beats = pair.and_then(|pair| pair.beats.get());
+        beats
+            .is_some_and(|beats| matches!(beats.status().detector.peer.life, PeerLife::Lost | PeerLife::Gone))
     }
 
     /// Answers a question of the peer.

@@ -121,6 +121,10 @@ impl Running {
             warnings: Vec::new(),
         };
         if !adopted.changed {
+            // What runs is from now on what the peer wants, too: it is not left for something older.
+            if !dry_run && let Ok(mut kept) = self.before_adoption.lock() {
+                *kept = None;
+            }
             return Ok(adopted);
         }
         let file = self.file.display().to_string();

@@ -60,6 +60,10 @@ fn a_right_one_is_written_and_applied_and_the_file_before_is_kept() {
     assert_eq!(target.runs.load(Ordering::Relaxed), 2);
     assert!(!running.file_has_changed());
     assert!(!running.adopt(&target, &theirs, false).expect("as it is").changed);
+    assert!(
+        matches!(running.revert(&target, 2), Err(AdoptError::Moved(2))),
+        "what both have is not left for something older"
+    );
     // Not from another generation than the one that came of it; and only once.
     assert!(matches!(running.revert(&target, 3), Err(AdoptError::Moved(2))));
     running.adopt(&target, &pair(), false).expect("taken");
@@ -204,4 +208,13 @@ fn a_peer_that_took_what_this_chassis_cannot_goes_back() {
     assert!(running.reload(&target, Reach::Configured).is_err());
     assert_eq!(target.peer.lock().expect("lock").taken_back, [7]);
     assert_eq!(running.in_force().program.generation, 1);
+    // One that had the shared part already stays as it is.
+    let had = Propagation::Taken(PeerReload {
+        applied: true,
+        generation: None,
+        detail: String::new(),
+    });
+    says(&target, had);
+    assert!(running.reload(&target, Reach::Configured).is_err());
+    assert_eq!(target.peer.lock().expect("lock").taken_back, [7]);
 }
