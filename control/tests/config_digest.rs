@@ -142,6 +142,8 @@ fn is_compared(path: &str) -> bool {
     ];
     path == "workers.shards"
         || path == "redundancy.replication-threshold-s"
+        // Nothing is compared then; beside a peer that compares all, that is a difference.
+        || path == "redundancy-groups.N.session-replication"
         || (SECTIONS.iter().any(|section| path.starts_with(section)) && !OWN.contains(&path))
 }
 
