@@ -48,8 +48,9 @@ pub(super) struct Drains {
 }
 
 impl Drains {
-    /// A set is handed over: to be called before its workers hear of it.
-    pub fn begin(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
+    /// A set is handed over: to be called before its workers hear of it. Where it is because something has failed here, nothing is to be sent
+    /// here any more, and what sends goes at once: a link that is down, or a routing daemon whose successor would find routes that are about to go.
+    pub fn begin(&mut self, set: u8, has_failed: bool, now_ms: u64, hands: &mut impl Hands) {
         let Some(time) = self.times.get(&set).copied().filter(|time| *time > 0) else {
             return;
         };
@@ -57,10 +58,13 @@ impl Drains {
         let running = Running {
             taken_ms: None,
             end_ms: now_ms + most_ms,
-            has_withdrawn: false,
+            has_withdrawn: has_failed,
         };
         self.running.insert(set, running);
         hands.drain(set, Drain::Begin { most_ms });
+        if has_failed {
+            hands.drain(set, Drain::Withdraw);
+        }
     }
 
     /// The set is primary here again.

@@ -135,11 +135,12 @@ impl Roles {
             (set.was_last, set.told, set.unheard) = (true, false, false);
         }
         let hands_over = change.tell;
+        let has_failed = matches!(change.cause, RoleCause::Monitor | RoleCause::Policy);
         set.change = Some(change);
         if role == Role::Primary {
             self.drains.forget(number);
         } else if hands_over {
-            self.drains.begin(number, now_ms, hands);
+            self.drains.begin(number, has_failed, now_ms, hands);
         }
         hands.take_up(number, role, epoch);
     }

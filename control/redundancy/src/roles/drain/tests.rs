@@ -94,3 +94,14 @@ fn one_that_is_there_no_more_withdraws() {
     bench.tick(20_000);
     assert_eq!(bench.chassis.drained, [BEGIN, Drain::Withdraw]);
 }
+
+#[test]
+fn what_is_handed_over_because_something_has_failed_withdraws_at_once() {
+    let mut bench = Bench::new(Role::Primary, IN_STEP, Some(role(false, 1)));
+    bench.roles.set_drains(&[(SET, 800)]);
+    let mut drains = std::mem::take(&mut bench.roles.drains);
+    drains.begin(SET, true, 1000, &mut bench.chassis);
+    assert_eq!(bench.chassis.drained, [BEGIN, Drain::Withdraw]);
+    drains.tick(1000 + CHANGE_MAX_MS + 800, &mut bench.chassis);
+    assert_eq!(bench.chassis.drained, [BEGIN, Drain::Withdraw, Drain::End]);
+}
