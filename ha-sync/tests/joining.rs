@@ -6,10 +6,10 @@ mod common;
 use std::sync::Arc;
 
 use common::model::session;
-use common::program;
+use common::{WorkerEnds, program, rings};
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeEvent, RedundancySet};
 use ha_sync::chassis::{Chassis, PeerEvent};
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::Consumer;
 use tandem_engine::program::{Program, ServiceSetId};
 use tandem_engine::replica::{Op, Role};
 use tandem_engine::ticks::Ticks;
@@ -18,7 +18,7 @@ struct Side {
     bridge: Bridge,
     program: Arc<Program>,
     /// Two workers' ends.
-    workers: Vec<(Producer<Op>, Consumer<Op>)>,
+    workers: Vec<WorkerEnds>,
 }
 
 fn set(number: u8, service_sets: &[ServiceSetId]) -> RedundancySet {
@@ -32,13 +32,7 @@ impl Side {
     /// Set 1 with service set 1 is standby, set 2 with service set 2 primary.
     fn new() -> Self {
         let program = Arc::new(program());
-        let (mut outboxes, mut inboxes, mut workers) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..2 {
-            let ((out, outbox), (inbox, into)) = (RingBuffer::new(64), RingBuffer::new(64));
-            outboxes.push(outbox);
-            inboxes.push(inbox);
-            workers.push((out, into));
-        }
+        let (outboxes, inboxes, workers) = rings(2);
         let config = BridgeConfig {
             shards: 2,
             sets: vec![set(1, &[1]), set(2, &[2])],

@@ -65,6 +65,22 @@ impl Side {
         side
     }
 
+    /// It offers from `now` on, each offer acknowledged, until only what is acknowledged may be given out: when that is.
+    fn offers_until_required(&mut self, mut now: u64) -> u64 {
+        while !self.bridge.stats().leases_required {
+            self.bridge.service(now);
+            while let Some(change) = self.bridge.next_lease() {
+                let (LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _)) = change else {
+                    panic!("{change:?}");
+                };
+                self.bridge.lease_acknowledged(lease);
+            }
+            now += 100;
+            assert!(now < NOW + 10_000, "leases are required soon");
+        }
+        now
+    }
+
     fn says(&mut self, changes: &[LeaseChange]) {
         changes.iter().for_each(|change| self.bridge.lease_told(*change));
     }
@@ -183,24 +199,12 @@ fn what_rests_is_offered_before_it_is_given_out_beside_a_peer() {
     side.says(&rests);
     side.takes_over(NOW + 1000);
     side.bridge.peer(PeerEvent::Connected { new_bulk: None });
-    let mut now = NOW + 2000;
-    while !side.bridge.stats().leases_required {
-        side.bridge.service(now);
-        while let Some(change) = side.bridge.next_lease() {
-            let (LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _)) = change else {
-                panic!("{change:?}");
-            };
-            side.bridge.lease_acknowledged(lease);
-        }
-        now += 100;
-        assert!(now < NOW + 10_000, "leases are required soon");
-    }
+    side.offers_until_required(NOW + 2000);
     assert!(
         (0..16).all(|extent| side.owner(extent) == OWNER_PEER),
         "acknowledged, and resting"
     );
-    now = NOW + 31_000;
-    (0..5).for_each(|step| side.bridge.service(now + step * 100));
+    (0..5).for_each(|step| side.bridge.service(NOW + 31_000 + step * 100));
     let told: Vec<LeaseChange> = std::iter::from_fn(|| side.bridge.next_lease()).collect();
     assert!(told.contains(&LeaseChange::Offer(lease(0))), "{told:?}");
     let space = &side.program.public_space;
@@ -222,16 +226,7 @@ fn the_acknowledgment_of_a_rest_grants_no_offer_that_waits_for_the_link() {
     side.says(&rests);
     side.takes_over(NOW + 1000);
     side.bridge.peer(PeerEvent::Connected { new_bulk: None });
-    let mut now = NOW + 2000;
-    while !side.bridge.stats().leases_required {
-        side.bridge.service(now);
-        while let Some(LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _)) = side.bridge.next_lease()
-        {
-            side.bridge.lease_acknowledged(lease);
-        }
-        now += 100;
-        assert!(now < NOW + 10_000, "leases are required soon");
-    }
+    let now = side.offers_until_required(NOW + 2000);
     // It is told again that they rest, and has not acknowledged that when their time is over.
     side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
     side.bridge.service(now);

@@ -5,10 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::program;
+use common::{WorkerEnds, program, rings};
 use ha_sync::bridge::{Bridge, BridgeConfig, RedundancySet};
 use ha_sync::chassis::{Chassis, PeerEvent};
-use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::program::Program;
 use tandem_engine::public_space::{OWNER_LEASE_PENDING, PublicSpace};
 use tandem_engine::replica::{ExtentRecord, Op, Role};
@@ -27,7 +26,7 @@ const SHARD: u8 = 1;
 struct Side {
     bridge: Bridge,
     program: Arc<Program>,
-    workers: Vec<(Producer<Op>, Consumer<Op>)>,
+    workers: Vec<WorkerEnds>,
 }
 
 impl Side {
@@ -35,13 +34,7 @@ impl Side {
         let mut program = program();
         program.public_space = Arc::new(PublicSpace::build(&program.pools, None));
         let program = Arc::new(program);
-        let (mut outboxes, mut inboxes, mut workers) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..2 {
-            let ((out, outbox), (inbox, into)) = (RingBuffer::new(64), RingBuffer::new(64));
-            outboxes.push(outbox);
-            inboxes.push(inbox);
-            workers.push((out, into));
-        }
+        let (outboxes, inboxes, workers) = rings(2);
         let config = BridgeConfig {
             shards: 2,
             sets: vec![RedundancySet {

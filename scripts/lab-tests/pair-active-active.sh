@@ -33,17 +33,7 @@ tap = "ha-data"
 mtu = 1600
 addresses = ["10.99.0.$n/24"]
 
-[redundancy]
-replication-threshold-s = $THRESHOLD
-redundancy-local = "${HA4[n]}"
-
-[redundancy-groups.1]
-redundancy-peer = "${HA4[other]}"
-certificate = "chassis-$n.crt"
-key = "chassis-$n.key"
-peer-fingerprints = ["${FINGERPRINT[other]}"]
-heartbeat-interval-ms = $HEARTBEAT_MS
-heartbeat-key = "pair.key"
+$(pair_group "$n")
 data-forwarding = { interface = "ha-data", peer = "10.99.0.$other" }
 CONF
     for set in 1 2; do

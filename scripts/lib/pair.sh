@@ -68,10 +68,28 @@ pair_keys() {
     [[ -n ${FINGERPRINT[$1]} ]] || die "tandem ha keygen named no fingerprint: $out"
 }
 
+# pair_group N: its [redundancy] and the group of both, to which the caller adds.
+pair_group() {
+    local n=$1 other=$((3 - $1)) beats=${HEARTBEAT_MS:-0}
+    cat <<CONF
+[redundancy]
+replication-threshold-s = $THRESHOLD
+redundancy-local = "${HA4[n]}"
+
+[redundancy-groups.1]
+redundancy-peer = "${HA4[other]}"
+certificate = "chassis-$n.crt"
+key = "chassis-$n.key"
+peer-fingerprints = ["${FINGERPRINT[other]}"]
+heartbeat-interval-ms = $beats
+$([[ $beats == 0 ]] || echo 'heartbeat-key = "pair.key"')
+CONF
+}
+
 # pair_config N: its config. PAIR_GROUP is more of its redundancy group, PAIR_MORE more of its set and more tables. Roles are changed by hand, unless
 # HEARTBEAT_MS is set: then chassis 1 is the preferred one.
 pair_config() {
-    local n=$1 other=$((3 - $1)) role=standby prefix=$LAB_PREFIX instance='' beats=${HEARTBEAT_MS:-0}
+    local n=$1 role=standby prefix=$LAB_PREFIX instance='' beats=${HEARTBEAT_MS:-0}
     [[ -z ${HA_NAMESPACE:-} ]] || instance="routing-instance = { namespace = \"$(ns "ha$n")\" }"
     [[ $n == 2 ]] || role=primary
     [[ $n == 1 ]] || prefix=${LAB_PREFIX}_2
@@ -112,17 +130,7 @@ protocol = "tcp"
 public-ports = 8080
 inside-ports = 7
 
-[redundancy]
-replication-threshold-s = $THRESHOLD
-redundancy-local = "${HA4[n]}"
-
-[redundancy-groups.1]
-redundancy-peer = "${HA4[other]}"
-certificate = "chassis-$n.crt"
-key = "chassis-$n.key"
-peer-fingerprints = ["${FINGERPRINT[other]}"]
-heartbeat-interval-ms = $beats
-$([[ $beats == 0 ]] || echo 'heartbeat-key = "pair.key"')
+$(pair_group "$n")
 $instance
 ${PAIR_GROUP:-}
 

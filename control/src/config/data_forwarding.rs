@@ -52,15 +52,7 @@ pub(super) fn decode(group: &mut Section<'_>) -> Option<Raw> {
         peer: section.parsed("peer", "IP address", "", super::redundancy::address),
         port: section.integer("port", 1..=65_535, u32::from(DEFAULT_DATA_PORT)) as u16,
     };
-    for key in ["interface", "peer"].into_iter().filter(|key| !section.has(key)) {
-        let problem = format!("the HA data link has no {key}");
-        section.diagnostics().fault(
-            FaultKind::Missing,
-            section.path(),
-            problem,
-            format!("add {key} = \"...\""),
-        );
-    }
+    section.needs("the HA data link", &["interface", "peer"]);
     section.finish();
     Some(raw)
 }

@@ -122,18 +122,7 @@ fn link(mut section: Section<'_>) -> RawLink {
         port: section.optional_integer("port", 1..=65_535),
         bind,
     };
-    for key in ["kind", "local", "peer"]
-        .into_iter()
-        .filter(|key| !section.has(key))
-    {
-        let problem = format!("the link has no {key}");
-        section.diagnostics().fault(
-            FaultKind::Missing,
-            section.path(),
-            problem,
-            format!("add {key} = \"...\""),
-        );
-    }
+    section.needs("the link", &["kind", "local", "peer"]);
     section.finish();
     raw
 }

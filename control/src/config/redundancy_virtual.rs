@@ -43,18 +43,7 @@ pub(super) fn decode(mut section: Section<'_>) -> Raw {
             values::interface_address,
         ),
     };
-    for key in ["interface", "address"]
-        .into_iter()
-        .filter(|key| !section.has(key))
-    {
-        let problem = format!("the virtual address has no {key}");
-        section.diagnostics().fault(
-            FaultKind::Missing,
-            section.path(),
-            problem,
-            format!("add {key} = \"...\""),
-        );
-    }
+    section.needs("the virtual address", &["interface", "address"]);
     section.finish();
     raw
 }

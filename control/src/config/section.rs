@@ -62,6 +62,15 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// A fault for each of `keys` that is not there; `what` is named as lacking it: `the link`.
+    pub fn needs(&self, what: &str, keys: &[&str]) {
+        for key in keys.iter().filter(|key| !self.has(key)) {
+            let (problem, remedy) = (format!("{what} has no {key}"), format!("add {key} = \"...\""));
+            self.diagnostics()
+                .fault(FaultKind::Missing, self.path(), problem, remedy);
+        }
+    }
+
     /// Whether `key` is set to a list without elements.
     pub fn is_empty_list(&self, key: &str) -> bool {
         let value = self

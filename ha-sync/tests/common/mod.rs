@@ -7,7 +7,9 @@ pub mod net;
 
 use ha_sync::link::LinkConfig;
 use ha_sync::wire::Dictionary;
+use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::program::{Program, Replication};
+use tandem_engine::replica::Op;
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::plan::Plan;
 
@@ -51,4 +53,19 @@ pub fn dictionary() -> Dictionary {
 
 pub fn config(incarnation: u64) -> LinkConfig {
     LinkConfig::new(incarnation, 4, [7; 32], dictionary())
+}
+
+/// A worker's ends of its rings: what it says, and what it is told.
+pub type WorkerEnds = (Producer<Op>, Consumer<Op>);
+
+/// The rings of so many workers: a bridge's outboxes and inboxes, and the workers' ends.
+pub fn rings(workers: usize) -> (Vec<Consumer<Op>>, Vec<Producer<Op>>, Vec<WorkerEnds>) {
+    let (mut outboxes, mut inboxes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..workers {
+        let ((out, outbox), (inbox, into)) = (RingBuffer::new(64), RingBuffer::new(64));
+        outboxes.push(outbox);
+        inboxes.push(inbox);
+        ends.push((out, into));
+    }
+    (outboxes, inboxes, ends)
 }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatView, Heartbeats, PeerLife, SetBeat};
+use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatStatus, HeartbeatView, Heartbeats, PeerLife, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
@@ -314,11 +314,8 @@ impl Talk {
     }
 
     /// Whether the HA link of this connection has lost its heartbeats, while the other one has them.
-    fn look_at_paths(&mut self) {
-        let (Some(over), Some(beats)) = (self.over, &self.beats) else {
-            return;
-        };
-        let status = beats.status();
+    fn look_at_paths(&mut self, status: &HeartbeatStatus) {
+        let Some(over) = self.over else { return };
         let paths = status.detector.paths.iter().zip(&status.places);
         let paths: Vec<_> = paths
             .map(|(path, place)| (path.id, path.up, place.config.peer))
@@ -490,7 +487,9 @@ impl Conversation for Talk {
     fn connected(&mut self, _: u64) {
         (self.is_buried, self.stale_from_ms, self.is_cut) = (false, None, false);
         self.has_beaten = false;
-        self.look_at_paths();
+        if let Some(status) = self.beats.as_ref().map(Heartbeats::status) {
+            self.look_at_paths(&status);
+        }
         let now = self.now();
         self.line.link.connected(now);
         self.follow();
@@ -613,7 +612,9 @@ impl Conversation for Talk {
                     let hold = deciding.map_or(0, |timing| u64::from(timing.lost_after_ms()));
                     self.stale_from_ms.get_or_insert(now + hold);
                 }
-                self.look_at_paths();
+                if let Some(status) = &status {
+                    self.look_at_paths(status);
+                }
                 let line = &mut self.line;
                 let paths = status.iter().flat_map(|status| &status.detector.paths);
                 let is_heard = paths.into_iter().any(|path| path.up && !path.refused);
