@@ -339,6 +339,9 @@ impl Engine {
         for (packets, descs) in packets.chunks_mut(MAX_BURST).zip(descs.chunks_mut(MAX_BURST)) {
             self.process_part(router, packets, descs);
         }
+        if self.has_draining {
+            self.count_drained(descs.iter().map(|d| (d.verdict, d.candidate)));
+        }
     }
 
     #[inline(never)]
@@ -367,9 +370,6 @@ impl Engine {
         }
         if missed > 0 {
             self.first_packets(router, packets, descs, misses.get(..missed).unwrap_or(&[]));
-        }
-        if self.has_draining {
-            self.count_drained(descs.iter().map(|d| (d.verdict, d.candidate)));
         }
     }
 

@@ -25,6 +25,9 @@ impl Engine {
         for (packets, descs) in packets.chunks_mut(MAX_BURST).zip(descs.chunks_mut(MAX_BURST)) {
             self.process6_part(router, packets, descs);
         }
+        if self.has_draining {
+            self.count_drained(descs.iter().map(|d| (d.verdict, d.candidate)));
+        }
     }
 
     fn process6_part<P: Packet, R: Router>(&mut self, router: &R, packets: &mut [P], descs: &mut [Desc6]) {
@@ -50,9 +53,6 @@ impl Engine {
         }
         if missed > 0 {
             self.first_packets(router, packets, descs, misses.get(..missed).unwrap_or(&[]));
-        }
-        if self.has_draining {
-            self.count_drained(descs.iter().map(|d| (d.verdict, d.candidate)));
         }
     }
 
