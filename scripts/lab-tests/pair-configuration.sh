@@ -2,7 +2,7 @@
 # One configuration for two chassis, each with its own file in its own directory. What is committed here is in force there, and what
 # one of both cannot take neither has; the peer's shared part is compared and pulled, and the local-only part of the file and its
 # comments stay; the key of heartbeats is taken from the peer; sessions are cleared on both; and an operator whose other
-# chassis is dead reloads all the same.
+# chassis is dead, or only not heard, reloads all the same.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
@@ -84,6 +84,19 @@ set_timeout 1 300
 check "a file that was changed is not written over" refused "has been changed" chassis 1 request configuration pull
 set_timeout 1 400
 
+step "what the peer has already, and what it does not want"
+check "it has it already, and nothing came of it there" says "^at the peer: it had the shared part already" chassis 1 reload
+sed -i 's/^propagate-configuration = true$/propagate-configuration = false/' "${PAIR_FILE[2]}"
+check "chassis 2 takes nothing from now on" says "^applied" chassis 2 reload --local
+before=$(of 2 generation)
+set_timeout 1 450
+check "it refuses, and says why" refused "does not have propagate-configuration = true" chassis 1 reload
+check "and runs what it ran" generation_is 2 "$before"
+set_timeout 1 400
+sed -i 's/^propagate-configuration = false$/propagate-configuration = true/' "${PAIR_FILE[2]}"
+check "it takes again" says "^applied" chassis 2 reload --local
+check "they are alike" alike 1
+
 step "files"
 check "alike" says "heartbeat-key +pair.key +alike" chassis 1 show configuration files
 cp "$LAB_DIR/1/pair.key" "$LAB_DIR/old.key"
@@ -111,8 +124,16 @@ step "clocks"
 clock_is_shown() { chassis 1 show redundancy --json | /usr/bin/python3 -c 'import json, sys; ahead = json.load(sys.stdin)["heartbeats"][0]["clock-ahead-us"]; print(ahead); sys.exit(abs(ahead) > 1000000)'; }
 check "the peer's is measured" clock_is_shown
 
+step "the other chassis is not heard any more, as when its host has no power"
+ip -n "$(ns dut2)" link set ha0 down
+lost() { chassis 1 show redundancy --json | /usr/bin/python3 -c 'import json, sys; peer = json.load(sys.stdin)["heartbeats"][0]["peer"]; print(peer); sys.exit(peer != "lost")'; }
+check "it is lost" wait_until 20 lost
+set_timeout 1 360
+check "a reload does not wait for what its connection looks like" says "not at the peer: the peer is lost" chassis 1 reload
+
 step "the other chassis is dead"
 chassis_stop 2 KILL
+ip -n "$(ns dut2)" link set ha0 up
 check "chassis 1 is primary" pair_role 1 primary
 gone() { refused "not connected" chassis 1 show configuration compare; }
 check "nobody is there to compare with" wait_until 20 gone
