@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Planned handovers lose next to nothing: the operator's switchover and a clean stop of the primary, ROUNDS times each, first with
-# traffic by the virtual addresses, then by BGP. A stream of datagrams, one each millisecond, goes on all the while; in each handover at most 5
-# of 20,000 are lost, because the old primary goes on with what it knows until packets come to the new one. The sessions of
-# before go on through all of them.
+# Planned handovers lose next to nothing: the operator's switchover and a clean stop of the primary, ROUNDS times each. Two streams of
+# datagrams, one each millisecond, go on all the while: sub1 and srv send by what BGP tells them, sub2 and srv2 by the virtual addresses. In
+# each handover at most 5 of 20,000 are lost of either, because the old primary goes on with what it knows until packets come to the
+# new one. The sessions of before go on through all of them.
+# Alone: who is not scheduled for a moment loses datagrams.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
@@ -10,52 +11,50 @@ source "$SCRIPTS/lib/bgp.sh"
 
 HEARTBEAT_MS=200
 PAIR_MORE=$(bgp_policy; pair_virtual_addresses)
-PRIMARY=1
-
-# planned NAME: ROUNDS switchovers and as many stops of whoever is primary, in turn; the sessions opened as NAME live through them.
-planned() {
-    local round how standby
-    traffic open "$1"
-    traffic ripen "$1" $((THRESHOLD + 2))
-    gap begin
-    # What is younger is not known to the other chassis.
-    gap flow $((THRESHOLD + 2))
-    for ((round = 1; round <= ${ROUNDS:-1}; round++)); do
-        for how in switchover stop; do
-            standby=$((3 - PRIMARY))
-            step "$1: chassis $PRIMARY hands over by a $how ($round of ${ROUNDS:-1})"
-            gap mark
-            if [[ $how == switchover ]]; then
-                check "chassis $PRIMARY is asked to" chassis "$PRIMARY" request redundancy switchover 1
-            else
-                chassis_stop "$PRIMARY" TERM
-            fi
-            gap planned 5 20000
-            gap json path="$1" case="$how"
-            check "chassis $standby is primary" pair_role "$standby" primary
-            [[ $how == switchover ]] || chassis_start "$PRIMARY" || exit 1
-            check "chassis $PRIMARY is its complete standby" pair_wait_ready "$PRIMARY"
-            # Its routers have to hear of it before it takes the set back.
-            [[ $1 != bgp ]] || check "chassis $PRIMARY has its sessions with both routers" wait_until 60 bgp_is_up "$PRIMARY"
-            traffic alive "$1"
-            PRIMARY=$standby
-        done
-    done
-    gap end
-}
 
 pair_up
 echo_servers6
 spawn echo-sub2 sub2 /usr/bin/python3 "$SCRIPTS/lab-tools/echo_server.py" --name sub2 0.0.0.0 7
+bgp_start
 pair_start
-traffic_start pair_sessions.py
-gap_start
-planned addresses
-
-step "routers learn the way by BGP"
-bgp_up
-check "both routers send by chassis $PRIMARY" bgp_moves "$PRIMARY"
+bgp_alone
+check "both routers send by chassis 1" bgp_moves 1
 for n in 1 2; do check "chassis $n has its sessions with both routers" wait_until 60 bgp_is_up "$n"; done
-planned bgp
-check "both routers send by chassis $PRIMARY" bgp_moves "$PRIMARY"
+traffic_start pair_sessions.py
+# A stream for each path.
+helper_start bgp pair_gap.py sub1 srv 192.0.2.1
+helper_start addresses pair_gap.py sub2 srv2 192.0.2.3
+traffic open old
+for path in bgp addresses; do helper "$path" begin; done
+# What is younger is not known to the other chassis.
+helper bgp flow $((THRESHOLD + 2))
+traffic ripen old $((THRESHOLD + 2))
+
+primary=1
+for ((round = 1; round <= ${ROUNDS:-1}; round++)); do
+    for how in switchover stop; do
+        standby=$((3 - primary))
+        step "chassis $primary hands over by a $how ($round of ${ROUNDS:-1})"
+        for path in bgp addresses; do helper "$path" mark; done
+        if [[ $how == switchover ]]; then
+            check "chassis $primary is asked to" chassis "$primary" request redundancy switchover 1
+        else
+            chassis_stop "$primary" TERM
+        fi
+        for path in bgp addresses; do
+            step "by $path"
+            helper "$path" planned 5 20000
+            helper "$path" json path="$path" case="$how"
+        done
+        check "chassis $standby is primary" pair_role "$standby" primary
+        check "both routers send by it" bgp_moves "$standby"
+        [[ $how == switchover ]] || chassis_start "$primary" || exit 1
+        check "chassis $primary is its complete standby" pair_wait_ready "$primary"
+        # Its routers have to hear of it before it takes the set back.
+        check "chassis $primary has its sessions with both routers" wait_until 60 bgp_is_up "$primary"
+        traffic alive old
+        primary=$standby
+    done
+done
+for path in bgp addresses; do helper "$path" end; done
 pair_finish

@@ -12,12 +12,15 @@ back at once. Run by tests and benches of takeovers; commands on standard input 
     end                   ends the stream
     json NAME=VALUE...    a line `{"gap_ms": ...}` of what was judged last, with these beside
 
+Arguments: the subscriber and the server, as HOST HOST ADDRESS (sub1 srv 192.0.2.1).
+
 A silence is the time between the sending of the last datagram that arrived before it and the first that arrived after it, so a
 sender that was not scheduled counts as silence, and one that waited in a queue does not.
 """
 
 import json
 import struct
+import sys
 import threading
 import time
 
@@ -31,13 +34,14 @@ QUIET_S = 1.0
 
 
 class Gap:
-    def __init__(self):
+    def __init__(self, inside="sub1", outside="srv", address=labnet.SRV):
+        self.inside, self.outside, self.address = inside, outside, address
         self.running = False
         self.last = {}
 
     def begin(self, report):
-        self.server = labnet.udp("srv", PORT, timeout=0.2)
-        self.client = labnet.udp("sub1", timeout=0.2)
+        self.server = labnet.udp(self.outside, PORT, timeout=0.2)
+        self.client = labnet.udp(self.inside, timeout=0.2)
         self.sent, self.there, self.back = [], set(), set()
         self.running = True
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self.echo, self.hear, self.send)]
@@ -54,7 +58,7 @@ class Gap:
             number = len(self.sent)
             self.sent.append(time.monotonic())
             try:
-                self.client.sendto(struct.pack("!Q", number), (labnet.SRV, PORT))
+                self.client.sendto(struct.pack("!Q", number), (self.address, PORT))
             except OSError:
                 pass  # no route at the moment, or an ICMP error of an earlier one: it is lost
             at += INTERVAL_S
@@ -136,5 +140,5 @@ class Gap:
 
 
 if __name__ == "__main__":
-    gap = Gap()
+    gap = Gap(*sys.argv[1:])
     serve({name: getattr(gap, name) for name in ("begin", "gap", "flow", "mark", "planned", "end", "json")})

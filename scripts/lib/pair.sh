@@ -278,19 +278,24 @@ tool_command() {
     exit 1
 }
 
-# aside_start TOOL: another such tool, beside `traffic`; aside COMMAND...: one command.
-aside_start() {
+# helper_start NAME TOOL ARGS...: another such tool, beside `traffic`; helper NAME COMMAND...: one command.
+declare -A HELPER_TO=() HELPER_FROM=()
+helper_start() {
+    local name=$1 to from
     # A shell has one coprocess, which `traffic` is.
-    mkfifo "$LAB_DIR/aside.in" "$LAB_DIR/aside.out"
-    /usr/bin/python3 "$SCRIPTS/lab-tools/$1" <"$LAB_DIR/aside.in" >"$LAB_DIR/aside.out" 2>"$LAB_DIR/logs/${1%.py}.log" &
-    printf '%s %s aside\n' "$!" "$(process_start_time "$!")" >>"$LAB_DIR/pids"
-    exec {ASIDE_TO}>"$LAB_DIR/aside.in" {ASIDE_FROM}<"$LAB_DIR/aside.out"
-    aside_tool=$1
+    mkfifo "$LAB_DIR/$name.in" "$LAB_DIR/$name.out"
+    /usr/bin/python3 "$SCRIPTS/lab-tools/$2" "${@:3}" <"$LAB_DIR/$name.in" >"$LAB_DIR/$name.out" 2>"$LAB_DIR/logs/$name.log" &
+    printf '%s %s %s\n' "$!" "$(process_start_time "$!")" "$name" >>"$LAB_DIR/pids"
+    exec {to}>"$LAB_DIR/$name.in" {from}<"$LAB_DIR/$name.out"
+    HELPER_TO[$name]=$to HELPER_FROM[$name]=$from
 }
-aside() { tool_command "$aside_tool" "$ASIDE_FROM" "$ASIDE_TO" "$@"; }
+helper() { tool_command "$1" "${HELPER_FROM[$1]}" "${HELPER_TO[$1]}" "${@:2}"; }
+# aside_start TOOL, aside COMMAND...: one that has no other name.
+aside_start() { helper_start aside "$1"; }
+aside() { helper aside "$@"; }
 # gap_start: the tool that measures how long traffic stands still; gap COMMAND...: see lab-tools/pair_gap.py.
-gap_start() { aside_start pair_gap.py; }
-gap() { aside "$@"; }
+gap_start() { helper_start gap pair_gap.py; }
+gap() { helper gap "$@"; }
 
 # The last line of a test of the pair.
 pair_finish() {
