@@ -168,7 +168,7 @@ impl PortAllocator {
                 && (lost || !self.is_home_address(address))
                 && !self.has_blocks(self.sweep)
                 && self.blocks_are_settled(self.sweep);
-            if goes && !lost && self.has_holds(self.sweep, now) {
+            if goes && self.has_holds(self.sweep, now, lost) {
                 // Taken anew, an extent would no longer be held: the end of that is told first.
                 self.needs(self.sweep);
             } else if goes {
@@ -182,10 +182,12 @@ impl PortAllocator {
         }
     }
 
-    /// Whether an extent of an address is held at `now`, or may be for all that the other chassis knows.
-    fn has_holds(&self, index: u32, now: Ticks) -> bool {
+    /// Whether an extent of an address is held at `now`, or may be for all that the other chassis knows. That one knows of the new
+    /// program, too, so that on an address which its pool has lost the time alone counts.
+    fn has_holds(&self, index: u32, now: Ticks, lost: bool) -> bool {
         let mut extents = (0..EXTENTS_PER_ADDRESS).filter_map(|e| self.extent(index, e));
-        self.holds.is_any && extents.any(|extent| extent.is_binding(now, self.wait))
+        let counts = |extent: &Extent| extent.is_resting(now) || !lost && extent.is_binding(now, self.wait);
+        self.holds.is_any && extents.any(counts)
     }
 
     /// Whether the other chassis knows of all blocks that ended on an address, which has none now.

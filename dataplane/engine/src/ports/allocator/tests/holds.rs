@@ -64,3 +64,14 @@ fn an_idle_extent_is_given_back_when_its_time_is_over_and_nobody_goes_by_its_hol
     nat.pass_seconds(4);
     assert_eq!(space.owner(index, 1), OWNER_FREE);
 }
+
+#[test]
+fn a_held_extent_of_an_address_that_its_pool_lost_rests_all_its_time() {
+    let (mut nat, index) = taken_over();
+    nat.reload(vec![pool(2, PoolMode::Ports, FIRST, 2)]);
+    let space = Arc::clone(&nat.program.public_space);
+    nat.pass_seconds(118);
+    assert_eq!(space.owner(index, 1), 0, "it is held");
+    nat.pass_seconds(4);
+    assert_eq!(space.owner(index, 1), OWNER_FREE);
+}
