@@ -91,12 +91,24 @@ nobody_inside() { ! readlink /proc/[0-9]*/ns/net 2>/dev/null | grep -F "$inodes"
 check "nothing holds its namespaces" wait_until 10 nobody_inside
 check "taking it down again is fine" lab_down
 
+# A lab that is told to end while it waits for what a tool says.
+bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; set -e; lab_name "$1"; lab_trap
+    lab_up; mkfifo "$LAB_DIR/never"; exec {never}<>"$LAB_DIR/never"; echo up >"$LAB_DIR/is-up"
+    waits() { local line; while IFS= read -r -t 300 -u "$never" line; do :; done; }; waits' "$SCRIPTS" "$LAB_NAME" &
+owner=$!
+check "another lab is up" wait_until 120 test -e "$LAB_DIR/is-up"
+mapfile -t ours < <(awk '{ print $1, $2 }' "$LAB_DIR/pids")
+kill -TERM "$owner"
+wait "$owner" || true
+check "ended, nothing is left of it" nothing_left
+check "its processes are gone, too" processes_are_gone
+
 # A lab whose owner is killed without a word: its watchdog takes it down.
 bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; source "$0/lib/tandem.sh"; set -e; find_tandem; lab_name "$1"
     lab_up; write_config; tandem_start; echo up >"$LAB_DIR/is-up"; exec sleep 300' "$SCRIPTS" "$LAB_NAME" &
 owner=$!
 disown
-check "a second lab is up" wait_until 120 test -e "$LAB_DIR/is-up"
+check "one more is up" wait_until 120 test -e "$LAB_DIR/is-up"
 kill -KILL "$owner"
 check "its owner killed, nothing is left either" wait_until 60 nothing_left
 ((CHECKS_FAILED == 0))

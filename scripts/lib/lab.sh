@@ -259,7 +259,8 @@ lab_owned() {
 
 # lab_down: removes everything a lab of this name may have left, in whatever state it is. Never fails, may be repeated.
 lab_down() {
-    local pid start label h n hosts=("${LAB_HOSTS[@]}")
+    # A trap that interrupts `IFS= read` in a function has that IFS, and would find no pid in a line.
+    local pid start label h n hosts=("${LAB_HOSTS[@]}") IFS=$' \t\n'
     [[ ! -r $LAB_DIR/hosts ]] || mapfile -t -O "${#hosts[@]}" hosts <"$LAB_DIR/hosts"
     if [[ -r $LAB_DIR/pids ]]; then
         # tandemd (of a pair both) first, by itself, so that it can close its ports cleanly; then the rest together.
