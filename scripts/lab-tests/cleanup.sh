@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Kill and restart: a killed tandemd starts again by itself on the same ports, a stopped one detaches its XDP programs and
 # takes its taps along, and after the lab nothing is left: no interface, namespace, XDP program, hugepage file or process.
+# Alone: it counts the huge pages of the host.
 source "$(dirname "$0")/../lib/labtest.sh"
 
 # Everything on this host that a lab could leave behind. Other labs may run beside this one: only ours is looked at, and of
