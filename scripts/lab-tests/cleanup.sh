@@ -101,8 +101,8 @@ check "another lab is up" wait_until 120 test -e "$LAB_DIR/is-up"
 mapfile -t ours < <(awk '{ print $1, $2 }' "$LAB_DIR/pids")
 kill -TERM "$owner"
 wait "$owner" || true
-check "ended, nothing is left of it" nothing_left
-check "its processes are gone, too" processes_are_gone
+check "ended, nothing is left of it" wait_until 20 nothing_left
+check "its processes are gone, too" wait_until 20 processes_are_gone
 
 # A lab whose owner is killed without a word: its watchdog takes it down.
 bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; source "$0/lib/tandem.sh"; set -e; find_tandem; lab_name "$1"
