@@ -97,7 +97,8 @@ impl Consequences {
         }
     }
 
-    /// Takes over another configuration. What was seen stays so; no action follows from it.
+    /// Takes over another configuration. What an event saw stays so, and no action follows from it. What has failed and was in no event
+    /// is seen by those that have it now as if it failed at this moment.
     pub fn reload(&mut self, now_ms: u64, redundancy: &Redundancy) -> Followed {
         let (mut seen, mut edges) = (Vec::new(), Vec::new());
         self.places = places(redundancy);
@@ -106,10 +107,14 @@ impl Consequences {
         self.events.reload(now_ms, redundancy, &mut edges);
         let mut followed = self.follow(edges, false);
         self.links.reload(redundancy, &mut seen);
-        let later = self.observe(now_ms, &seen);
-        followed.edges.extend(later.edges);
-        followed.policies.extend(later.policies);
-        followed.actions.extend(later.actions);
+        // First what the configuration changed: a zone that it made well has not failed any more.
+        let changed = self.observe(now_ms, &seen);
+        let again = self.observe(now_ms, &self.events.failed());
+        for later in [changed, again] {
+            followed.edges.extend(later.edges);
+            followed.policies.extend(later.policies);
+            followed.actions.extend(later.actions);
+        }
         followed
     }
 
@@ -227,7 +232,7 @@ mod tests {
 
     fn with_policy(policy: &str, more: &str) -> Redundancy {
         let text = format!(
-            "[interfaces.a]\ndevice = \"net_ring0\"\n[interfaces.b]\ndevice = \"net_ring1\"\n[interfaces.c]\ndevice = \"net_ring2\"\n\
+            "[interfaces.a]\ndevice = \"net_ring0\"\naddresses = [\"10.0.0.1/24\"]\n[interfaces.b]\ndevice = \"net_ring1\"\n[interfaces.c]\ndevice = \"net_ring2\"\n\
              [redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\n\
              [redundancy-sets.1]\nredundancy-group = 1\npolicies = [\"{policy}\"]\n{more}"
         );
@@ -324,6 +329,62 @@ mod tests {
             (texts(&gone), now(&all)),
             (vec!["q false".to_owned()], (0, false, 0))
         );
+    }
+
+    #[test]
+    fn what_is_down_when_a_reload_begins_to_monitor_it_weighs_and_acts() {
+        let objects = "[zones.z]\ninterfaces = [\"b\"]\nweight = 9\n[tracked-ips.t]\naddresses = [{ address = \"10.0.0.7\"}]\nweight = 7\n";
+        let with = |keys: &str| {
+            redundancy(&format!(
+                "[redundancy-policies.p]\nevents = [\"x\"]\naction = \"broadcast-warning\"\n[redundancy-events.x]\n{keys}\n{objects}"
+            ))
+        };
+        let unwatched = with("links = [\"c\"]");
+        for (keys, weight) in [
+            ("links = [\"a\", \"c\"]\nlink-weight = 100", 100),
+            ("zones = [\"z\"]", 9),
+            ("tracked = [\"t\"]", 7),
+            ("service-failure = true", 0),
+            ("peer = [\"lost\"]", 0),
+        ] {
+            let mut all = Consequences::new(&unwatched);
+            all.link(0, "a", false);
+            all.link(0, "b", false);
+            let lost = Condition::Peer(crate::config::PeerEvent::Lost);
+            for condition in [Condition::Tracked("t".into()), Condition::Service, lost] {
+                all.observe(0, &[Observation::Failed(condition, "gone".into())]);
+            }
+            assert_eq!(now(&all), (0, false, 0), "{keys}: nobody's");
+            let followed = all.reload(1, &with(keys));
+            assert_eq!(followed.actions.len(), 1, "{keys}: {followed:?}");
+            assert_eq!(now(&all), (weight, true, weight), "{keys}");
+            assert_eq!(
+                texts(&all.reload(2, &with(keys))),
+                [""; 0],
+                "{keys}: known by now"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_well_again_or_was_gone_between_is_well_for_a_reload() {
+        let zone = "[zones.z]\ninterfaces = [\"a\"]\n";
+        let with = |keys: &str| {
+            redundancy(&format!(
+                "[redundancy-policies.p]\nevents = [\"x\"]\naction = \"broadcast-warning\"\n[redundancy-events.x]\n{keys}\n"
+            ))
+        };
+        let mut all = Consequences::new(&with(&format!("links = [\"c\"]\n{zone}")));
+        let tracked = "tracked = [\"t\"]\n[tracked-ips.t]\naddresses = [{ address = \"10.0.0.7\"}]\n";
+        all.link(0, "a", false);
+        all.link(1, "a", true);
+        // A last word of an object that the configuration has no more.
+        let late = Observation::Failed(Condition::Tracked("t".into()), "late".into());
+        all.observe(2, &[late]);
+        for keys in ["links = [\"a\"]", &format!("zones = [\"z\"]\n{zone}"), tracked] {
+            assert_eq!(texts(&all.reload(3, &with(keys))), [""; 0], "{keys}");
+            assert_eq!(now(&all), (0, false, 0), "{keys}");
+        }
     }
 
     #[test]

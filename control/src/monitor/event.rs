@@ -1,6 +1,6 @@
 //! The redundancy events of a configuration: what monitors see becomes edges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_redundancy::monitor::{Event, Sight};
 
@@ -13,6 +13,10 @@ pub use tandem_redundancy::monitor::Edge;
 #[derive(Debug, Default)]
 pub struct Events {
     events: Vec<Event<Condition>>,
+    /// What has failed as it was seen last, and why: also what no event has, since monitors tell it once.
+    failed: BTreeMap<Condition, String>,
+    /// Objects of the configuration that are monitored, in an event or in none.
+    objects: BTreeSet<Condition>,
 }
 
 impl Events {
@@ -22,6 +26,8 @@ impl Events {
         let events = redundancy.events.iter();
         Self {
             events: events.map(|event| of(event, redundancy)).collect(),
+            failed: BTreeMap::new(),
+            objects: objects(redundancy),
         }
     }
 
@@ -36,7 +42,12 @@ impl Events {
             let failed = seen.get(condition).filter(|(failed, _)| *failed);
             failed.map(|(_, cause)| cause.as_str())
         };
-        let mut before = std::mem::replace(self, Self::new(redundancy)).events;
+        let old = std::mem::replace(self, Self::new(redundancy));
+        self.failed = old.failed;
+        // One that is gone is monitored no more, and begins anew if it comes back.
+        self.failed
+            .retain(|condition, _| is_monitored(&self.objects, condition));
+        let mut before = old.events;
         for event in &mut self.events {
             let old = before.iter().position(|old| old.name() == event.name());
             let old = old.map(|at| before.swap_remove(at));
@@ -59,9 +70,22 @@ impl Events {
             Observation::Happened(condition, cause) => (condition, Sight::Happened, cause),
             Observation::Well(condition, cause) => (condition, Sight::Well, cause),
         };
+        if sight != Sight::Failed {
+            self.failed.remove(condition);
+        } else if is_monitored(&self.objects, condition) {
+            self.failed.insert(condition.clone(), cause.clone());
+        }
         for event in &mut self.events {
             event.see(now_ms, condition, sight, cause, edges);
         }
+    }
+
+    /// All that has failed, as it was seen last. To observe it again says something new only to events that begin to have it.
+    #[must_use]
+    pub fn failed(&self) -> Vec<Observation> {
+        let failed = self.failed.iter();
+        let failed = failed.map(|(condition, cause)| Observation::Failed(condition.clone(), cause.clone()));
+        failed.collect()
     }
 
     /// Time has passed: what has been so for long enough counts from now on.
@@ -81,6 +105,30 @@ impl Events {
     pub fn active(&self) -> impl Iterator<Item = (&str, u32)> {
         let active = self.events.iter().filter(|event| event.told().0);
         active.map(|event| (event.name(), event.told().1))
+    }
+}
+
+/// The objects whose monitors come and go with the configuration.
+fn objects(redundancy: &Redundancy) -> BTreeSet<Condition> {
+    let zones = redundancy.zones.iter();
+    let zones = zones.map(|zone| Condition::Zone(zone.name.clone()));
+    let tracked = redundancy.tracked_ips.iter();
+    let tracked = tracked.map(|object| Condition::Tracked(object.name.clone()));
+    let events = redundancy.events.iter();
+    let checks = events.clone().filter(|event| event.check.is_some());
+    let checks = checks.map(|event| Condition::Check(event.name.clone()));
+    let routing = events.flat_map(|event| &event.routing_processes);
+    let routing = routing.map(|one| Condition::Routing(one.name().to_owned()));
+    zones.chain(tracked).chain(checks).chain(routing).collect()
+}
+
+/// Whether somebody looks at it: what a monitor said of an object that is gone by now is nothing to keep.
+fn is_monitored(objects: &BTreeSet<Condition>, condition: &Condition) -> bool {
+    match condition {
+        Condition::Link(_) | Condition::Service | Condition::Peer(_) => true,
+        Condition::Zone(_) | Condition::Tracked(_) | Condition::Routing(_) | Condition::Check(_) => {
+            objects.contains(condition)
+        }
     }
 }
 
