@@ -63,8 +63,10 @@ pub struct InterfaceSpec {
     pub id: InterfaceId,
     /// Its name.
     pub name: String,
-    /// Position of its port.
+    /// Position of its port, of a redundant interface of the primary member's.
     pub port: usize,
+    /// Of a redundant interface, position of the other member's port.
+    pub other_port: Option<usize>,
     /// Its VLAN.
     pub vlan: Option<u16>,
     /// Its MTU.
@@ -271,9 +273,17 @@ impl Prepared {
             .iter()
             .map(|i| {
                 let mac = i.mac.or(ports.get(i.port).map(|p| p.mac)).unwrap_or_default();
-                InterfaceState::new(i.id, i.name.clone(), i.port as u8, i.vlan, mac, i.mtu)
+                let state = InterfaceState::new(i.id, i.name.clone(), i.port as u8, i.vlan, mac, i.mtu);
+                let Some(other) = i.other_port else {
+                    return Ok(state);
+                };
+                if let Some(port) = ports.get_mut(other) {
+                    take_mac(port, mac)
+                        .map_err(|error| StartError::Port(port.spec.devargs.clone(), error))?;
+                }
+                Ok(state.with_member(other as u8))
             })
-            .collect();
+            .collect::<Result<_, StartError>>()?;
         let interfaces = Arc::new(Interfaces::new(states));
         let mtus: HashMap<InterfaceId, u16> = spec.interfaces.iter().map(|i| (i.id, i.mtu)).collect();
         let routes = RouteWriter::new(&eal, spec.max_routes, mtus)?;
@@ -573,6 +583,22 @@ fn open_port(eal: &Eal, spec: &PortSpec, workers: u16, pool: &Mempool) -> Result
         grants,
         mac,
     })
+}
+
+/// Makes a member of a redundant interface receive what is for the interface's MAC address: by taking it on, or, where the driver
+/// cannot, all frames.
+fn take_mac(running: &mut RunningPort, mac: [u8; 6]) -> Result<(), PortError> {
+    // One that is promiscuous already may share its address with the kernel, which is to keep it.
+    if running.mac == mac || running.spec.promiscuous {
+        return Ok(());
+    }
+    if running.port.set_mac(rte_bindings::MacAddr(mac)).is_ok() {
+        running.mac = mac;
+        return Ok(());
+    }
+    running.port.set_promiscuous(true)?;
+    running.spec.promiscuous = true;
+    Ok(())
 }
 
 /// Gives each worker its share of a port's queues. A port with fewer transmit queues than workers is sent on by the

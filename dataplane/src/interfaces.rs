@@ -1,6 +1,7 @@
-//! Interfaces as the workers see them: a port, or one VLAN of a port.
+//! Interfaces as the workers see them: a port, or one VLAN of a port. A redundant interface stands on two ports, of which one is
+//! active: frames leave by that one, and what the other receives is dropped.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use tandem_engine::program::InterfaceId;
 
@@ -11,8 +12,10 @@ pub struct InterfaceState {
     pub id: InterfaceId,
     /// Its name.
     pub name: String,
-    /// Position of its port in [`Interfaces::ports`].
-    pub port: u8,
+    /// Position of its port, of a redundant interface of the active member.
+    port: AtomicU8,
+    /// Positions of the members' ports; `None` for an interface with one port.
+    members: Option<[u8; 2]>,
     /// Its VLAN; `None` for untagged frames.
     pub vlan: Option<u16>,
     /// Its MAC address, which is the mirror's too.
@@ -32,7 +35,8 @@ impl InterfaceState {
         Self {
             id,
             name,
-            port,
+            port: AtomicU8::new(port),
+            members: None,
             vlan,
             mac,
             mtu,
@@ -40,6 +44,26 @@ impl InterfaceState {
             ipv4: AtomicU32::new(0),
             ipv6: Default::default(),
         }
+    }
+
+    /// The same interface with `other` as second member; the first is active.
+    #[must_use]
+    pub fn with_member(mut self, other: u8) -> Self {
+        self.members = Some([self.port(), other]);
+        self
+    }
+
+    /// Whether it stands on two ports.
+    #[must_use]
+    pub const fn is_redundant(&self) -> bool {
+        self.members.is_some()
+    }
+
+    /// Position of the port that frames leave by.
+    #[inline]
+    #[must_use]
+    pub fn port(&self) -> u8 {
+        self.port.load(Ordering::Relaxed)
     }
 
     /// Whether frames may leave.
@@ -114,17 +138,21 @@ impl Interfaces {
             ports: Vec::new(),
         };
         for (position, interface) in table.all.iter().enumerate() {
-            let (id, port) = (usize::from(interface.id), usize::from(interface.port));
+            let id = usize::from(interface.id);
             if table.by_id.len() <= id {
                 table.by_id.resize(id + 1, None);
             }
             table.by_id[id] = Some(position);
-            if table.ports.len() <= port {
-                table.ports.resize_with(port + 1, PortInterfaces::default);
-            }
-            match interface.vlan {
-                None => table.ports[port].untagged = Some(interface.id),
-                Some(vlan) => table.ports[port].vlans.push((vlan, interface.id)),
+            let alone = [interface.port()];
+            let ports = interface.members.as_ref().map_or(&alone[..], |both| &both[..]);
+            for port in ports.iter().map(|port| usize::from(*port)) {
+                if table.ports.len() <= port {
+                    table.ports.resize_with(port + 1, PortInterfaces::default);
+                }
+                match interface.vlan {
+                    None => table.ports[port].untagged = Some(interface.id),
+                    Some(vlan) => table.ports[port].vlans.push((vlan, interface.id)),
+                }
             }
         }
         table
@@ -148,9 +176,73 @@ impl Interfaces {
         port.vlans.iter().find(|(v, _)| *v == vlan).map(|(_, id)| *id)
     }
 
+    /// Makes the port at this position the active member of its redundant interface, VLANs included. Workers follow with their
+    /// next burst.
+    pub fn activate(&self, port: u8) {
+        let of_port = |i: &&InterfaceState| i.members.is_some_and(|members| members.contains(&port));
+        for interface in self.all.iter().filter(of_port) {
+            interface.port.store(port, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the port at this position is a member that is not active: nothing it receives is taken.
+    #[must_use]
+    pub fn is_standby(&self, port: u8) -> bool {
+        let of_port = |i: &InterfaceState| i.members.is_some_and(|members| members.contains(&port));
+        let interface = self.all.iter().find(|i| of_port(i));
+        interface.is_some_and(|interface| interface.port() != port)
+    }
+
     /// How many ports there are.
     #[must_use]
     pub fn port_count(&self) -> usize {
         self.ports.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redundant_interface_is_found_by_both_members_and_leaves_by_the_active_one() {
+        let of = |id, port, vlan| InterfaceState::new(id, format!("i{id}"), port, vlan, [2; 6], 1500);
+        let all = vec![
+            of(7, 0, None).with_member(2),
+            of(8, 0, Some(5)).with_member(2),
+            of(9, 1, None),
+        ];
+        let interfaces = Interfaces::new(all);
+        assert_eq!(interfaces.port_count(), 3);
+        let leave = || {
+            interfaces
+                .all
+                .iter()
+                .map(InterfaceState::port)
+                .collect::<Vec<_>>()
+        };
+        let standby = || (0..4).map(|port| interfaces.is_standby(port)).collect::<Vec<_>>();
+        for port in [0, 2] {
+            assert_eq!(
+                (interfaces.find(port, 0), interfaces.find(port, 5)),
+                (Some(7), Some(8))
+            );
+        }
+        assert_eq!(
+            (leave(), standby()),
+            (vec![0, 0, 1], vec![false, false, true, false])
+        );
+        interfaces.activate(2);
+        assert_eq!(
+            (leave(), standby()),
+            (vec![2, 2, 1], vec![true, false, false, false])
+        );
+        interfaces.activate(1);
+        assert_eq!(leave(), [2, 2, 1], "a port that is no member changes nothing");
+        interfaces.activate(0);
+        assert_eq!(
+            (leave(), standby()),
+            (vec![0, 0, 1], vec![false, false, true, false])
+        );
     }
 }

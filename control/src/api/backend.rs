@@ -12,10 +12,10 @@ use tandem_engine::program::{Program, ServiceSetId, SubscriberLimits};
 use tandem_engine::view::Query;
 
 use super::model::{
-    Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, Health, Interface, Names, Neighbour,
-    NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig,
-    Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows, SetRequest,
-    SharedFiles, Version, Worker,
+    Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, Health, Interface, MemberRequest, Names,
+    Neighbour, NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, RedundantState,
+    ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery,
+    RouteRows, SetRequest, SharedFiles, Version, Worker,
 };
 use super::params::SessionParams;
 
@@ -97,6 +97,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Interfaces in the order of the config file.
     async fn interfaces(&self) -> Result<Vec<Interface>, BackendError>;
+
+    /// Forces a member of a redundant interface, or reverts to the primary.
+    ///
+    /// [`BackendError::Unknown`] when there is no such redundant interface or member, [`BackendError::Refused`] when the member's link
+    /// is down.
+    async fn request_member(
+        &self,
+        interface: &str,
+        wanted: MemberRequest,
+    ) -> Result<RedundantState, BackendError>;
 
     /// Workers in the order of their ids. Must answer for a stalled worker too (from what it last published).
     async fn workers(&self) -> Result<Vec<Worker>, BackendError>;

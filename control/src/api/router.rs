@@ -45,6 +45,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(system::metrics))
         .routes(routes!(system::openapi))
         .routes(routes!(dataplane::interfaces))
+        .routes(routes!(dataplane::request_member))
         .routes(routes!(dataplane::workers))
         .routes(routes!(dataplane::routes))
         .routes(routes!(dataplane::neighbours))

@@ -1,6 +1,6 @@
 //! Tables of what packets go through: interfaces, workers, routes, neighbours, pools.
 
-use super::table::{Table, or_dash, percent};
+use super::table::{Table, or_dash, percent, time};
 use crate::api::model::{Interface, LinkState, Neighbour, NextHop, Pool, Route, Use, Worker};
 
 /// Interfaces: what they are, then what their ports have received and sent.
@@ -54,7 +54,54 @@ pub fn interfaces(rows: &[Interface]) -> Vec<Table> {
                 .collect(),
         );
     }
-    vec![what, received, sent]
+    let mut tables = vec![what, received, sent];
+    if rows.iter().any(|i| i.redundant.is_some()) {
+        tables.push(members(rows));
+    }
+    tables
+}
+
+/// Members of redundant interfaces, and what became of them last.
+fn members(rows: &[Interface]) -> Table {
+    let mut table = Table::new(&["INTERFACE", "MEMBER", "STATE", ">SWITCHED TO", "SINCE", "CAUSE"]);
+    let redundant = rows.iter().filter_map(|i| Some((i, i.redundant.as_ref()?)));
+    for (interface, both) in redundant {
+        for member in &both.members {
+            let is = |name: &str| name == member.name;
+            let link = match (member.up, &member.failed) {
+                (false, _) => "down".to_owned(),
+                (true, Some(why)) => format!("failed ({why})"),
+                (true, None) => "up".to_owned(),
+            };
+            let words = [
+                (is(&both.active), "active"),
+                (is(&both.primary), "primary"),
+                (both.forced.as_deref().is_some_and(is), "forced"),
+            ];
+            let mut state = vec![link];
+            state.extend(
+                words
+                    .into_iter()
+                    .filter(|(so, _)| *so)
+                    .map(|(_, word)| word.to_owned()),
+            );
+            let last = both.switches.first().filter(|last| is(&last.to));
+            table.row(vec![
+                interface.name.clone(),
+                member.name.clone(),
+                state.join(", "),
+                if is(&both.primary) {
+                    both.take_backs
+                } else {
+                    both.failovers
+                }
+                .to_string(),
+                last.map_or_else(|| "-".to_owned(), |last| time(last.at_unix_s)),
+                last.map_or_else(|| "-".to_owned(), |last| last.cause.clone()),
+            ]);
+        }
+    }
+    table
 }
 
 fn used_of(n: Use) -> String {

@@ -6,12 +6,13 @@ use std::path::Path;
 use super::client::{CallError, Client};
 use super::fetch::Printer;
 use super::redundancy_args::{
-    RedundancyView, ReplicationView, Request, RequestRedundancy, RequestReplication, Wanted,
+    RedundancyView, ReplicationView, Request, RequestMember, RequestRedundancy, RequestReplication, Wanted,
 };
 use super::{Exit, Failure, cluster, pair_tables, redundancy_tables};
 use crate::api::model::{
-    EligibilityRequest, List, Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig, Replication,
-    Resync, ResyncDirection, ResyncRequest, RoleChange, RoleRequest, SwitchoverRequest, WarningRequest,
+    EligibilityRequest, List, MemberRequest, Redundancy, RedundancyEvent, RedundancySet, RedundantState,
+    ReplicatedConfig, Replication, Resync, ResyncDirection, ResyncRequest, RoleChange, RoleRequest,
+    SwitchoverRequest, WarningRequest,
 };
 use crate::config::differences;
 
@@ -122,6 +123,9 @@ fn ask_set(client: &Client, what: &RequestRedundancy, out: &mut dyn Write) -> Re
             let change = client.post_json(&format!("{SETS}/{set}/switchover"), &wanted)?;
             return Ok(done(*set, change, out)?);
         }
+        RequestRedundancy::Interface { interface, what } => {
+            return ask_interface(client, interface, what, out);
+        }
         RequestRedundancy::Set {
             set,
             wanted,
@@ -172,6 +176,24 @@ fn ask_set(client: &Client, what: &RequestRedundancy, out: &mut dyn Write) -> Re
             }
         }
     }
+    Ok(())
+}
+
+/// Asks for a member of a redundant interface.
+fn ask_interface(
+    client: &Client,
+    interface: &str,
+    what: &RequestMember,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let member = match what {
+        RequestMember::Force { member } => Some(member.clone()),
+        RequestMember::Revert => None,
+    };
+    let path = format!("/v1/interfaces/{interface}/member");
+    let state: RedundantState = client.post_json(&path, &MemberRequest { member })?;
+    let why = if state.forced.is_some() { ", forced" } else { "" };
+    writeln!(out, "{interface}: {} is active{why}", state.active)?;
     Ok(())
 }
 

@@ -102,6 +102,14 @@ pub enum RequestRedundancy {
         #[arg(long)]
         force: bool,
     },
+    /// Say which member of a redundant interface is active.
+    Interface {
+        /// Its name.
+        interface: String,
+        /// What.
+        #[command(subcommand)]
+        what: RequestMember,
+    },
     /// Take up a role for a redundancy set on this chassis, take the set out or put it back, or warn the peer.
     Set {
         /// Its number.
@@ -117,6 +125,18 @@ pub enum RequestRedundancy {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// What to ask of a redundant interface.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RequestMember {
+    /// Make this member active, as if it were the primary, until it is reverted; not one whose link is down.
+    Force {
+        /// Its name.
+        member: String,
+    },
+    /// Prefer the primary again; it becomes active at once if its link is up.
+    Revert,
 }
 
 /// What to ask of replication.

@@ -11,7 +11,8 @@ use tandem_wire::forwarded::{Way, name_key, overhead};
 
 use super::compile::CompileError;
 use super::diagnostics::{Diagnostics, join};
-use super::fault::{FaultKind, suggestion};
+use super::fault::FaultKind;
+use super::interface_redundant::absent;
 use super::names;
 use super::pool::Pool;
 use super::redundancy::{Raw as RawRedundancy, Redundancy};
@@ -61,10 +62,13 @@ pub(super) fn decode(group: &mut Section<'_>) -> Option<Raw> {
 pub(super) fn validate(raw: &Raw, interfaces: &[Interface], d: &Diagnostics) -> Option<DataForwarding> {
     let (name, peer) = (raw.interface.as_ref()?, raw.peer?);
     let Some(interface) = interfaces.iter().find(|interface| interface.name == *name) else {
-        let names = interfaces.iter().map(|interface| interface.name.as_str());
+        let names: Vec<&str> = interfaces
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
         let problem = format!("there is no {}", join("interfaces", name));
         let path = format!("{}.interface", raw.path);
-        d.fault(FaultKind::UnknownName, &path, problem, suggestion(name, names));
+        absent(&path, name, problem, &names, d);
         return None;
     };
     let path = format!("{}.peer", raw.path);

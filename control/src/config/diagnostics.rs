@@ -82,6 +82,8 @@ struct State {
     warnings: Vec<Fault>,
     known: Vec<KnownKey>,
     effective: BTreeMap<String, String>,
+    /// Redundant interfaces by the names of their members.
+    wholes: BTreeMap<String, String>,
 }
 
 /// What is left when the reading is over.
@@ -161,6 +163,16 @@ impl Diagnostics {
             .insert(path.into(), value.into());
     }
 
+    /// Remembers that the interface `name` is a member of `whole`, and so stands for nothing by itself.
+    pub fn is_part_of(&self, name: &str, whole: &str) {
+        self.state.borrow_mut().wholes.insert(name.into(), whole.into());
+    }
+
+    /// The redundant interface that `name` is a member of.
+    pub fn whole_of(&self, name: &str) -> Option<String> {
+        self.state.borrow().wholes.get(name).cloned()
+    }
+
     pub fn finish(self) -> Collected {
         let State {
             places,
@@ -168,6 +180,7 @@ impl Diagnostics {
             mut warnings,
             known,
             effective,
+            wholes: _,
         } = self.state.into_inner();
         faults.sort_by_key(|fault| (fault.line, fault.column));
         faults.dedup();

@@ -1,16 +1,18 @@
-//! `[interfaces.NAME]`: ports and their VLANs.
+//! `[interfaces.NAME]`: ports, redundant interfaces, and their VLANs.
 //!
-//! A port has a `device`; a VLAN has `parent` and `vlan` instead and shares everything of the device with its parent.
+//! A port has a `device`; a redundant interface has two ports as `members`; a VLAN has `parent` and `vlan` instead and shares everything
+//! of the device with its parent.
 
 use super::device::Device;
 use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
 use super::interface_conflicts;
+use super::interface_redundant::{self as redundant, REDUNDANT_KEYS, RedundantInterface};
 use super::names;
 use super::section::{Item, Section};
 use super::values::{self, InterfaceAddress};
 
-/// A logical interface: a port, or one VLAN of a port.
+/// A logical interface: a port, a redundant interface, or one VLAN of either. A member of a redundant interface is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Its name.
@@ -30,6 +32,8 @@ pub struct Interface {
 pub enum Attachment {
     /// A device of its own; carries untagged packets.
     Port(Port),
+    /// Two devices, of which one is active; carries untagged packets.
+    Redundant(RedundantInterface),
     /// The tagged packets of another interface's device.
     Vlan {
         /// Name of the interface that has the device.
@@ -37,6 +41,19 @@ pub enum Attachment {
         /// VLAN id, 1..=4094 (IEEE 802.1Q).
         vlan: u16,
     },
+}
+
+impl Attachment {
+    /// The ports it brings, the primary member's first.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> {
+        let (one, both) = match self {
+            Self::Port(port) => (Some(port), None),
+            Self::Redundant(redundant) => (None, Some(&redundant.members)),
+            Self::Vlan { .. } => (None, None),
+        };
+        one.into_iter()
+            .chain(both.into_iter().flatten().map(|member| &member.port))
+    }
 }
 
 /// A DPDK port.
@@ -65,7 +82,7 @@ pub(super) struct Raw {
     pub device: Option<Device>,
     netdev: Option<String>,
     mtu: Option<u32>,
-    mac: Option<[u8; 6]>,
+    pub mac: Option<[u8; 6]>,
     promiscuous: bool,
     rx_queues: Option<u32>,
     rx_descriptors: u32,
@@ -74,20 +91,25 @@ pub(super) struct Raw {
     pub vlan: Option<u32>,
     pub tap: Option<String>,
     pub addresses: Vec<Item<InterfaceAddress>>,
-    /// Keys of a port that the file sets.
-    port_keys: Vec<&'static str>,
-    has_device: bool,
-    has_parent: bool,
-    has_vlan: bool,
+    pub members: Vec<Item<String>>,
+    pub primary: Option<String>,
+    pub track: Option<String>,
+    pub track_retry_s: u32,
+    pub hold_down_ms: Option<u32>,
+    /// Keys that the file sets.
+    keys: Vec<&'static str>,
 }
 
-const PORT_KEYS: [&str; 6] = [
+/// Keys that say what the interface stands on, and those that ports and redundant interfaces share with VLANs.
+const OTHER_KEYS: [&str; 6] = ["device", "parent", "vlan", "mtu", "tap", "addresses"];
+const PORT_KEYS: [&str; 7] = [
     "netdev",
     "mac",
     "promiscuous",
     "rx-queues",
     "rx-descriptors",
     "tx-descriptors",
+    "hold-down-ms",
 ];
 
 pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
@@ -109,10 +131,16 @@ pub(super) fn decode(name: String, mut section: Section<'_>) -> Raw {
             "addresses with prefix length",
             values::interface_address,
         ),
-        port_keys: PORT_KEYS.into_iter().filter(|key| section.has(key)).collect(),
-        has_device: section.has("device"),
-        has_parent: section.has("parent"),
-        has_vlan: section.has("vlan"),
+        members: section.list("members", "interface names", names::reference),
+        primary: section.parsed("primary", "interface name", "", names::reference),
+        hold_down_ms: section.optional_integer("hold-down-ms", 0..=redundant::MEMBER_HOLD_DOWN_MS_MAX),
+        track: section.parsed("track", "tracked-IP object name", "", names::reference),
+        track_retry_s: section.integer("track-retry-s", 0..=86_400, 0),
+        keys: [&OTHER_KEYS[..], &PORT_KEYS, &REDUNDANT_KEYS]
+            .concat()
+            .into_iter()
+            .filter(|key| section.has(key))
+            .collect(),
         name,
     };
     section.finish();
@@ -125,9 +153,19 @@ impl Raw {
         format!("{}.{key}", self.path)
     }
 
+    /// Whether the file sets this key.
+    pub fn sets(&self, key: &str) -> bool {
+        self.keys.contains(&key)
+    }
+
     /// The tap's name: as set, or the interface's own.
     pub fn tap(&self) -> &str {
         self.tap.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether VLANs can stand on it.
+    fn carries(&self) -> bool {
+        self.sets("device") || self.sets("members")
     }
 
     /// The netdev whose carrier counts: as set, or the one the device takes its packets from.
@@ -149,7 +187,14 @@ pub(super) fn validate(raws: &[Raw], d: &Diagnostics) -> Vec<Interface> {
         );
     }
     interface_conflicts::check(raws, d);
-    raws.iter().filter_map(|raw| interface(raw, raws, d)).collect()
+    let mut interfaces = Vec::new();
+    for raw in raws {
+        match redundant::whole_of(&raw.name, raws) {
+            Some((whole, _)) => redundant::check_member(raw, whole, d),
+            None => interfaces.extend(interface(raw, raws, d)),
+        }
+    }
+    interfaces
 }
 
 fn interface(raw: &Raw, raws: &[Raw], d: &Diagnostics) -> Option<Interface> {
@@ -160,11 +205,25 @@ fn interface(raw: &Raw, raws: &[Raw], d: &Diagnostics) -> Option<Interface> {
     let mtu = raw.mtu.or_else(|| parent?.mtu).unwrap_or(1500);
     d.effective(&raw.key("mtu"), mtu.to_string());
     d.effective(&raw.key("tap"), format!("{:?}", raw.tap()));
-    let attachment = match (raw.has_device, raw.has_parent || raw.has_vlan) {
+    let is_redundant = raw.sets("members");
+    if !is_redundant {
+        let problem = "belongs to a redundant interface, and this has no members";
+        redundant::misplaced(
+            raw,
+            &REDUNDANT_KEYS,
+            problem,
+            "add members = [\"...\", \"...\"], or remove it",
+            d,
+        );
+        let problem = "is of a member of a redundant interface, and this is none";
+        redundant::misplaced(raw, &["hold-down-ms"], problem, "remove it", d);
+    }
+    let attachment = match (raw.sets("device"), raw.sets("parent") || raw.sets("vlan")) {
+        _ if is_redundant => redundant::attachment(raw, raws, d)?,
         (true, false) => port(raw, d)?,
         (false, true) => vlan(raw, parent, raws, mtu, d)?,
         (true, true) => {
-            let other = if raw.has_parent { "parent" } else { "vlan" };
+            let other = if raw.sets("parent") { "parent" } else { "vlan" };
             let problem = format!(
                 "stands beside {} (line {})",
                 raw.key(other),
@@ -175,8 +234,7 @@ fn interface(raw: &Raw, raws: &[Raw], d: &Diagnostics) -> Option<Interface> {
             return None;
         }
         (false, false) => {
-            let remedy =
-                "add device = \"0000:3b:00.0\" (a PCI address or a net_ virtual device), or parent and vlan";
+            let remedy = "add device = \"0000:3b:00.0\" (a PCI address or a net_ virtual device), parent and vlan, or members";
             d.fault(
                 FaultKind::Missing,
                 &raw.path,
@@ -195,7 +253,8 @@ fn interface(raw: &Raw, raws: &[Raw], d: &Diagnostics) -> Option<Interface> {
     })
 }
 
-fn port(raw: &Raw, d: &Diagnostics) -> Option<Attachment> {
+/// The port of an interface that has a device.
+pub(super) fn port(raw: &Raw, d: &Diagnostics) -> Option<Attachment> {
     let device = raw.device.clone()?;
     if let Err(bad) = device.check_arguments() {
         d.bad(&raw.key("device"), bad);
@@ -218,7 +277,10 @@ fn port(raw: &Raw, d: &Diagnostics) -> Option<Attachment> {
 }
 
 fn vlan(raw: &Raw, parent: Option<&Raw>, raws: &[Raw], mtu: u32, d: &Diagnostics) -> Option<Attachment> {
-    for key in &raw.port_keys {
+    for key in PORT_KEYS
+        .iter()
+        .filter(|key| raw.sets(key) && **key != "hold-down-ms")
+    {
         let problem = "belongs to a port, and this is a VLAN";
         d.fault(
             FaultKind::Conflict,
@@ -228,8 +290,8 @@ fn vlan(raw: &Raw, parent: Option<&Raw>, raws: &[Raw], mtu: u32, d: &Diagnostics
         );
     }
     for (key, present, remedy) in [
-        ("parent", raw.has_parent, "add parent = \"NAME\""),
-        ("vlan", raw.has_vlan, "add vlan = 1..=4094"),
+        ("parent", raw.sets("parent"), "add parent = \"NAME\""),
+        ("vlan", raw.sets("vlan"), "add vlan = 1..=4094"),
     ] {
         if !present {
             d.fault(
@@ -244,7 +306,7 @@ fn vlan(raw: &Raw, parent: Option<&Raw>, raws: &[Raw], mtu: u32, d: &Diagnostics
     let Some(parent) = parent else {
         let names = raws
             .iter()
-            .filter(|other| other.has_device)
+            .filter(|other| other.carries())
             .map(|other| other.name.as_str());
         let problem = format!("there is no interface \"{name}\"");
         d.fault(
@@ -255,7 +317,19 @@ fn vlan(raw: &Raw, parent: Option<&Raw>, raws: &[Raw], mtu: u32, d: &Diagnostics
         );
         return None;
     };
-    if !parent.has_device {
+    if let Some((whole, _)) = redundant::whole_of(name, raws) {
+        let problem = format!(
+            "\"{name}\" is a member of {} (line {})",
+            whole.path,
+            d.line(&whole.path)
+        );
+        d.fault(
+            FaultKind::Conflict,
+            &raw.key("parent"),
+            problem,
+            format!("use \"{}\"", whole.name),
+        );
+    } else if !parent.carries() {
         let problem = format!("\"{name}\" (line {}) has no device itself", d.line(&parent.path));
         d.fault(
             FaultKind::Conflict,

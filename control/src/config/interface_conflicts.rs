@@ -6,6 +6,7 @@ use super::device::Device;
 use super::diagnostics::Diagnostics;
 use super::fault::FaultKind;
 use super::interface::Raw;
+use super::interface_redundant::whole_of;
 use super::names;
 
 /// Reports every pair of interfaces that cannot stand beside each other.
@@ -86,7 +87,8 @@ fn members_are_apart<'a>(
 
 fn taps_differ(raws: &[Raw], d: &Diagnostics) {
     let mut taps: HashMap<&str, &Raw> = HashMap::new();
-    for raw in raws {
+    // A member has no tap.
+    for raw in raws.iter().filter(|raw| whole_of(&raw.name, raws).is_none()) {
         let (tap, path) = (
             raw.tap(),
             if raw.tap.is_some() {

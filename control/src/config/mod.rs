@@ -28,6 +28,7 @@ mod firewall;
 mod firewall_policy;
 mod interface;
 mod interface_conflicts;
+mod interface_redundant;
 mod ipv6;
 mod key_files;
 mod machine;
@@ -89,6 +90,7 @@ pub use fault::{Fault, FaultKind};
 pub use firewall::{DIRECTION_COMBINATIONS_MAX, DIRECTION_POLICIES_MAX, Direction, Firewall};
 pub use firewall_policy::{FirewallPolicies, FirewallPolicy, POLICY_COMBINATIONS_MAX};
 pub use interface::{Attachment, Interface, Port};
+pub use interface_redundant::{MEMBER_HOLD_DOWN_MS_MAX, MemberPort, RedundantInterface};
 pub use ipv6::Ipv6;
 pub use machine::{machine_warnings, online_cpus};
 pub use nat_rule::{NatRule, Term};
@@ -372,6 +374,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     }
     let interface_names: Vec<&str> = interfaces
         .iter()
+        .filter(|interface| interface_redundant::whole_of(&interface.name, &interfaces).is_none())
         .map(|interface| interface.name.as_str())
         .collect();
     let pool_names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
@@ -401,6 +404,7 @@ fn sections(tree: &DeTable<'_>, file: &str, d: &Diagnostics, whole: bool) -> Opt
     stateless_conflicts::check(&sets, &service_sets, &pools, d);
     pool_use::check_prefixes(&service_sets, &pools, d);
     let redundancy = redundancy::validate(&raw_redundancy, file, &service_sets, &valid_interfaces, d);
+    interface_redundant::check_tracks(&valid_interfaces, &redundancy, d);
     redundancy_conflicts::check(
         &raw_redundancy,
         &redundancy,

@@ -4,8 +4,9 @@ use tandem_engine::ports::deterministic::Deterministic;
 use tandem_engine::program::{AddressAllocation, AddressPooling, AddressRange, PortAllocation, PortRange};
 
 use super::diagnostics::Diagnostics;
-use super::fault::{FaultKind, suggestion};
+use super::fault::FaultKind;
 use super::interface::Interface;
+use super::interface_redundant::absent;
 use super::names;
 use super::pool_blocks::{self, PortBlocks};
 use super::pool_conflicts;
@@ -280,12 +281,7 @@ fn interface_addresses(
     let key = format!("{path}.interface");
     if !names.contains(&name) {
         let problem = format!("there is no interface \"{name}\"");
-        d.fault(
-            FaultKind::UnknownName,
-            &key,
-            problem,
-            suggestion(name, names.iter().copied()),
-        );
+        absent(&key, name, problem, names, d);
     }
     let Some(interface) = interfaces.iter().find(|interface| interface.name == name) else {
         return Vec::new();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::diagnostics::{Diagnostics, join};
 use super::fault::{FaultKind, suggestion};
+use super::interface_redundant::absent;
 use super::redundancy::Raw;
 use super::redundancy_event;
 use super::redundancy_policy::{self, RouteTable, RouteWhen};
@@ -25,12 +26,12 @@ pub(super) fn resolve(items: &[Item<String>], section: &str, known: &[&str], d: 
     for item in items {
         if !known.contains(&item.value.as_str()) {
             let problem = format!("there is no {}", join(section, &item.value));
-            d.fault(
-                FaultKind::UnknownName,
-                &item.path,
-                problem,
-                suggestion(&item.value, known.iter().copied()),
-            );
+            if section == "interfaces" {
+                absent(&item.path, &item.value, problem, known, d);
+                continue;
+            }
+            let remedy = suggestion(&item.value, known.iter().copied());
+            d.fault(FaultKind::UnknownName, &item.path, problem, remedy);
         } else if let Some(first) = found.iter().find(|first| first.value == item.value) {
             let problem = format!(
                 "{} is {} (line {}), too",

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use tandem_engine::program::AddressRange;
 
 use super::diagnostics::{Diagnostics, join};
-use super::fault::{FaultKind, suggestion};
+use super::fault::FaultKind;
+use super::interface_redundant::absent;
 use super::names;
 use super::pool::Pool;
 use super::redundancy::Raw as RawRedundancy;
@@ -53,14 +54,12 @@ pub(super) fn validate(raw: &Raw, interfaces: &[Interface], d: &Diagnostics) -> 
     let (name, address) = (raw.interface.as_ref()?, raw.address?);
     let path = format!("{}.address", raw.path);
     let Some(interface) = interfaces.iter().find(|interface| interface.name == *name) else {
-        let names = interfaces.iter().map(|interface| interface.name.as_str());
+        let names: Vec<&str> = interfaces
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
         let problem = format!("there is no {}", join("interfaces", name));
-        d.fault(
-            FaultKind::UnknownName,
-            &format!("{}.interface", raw.path),
-            problem,
-            suggestion(name, names),
-        );
+        absent(&format!("{}.interface", raw.path), name, problem, &names, d);
         return None;
     };
     let place = join("interfaces", name);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostics::Diagnostics;
 use super::fault::{FaultKind, suggestion};
+use super::interface_redundant::absent;
 use super::nat_rule::NatRule;
 use super::section::Item;
 use super::service_set::Raw;
@@ -72,12 +73,7 @@ pub(super) fn roles<'r>(
         .filter(|item| !names.contains(&item.value.as_str()))
     {
         let problem = format!("there is no interface \"{}\"", item.value);
-        d.fault(
-            FaultKind::UnknownName,
-            &item.path,
-            problem,
-            suggestion(&item.value, names.iter().copied()),
-        );
+        absent(&item.path, &item.value, problem, names, d);
     }
     for item in &raw.outside {
         if let Some(inside) = raw.inside.iter().find(|inside| inside.value == item.value) {

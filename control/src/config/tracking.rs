@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use super::Interface;
 use super::diagnostics::{Diagnostics, join};
-use super::fault::{FaultKind, suggestion};
+use super::fault::FaultKind;
+use super::interface_redundant::absent;
 use super::names;
 use super::redundancy_event::WEIGHT_MAX;
 use super::redundancy_exclusive::resolve;
@@ -206,9 +207,12 @@ fn one(raw: &RawTracked, interfaces: &[Interface], d: &Diagnostics) -> TrackedIp
     let named = raw.interface.as_ref().and_then(|name| {
         let found = interfaces.iter().find(|interface| interface.name == *name);
         if found.is_none() {
-            let remedy = suggestion(name, interfaces.iter().map(|interface| interface.name.as_str()));
+            let names: Vec<&str> = interfaces
+                .iter()
+                .map(|interface| interface.name.as_str())
+                .collect();
             let problem = format!("there is no {}", join("interfaces", name));
-            d.fault(FaultKind::UnknownName, &key, problem, remedy);
+            absent(&key, name, problem, &names, d);
         }
         found
     });

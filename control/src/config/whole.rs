@@ -2,7 +2,7 @@
 
 use super::diagnostics::{Diagnostics, join};
 use super::fault::FaultKind;
-use super::{Attachment, Config, Direction, Firewall};
+use super::{Config, Direction, Firewall};
 
 /// Table sizes and packet buffers against what the other sections need.
 pub(super) fn sizes_fit(config: &Config, d: &Diagnostics) {
@@ -23,12 +23,8 @@ pub(super) fn sizes_fit(config: &Config, d: &Diagnostics) {
     let descriptors: u64 = config
         .interfaces
         .iter()
-        .filter_map(|interface| match &interface.attachment {
-            Attachment::Port(port) => {
-                Some(u64::from(port.rx_descriptors) * u64::from(port.rx_queues.unwrap_or(1)))
-            }
-            Attachment::Vlan { .. } => None,
-        })
+        .flat_map(|interface| interface.attachment.ports())
+        .map(|port| u64::from(port.rx_descriptors) * u64::from(port.rx_queues.unwrap_or(1)))
         .sum();
     if let Some(mbufs) = config.dpdk.mbufs.filter(|mbufs| u64::from(*mbufs) <= descriptors) {
         let problem = format!(

@@ -21,6 +21,7 @@ use super::pair::Propagation;
 use super::ports::{InterfaceRecord, Ports};
 use super::probes::Reloads;
 use super::questions::Questions;
+use super::redundant::RedundantInterfaces;
 use super::replication;
 use super::running::{Reach, Running, Target};
 use super::sink::Routing;
@@ -28,9 +29,10 @@ use super::taps::Taps;
 use super::{counters, views};
 use crate::api::model::{
     Check, Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, Health, HealthStatus, Interface,
-    Names, Neighbour, NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport,
-    ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange, RoleRequest, RouteQuery, RouteRows,
-    SetRequest, SharedFiles, Version, Worker, WorkerReplication, hexadecimal, unix_seconds,
+    MemberRequest, Names, Neighbour, NewStaticMapping, Pool, Redundancy, RedundancyEvent, RedundancySet,
+    RedundantState, ReloadReport, ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange,
+    RoleRequest, RouteQuery, RouteRows, SetRequest, SharedFiles, Version, Worker, WorkerReplication,
+    hexadecimal, unix_seconds,
 };
 use crate::api::params::SessionParams;
 use crate::api::{Backend, BackendError};
@@ -89,6 +91,7 @@ pub(super) struct Daemon {
     pub clock: Clock,
     pub watcher: WatcherHandle,
     pub lives: Lives,
+    pub redundant: Arc<RedundantInterfaces>,
     pub replication: replication::Replication,
     pub actions: super::actions::Actions,
     /// Takes what monitors have to know.
@@ -258,6 +261,10 @@ impl Daemon {
                 reason.is_none(),
                 detail,
             ));
+        }
+        for (name, trouble) in self.redundant.members() {
+            let detail = trouble.as_deref().unwrap_or_default();
+            checks.push(check(format!("member-{name}"), trouble.is_none(), detail));
         }
         checks
     }
@@ -470,12 +477,24 @@ impl Backend for Api {
             let ports = daemon.ports.lock();
             let rows = daemon.interfaces.all.iter().zip(daemon.records.iter());
             rows.filter_map(|(state, record)| {
-                let port = ports.get(record.port)?;
-                Some(views::interface(state, record, port, daemon.stats.len()))
+                let port = ports.get(usize::from(state.port()))?;
+                let shown = views::interface(state, record, port, daemon.stats.len());
+                let redundant = daemon.redundant.view(&state.name);
+                Some(Interface { redundant, ..shown })
             })
             .collect()
         })
         .await
+    }
+
+    async fn request_member(
+        &self,
+        interface: &str,
+        wanted: MemberRequest,
+    ) -> Result<RedundantState, BackendError> {
+        let interface = interface.to_owned();
+        let work = move |daemon: &Daemon| daemon.redundant.request(&interface, wanted.member.as_deref());
+        blocking(&self.0, work).await?
     }
 
     async fn workers(&self) -> Result<Vec<Worker>, BackendError> {

@@ -140,6 +140,11 @@ fn control(daemon: &Daemon) -> Vec<Counter> {
                 read(&daemon.monitor_counts.actions),
             ),
             (
+                "member-announcements-refused",
+                "Announcements after a switch of a redundant interface's member that the kernel refused; none are made by a tap that shows as down.",
+                daemon.redundant.unannounced(),
+            ),
+            (
                 "netlink-notifications",
                 "Changes the kernel told.",
                 read(&w.notifications),

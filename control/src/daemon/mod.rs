@@ -32,6 +32,7 @@ mod pair;
 mod ports;
 mod probes;
 mod questions;
+mod redundant;
 mod replication;
 mod run;
 mod running;

@@ -32,6 +32,8 @@ enum Message {
     Link { interface: String, up: bool },
     /// Something else that was seen.
     Seen(Vec<Observation>),
+    /// Something that is to be known of, and changes nothing for redundancy sets.
+    Told(String),
     /// Another configuration.
     Reload(Box<Redundancy>),
     /// Workers are to give up a role that the peer waits for, or have.
@@ -52,6 +54,11 @@ impl Feed {
     /// Monitors saw something.
     pub(super) fn seen(&self, seen: Vec<Observation>) {
         self.say(Message::Seen(seen));
+    }
+
+    /// Something that is to stand in the history of all redundancy sets.
+    pub(super) fn told(&self, what: String) {
+        self.say(Message::Told(what));
     }
 
     /// This configuration is in force.
@@ -79,7 +86,8 @@ impl Inbox {
     pub(super) fn next_seen(&self, within: Duration) -> Option<Observation> {
         match self.0.recv_timeout(within) {
             Ok(Message::Seen(seen)) => seen.into_iter().next(),
-            Ok(Message::Link { .. } | Message::Reload(_) | Message::HandsOver(_)) | Err(_) => None,
+            Ok(Message::Link { .. } | Message::Told(_) | Message::Reload(_) | Message::HandsOver(_))
+            | Err(_) => None,
         }
     }
 }
@@ -190,6 +198,16 @@ impl Monitors {
                 }
             }
             Message::Seen(seen) => self.observe(&seen),
+            Message::Told(what) => {
+                let sets = self.consequences.sets();
+                let told = sets.iter().map(|one| (one.set, what.clone())).collect();
+                self.reports.give(Report {
+                    sets,
+                    chassis_failed_weight: self.consequences.chassis_failed_weight(),
+                    actions: Vec::new(),
+                    told,
+                });
+            }
             Message::HandsOver(hands_over) => held_up.hands_over(hands_over),
             Message::Reload(redundancy) => {
                 let followed = self.consequences.reload(now, &redundancy);

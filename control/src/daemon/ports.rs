@@ -6,6 +6,7 @@
 //!   netlink, told ------+        '--> the monitors of redundancy sets
 //! ```
 //!
+//! A redundant interface is up while the link of either member is; which one is active is decided beside ([`RedundantInterfaces`]).
 //! Both are needed: DPDK's AF_XDP and AF_PACKET drivers go on saying "up" when the cable is out.
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tandem_dataplane::interfaces::{InterfaceState, Interfaces};
 use tracing::{info, warn};
 
 use super::monitors::Feed;
+use super::redundant::{PortLink, RedundantInterfaces};
 use crate::api::model::DownReason;
 use crate::kernel::{Carriers, LinkUpdate, Rtnl};
 
@@ -32,10 +34,8 @@ const UNKNOWN: u8 = 3;
 
 /// An interface as the control side knows it.
 pub(super) struct InterfaceRecord {
-    /// Position of its port.
-    pub port: usize,
-    /// The netdev whose carrier counts.
-    pub netdev: Option<String>,
+    /// Its port; of a redundant interface both members'.
+    pub ports: Vec<PortLink>,
     /// Its tap's name.
     pub tap: String,
     /// Its tap's number in the kernel.
@@ -45,10 +45,9 @@ pub(super) struct InterfaceRecord {
 }
 
 impl InterfaceRecord {
-    pub(super) fn new(port: usize, netdev: Option<String>, tap: String, tap_ifindex: Option<u32>) -> Self {
+    pub(super) fn new(ports: Vec<PortLink>, tap: String, tap_ifindex: Option<u32>) -> Self {
         Self {
-            port,
-            netdev,
+            ports,
             tap,
             tap_ifindex,
             state: AtomicU8::new(UNKNOWN),
@@ -94,6 +93,7 @@ pub(super) struct Monitor {
     pub links: Receiver<LinkUpdate>,
     pub rtnl: Rtnl,
     pub carriers: Arc<Carriers>,
+    pub redundant: Arc<RedundantInterfaces>,
     /// Who has to know of links beside.
     pub feed: Feed,
     pub stop: Arc<AtomicBool>,
@@ -106,7 +106,8 @@ impl Monitor {
         let mut carriers: HashMap<String, bool> = HashMap::new();
         let mut told: Vec<Option<bool>> = vec![None; self.records.len()];
         while !self.stop.load(Ordering::Relaxed) {
-            let mut update = match self.links.recv_timeout(POLL) {
+            let due = self.redundant.due().map_or(POLL, |due| due.min(POLL));
+            let mut update = match self.links.recv_timeout(due) {
                 Ok(update) => Some(update),
                 Err(RecvTimeoutError::Timeout) => None,
                 // Without a watcher carriers stay as they were last seen.
@@ -120,22 +121,33 @@ impl Monitor {
                 update = self.links.try_recv().ok();
             }
             let links = self.ports.links();
-            let interfaces = Arc::clone(&self.interfaces);
-            let records = Arc::clone(&self.records);
-            for ((interface, record), told) in interfaces.all.iter().zip(records.iter()).zip(&mut told) {
-                let reported = record.netdev.as_ref().map(|netdev| carriers.get(netdev).copied());
+            let state_of = |port: &PortLink| {
+                let reported = port.netdev.as_ref().map(|netdev| carriers.get(netdev).copied());
                 let carrier = reported.is_none_or(|carrier| carrier.unwrap_or(false));
-                let link = links.get(record.port).copied().unwrap_or(false);
+                let link = links.get(port.position).copied().unwrap_or(false);
                 let state = match (link, carrier) {
                     (true, true) => UP,
                     (false, _) => NO_LINK,
                     (true, false) => NO_CARRIER,
                 };
+                // A carrier that was not reported yet has not failed.
+                let is_known = reported.is_none_or(|carrier| carrier.is_some()) || !link;
+                (state, is_known)
+            };
+            self.redundant.links(|port| {
+                let (state, is_known) = state_of(port);
+                is_known.then_some(state == UP)
+            });
+            let interfaces = Arc::clone(&self.interfaces);
+            let records = Arc::clone(&self.records);
+            for ((interface, record), told) in interfaces.all.iter().zip(records.iter()).zip(&mut told) {
+                let states: Vec<(u8, bool)> = record.ports.iter().map(state_of).collect();
+                // One member suffices: the codes grow with what is missing.
+                let state = states.iter().map(|(state, _)| *state).min().unwrap_or(UNKNOWN);
                 if record.state.swap(state, Ordering::Relaxed) != state {
                     self.changed(interface, record, state);
                 }
-                // A carrier that was not reported yet has not failed.
-                let is_known = reported.is_none_or(|carrier| carrier.is_some()) || !link;
+                let is_known = state == UP || states.iter().all(|(_, is_known)| *is_known);
                 if is_known && *told != Some(state == UP) {
                     *told = Some(state == UP);
                     self.feed.link(&interface.name, state == UP);
@@ -146,7 +158,9 @@ impl Monitor {
 
     fn changed(&mut self, interface: &InterfaceState, record: &InterfaceRecord, state: u8) {
         let up = state == UP;
-        interface.set_up(up);
+        if !interface.is_redundant() {
+            interface.set_up(up);
+        }
         if up {
             info!(interface = %interface.name, "interface is up");
         } else {

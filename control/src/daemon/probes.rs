@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::monitors::Feed;
+use super::redundant::RedundantInterfaces;
 use crate::config::Redundancy;
 use crate::monitor::{Cookie, ProbeSockets, Reply, Tracker};
 
@@ -44,6 +45,7 @@ pub(super) struct Probes {
     /// Taps by the names of their interfaces.
     pub taps: BTreeMap<String, String>,
     pub feed: Feed,
+    pub redundant: Arc<RedundantInterfaces>,
     pub clock: Clock,
     pub stop: Arc<AtomicBool>,
 }
@@ -101,6 +103,7 @@ impl Probes {
                 }
             }
             if !seen.is_empty() {
+                self.redundant.seen(&seen);
                 self.feed.seen(seen);
             }
         }

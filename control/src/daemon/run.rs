@@ -31,6 +31,7 @@ use super::pair::Answers;
 use super::ports::{InterfaceRecord, Monitor, Ports};
 use super::probes::{self, Probes};
 use super::questions::Questions;
+use super::redundant::{RedundantInterfaces, port_links};
 use super::replication::{self, Replication, Replicator, SetupError};
 use super::running::{Reach, Running, compile_first};
 use super::sink::{Routing, Sink};
@@ -276,14 +277,37 @@ fn start(
         handles: Vec::new(),
     };
     let (feed, inbox) = monitors::feed();
+    let redundant = RedundantInterfaces::new(
+        &running.in_force().config,
+        Arc::clone(&interfaces),
+        feed.clone(),
+        clock,
+    );
+    let redundant = Arc::new(redundant);
     let (reloads_sender, reloads) = probes::reloads();
     let (watches_sender, watched) = probes::reloads();
     let counts = Arc::new(Counts::default());
     let replication =
         replicator.map(|replicator| replicate(replicator, feed.clone(), clock, &mut threads, &lives));
     let replication = replication.transpose()?.unwrap_or_default();
+    let redundancy = running.in_force().config.redundancy.clone();
+    if replication.is_there() || redundant.tracks() {
+        let taps = interfaces.all.iter().zip(records.iter());
+        let probes = Probes {
+            tracker: Tracker::new(clock.uptime().as_millis() as u64, &redundancy),
+            sockets: ProbeSockets::new(probes::cookie().ok_or(SetupError::Random)?),
+            reloads,
+            taps: taps
+                .map(|(state, record)| (state.name.clone(), record.tap.clone()))
+                .collect(),
+            feed: feed.clone(),
+            redundant: Arc::clone(&redundant),
+            clock,
+            stop: Arc::clone(&threads.stop),
+        };
+        threads.spawn("probes", &lives.probes, || probes.run())?;
+    }
     if let Some(reports) = replication.reports() {
-        let redundancy = running.in_force().config.redundancy.clone();
         let monitors = Monitors {
             inbox,
             consequences: Consequences::new(&redundancy),
@@ -296,19 +320,6 @@ fn start(
             stop: Arc::clone(&threads.stop),
         };
         threads.spawn("monitors", &lives.monitors, || monitors.run())?;
-        let taps = interfaces.all.iter().zip(records.iter());
-        let probes = Probes {
-            tracker: Tracker::new(clock.uptime().as_millis() as u64, &redundancy),
-            sockets: ProbeSockets::new(probes::cookie().ok_or(SetupError::Random)?),
-            reloads,
-            taps: taps
-                .map(|(state, record)| (state.name.clone(), record.tap.clone()))
-                .collect(),
-            feed: feed.clone(),
-            clock,
-            stop: Arc::clone(&threads.stop),
-        };
-        threads.spawn("probes", &lives.probes, || probes.run())?;
         let watches = Watches {
             redundancy: Box::new(redundancy),
             reloads: watched,
@@ -348,6 +359,7 @@ fn start(
         clock,
         watcher: handle,
         lives: lives.clone(),
+        redundant: Arc::clone(&redundant),
         replication,
         actions,
         feed: feed.clone(),
@@ -371,6 +383,7 @@ fn start(
         links,
         rtnl,
         carriers,
+        redundant,
         feed,
         stop: Arc::clone(&threads.stop),
     };
@@ -412,8 +425,8 @@ fn prepare(
     rtnl: &mut Rtnl,
 ) -> Result<Prepared, RunError> {
     let mut macs = std::collections::HashMap::new();
-    for (_, port) in spec::ports(config).filter(|(_, port)| spec::shares_netdev(port)) {
-        if let Some(netdev) = &port.netdev {
+    for opened in spec::ports(config).filter(|opened| spec::shares_netdev(opened.port)) {
+        if let Some(netdev) = &opened.port.netdev {
             // It must exist and be up before DPDK opens it.
             let link = rtnl.link(netdev)?;
             rtnl.set_up(link.ifindex, true)?;
@@ -448,11 +461,10 @@ fn records(
     taps: &Taps,
 ) -> Vec<InterfaceRecord> {
     let record = |state: &tandem_dataplane::interfaces::InterfaceState| {
-        let port = usize::from(state.port);
-        let netdev = spec::ports(config).nth(port).and_then(|(_, p)| p.netdev.clone());
-        let tap = config.interfaces.iter().find(|i| i.name == state.name);
-        let tap = tap.map(|i| i.tap.clone()).unwrap_or_default();
-        InterfaceRecord::new(port, netdev, tap, taps.ifindex(state.id))
+        let found = config.interfaces.iter().find(|i| i.name == state.name);
+        let tap = found.map(|i| i.tap.clone()).unwrap_or_default();
+        let ports = found.map(|i| port_links(config, i)).unwrap_or_default();
+        InterfaceRecord::new(ports, tap, taps.ifindex(state.id))
     };
     interfaces.all.iter().map(record).collect()
 }
@@ -465,8 +477,11 @@ fn watcher_config(
     let mut bindings: Vec<(String, Binding)> = taps
         .map(|(state, record)| (record.tap.clone(), Binding::Tap(state.id)))
         .collect();
-    let netdevs: std::collections::BTreeSet<&String> =
-        records.iter().filter_map(|r| r.netdev.as_ref()).collect();
+    let netdevs: std::collections::BTreeSet<&String> = records
+        .iter()
+        .flat_map(|r| &r.ports)
+        .filter_map(|p| p.netdev.as_ref())
+        .collect();
     bindings.extend(netdevs.into_iter().map(|name| (name.clone(), Binding::Watched)));
     WatcherConfig {
         bindings,

@@ -92,7 +92,7 @@ pub(super) fn eal_args(config: &Config, memory: Memory, cpus: &[usize]) -> Vec<S
     args.push("--no-telemetry".into());
     args.push(format!("--file-prefix={}", config.dpdk.file_prefix));
     let pci: Vec<String> = ports(config)
-        .flat_map(|(_, port)| port.device.pci_addresses())
+        .flat_map(|opened| opened.port.device.pci_addresses())
         .collect();
     if pci.is_empty() {
         args.push("--no-pci".into());
@@ -107,25 +107,63 @@ pub(super) fn eal_args(config: &Config, memory: Memory, cpus: &[usize]) -> Vec<S
     args
 }
 
-/// The ports of a configuration, in its order, with their interfaces.
-pub(super) fn ports(config: &Config) -> impl Iterator<Item = (&Interface, &Port)> {
+/// A port that DPDK opens.
+pub(super) struct OpenedPort<'c> {
+    /// The interface it belongs to: its own, or the redundant one that it is a member of.
+    pub interface: &'c Interface,
+    /// What it is.
+    pub port: &'c Port,
+    /// MAC address to set.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// The ports of a configuration, in its order, with their interfaces; of a redundant interface the primary member's, and then the
+/// secondary's.
+pub(super) fn ports(config: &Config) -> impl Iterator<Item = OpenedPort<'_>> {
     config
         .interfaces
         .iter()
-        .filter_map(|interface| match &interface.attachment {
-            Attachment::Port(port) => Some((interface, port)),
-            Attachment::Vlan { .. } => None,
+        .flat_map(|interface| match &interface.attachment {
+            Attachment::Port(port) => vec![OpenedPort {
+                interface,
+                port,
+                mac: port.mac,
+            }],
+            Attachment::Redundant(redundant) => redundant
+                .members
+                .iter()
+                .map(|member| OpenedPort {
+                    interface,
+                    port: &member.port,
+                    mac: redundant.mac,
+                })
+                .collect(),
+            Attachment::Vlan { .. } => Vec::new(),
         })
 }
 
-/// The port of an interface, by position in [`ports`], and its VLAN.
-pub(super) fn port_of(config: &Config, interface: &Interface) -> Option<(usize, Option<u16>)> {
-    let (name, vlan) = match &interface.attachment {
-        Attachment::Port(_) => (&interface.name, None),
-        Attachment::Vlan { parent, vlan } => (parent, Some(*vlan)),
-    };
-    let position = ports(config).position(|(owner, _)| owner.name == *name)?;
-    Some((position, vlan))
+/// The interface that has the ports, and the VLAN on them: itself without one, or its parent.
+pub(super) fn owner_of<'c>(
+    config: &'c Config,
+    interface: &'c Interface,
+) -> Option<(&'c Interface, Option<u16>)> {
+    match &interface.attachment {
+        Attachment::Port(_) | Attachment::Redundant(_) => Some((interface, None)),
+        Attachment::Vlan { parent, vlan } => {
+            let owner = config.interfaces.iter().find(|one| one.name == *parent)?;
+            Some((owner, Some(*vlan)))
+        }
+    }
+}
+
+/// Positions in [`ports`] of an interface's port or, of a redundant one, of both members'.
+pub(super) fn positions(config: &Config, owner: &Interface) -> Vec<usize> {
+    let of_owner = |(_, port): &(usize, OpenedPort<'_>)| port.interface.name == owner.name;
+    ports(config)
+        .enumerate()
+        .filter(of_owner)
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// Whether the kernel keeps the device and sees it beside us.
@@ -153,35 +191,46 @@ pub(super) fn build(
     for interface in &config.interfaces {
         let missing = || SpecError::NoId(interface.name.clone());
         let id = id_of(program, &interface.name).ok_or_else(missing)?;
-        let (port, vlan) = port_of(config, interface).ok_or_else(missing)?;
-        let owner = ports(config)
-            .nth(port)
-            .map(|(_, port)| port)
-            .ok_or_else(missing)?;
-        let own = || owner.netdev.as_deref().and_then(&netdev_mac).map(beside);
+        let (owner, vlan) = owner_of(config, interface).ok_or_else(missing)?;
+        let positions = positions(config, owner);
+        let port = *positions.first().ok_or_else(missing)?;
+        let opened = ports(config).nth(port).ok_or_else(missing)?;
+        let own = || opened.port.netdev.as_deref().and_then(&netdev_mac).map(beside);
         interfaces.push(InterfaceSpec {
             id,
             name: interface.name.clone(),
             port,
+            other_port: positions.get(1).copied(),
             vlan,
             mtu: interface.mtu,
-            mac: shares_netdev(owner).then(|| owner.mac.or_else(own)).flatten(),
+            mac: shares_netdev(opened.port)
+                .then(|| opened.mac.or_else(own))
+                .flatten(),
         });
     }
     let ports = ports(config)
         .enumerate()
-        .map(|(position, (interface, port))| {
-            let tagged = interfaces.iter().any(|i| i.port == position && i.vlan.is_some());
-            PortSpec {
-                devargs: port.device.devargs(),
-                mtu: interface.mtu + if tagged { TAG_BYTES } else { 0 },
-                mac: if shares_netdev(port) { None } else { port.mac },
-                promiscuous: port.promiscuous || shares_netdev(port),
-                rx_queues: port.rx_queues,
-                rx_descriptors: port.rx_descriptors,
-                tx_descriptors: port.tx_descriptors,
-            }
-        })
+        .map(
+            |(
+                position,
+                OpenedPort {
+                    interface, port, mac, ..
+                },
+            )| {
+                let tagged = interfaces
+                    .iter()
+                    .any(|i| (i.port == position || i.other_port == Some(position)) && i.vlan.is_some());
+                PortSpec {
+                    devargs: port.device.devargs(),
+                    mtu: interface.mtu + if tagged { TAG_BYTES } else { 0 },
+                    mac: if shares_netdev(port) { None } else { mac },
+                    promiscuous: port.promiscuous || shares_netdev(port),
+                    rx_queues: port.rx_queues,
+                    rx_descriptors: port.rx_descriptors,
+                    tx_descriptors: port.tx_descriptors,
+                }
+            },
+        )
         .collect();
     Ok(DataplaneSpec {
         eal_args: eal_args(config, memory, cpus),
@@ -346,6 +395,52 @@ mac = "02:00:00:00:00:01"
                 ("in0", 0, None, 1500, own),
                 ("in7", 0, Some(7), 1400, own),
                 ("out0", 1, None, 1500, None)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_redundant_interface_has_two_ports_and_one_mac_address() {
+        let text = r#"
+[interfaces.eth1]
+device = "net_af_packet0,iface=e1"
+[interfaces.in0]
+device = "net_ring0"
+[interfaces.eth2]
+device = "net_af_packet1,iface=e2"
+[interfaces.red0]
+members = ["eth1", "eth2"]
+primary = "eth2"
+[interfaces.red7]
+parent = "red0"
+vlan = 7
+"#;
+        let (config, program) = of(text);
+        let mac = |name: &str| Some([2, 0, 0, 0, 0, name.as_bytes()[1]]);
+        let spec = build(&config, &program, Memory::Plain(512), &[0], mac).expect("a specification");
+        let devices: Vec<_> = spec
+            .ports
+            .iter()
+            .map(|port| (port.devargs.as_str(), port.mtu))
+            .collect();
+        let wanted = [
+            ("net_ring0", 1500),
+            ("net_af_packet1,iface=e2", 1504),
+            ("net_af_packet0,iface=e1", 1504),
+        ];
+        assert_eq!(devices, wanted, "the primary before the secondary");
+        let own = Some(beside([2, 0, 0, 0, 0, b'2']));
+        let seen: Vec<_> = spec
+            .interfaces
+            .iter()
+            .map(|i| (i.name.as_str(), i.port, i.other_port, i.vlan, i.mac))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("in0", 0, None, None, None),
+                ("red0", 1, Some(2), None, own),
+                ("red7", 1, Some(2), Some(7), own)
             ]
         );
     }

@@ -106,6 +106,7 @@ pub(super) fn interface(
             LinkState::Down
         },
         down_reason,
+        redundant: None,
         counters: PortCounters {
             rx_packets: stats.rx_packets,
             rx_bytes: stats.rx_bytes,

@@ -162,6 +162,27 @@ impl Announcer {
         })
     }
 
+    /// Announces every address that the device has now once: also those that somebody else put on it.
+    ///
+    /// # Errors
+    /// As [`Announcer::announce`]; or the system does not say which those are.
+    pub fn announce_own(&self) -> Result<(), AnnounceError> {
+        let all = getifaddrs().map_err(|errno| AnnounceError::System {
+            what: "list of addresses",
+            device: self.name.clone(),
+            source: errno.into(),
+        })?;
+        for entry in all.filter(|entry| entry.interface_name == self.name) {
+            let Some(address) = entry.address else { continue };
+            if let Some(v4) = address.as_sockaddr_in() {
+                self.announce(v4.ip().into())?;
+            } else if let Some(v6) = address.as_sockaddr_in6() {
+                self.announce(v6.ip().into())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Announces an address once.
     ///
     /// # Errors

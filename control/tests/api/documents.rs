@@ -9,7 +9,7 @@ use super::daemon::Daemon;
 use super::http::{get, get_json};
 
 /// Every method and path there is. A new route must be written down here, and in docs/api.md.
-const ROUTES: [(&str, &str); 38] = [
+const ROUTES: [(&str, &str); 39] = [
     ("get", "/metrics"),
     ("get", "/openapi.json"),
     ("get", "/v1/blocks"),
@@ -24,6 +24,7 @@ const ROUTES: [(&str, &str); 38] = [
     ("get", "/v1/firewall/policies"),
     ("get", "/v1/health"),
     ("get", "/v1/interfaces"),
+    ("post", "/v1/interfaces/{interface}/member"),
     ("get", "/v1/lookup"),
     ("get", "/v1/mappings"),
     ("get", "/v1/neighbours"),

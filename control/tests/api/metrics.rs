@@ -168,6 +168,20 @@ fn the_numbers_are_the_backends() {
         ("tandem_pool_refused_allocations_total{pool=\"residential\"}", 1.0),
         ("tandem_interface_up{interface=\"lan\"}", 1.0),
         ("tandem_interface_up{interface=\"wan\"}", 0.0),
+        (
+            "tandem_interface_member_active{interface=\"red\",member=\"eth1\"}",
+            1.0,
+        ),
+        (
+            "tandem_interface_member_active{interface=\"red\",member=\"eth2\"}",
+            0.0,
+        ),
+        (
+            "tandem_interface_member_well{interface=\"red\",member=\"eth2\"}",
+            0.0,
+        ),
+        ("tandem_interface_failovers_total{interface=\"red\"}", 3.0),
+        ("tandem_interface_take_backs_total{interface=\"red\"}", 2.0),
         ("tandem_interface_sent_bytes_total{interface=\"wan\"}", 900.0),
         (
             "tandem_replication_state{group=\"1\",state=\"synchronizing\"}",

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use tandem_control::api::model::{
     Check, Committed, ConfigComparison, ConfigPull, ConfigSummary, Counter, CounterGroup, DownReason, Fault,
-    Health, HealthStatus, Interface, Mac, Names, Neighbour, NeighbourState, NewStaticMapping, ObjectType,
-    Pool, Redundancy, RedundancyEvent, RedundancySet, ReloadReport, ReplicatedConfig, Replication, Resync,
-    ResyncRequest, RoleChange, RoleRequest, Route, RouteQuery, RouteRows, SetRequest, SharedFiles, Use,
-    Version, Worker, WorkerReplication,
+    Health, HealthStatus, Interface, Mac, MemberRequest, Names, Neighbour, NeighbourState, NewStaticMapping,
+    ObjectType, Pool, Redundancy, RedundancyEvent, RedundancySet, RedundantState, ReloadReport,
+    ReplicatedConfig, Replication, Resync, ResyncRequest, RoleChange, RoleRequest, Route, RouteQuery,
+    RouteRows, SetRequest, SharedFiles, Use, Version, Worker, WorkerReplication,
 };
 use tandem_control::api::params::SessionParams;
 use tandem_control::api::{Backend, BackendError};
@@ -24,7 +24,9 @@ use tandem_engine::view::{Ask, Decider, Filter, Query, SessionView};
 use tokio::sync::Notify;
 
 use super::pair::{self, Sets};
-use super::samples::{CONFIG, SIX, inside, interface, ip, push, route, session, session_six, worker};
+use super::samples::{
+    CONFIG, REDUNDANT, SIX, inside, interface, ip, push, redundant, route, session, session_six, worker,
+};
 
 pub const SESSIONS: usize = 25;
 const NOBODY: u8 = u8::MAX;
@@ -345,7 +347,30 @@ impl Backend for Mock {
         Ok(vec![
             interface("lan", None),
             interface("wan", Some(DownReason::Carrier)),
+            Interface {
+                redundant: Some(redundant()),
+                ..interface(REDUNDANT, None)
+            },
         ])
+    }
+
+    async fn request_member(
+        &self,
+        interface: &str,
+        wanted: MemberRequest,
+    ) -> Result<RedundantState, BackendError> {
+        if interface != REDUNDANT {
+            return Err(BackendError::Unknown(format!(
+                "there is no redundant interface {interface}"
+            )));
+        }
+        match wanted.member.as_deref() {
+            Some("eth2") => Err(BackendError::Refused("the link of eth2 is down".into())),
+            forced => Ok(RedundantState {
+                forced: forced.map(str::to_owned),
+                ..redundant()
+            }),
+        }
     }
 
     async fn workers(&self) -> Result<Vec<Worker>, BackendError> {

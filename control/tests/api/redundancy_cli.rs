@@ -317,3 +317,44 @@ fn the_operator_switches_takes_out_and_warns() {
         );
     }
 }
+
+#[test]
+fn members_of_a_redundant_interface_are_shown_and_forced() {
+    let daemon = Daemon::start();
+    let shown = ask(&daemon, "show interfaces");
+    for text in [
+        "eth1    up, active, primary",
+        "eth2    down",
+        "1970-01-12T13:46:40Z  the link of eth2 is down",
+    ] {
+        assert!(shown.out.contains(text), "{text}: {}", shown.out);
+    }
+    let forced = ask(&daemon, "request redundancy interface red force eth1");
+    assert_eq!(
+        (forced.code, forced.out.as_str()),
+        (0, "red: eth1 is active, forced\n"),
+        "{}",
+        forced.err
+    );
+    let reverted = ask(&daemon, "request redundancy interface red revert");
+    assert_eq!(
+        (reverted.code, reverted.out.as_str()),
+        (0, "red: eth1 is active\n"),
+        "{}",
+        reverted.err
+    );
+    let refused = ask(&daemon, "request redundancy interface red force eth2");
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("the link of eth2 is down"),
+        "{}",
+        refused.err
+    );
+    let unknown = ask(&daemon, "request redundancy interface lan revert");
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.err.contains("there is no redundant interface lan"),
+        "{}",
+        unknown.err
+    );
+}

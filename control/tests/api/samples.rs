@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use tandem_control::api::model::{
-    DownReason, Interface, LinkState, Mac, NextHop, PortCounters, Route, RouteAction, Use, Worker,
+    DownReason, Interface, LinkState, Mac, MemberState, MemberSwitch, NextHop, PortCounters, RedundantState,
+    Route, RouteAction, Use, Worker,
 };
 use tandem_engine::view::{Ask, BlockView, MappingView, Query, SessionState, SessionView, SubscriberView};
 
@@ -222,6 +223,32 @@ pub fn worker(id: u8) -> Worker {
     }
 }
 
+/// A redundant interface of the mock.
+pub const REDUNDANT: &str = "red";
+
+/// Its members: the secondary's link is down since the primary took back.
+pub fn redundant() -> RedundantState {
+    let member = |name: &str, up| MemberState {
+        name: name.to_owned(),
+        up,
+        failed: None,
+    };
+    RedundantState {
+        active: "eth1".to_owned(),
+        primary: "eth1".to_owned(),
+        forced: None,
+        members: vec![member("eth1", true), member("eth2", false)],
+        failovers: 3,
+        take_backs: 2,
+        switches: vec![MemberSwitch {
+            at_unix_s: 1_000_000,
+            from: "eth2".to_owned(),
+            to: "eth1".to_owned(),
+            cause: "the link of eth2 is down".to_owned(),
+        }],
+    }
+}
+
 pub fn interface(name: &str, down: Option<DownReason>) -> Interface {
     Interface {
         name: name.to_owned(),
@@ -240,6 +267,7 @@ pub fn interface(name: &str, down: Option<DownReason>) -> Interface {
             LinkState::Up
         },
         down_reason: down,
+        redundant: None,
         counters: PortCounters {
             rx_packets: 11,
             rx_bytes: 1100,

@@ -181,6 +181,8 @@ drop_reasons! {
     NoBuffer = "no-buffer",
     /// A VLAN tag no interface has.
     VlanUnknown = "vlan-unknown",
+    /// Received by a member of a redundant interface that is not the active one: the same frame may have come by that one, too.
+    MemberNotActive = "member-not-active",
     /// A frame for another station (unicast destination MAC that is not ours).
     NotForUs = "not-for-us",
     /// The worker stopped with the packet still in hand.

@@ -125,9 +125,10 @@ impl Worker {
         let Some(state) = self.interfaces.get(interface) else {
             return closer_look;
         };
+        let port = state.port();
         let keeps = self
             .tx
-            .get(usize::from(state.port))
+            .get(usize::from(port))
             .is_some_and(|t| !matches!(t.path, TxPath::Worker(_)));
         if !state.is_up() || state.vlan.is_some() || !keeps {
             return closer_look;
@@ -136,7 +137,7 @@ impl Worker {
         KnownExit {
             next_hop,
             mtu: state.mtu,
-            port: state.port,
+            port,
             header,
             header6: header6(header),
         }

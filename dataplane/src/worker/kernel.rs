@@ -79,7 +79,7 @@ impl Worker {
         if !state.is_up() {
             return self.drop_packet(mbuf, DropReason::PortDown);
         }
-        let port = state.port;
+        let port = state.port();
         if let Some(vlan) = state.vlan {
             if mbuf.prepend(ethernet::TAG_LEN as u16).is_err() {
                 return self.drop_packet(mbuf, DropReason::NoBuffer);

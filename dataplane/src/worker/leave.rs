@@ -84,7 +84,7 @@ impl Worker {
         if !state.is_up() {
             return self.drop_packet(mbuf, DropReason::PortDown);
         }
-        let port = state.port;
+        let port = state.port();
         if !prepend_header(&mut mbuf, state, mac) {
             return self.drop_packet(mbuf, DropReason::NoBuffer);
         }

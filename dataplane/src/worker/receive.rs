@@ -33,6 +33,10 @@ impl Worker {
         self.counters.rx_bytes += u64::from(bytes);
         self.counters.rx_packets += burst.len() as u64;
         let Some(plain) = self.plain(port) else {
+            if self.interfaces.is_standby(port) {
+                self.drops.0[DropReason::MemberNotActive as usize] += burst.len() as u64;
+                return burst.clear();
+            }
             for mbuf in burst.drain() {
                 self.receive_frame(port, mbuf);
             }
@@ -83,20 +87,16 @@ impl Worker {
         }
     }
 
-    /// What is the same for all plain packets of a port.
+    /// What is the same for all plain packets of a port; `None` where there are none such, as on a member that is not active.
     fn plain(&self, port: u8) -> Option<Plain> {
         let interface = self.interfaces.find(port, 0)?;
-        if self.is_data_link(interface) {
+        let state = self.interfaces.get(interface)?;
+        if self.is_data_link(interface) || state.port() != port {
             return None;
         }
         Some(Plain {
             interface,
-            mac: self
-                .interfaces
-                .get(interface)?
-                .mac
-                .iter()
-                .fold(0, |all, b| all << 8 | u64::from(*b)),
+            mac: state.mac.iter().fold(0, |all, b| all << 8 | u64::from(*b)),
             side: self.sides().side(interface),
             verify: self.commit.program.verify_ipv4_checksum,
         })

@@ -95,6 +95,7 @@ fn spec(program: &Arc<Program>) -> DataplaneSpec {
         id,
         name: name.into(),
         port,
+        other_port: None,
         vlan,
         mtu: 1500,
         mac: Some(mac),

@@ -16,6 +16,7 @@ mod garbage;
 mod handover;
 mod handover6;
 mod mailbox;
+mod members;
 mod nat64;
 mod plan;
 mod plan6;

@@ -13,6 +13,11 @@ pub const P_IN: u8 = 0;
 pub const P_OUT: u8 = 1;
 pub const P_TRUNK: u8 = 2;
 
+/// Second members of the last two, in a rig with redundant interfaces.
+pub const P_OUT_SECOND: u8 = 3;
+pub const P_TRUNK_SECOND: u8 = 4;
+pub const PORTS: u8 = 5;
+
 /// A host inside that nobody resolved.
 pub const IN_SILENT: u32 = ip(10, 0, 0, 9);
 /// A host inside, on the VLAN.
@@ -40,13 +45,17 @@ pub const PROHIBITED: u32 = ip(198, 18, 2, 1);
 pub const NO_WAYS: u32 = ip(198, 18, 3, 1);
 /// A destination only the default route has.
 pub const NO_ROUTE: u32 = ip(198, 19, 0, 1);
-/// A fresh set of interfaces: all up.
-pub fn interfaces() -> Interfaces {
+/// A fresh set of interfaces: all up. Those outside and on VLANs are redundant ones if asked for.
+pub fn interfaces(redundant: bool) -> Interfaces {
     let new = |id, name: &str, port, vlan, mtu, address| {
         let state = InterfaceState::new(id, name.into(), port, vlan, mac(port), mtu);
         state.set_up(true);
         state.set_ipv4(address);
-        state
+        match port {
+            P_OUT if redundant => state.with_member(P_OUT_SECOND),
+            P_TRUNK if redundant => state.with_member(P_TRUNK_SECOND),
+            _ => state,
+        }
     };
     Interfaces::new(vec![
         new(I_IN, "in", P_IN, None, 1500, OWN_IN),

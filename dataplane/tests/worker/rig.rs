@@ -67,6 +67,8 @@ pub struct Options {
     pub seed: u64,
     /// The other chassis is primary of service set 1.
     pub is_standby: bool,
+    /// The interfaces outside and on VLANs have two ports.
+    pub redundant: bool,
     /// Real ports of worker 0, by position; the others keep their packets.
     pub rx: Vec<(u8, RxQueue)>,
     pub tx: Vec<(u8, TxPath)>,
@@ -80,6 +82,7 @@ impl Default for Options {
             program: plan::program(),
             seed: 1,
             is_standby: false,
+            redundant: false,
             rx: Vec::new(),
             tx: Vec::new(),
         }
@@ -156,7 +159,7 @@ impl Rig {
     pub fn on(turn: MutexGuard<'static, ()>, mut options: Options) -> Self {
         let pool = pool();
         let in_use_before = pool.in_use();
-        let interfaces = Arc::new(plan::interfaces());
+        let interfaces = Arc::new(plan::interfaces(options.redundant));
         let mut routes = RouteWriter::new(eal(), MaxRoutes { ipv4: 256, ipv6: 256 }, plan::mtus(&interfaces))
             .expect("a FIB");
         plan::fill(&mut routes);
@@ -184,7 +187,7 @@ impl Rig {
                 seed: options.seed + u64::from(id),
                 claims: Arc::clone(&claims),
             };
-            let mut tx: Vec<TxPath> = (0..3).map(|_| TxPath::Keep).collect();
+            let mut tx: Vec<TxPath> = (0..plan::PORTS).map(|_| TxPath::Keep).collect();
             let mut rx = Vec::new();
             if id == 0 {
                 rx = std::mem::take(&mut options.rx);
@@ -389,7 +392,7 @@ impl Rig {
     pub fn collect(&mut self) -> bool {
         let before = (self.sent.len(), self.punted.len(), self.asked.len());
         for worker in &mut self.workers {
-            for port in 0..3 {
+            for port in 0..plan::PORTS {
                 let Some(kept) = worker.kept(port) else { continue };
                 for mbuf in kept.drain() {
                     self.kept += 1;

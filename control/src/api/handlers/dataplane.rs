@@ -1,14 +1,20 @@
 //! What packets go through: interfaces, workers, routes, neighbours, pools.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::State;
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Shared};
-use crate::api::error::{ApiError, Refusals};
-use crate::api::model::{Interface, List, Neighbour, Page, Pool, Route, RouteQuery, Worker};
+use super::{Answer, Shared, body_of, change};
+use crate::api::error::{ApiError, Problem, Refusals};
+use crate::api::model::{
+    Interface, List, MemberRequest, Neighbour, Page, Pool, RedundantState, Route, RouteQuery, Worker,
+};
 use crate::api::params::{self, NoParams, PageParams, Strict};
 use crate::api::walk::fingerprint;
 
@@ -19,6 +25,25 @@ pub(in crate::api) async fn interfaces(State(app): Shared, _: Strict<NoParams>) 
     Ok(Json(List {
         rows: app.backend.interfaces().await?,
     }))
+}
+
+/// Forces a member of a redundant interface to be the active one, or reverts to the primary.
+///
+/// A forced member counts as the primary until it is reverted: it becomes active without its hold-down, the other carries on when it
+/// fails, and it takes back when it is well again. 409 `refused` when its link is down.
+#[utoipa::path(post, path = "/v1/interfaces/{interface}/member", tag = "dataplane", request_body = MemberRequest,
+    params(("interface" = String, Path, description = "Name of the redundant interface")),
+    responses((status = 200, body = RedundantState), (status = 409, body = Problem), Refusals))]
+pub(in crate::api) async fn request_member(
+    State(app): Shared,
+    interface: Result<Path<String>, PathRejection>,
+    _: Strict<NoParams>,
+    body: Bytes,
+) -> Answer<RedundantState> {
+    let Path(interface) = interface.map_err(|e| ApiError::parameter("interface", e.body_text()))?;
+    let wanted: MemberRequest = body_of(&body, "a member")?;
+    let backend = Arc::clone(&app.backend);
+    change(async move { backend.request_member(&interface, wanted).await }).await
 }
 
 /// Workers with their heartbeat, load and tables.

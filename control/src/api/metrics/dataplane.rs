@@ -6,7 +6,7 @@ use prometheus_client::registry::Unit;
 
 use super::Snapshot;
 use super::families::{Families, packets, ratio};
-use crate::api::model::{Interface, LinkState, Policy, Pool, Use, Worker};
+use crate::api::model::{Interface, LinkState, MemberState, Policy, Pool, RedundantState, Use, Worker};
 
 /// The label of a direction's default, which has no list: a policy's label always has a slash.
 const DEFAULT: &str = "default";
@@ -194,6 +194,44 @@ impl Snapshot {
         };
         let help = "First packets that a firewall policy, or a direction's default, decided about.";
         out.counters("firewall_policy_hits", None, help, self.policies.iter().map(row))
+    }
+
+    /// Members of redundant interfaces.
+    pub(super) fn members(&self, out: &mut Families<'_>) -> fmt::Result {
+        let redundant = || {
+            let of = |i: &Interface| Some((i.name.clone(), i.redundant.clone()?));
+            self.interfaces.iter().filter_map(of)
+        };
+        let by = |field: fn(&RedundantState, &MemberState) -> bool| {
+            redundant().flat_map(move |(interface, both)| {
+                let row = |member: &MemberState| {
+                    let labels = [("interface", interface.clone()), ("member", member.name.clone())];
+                    (labels, f64::from(field(&both, member)))
+                };
+                both.members.iter().map(row).collect::<Vec<_>>()
+            })
+        };
+        let help = "1 for the active member of a redundant interface.";
+        out.gauges(
+            "interface_member_active",
+            None,
+            help,
+            by(|both, member| both.active == member.name),
+        )?;
+        let help = "1 when link and carrier of the member are up, and no tracked IP failed by it.";
+        out.gauges(
+            "interface_member_well",
+            None,
+            help,
+            by(|_, member| member.up && member.failed.is_none()),
+        )?;
+        let label = |interface| [("interface", interface)];
+        let help = "How often the secondary member became active.";
+        let failovers = redundant().map(|(interface, both)| (label(interface), both.failovers));
+        out.counters("interface_failovers", None, help, failovers)?;
+        let help = "How often the primary member became active again.";
+        let take_backs = redundant().map(|(interface, both)| (label(interface), both.take_backs));
+        out.counters("interface_take_backs", None, help, take_backs)
     }
 
     pub(super) fn interfaces(&self, out: &mut Families<'_>) -> fmt::Result {

@@ -166,6 +166,7 @@ impl Collector for Snapshot {
         self.system(&mut out)?;
         self.workers(&mut out)?;
         self.interfaces(&mut out)?;
+        self.members(&mut out)?;
         self.pools(&mut out)?;
         self.policies(&mut out)?;
         self.replication(&mut out)?;

@@ -110,7 +110,63 @@ pub struct PortCounters {
     pub tx_errors: u64,
 }
 
-/// One interface: a port, or one VLAN of a port.
+/// A member of a redundant interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberState {
+    /// Its name in the config.
+    pub name: String,
+    /// Link and carrier are up.
+    pub up: bool,
+    /// What a tracked IP said when the member failed by it, if it has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed: Option<String>,
+}
+
+/// A member became active in place of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberSwitch {
+    /// When, seconds since 1970-01-01 UTC.
+    pub at_unix_s: u64,
+    /// The member that was active.
+    pub from: String,
+    /// The member that is active since.
+    pub to: String,
+    /// Why.
+    pub cause: String,
+}
+
+/// The members of a redundant interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RedundantState {
+    /// The active member.
+    pub active: String,
+    /// The primary member.
+    pub primary: String,
+    /// The member that a command forces, until it is reverted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub forced: Option<String>,
+    /// The primary member and the secondary.
+    pub members: Vec<MemberState>,
+    /// How often the secondary became active since start.
+    pub failovers: u64,
+    /// How often the primary did.
+    pub take_backs: u64,
+    /// The last 16 of both, the latest first.
+    pub switches: Vec<MemberSwitch>,
+}
+
+/// Which member of a redundant interface is preferred.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MemberRequest {
+    /// The member to force; null for the primary again.
+    pub member: Option<String>,
+}
+
+/// One interface: a port, a redundant interface, or one VLAN of either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Interface {
@@ -142,6 +198,9 @@ pub struct Interface {
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub down_reason: Option<DownReason>,
+    /// Of a redundant interface: its members. The device and its numbers are then the active member's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub redundant: Option<RedundantState>,
     /// What its port has counted. All VLANs of one port show the port's numbers.
     pub counters: PortCounters,
 }

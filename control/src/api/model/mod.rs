@@ -27,7 +27,10 @@ pub use cluster::{
 };
 pub use counter::{Counter, CounterGroup};
 pub use firewall::{DIRECTIONS, Hits, Policy, action_name};
-pub use interface::{DownReason, Interface, LinkState, Mac, PortCounters};
+pub use interface::{
+    DownReason, Interface, LinkState, Mac, MemberRequest, MemberState, MemberSwitch, PortCounters,
+    RedundantState,
+};
 pub use lookup::{Holder, Lookup, Source};
 pub use names::Names;
 pub use page::{Cleared, List, Page};
