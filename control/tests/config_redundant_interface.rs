@@ -218,7 +218,7 @@ fn each_key_stands_where_it_belongs() {
     );
     refused(
         &member("rx-queues = 2"),
-        "6:1: interfaces.b.rx-queues",
+        "6:13: interfaces.b.rx-queues",
         "is another number than in interfaces.a (line 3)",
     );
     let most = MEMBER_HOLD_DOWN_MS_MAX.to_string();

@@ -50,8 +50,11 @@ pub(super) const REDUNDANT_KEYS: [&str; 4] = ["members", "primary", "track", "tr
 
 /// The redundant interface that a name is a member of.
 pub(super) fn whole_of<'r>(name: &str, raws: &'r [Raw]) -> Option<(&'r Raw, &'r Item<String>)> {
-    raws.iter()
-        .find_map(|raw| Some((raw, raw.members.iter().find(|item| item.value == name)?)))
+    // One that names itself is told of where its members are looked at.
+    let others = raws.iter().filter(|raw| raw.name != name);
+    let mut wholes =
+        others.filter_map(|raw| Some((raw, raw.members.iter().find(|item| item.value == name)?)));
+    wholes.next()
 }
 
 /// Tells that there is no interface of this name, with what is there instead.

@@ -71,7 +71,7 @@ fn arp_multicast_and_tagged_frames_of_the_other_member_end_there_as_well() {
 #[test]
 fn sessions_of_all_workers_follow_a_switch() {
     let mut rig = rig(2);
-    let hosts = |last: u32| frame(P_IN, udp((ip(10, 0, 1, last), 5000), (OUT1, 53)));
+    let hosts = |last: u8| frame(P_IN, udp((ip(10, 0, 1, last), 5000), (OUT1, 53)));
     for active in [P_OUT, P_OUT_SECOND, P_OUT] {
         rig.interfaces.activate(active);
         for last in 16..48 {
