@@ -92,8 +92,9 @@ nobody_inside() { ! readlink /proc/[0-9]*/ns/net 2>/dev/null | grep -F "$inodes"
 check "nothing holds its namespaces" wait_until 10 nobody_inside
 check "taking it down again is fine" lab_down
 
-# A lab that is told to end while it waits for what a tool says.
-bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; set -e; lab_name "$1"; lab_trap
+# A lab that is told to end while it waits for what a tool says, and that has no config to keep.
+kept=$(mktemp -d)
+LAB_KEEP_LOGS="$kept" bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; set -e; lab_name "$1"; lab_trap
     lab_up; mkfifo "$LAB_DIR/never"; exec {never}<>"$LAB_DIR/never"; echo up >"$LAB_DIR/is-up"
     waits() { local line; while IFS= read -r -t 300 -u "$never" line; do :; done; }; waits' "$SCRIPTS" "$LAB_NAME" &
 owner=$!
@@ -101,8 +102,10 @@ check "another lab is up" wait_until 120 test -e "$LAB_DIR/is-up"
 mapfile -t ours < <(awk '{ print $1, $2 }' "$LAB_DIR/pids")
 kill -TERM "$owner"
 wait "$owner" || true
-check "ended, nothing is left of it" wait_until 20 nothing_left
-check "its processes are gone, too" wait_until 20 processes_are_gone
+check "its logs are kept" test -e "$kept/nginx.log"
+rm -rf "$kept"
+check "ended, nothing is left of it" nothing_left
+check "its processes are gone, too" processes_are_gone
 
 # A lab whose owner is killed without a word: its watchdog takes it down.
 bash -c 'source "$0/lib/common.sh"; source "$0/lib/lab.sh"; source "$0/lib/tandem.sh"; set -e; find_tandem; lab_name "$1"

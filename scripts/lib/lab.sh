@@ -331,7 +331,8 @@ lab_trap() {
 lab_on_exit() {
     trap '' INT TERM HUP
     if [[ $1 -ne 0 && -n ${LAB_KEEP_LOGS:-} && -d ${LAB_DIR:-/nonexistent}/logs ]]; then
-        mkdir -p "$LAB_KEEP_LOGS" && cp -r "$LAB_DIR"/logs/. "$LAB_KEEP_LOGS/" && cp "$LAB_DIR"/*.toml "$LAB_KEEP_LOGS/" 2>/dev/null
+        # A lab may have none of it yet, and with `set -e` a copy that fails would be the end of this.
+        { mkdir -p "$LAB_KEEP_LOGS" && cp -r "$LAB_DIR"/logs/. "$LAB_KEEP_LOGS/" && cp "$LAB_DIR"/*.toml "$LAB_KEEP_LOGS/"; } 2>/dev/null || true
     fi
     lab_down
     exit "$1"
