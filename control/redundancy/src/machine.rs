@@ -17,7 +17,7 @@ mod table;
 use crate::{RoleCause, RoleState, WantedRole};
 pub use command::{Command, Refused};
 use facts::Facts;
-pub use facts::VACANCY_HOLD_MS;
+pub use facts::{VACANCY_HOLD_MS, VACANCY_MAX_MS};
 pub use seen::{PeerSeen, PeerSet, Seen, Settings};
 pub use table::{Row, TABLE, Then, When};
 
@@ -91,7 +91,8 @@ pub struct Machine {
     is_fresh: bool,
     /// The recovery hold: until when a set rests in `wait`.
     hold_until_ms: u64,
-    /// Since when it can do what it can: moves between `standby`, `standby-warned` and `wait` change nothing of that.
+    /// Since when it can carry the set, if it can: moves between `standby`, `standby-warned` and `wait` change nothing of that. One that
+    /// fails, or is taken out, can do no more than before, and waits for nobody longer because of that.
     settled_ms: u64,
     vacant_since_ms: Option<u64>,
     /// When the peer was heard last, by whatever way.
@@ -284,7 +285,7 @@ impl Machine {
                 RoleState::Standby | RoleState::StandbyWarned | RoleState::Wait
             )
         };
-        if !(rests(from) && rests(to)) {
+        if !rests(from) && rests(to) {
             self.settled_ms = seen.now_ms;
         }
         self.is_fresh = false;

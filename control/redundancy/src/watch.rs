@@ -172,7 +172,8 @@ impl<H: Hands> Hands for Watched<'_, H> {
         self.hands.lack()
     }
 
-    /// The later word of both. What an earlier life said by heartbeats counts no more when the channel brings another.
+    /// The later word of both. What an earlier life said by heartbeats counts no more when the channel brings another; nor what an
+    /// earlier one said over a channel that is closed, when heartbeats bring another.
     fn peer_role(&self, set: u8) -> Option<SetRole> {
         let told = self.watch.sets.get(&set).map(|told| SetRole {
             set,
@@ -181,7 +182,8 @@ impl<H: Hands> Hands for Watched<'_, H> {
         });
         let said = self.hands.peer_role(set);
         let is_past = self.watch.life != Life::Alive && self.peer().is_there();
-        let later = |told: &SetRole| said.is_none_or(|said| told.epoch > said.epoch && !is_past);
+        let is_cut = self.peer() == Peer::Cut;
+        let later = |told: &SetRole| is_cut || said.is_none_or(|said| told.epoch > said.epoch && !is_past);
         told.filter(later).or(said)
     }
 

@@ -455,3 +455,33 @@ fn a_channel_that_breaks_is_no_death_where_no_heartbeat_ever_came() {
     bench.seen.peer = PeerSeen::Lost;
     assert!(wishes(&bench.at(100_001)).is_some());
 }
+
+#[test]
+fn who_fails_waits_no_longer_for_somebody_else_to_take_the_set() {
+    let always = Settings {
+        primary_always_exists: true,
+        ..settings()
+    };
+    // Its claim is the better one as far as is known here, and it does not take the set.
+    let mut better = peer(RoleState::Wait);
+    better.epoch = 9;
+    let mut bench = Bench::new(RoleState::Standby, always, PeerSeen::Heard(better));
+    let since = bench.seen.now_ms;
+    let wishes = |bench: &mut Bench, now_ms| {
+        bench.seen.now_ms = now_ms;
+        let is_wish = |output: &Output| matches!(output, Output::Wish(_));
+        bench.tick().iter().any(is_wish)
+    };
+    assert!(!wishes(&mut bench, since));
+    bench.seen.failed_weight = 255;
+    assert!(!wishes(&mut bench, since + VACANCY_MAX_MS - 1));
+    assert_eq!(bench.machine.state(), RoleState::Inoperable);
+    assert!(wishes(&mut bench, since + VACANCY_MAX_MS));
+    // Who recovers does: the peer may have, too.
+    let mut bench = Bench::new(RoleState::Inoperable, always, PeerSeen::Heard(better));
+    assert!(!wishes(&mut bench, since));
+    bench.seen.failed_weight = 0;
+    assert!(!wishes(&mut bench, since + VACANCY_MAX_MS - 1));
+    assert!(!wishes(&mut bench, since + VACANCY_MAX_MS));
+    assert!(wishes(&mut bench, since + 2 * VACANCY_MAX_MS - 1));
+}

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use tandem_redundancy::machine::VACANCY_HOLD_MS;
-use tandem_redundancy::{Event, RoleCause, RoleState};
+use tandem_redundancy::machine::{RETRY_MS, VACANCY_HOLD_MS, VACANCY_MAX_MS};
+use tandem_redundancy::{RoleCause, RoleState, WantedRole};
 
-use super::chassis::{Chassis, LOST_MS};
+use super::chassis::{Chassis, LOST_MS, Link};
 use super::clock::SKEW_MAX;
 use super::world::{STEP_MS, World};
 
 /// How long two may be primary that hear each other. Each is heard within the time after which it would be lost, with what it said
 /// up to two steps before, and a step later the one with the worse claim has yielded.
 const TWO_MAX_MS: u64 = LOST_MS + 3 * STEP_MS;
-/// How long nobody may be primary with `primary-always-exists`: a release that the peer does not answer takes 5 s, and where only
-/// the channel is heard, neither knows whether the other has failed or was taken out, so that each waits its time for the other.
-const NOBODY_MAX_MS: u64 = 15_000;
-/// How long after a failure a role may still be on its way to the other: the hold is counted from the failure.
+/// How long nobody may be primary with `primary-always-exists`, from when who runs and who hears whom is the same, and nobody has just
+/// recovered. Where only the channel is heard, neither knows whether the other has failed or was taken out, and each waits its time for
+/// the other, by its clock; a wish that was refused just before is repeated; what changed is heard of when heartbeats would be lost.
+const NOBODY_MAX_MS: u64 = VACANCY_MAX_MS * (1000 + SKEW_MAX) / 1000 + RETRY_MS + LOST_MS + 3 * STEP_MS;
+/// How long after a failure a role may still be on its way to the other: its hold is counted from the failure.
 const HANDOVER_MS: u64 = 500;
 /// How long after the last trouble only monitors change roles.
 const RESTS_MS: u64 = 5000;
@@ -24,7 +25,11 @@ const RESTS_MS: u64 = 5000;
 #[derive(Debug, Default)]
 struct OfSet {
     two_since: Option<u64>,
+    /// Since when nobody is primary and the situation is the same.
     nobody_since: Option<u64>,
+    /// Which sides have failed or were taken out, and when one last was so no more.
+    unfit: [bool; 2],
+    fit_ms: u64,
     /// Of each side its life and last epoch.
     epochs: [(u64, u64); 2],
     /// Who was primary last, and since when.
@@ -33,6 +38,28 @@ struct OfSet {
     was_fit: bool,
     /// When somebody asked for something last.
     commanded_ms: u64,
+    /// Of each side that is becoming primary: how it was when that began.
+    becoming: [Option<Becoming>; 2],
+    /// Of each side its life, and when what is monitored had failed there last, by its clock, as at the last look: a chassis that wishes for
+    /// a role before it looks at what has failed meanwhile has not seen that.
+    failed: [(u64, Option<u64>); 2],
+}
+
+/// A chassis that is becoming primary: it asks its peer, or its workers take it up.
+#[derive(Clone, Copy, Debug)]
+struct Becoming {
+    life: u64,
+    /// For how long nothing that is monitored of the set had failed there, if anything ever had.
+    well_ms: Option<u64>,
+}
+
+impl OfSet {
+    /// For how long nothing that is monitored of the set had failed on a side, as that knew when it was last looked at.
+    fn well_ms(&self, side: usize, chassis: &Chassis, now_ms: u64) -> Option<u64> {
+        let (life, failed) = self.failed[side];
+        let failed = failed.filter(|_| life == chassis.life)?;
+        Some(chassis.clock.local(now_ms) - failed)
+    }
 }
 
 /// The longest times something lasted that is bounded, milliseconds.
@@ -40,20 +67,29 @@ struct OfSet {
 pub struct Longest {
     pub two_ms: u64,
     pub nobody_ms: u64,
+    /// In which run.
+    pub nobody_seed: u64,
     pub takeovers: usize,
 }
 
 impl Longest {
-    pub fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, seed: u64, other: &Self) {
+        if other.nobody_ms > self.nobody_ms {
+            (self.nobody_ms, self.nobody_seed) = (other.nobody_ms, seed);
+        }
         self.two_ms = self.two_ms.max(other.two_ms);
-        self.nobody_ms = self.nobody_ms.max(other.nobody_ms);
         self.takeovers += other.takeovers;
     }
 }
 
+/// Who runs and who hears whom. When that changes, whoever waited for the other begins to wait anew, as does who has recovered.
+type Situation = [Option<(u64, bool, Link)>; 2];
+
 #[derive(Debug, Default)]
 pub struct Checks {
     sets: BTreeMap<u8, OfSet>,
+    situation: Situation,
+    situation_ms: u64,
     disturbed_ms: u64,
     was_commanded: bool,
     seen_events: [(u64, usize); 2],
@@ -102,6 +138,15 @@ impl Checks {
                 .check()
                 .map_err(|what| format!("on {side} {what}"))?;
             self.events(side, chassis, world)?;
+            self.begin(side, chassis, world.now_ms);
+        }
+        let sides = world.chassis.each_ref();
+        let now = sides.map(|one| {
+            one.as_ref()
+                .map(|one| (one.life, one.hears_the_peer(), one.body.link))
+        });
+        if std::mem::replace(&mut self.situation, now) != now {
+            self.situation_ms = world.now_ms;
         }
         for set in &world.sets {
             self.how_many(*set, world)?;
@@ -135,6 +180,16 @@ impl Checks {
         let stalls = running(world).any(|(_, one)| one.body.stalled_ms > now_ms);
         let none = is_there > 0 && count(|one, set| one.body.is_primary(set)) == 0;
         let nobody = always && none && !stalls;
+        let unfit = world.chassis.each_ref().map(|one| {
+            let state = one.as_ref().and_then(|one| one.automatic.shown(set, &one.body));
+            state.is_some_and(|view| matches!(view.state, RoleState::Ineligible | RoleState::Inoperable))
+        });
+        let before = std::mem::replace(&mut of.unfit, unfit);
+        if (0..2).any(|side| before[side] && !unfit[side]) {
+            of.fit_ms = now_ms;
+        }
+        let anew_ms = self.situation_ms.max(of.fit_ms);
+        of.nobody_since = of.nobody_since.map(|since| since.max(anew_ms));
         let nobody_ms = lasts(&mut of.nobody_since, nobody, now_ms);
         if nobody_ms > NOBODY_MAX_MS {
             return Err(format!("nobody is primary of set {set} for {nobody_ms} ms"));
@@ -175,32 +230,55 @@ impl Checks {
         Ok(())
     }
 
-    /// A role that is preempted was held for the hold, and whoever preempts has not failed within the recovery hold and that.
+    /// A role that is preempted was held for the hold, and whoever preempts had not failed within the recovery hold and that.
     fn events(&mut self, side: usize, chassis: &Chassis, world: &World) -> Result<(), String> {
         let (life, seen) = self.seen_events[side];
         let from = if life == chassis.life { seen } else { 0 };
         self.seen_events[side] = (chassis.life, chassis.events.len());
         for (at_ms, event) in &chassis.events[from..] {
-            if event.reason.is_some() || event.to != RoleState::Primary {
+            if event.to != RoleState::Primary {
+                continue;
+            }
+            let Some(of) = self.sets.get_mut(&event.set) else {
+                continue;
+            };
+            let becoming = of.becoming[side].take();
+            if event.reason.is_some() {
+                // What is asked for after that is another change.
                 continue;
             }
             self.longest.takeovers += 1;
             if event.cause == RoleCause::Preempt {
-                self.preempts(side, chassis, *at_ms, event, world)?;
+                // Or it has begun since the last look.
+                let becoming = becoming.filter(|becoming| becoming.life == chassis.life);
+                let well_ms = becoming.map_or_else(|| of.well_ms(side, chassis, *at_ms), |b| b.well_ms);
+                self.preempts(side, *at_ms, event.set, well_ms, world)?;
             }
         }
         Ok(())
     }
 
+    /// Which sets a chassis is becoming primary of, and how it was when that began.
+    fn begin(&mut self, side: usize, chassis: &Chassis, now_ms: u64) {
+        for (set, of) in &mut self.sets {
+            let (life, shown) = (chassis.life, chassis.roles.shown(*set));
+            let is_becoming = shown.and_then(|shown| shown.changing_to) == Some(WantedRole::Primary);
+            let began = of.becoming[side].filter(|becoming| becoming.life == life);
+            let well_ms = of.well_ms(side, chassis, now_ms);
+            of.becoming[side] = is_becoming.then(|| began.unwrap_or(Becoming { life, well_ms }));
+            of.failed[side] = (life, chassis.failed_ms.get(set).copied());
+        }
+    }
+
+    /// It may fail while the role is on its way to it, which takes long where workers stand still: what it was when it asked counts.
     fn preempts(
         &self,
         side: usize,
-        chassis: &Chassis,
         at_ms: u64,
-        event: &Event,
+        set: u8,
+        well_ms: Option<u64>,
         world: &World,
     ) -> Result<(), String> {
-        let set = event.set;
         let settings = settings_of(world, side, set);
         if !settings.preempt {
             return Err(format!("{side} preempts set {set} and may not"));
@@ -210,15 +288,10 @@ impl Checks {
         if since.is_some_and(|since| at_ms - since < at_least(settings.preempt_hold_ms)) {
             return Err(format!("{side} preempts set {set} before the hold is over"));
         }
-        let failed = chassis.failed_ms.get(&set);
-        let well_ms = failed.map(|failed| chassis.clock.local(at_ms) - failed);
-        // It may fail while the role is on its way to it, which takes longer where workers stand still.
-        let was_long = running(world).any(|(_, one)| one.body.stalled_ms + RESTS_MS > at_ms);
-        let is_failed = was_long || well_ms.is_some_and(|ms| ms < HANDOVER_MS);
         let hold_ms = settings.recovery_hold_ms + settings.preempt_hold_ms;
-        if !is_failed && well_ms.is_some_and(|ms| ms < hold_ms) {
+        if well_ms.is_some_and(|ms| ms < hold_ms) {
             return Err(format!(
-                "{side} preempts set {set} {well_ms:?} ms after it had failed"
+                "{side} preempts set {set}, and began to {well_ms:?} ms after it had failed"
             ));
         }
         Ok(())

@@ -64,3 +64,79 @@ fn a_release_that_roles_refuse_leaves_nothing_behind() {
     let told = automatic.told(SET, &bench.roles, &bench.chassis);
     assert!(bench.chassis.ours.primary && told.is_some_and(|told| !told.is_eligible));
 }
+
+#[test]
+fn a_release_that_was_asked_for_is_taken_although_this_chassis_failed_meanwhile() {
+    let settings = Settings {
+        recovery_hold_ms: 3000,
+        ..SETTINGS
+    };
+    let mut bench = Bench::started(Role::Standby, IN_STEP, Some(role(true, 5)));
+    bench.roles = Roles::new(1000);
+    bench
+        .roles
+        .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
+    let mut automatic = Automatic::default();
+    automatic.follow(&[(SET, settings)]);
+    let peer = PeerSet {
+        state: RoleState::Primary,
+        is_primary: true,
+        epoch: 5,
+        priority: 200,
+        ..PEER
+    };
+    automatic.channel(true);
+    let heard = Heartbeat::Sets(vec![(SET, peer)]);
+    automatic.heartbeat(heard, 100, &mut bench.roles, &mut bench.chassis);
+    bench.workers_take_it_up(200);
+    for now_ms in [200, 300] {
+        bench.tick(now_ms);
+        automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+    }
+    assert_eq!(bench.chassis.asked, 1, "it is preferred, and preempts");
+
+    // The peer's workers stand still. What is monitored here fails, and is well again.
+    for (now_ms, failed_weight, state) in [(1000, 255, RoleState::Inoperable), (2000, 0, RoleState::Wait)] {
+        let is_warned = false;
+        let monitored = crate::Monitored {
+            failed_weight,
+            is_warned,
+        };
+        automatic.monitored(SET, monitored);
+        automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+        let shown = automatic.shown(SET, &bench.chassis);
+        assert_eq!(shown.map(|view| view.state), Some(state));
+    }
+    // Nobody else is primary, and its hold would last longer than the peer waits until it takes the set back.
+    bench.chassis.theirs = Some(role(false, 6));
+    bench.roles.released(SET, 6, 2100, &mut bench.chassis);
+    assert_eq!(bench.chassis.ours, role(true, 7));
+}
+
+#[test]
+fn what_an_earlier_life_said_over_the_channel_counts_no_more_when_heartbeats_bring_another() {
+    let mut bench = Bench::started(Role::Standby, Peer::Gone, Some(role(true, 5)));
+    bench.roles = Roles::new(1000);
+    bench
+        .roles
+        .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
+    let settings = Settings {
+        recovery_hold_ms: 3000,
+        ..SETTINGS
+    };
+    let mut automatic = Automatic::default();
+    automatic.follow(&[(SET, settings)]);
+    bench.workers_take_it_up(0);
+    // A peer that has just started is standby of everything, and its channel is not there yet.
+    let peer = PeerSet { epoch: 0, ..PEER };
+    for now_ms in [100, 1200] {
+        let heard = Heartbeat::Sets(vec![(SET, peer)]);
+        automatic.heartbeat(heard, now_ms, &mut bench.roles, &mut bench.chassis);
+    }
+    let theirs = automatic.over(&mut bench.chassis).peer_role(SET);
+    assert_eq!(theirs, Some(role(false, 0)));
+    assert!(
+        bench.chassis.ours.primary,
+        "nobody was, and this chassis has the better claim"
+    );
+}
