@@ -37,6 +37,7 @@ use tandem_engine::replica::{Op, Role};
 use tandem_engine::steer::Split;
 use tandem_engine::ticks::Ticks;
 
+use crate::chassis::SetRole;
 use crate::leases::Keeper;
 use bulks::Bulks;
 use rings::{Outboxes, Rings};
@@ -93,6 +94,8 @@ pub struct Bridge {
     of_service_set: HashMap<ServiceSetId, usize>,
     /// Where both are primary with the same epoch, the peer stays it.
     yields_equal: bool,
+    /// The peer's roles, as it says them on this connection.
+    peer_roles: Vec<SetRole>,
     changes: u32,
     keeper: Keeper,
     /// A takeover before which some worker has still to read what it was told.
@@ -133,6 +136,7 @@ impl Bridge {
             sets: Vec::new(),
             of_service_set: HashMap::new(),
             yields_equal: false,
+            peer_roles: Vec::new(),
             changes: 0,
             keeper: Keeper::new(config.tick_zero_ms),
             taking: None,

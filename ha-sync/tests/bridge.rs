@@ -298,12 +298,58 @@ fn a_chassis_that_yields_asks_for_what_it_refused() {
     side.bridge.service(4000);
     assert!(!side.bridge.is_lacking() && !asks(&mut side));
     // A role that changes in the midst of a bulk: some of it was refused.
+    side.bridge.peer(PeerEvent::Roles(vec![SetRole {
+        set: 1,
+        primary: false,
+        epoch: 5,
+    }]));
     for role in [Role::Primary, Role::Standby] {
         assert!(side.bridge.set_role(1, role, 6));
     }
     assert!(!side.bridge.is_lacking());
     assert!(side.bridge.install(&Op::BulkEnd(1)));
     assert!(side.bridge.is_lacking() && asks(&mut side));
+}
+
+#[test]
+fn a_chassis_that_was_primary_beside_its_peer_asks_for_everything_when_it_is_standby() {
+    let asks = |side: &mut Side| std::iter::from_fn(|| side.bridge.next()).any(|op| op == Op::Refused);
+    let says = |primary, epoch| {
+        let set = 1;
+        PeerEvent::Roles(vec![SetRole { set, primary, epoch }])
+    };
+    let mut side = side(64);
+    assert!(side.bridge.set_role(1, Role::Standby, 0));
+    assert!(!side.bridge.is_lacking(), "it has nothing of its own");
+    // A peer that is not heard may be primary. It goes on with its stream when it is back, where nothing is missing for it.
+    assert!(side.bridge.set_role(1, Role::Primary, 2));
+    assert!(side.bridge.set_role(1, Role::Standby, 3));
+    assert!(side.bridge.is_lacking());
+    side.bridge.service(1000);
+    side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+    side.work();
+    assert!(!asks(&mut side), "most begin to tell everything by themselves");
+    side.bridge.service(2000);
+    assert!(asks(&mut side));
+    assert!(side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL)));
+    assert!(!side.bridge.is_lacking());
+    // A peer that is standby tells everything when it takes the set over.
+    side.bridge.peer(says(false, 3));
+    assert!(side.bridge.set_role(1, Role::Primary, 4));
+    assert!(side.bridge.set_role(1, Role::Standby, 5));
+    assert!(!side.bridge.is_lacking());
+    // One that is primary all the while does not.
+    assert!(side.bridge.set_role(1, Role::Primary, 6));
+    side.bridge.peer(says(true, 4));
+    assert!(side.bridge.set_role(1, Role::Standby, 7));
+    assert!(side.bridge.is_lacking());
+    // What it said on another connection does not count.
+    assert!(side.bridge.install(&Op::BulkBegin(2, ObjectTypes::ALL)));
+    side.bridge.peer(says(false, 7));
+    side.bridge.peer(PeerEvent::Disconnected);
+    assert!(side.bridge.set_role(1, Role::Primary, 8));
+    assert!(side.bridge.set_role(1, Role::Standby, 9));
+    assert!(side.bridge.is_lacking());
 }
 
 #[test]

@@ -24,6 +24,7 @@
 mod lease;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -70,6 +71,8 @@ impl OwnerChunk {
 struct Chunk {
     prefix: u32,
     pools: Box<[PoolId; 256]>,
+    /// Outside of these last octets no address has a pool.
+    pooled: Range<u32>,
     owners: Arc<OwnerChunk>,
 }
 
@@ -141,6 +144,7 @@ impl PublicSpace {
                         chunks.push(Chunk {
                             prefix,
                             pools: Box::new([NONE; 256]),
+                            pooled: 0..0,
                             owners: Arc::new(OwnerChunk::new()),
                         });
                         numbers.insert(prefix, chunks.len() - 1);
@@ -156,6 +160,12 @@ impl PublicSpace {
                     }
                 }
             }
+        }
+        for chunk in &mut chunks {
+            let octets = || (0..256u32).filter(|octet| chunk.pools[*octet as usize] != NONE);
+            chunk.pooled = octets().next().map_or(0..0, |first| {
+                first..octets().next_back().map_or(first, |last| last + 1)
+            });
         }
         let size = (chunks.len() * 2).next_power_of_two().max(2);
         let mask = size as u32 - 1;

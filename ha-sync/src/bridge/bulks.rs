@@ -27,7 +27,8 @@ pub(super) struct Bulks {
     /// The peer has to be told everything anew: the program changed so, or of a set that became primary here it may have what
     /// is here no more.
     pub renew: bool,
-    /// What the peer told of a set came when that was not standby here: it has to tell everything anew.
+    /// What the peer told of a set came when that was not standby here, or it was primary all the while that this chassis was: it has
+    /// to tell everything anew.
     pub lacks: bool,
     /// When it is asked for that next, milliseconds. If it was asked a short time ago, the link does not do so again so soon.
     ask_at: u64,
@@ -43,6 +44,11 @@ pub(super) struct Bulks {
 impl Bulks {
     pub fn stop(&mut self) {
         (self.begin, self.out) = (None, None);
+    }
+
+    /// The peer has some time to begin without being asked.
+    pub const fn ask_later(&mut self, now: u64) {
+        self.ask_at = now + ASK_AGAIN_MS;
     }
 
     /// A set has another role from now on: of a bulk under way, workers had a part of it in one role and have the rest in the
@@ -120,7 +126,7 @@ impl Bridge {
         taken
     }
 
-    /// Something that the peer told was refused, because a set was not standby here when it came.
+    /// Something that the peer told was refused, because a set was not standby here when it came; or what is here is this chassis' own.
     pub(super) const fn lack(&mut self) {
         (self.bulks.lacks, self.bulks.ask_at) = (true, self.now);
     }
@@ -129,7 +135,7 @@ impl Bridge {
     pub(super) const fn is_to_ask(&mut self) -> bool {
         let due = self.bulks.lacks && self.now >= self.bulks.ask_at;
         if due {
-            self.bulks.ask_at = self.now + ASK_AGAIN_MS;
+            self.bulks.ask_later(self.now);
         }
         due
     }

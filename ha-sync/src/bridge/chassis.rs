@@ -94,6 +94,10 @@ impl Chassis for Bridge {
     }
 
     fn peer(&mut self, event: PeerEvent) {
+        if matches!(event, PeerEvent::Connected { .. }) {
+            // Most begin to tell everything by themselves.
+            self.bulks.ask_later(self.now);
+        }
         match &event {
             PeerEvent::Connected {
                 new_bulk: Some(number),
@@ -105,10 +109,16 @@ impl Chassis for Bridge {
             PeerEvent::Connected { new_bulk: None } => self.keeper.connected(),
             PeerEvent::Bulk(number, types) => self.bulk_asked(*number, *types),
             PeerEvent::Suspended(_) | PeerEvent::Disconnected | PeerEvent::Refused(_) => {
+                if !matches!(event, PeerEvent::Suspended(_)) {
+                    self.peer_roles.clear();
+                }
                 self.keeper.disconnected(&self.program, &mut self.stats);
             }
             PeerEvent::Forgotten => self.stop(),
-            PeerEvent::Roles(roles) => self.yield_to(roles),
+            PeerEvent::Roles(roles) => {
+                self.peer_roles.clone_from(roles);
+                self.yield_to(roles);
+            }
             PeerEvent::ReleaseAsked { .. }
             | PeerEvent::Released { .. }
             | PeerEvent::ReleaseRefused { .. } => {}

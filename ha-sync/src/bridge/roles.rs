@@ -45,6 +45,8 @@ impl Bridge {
             return false;
         };
         let takes_over = role == Role::Primary && state.role == Role::Standby;
+        // Not as a process starts, which has nothing of its own.
+        let was_primary = role == Role::Standby && state.role == Role::Primary && state.epoch > 0;
         if state.role != role {
             self.bulks.role_changes(set);
         }
@@ -77,12 +79,22 @@ impl Bridge {
             self.bulks.renew |= self.listening == Listening::On;
             self.keeper.took_over(self.now, &self.program, &service_sets);
         } else if role == Role::Standby {
+            if was_primary && !self.peer_is_standby_of(set) {
+                // It was primary beside this chassis, or may have been, and tells nothing anew because this one ceases to be.
+                self.lack();
+            }
             self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
         }
         if nothing {
             self.events.push_back(BridgeEvent::RoleDone(done));
         }
         true
+    }
+
+    /// Whether the peer is connected, and says that it is standby of a set: should it become primary, it tells everything anew.
+    fn peer_is_standby_of(&self, set: u8) -> bool {
+        let theirs = self.peer_roles.iter().find(|role| role.set == set);
+        theirs.is_some_and(|role| !role.primary)
     }
 
     /// A primary set's workers are to drain for so long at most when they are made standby next ([`Bridge::set_role`]); or, of those
@@ -111,6 +123,13 @@ impl Bridge {
     #[must_use]
     pub fn roles(&self) -> Vec<SetRole> {
         self.sets.iter().map(SetState::set_role).collect()
+    }
+
+    /// A set's role here.
+    #[must_use]
+    pub fn role(&self, set: u8) -> Option<SetRole> {
+        let known = self.sets.iter().find(|state| state.number == set);
+        known.map(SetState::set_role)
     }
 
     /// Whether all workers have taken up a set's role.

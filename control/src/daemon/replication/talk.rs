@@ -139,7 +139,7 @@ impl Line {
 
 impl Hands for Line {
     fn role(&self, set: u8) -> Option<SetRole> {
-        self.bridge.roles().into_iter().find(|role| role.set == set)
+        self.bridge.role(set)
     }
 
     fn peer(&self) -> Peer {

@@ -102,7 +102,12 @@ impl PublicSpace {
 
     /// Addresses that are in a pool, from an index on, with their extents' states. For the one who keeps the leases.
     pub fn lease_states(&self, from: AddressIndex) -> impl Iterator<Item = LeaseStates> + '_ {
-        (from..self.index_end()).filter_map(|index| {
+        let chunks = self.chunks.iter().enumerate().skip((from >> 8) as usize);
+        let indices = chunks.flat_map(move |(number, chunk)| {
+            let base = (number as u32) << 8;
+            (base + chunk.pooled.start).max(from)..base + chunk.pooled.end
+        });
+        indices.filter_map(|index| {
             let (address, pool) = self.address(index).filter(|(_, pool)| *pool != NONE)?;
             let owners = std::array::from_fn(|extent| self.owner(index, extent));
             Some(LeaseStates {
@@ -124,6 +129,20 @@ mod tests {
 
     fn space() -> PublicSpace {
         PublicSpace::build(&[pool(1, 0x0a00_0000, 4), pool(2, 0x0a00_0010, 2)], None)
+    }
+
+    #[test]
+    fn every_address_of_a_pool_is_there_once_from_any_index_on() {
+        let space = PublicSpace::build(&[pool(1, 0x0a00_00fd, 6), pool(2, 0x0b00_0000, 2)], None);
+        let gone = PublicSpace::build(&[pool(1, 0x0a00_00fe, 4)], Some(&space));
+        for space in [space, gone] {
+            let pooled = |index: &u32| space.address(*index).is_some_and(|(_, pool)| pool != NONE);
+            for from in 0..=space.index_end() + 300 {
+                let all: Vec<u32> = space.lease_states(from).map(|states| states.index).collect();
+                let due: Vec<u32> = (from..space.index_end()).filter(pooled).collect();
+                assert_eq!(all, due, "from {from}");
+            }
+        }
     }
 
     #[test]
