@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::machine::{Command, Hold, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
 use crate::roles::Answer;
 use crate::watch::{Heartbeat, Watch, Watched};
-use crate::{Hands, RoleChange, RoleError, RoleState, Roles, WantedRole};
+use crate::{Hands, RoleCause, RoleChange, RoleError, RoleState, Roles, WantedRole};
 
 /// What monitors say of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Monitored {
     pub failed_weight: u16,
     /// A monitored event of one of its policies is active.
     pub is_warned: bool,
+    /// Such a policy releases the role.
+    pub releases: bool,
 }
 
 #[derive(Debug)]
@@ -255,6 +257,8 @@ impl Automatic {
             failed_weight: one.monitored.failed_weight,
             chassis_failed_weight: self.chassis_failed_weight,
             is_warned: one.monitored.is_warned,
+            releases: one.monitored.releases,
+            was_asked_for: shown.cause == RoleCause::Peer,
             peer: self.watch.peer(set, said, one.machine.settings().priority),
         })
     }
@@ -295,7 +299,7 @@ impl Automatic {
             failed_weight: seen.failed_weight,
             is_complete: seen.lack.is_none(),
             is_eligible: !one.machine.is_leaving(),
-            is_warned: seen.is_warned || one.machine.warning().is_some(),
+            is_warned: seen.is_warned || one.machine.is_warned_by_hand(),
         })
     }
 

@@ -38,6 +38,8 @@ pub struct Wish {
     pub force: bool,
     /// Of a release: the peer takes over. Otherwise it is not told, because nobody is to be primary.
     pub hands_over: bool,
+    /// It is wished for again and again while all is as it is: refused for the same reason again it is no news.
+    pub repeats: bool,
     /// Why, in words.
     pub reason: &'static str,
 }
@@ -104,6 +106,8 @@ pub struct Machine {
     was_released_alone: bool,
     /// By the operator: it is not to be taken back by preemption.
     was_released_by_hand: bool,
+    /// By the operator: no policy releases it for an event that was active then.
+    was_acquired_by_hand: bool,
     /// What is broadcast, while it lasts.
     warning: Option<String>,
     /// What the operator warns of, until it is taken back.
@@ -132,6 +136,7 @@ impl Machine {
             is_stopping: false,
             was_released_alone: false,
             was_released_by_hand: false,
+            was_acquired_by_hand: false,
             warning: None,
             warning_by_hand: None,
             wished: None,
@@ -215,6 +220,12 @@ impl Machine {
         self.warning_by_hand.as_deref().or(self.warning.as_deref())
     }
 
+    /// Whether the operator warns.
+    #[must_use]
+    pub const fn is_warned_by_hand(&self) -> bool {
+        self.warning_by_hand.is_some()
+    }
+
     /// The configuration is another.
     pub const fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
@@ -248,6 +259,7 @@ impl Machine {
                         cause,
                         force,
                         hands_over,
+                        repeats: true,
                         reason,
                     }));
                     break;
@@ -278,6 +290,12 @@ impl Machine {
         let from = self.state;
         if to == RoleState::Primary {
             (self.was_released_alone, self.was_released_by_hand) = (false, false);
+        }
+        if from == RoleState::Primary {
+            self.was_acquired_by_hand = false;
+            // With nothing wrong on either nobody asks but an operator over there, and a peer that is preferred anyhow.
+            let is_wrong = seen.is_warned || seen.peer.set().is_none_or(|peer| peer.is_warned);
+            self.was_released_by_hand |= seen.was_asked_for && !is_wrong;
         }
         let rests = |state| {
             matches!(
@@ -314,6 +332,7 @@ impl Machine {
         } else {
             self.was_released_by_hand = false;
         }
+        self.was_acquired_by_hand &= seen.releases;
     }
 }
 

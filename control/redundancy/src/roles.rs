@@ -46,6 +46,8 @@ struct Set {
     called: Option<RoleState>,
     /// This chassis was its primary last, as far as it knows: what it has is all there is.
     was_last: bool,
+    /// What was wished for last here, again and again, and why it was refused: until another event.
+    refused: Option<(WantedRole, String)>,
     /// The peer was told that the set is released, and has not said since that it is primary.
     told: bool,
     /// The same, and the connection broke: perhaps it has not heard it.
@@ -110,6 +112,7 @@ impl Roles {
                 start: Start::of(*role),
                 called: matches!(role, Configured::Automatic).then_some(RoleState::Initializing),
                 was_last: false,
+                refused: None,
                 told: false,
                 unheard: false,
                 vacant_ms: None,
@@ -162,6 +165,7 @@ impl Roles {
     pub(crate) fn became(&mut self, set: u8, from: RoleState, to: RoleState, epoch: u64, reason: &str) {
         if let Some(known) = self.sets.get_mut(&set) {
             known.called = Some(to);
+            known.refused = None;
         }
         let follows = from == RoleState::Primary || to == RoleState::Primary;
         let cause = match (from, to) {
@@ -214,6 +218,7 @@ impl Roles {
             cause: RoleCause::Operator,
             force: forced,
             hands_over: true,
+            repeats: false,
             reason: "",
         };
         self.wish(set, wish, answer, now_ms, hands);
@@ -258,6 +263,7 @@ impl Roles {
         let mut change = Change::new(to, cause, role.role(), now_ms);
         change.hands_over = wish.hands_over;
         (change.forced, change.why, change.answers) = (forced, wish.reason, vec![answer]);
+        change.repeats = wish.repeats;
         self.decide(set, change, now_ms, hands);
     }
 
@@ -271,14 +277,19 @@ impl Roles {
         }
         if let Err(why) = self.may(set, &change, hands) {
             change.answer(&Err(RoleError::Refused(why.clone())));
-            if let Some(role) = hands.role(set) {
-                self.note(set, change.to, &role, change.cause, change.forced, &why);
-            }
+            self.note_refused(set, &change, &why, hands);
             return;
         }
         let peer = hands.peer_role(set).filter(|_| hands.peer().is_there());
         let to_primary = change.to == WantedRole::Primary;
-        if to_primary && peer.is_some_and(|peer| peer.primary) && hands.ask(set) {
+        if to_primary && peer.is_some_and(|peer| peer.primary) {
+            if !hands.ask(set) {
+                let why =
+                    format!("redundancy set {set}: the peer cannot be asked now; ask again in a moment");
+                change.answer(&Err(RoleError::Refused(why.clone())));
+                self.note_refused(set, &change, &why, hands);
+                return;
+            }
             (change.stage, change.until_ms) = (Stage::Asked, now_ms + CHANGE_MAX_MS);
             self.put(set, change);
             return;

@@ -47,6 +47,17 @@ pub enum PolicyAction {
     BroadcastWarning,
 }
 
+impl PolicyAction {
+    /// Whether it gives the role up.
+    #[must_use]
+    pub const fn is_release(self) -> bool {
+        matches!(
+            self,
+            Self::ReleasePrimaryRole | Self::ReleasePrimaryRoleForce | Self::ReleasePrimaryRoleIfStandbyClear
+        )
+    }
+}
+
 /// How an action is written.
 pub(super) const ACTIONS: [(&str, PolicyAction); 6] = [
     ("acquire-primary-role", PolicyAction::AcquirePrimaryRole),

@@ -2,7 +2,8 @@
 //! signal routes that come and go.
 //!
 //! Pure: whoever drives it hands in what was seen and the time, and carries out what it gives back. An action follows when one
-//! event of its policy becomes active, once for each; a change of weight or another configuration is no such moment.
+//! event of its policy becomes active, or this chassis has part in one that the peer alone had made active; once for each. A change
+//! of weight or another configuration is no such moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,10 @@ pub struct SetMonitored {
     pub set: u8,
     /// Sum of the weights of what has failed in its events.
     pub failed_weight: u32,
-    /// One of its events is active.
+    /// One of its events is active, and not by what the peer does alone.
     pub is_warned: bool,
+    /// Such an event is of a policy that releases the role.
+    pub releases: bool,
 }
 
 /// An action that is due.
@@ -74,8 +77,8 @@ pub struct Consequences {
     weights: Weights,
     places: BTreeMap<String, Place>,
     sets: Vec<u8>,
-    /// Events that are active.
-    active: BTreeSet<String>,
+    /// Events that are active, and whether each warns.
+    active: BTreeMap<String, bool>,
     /// Policies of which one is, as was told.
     told: BTreeSet<String>,
 }
@@ -92,7 +95,7 @@ impl Consequences {
             weights,
             places: places(redundancy),
             sets: redundancy.sets.iter().map(|set| set.id).collect(),
-            active: BTreeSet::new(),
+            active: BTreeMap::new(),
             told: BTreeSet::new(),
         }
     }
@@ -150,14 +153,18 @@ impl Consequences {
     /// What is so now of each set.
     #[must_use]
     pub fn sets(&self) -> Vec<SetMonitored> {
-        let of = |set: &u8| SetMonitored {
-            set: *set,
-            failed_weight: self.weights.of_set(*set),
-            is_warned: self.active.iter().any(|event| {
-                self.places
-                    .get(event)
-                    .is_some_and(|place| place.set == Some(*set))
-            }),
+        let of = |set: &u8| {
+            let warning = || {
+                let warning = self.active.iter().filter(|(_, warns)| **warns);
+                let places = warning.filter_map(|(event, _)| self.places.get(event));
+                places.filter(|place| place.set == Some(*set))
+            };
+            SetMonitored {
+                set: *set,
+                failed_weight: self.weights.of_set(*set),
+                is_warned: warning().next().is_some(),
+                releases: warning().any(|place| place.action.is_some_and(PolicyAction::is_release)),
+            }
         };
         self.sets.iter().map(of).collect()
     }
@@ -172,12 +179,12 @@ impl Consequences {
         let mut followed = Followed::default();
         for edge in edges {
             self.weights.take(&edge);
-            let is_new = if edge.active {
-                self.active.insert(edge.event.clone())
+            let before = if edge.active {
+                self.active.insert(edge.event.clone(), edge.warns)
             } else {
-                self.active.remove(&edge.event);
-                false
+                self.active.remove(&edge.event)
             };
+            let is_new = edge.active && before.is_none_or(|warned| edge.warns && !warned);
             let place = self.places.get(&edge.event);
             let set = place.and_then(|place| place.set);
             if let Some(place) = place.filter(|_| is_new && acts)
@@ -193,7 +200,7 @@ impl Consequences {
             followed.edges.push(SetEdge { set, edge });
         }
         let policy = |event: &String| self.places.get(event).and_then(|place| place.policy.clone());
-        let now: BTreeSet<String> = self.active.iter().filter_map(policy).collect();
+        let now: BTreeSet<String> = self.active.keys().filter_map(policy).collect();
         let gone = self.told.difference(&now).map(|policy| (policy.clone(), false));
         let come = now.difference(&self.told).map(|policy| (policy.clone(), true));
         followed.policies = gone.chain(come).collect();
@@ -287,6 +294,34 @@ mod tests {
             (vec!["p false".to_owned()], (0, false, 0))
         );
         assert_eq!(texts(&all.link(4000, "a", false)), ["p true", acts], "again");
+    }
+
+    #[test]
+    fn what_the_peer_does_makes_no_warning_of_this_chassis() {
+        let mut all = Consequences::new(&redundancy(
+            "[redundancy-policies.p]\nevents = [\"x\"]\naction = \"release-primary-role\"\n\
+             [redundancy-events.x]\nrouting-process = [\"frr\"]\npeer = [\"warned\"]\n",
+        ));
+        let peer = || Condition::Peer(config::PeerEvent::Warned);
+        let frr = || Condition::Routing("frr".into());
+        let now = |of: &Consequences| (of.sets()[0].is_warned, of.sets()[0].releases);
+        let warned = all.observe(0, &[Observation::Failed(peer(), "the peer warns".into())]);
+        assert_eq!((warned.actions.len(), now(&all)), (1, (false, false)));
+        let failed = all.observe(1, &[Observation::Failed(frr(), "frr is gone".into())]);
+        assert_eq!(
+            texts(&failed),
+            ["1 p release-primary-role: event x: frr is gone"],
+            "the event was active, and this is the first of it here"
+        );
+        assert_eq!(now(&all), (true, true));
+        // It is over here, the other chassis warns because this one did, and neither is left with a warning.
+        let well = all.observe(2, &[Observation::Well(frr(), "frr is back".into())]);
+        assert_eq!(
+            (well.actions.len(), well.edges.len(), now(&all)),
+            (0, 1, (false, false))
+        );
+        all.observe(3, &[Observation::Well(peer(), "the peer warns no more".into())]);
+        assert_eq!(all.events.active().count(), 0);
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Events {
                 event: gone.name().to_owned(),
                 active: false,
                 weight: 0,
+                warns: false,
                 cause: "the configuration has it no more".into(),
             });
         }
@@ -158,7 +159,9 @@ fn of(event: &RedundancyEvent, redundancy: &Redundancy) -> Event<Condition> {
         conditions.push((Condition::Check(event.name.clone()), u32::from(check.weight)));
     }
     conditions.extend(event.peer.iter().map(|one| (Condition::Peer(*one), 0)));
-    Event::new(event.name.clone(), u64::from(event.hold_s) * 1000, conditions)
+    // What the other chassis does is no failure of this one. And two that take each other's warnings for their own would warn for ever.
+    let event = Event::new(event.name.clone(), u64::from(event.hold_s) * 1000, conditions);
+    event.silent(|condition| matches!(condition, Condition::Peer(_)))
 }
 
 #[cfg(test)]

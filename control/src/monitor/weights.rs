@@ -53,6 +53,7 @@ mod tests {
             event,
             active,
             weight,
+            warns: active,
             cause,
         }
     }

@@ -22,7 +22,7 @@ pub enum Command {
         /// Who asks: [`RoleCause::Policy`] or [`RoleCause::Operator`].
         cause: RoleCause,
     },
-    /// `release-primary-role-if-standby-clear`: a release, and nothing at all when the peer is not `standby`.
+    /// `release-primary-role-if-standby-clear`: a release, and nothing at all when the peer is not `standby`, or warns.
     ReleaseIfStandbyClear,
     /// `broadcast-warning`: the peer sees the set as warned, with this cause, until no monitored event is active.
     BroadcastWarning(String),
@@ -87,6 +87,7 @@ impl Machine {
         let wish = match command {
             Command::Acquire { force, cause } => self.acquire(force, cause)?,
             Command::Release { force, cause } => self.release(force, cause, seen)?,
+            Command::ReleaseIfStandbyClear if seen.peer.set().is_some_and(|peer| peer.is_warned) => None,
             Command::ReleaseIfStandbyClear => self.release(false, RoleCause::Policy, seen).unwrap_or(None),
             Command::Switchover { force } if seen.ours.primary => {
                 self.release(force, RoleCause::Operator, seen)?
@@ -124,11 +125,13 @@ impl Machine {
             RoleState::Ineligible | RoleState::Inoperable => return Err(Refused::CannotBe(self.state)),
         }
         (self.was_released_alone, self.was_released_by_hand) = (false, false);
+        self.was_acquired_by_hand = cause == RoleCause::Operator;
         Ok(Some(Wish {
             to: WantedRole::Primary,
             cause,
             force,
             hands_over: true,
+            repeats: false,
             reason: "it was asked for",
         }))
     }
@@ -154,6 +157,7 @@ impl Machine {
             cause,
             force,
             hands_over: true,
+            repeats: false,
             reason: "it was asked for",
         }))
     }

@@ -65,7 +65,7 @@ impl<'a> Facts<'a> {
             }
             When::HoldOver => {
                 let is_over = seen.now_ms.saturating_sub(machine.since_ms) >= settings.initial_hold_ms;
-                self.may_take() && self.peer().is_none() && is_over
+                self.may_take() && self.peer().is_none() && !machine.was_released_alone && is_over
             }
             When::Elected => self.may_take() && machine.is_fresh && self.is_first(0),
             When::PeerHeard => self.peer().is_some(),
@@ -81,8 +81,14 @@ impl<'a> Facts<'a> {
             When::Clear => !seen.is_warned,
             When::PreemptDue => {
                 let since = machine.preferred_since_ms;
-                let is_due = since.is_some_and(|since| seen.now_ms - since >= settings.preempt_hold_ms);
+                let is_due =
+                    since.is_some_and(|since| seen.now_ms.saturating_sub(since) >= settings.preempt_hold_ms);
                 self.may_take() && is_due
+            }
+            When::PolicyReleases => {
+                let is_clear =
+                    |peer: &PeerSet| peer.state == RoleState::Standby && peer.is_eligible && !peer.is_warned;
+                seen.releases && !machine.was_acquired_by_hand && self.peer().is_some_and(is_clear)
             }
         }
     }

@@ -46,6 +46,10 @@ pub struct Seen {
     pub chassis_failed_weight: u16,
     /// A monitored event of one of the set's policies is active here.
     pub is_warned: bool,
+    /// One of a policy that releases the role.
+    pub releases: bool,
+    /// The workers have their role because the peer asked for it.
+    pub was_asked_for: bool,
     /// The peer.
     pub peer: PeerSeen,
 }

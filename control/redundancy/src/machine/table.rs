@@ -61,6 +61,9 @@ pub enum When {
     Clear,
     /// Preferred to the running primary, allowed to preempt, for as long as the hold.
     PreemptDue,
+    /// An event of a policy that releases the role is active, nobody has taken the role in spite of it, and the peer is a `standby`
+    /// without warning: what could not be released when the event began can be now.
+    PolicyReleases,
 }
 
 impl When {
@@ -100,6 +103,9 @@ impl When {
             Self::Warned => "a monitored event is active",
             Self::Clear => "no monitored event is active",
             Self::PreemptDue => "preempt, preferred to the primary for the preempt hold",
+            Self::PolicyReleases => {
+                "an event of a policy that releases is active, the peer is `standby` without warning"
+            }
         }
     }
 }
@@ -162,7 +168,8 @@ const fn take(from: &'static [RoleState], when: When, cause: RoleCause, reason: 
 }
 
 const fn give(when: When, cause: RoleCause, reason: &'static str) -> Row {
-    let (to, force) = (WantedRole::Standby, !matches!(cause, RoleCause::Shutdown));
+    let asks = matches!(cause, RoleCause::Shutdown | RoleCause::Policy);
+    let (to, force) = (WantedRole::Standby, !asks);
     Row {
         from: &[Primary],
         when,
@@ -329,6 +336,11 @@ pub const TABLE: &[Row] = &[
         When::PreemptDue,
         RoleCause::Preempt,
         "this chassis is preferred, and may preempt",
+    ),
+    give(
+        When::PolicyReleases,
+        RoleCause::Policy,
+        "a policy releases the role, and the peer can take it now",
     ),
 ];
 

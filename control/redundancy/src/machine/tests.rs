@@ -65,6 +65,8 @@ impl Bench {
             failed_weight: if state == RoleState::Inoperable { 255 } else { 0 },
             chassis_failed_weight: 0,
             is_warned: state == RoleState::StandbyWarned,
+            releases: false,
+            was_asked_for: false,
             peer,
         };
         Self { machine, seen }
@@ -158,6 +160,10 @@ fn example(state: RoleState, when: When) -> Bench {
         When::NotReady => bench.seen.lack = Some(Lack::Refused),
         When::Warned => bench.seen.is_warned = true,
         When::PreemptDue => bench.machine.settings.preempt = true,
+        When::PolicyReleases => {
+            bench = Bench::new(state, settings(), standby);
+            bench.seen.releases = true;
+        }
     }
     bench
 }
@@ -186,6 +192,7 @@ fn every_row_comes_about_from_every_state_it_is_for_and_does_what_it_says() {
                     cause,
                     force,
                     hands_over,
+                    repeats: true,
                     reason: row.reason,
                 }),
                 Then::Yield => Output::Yield {

@@ -12,6 +12,8 @@ pub struct Edge {
     pub active: bool,
     /// Sum of the weights of what of it has failed. 0 when inactive, and for conditions without a weight.
     pub weight: u32,
+    /// Whether anything but the silent of its conditions counts ([`Event::silent`]).
+    pub warns: bool,
     /// What changed, for people.
     pub cause: String,
 }
@@ -33,14 +35,15 @@ pub struct Event<C> {
     name: String,
     hold_ms: u64,
     conditions: Vec<(C, State)>,
-    /// What was told last.
-    told: (bool, u32),
+    /// What was told last: whether it is active, its weight, and whether it warns.
+    told: (bool, u32, bool),
 }
 
 /// A condition within an event.
 #[derive(Clone, Debug, Default)]
 struct State {
     weight: u32,
+    silent: bool,
     /// As it was seen last.
     failed: bool,
     cause: String,
@@ -64,8 +67,17 @@ impl<C: PartialEq> Event<C> {
             name,
             hold_ms,
             conditions: conditions.map(|(one, weight)| (one, state(weight))).collect(),
-            told: (false, 0),
+            told: (false, 0, false),
         }
+    }
+
+    /// The conditions that are so make it active like all others, and no edge of it `warns` for them alone.
+    #[must_use]
+    pub fn silent(mut self, is_silent: impl Fn(&C) -> bool) -> Self {
+        for (condition, state) in &mut self.conditions {
+            state.silent = is_silent(condition);
+        }
+        self
     }
 
     /// Its name.
@@ -77,7 +89,7 @@ impl<C: PartialEq> Event<C> {
     /// Whether it is active, and its weight, as was told last.
     #[must_use]
     pub const fn told(&self) -> (bool, u32) {
-        self.told
+        (self.told.0, self.told.1)
     }
 
     /// Its conditions: each, whether it has failed as it was seen last, and why.
@@ -103,6 +115,7 @@ impl<C: PartialEq> Event<C> {
             if let Some((_, same)) = known.find(|(of, _)| of == condition) {
                 *state = State {
                     weight: state.weight,
+                    silent: state.silent,
                     ..same.clone()
                 };
             } else if let Some(cause) = elsewhere(condition) {
@@ -157,12 +170,14 @@ impl<C: PartialEq> Event<C> {
         let counting = || self.conditions.iter().filter(|(_, state)| state.counts);
         let active = counting().next().is_some();
         let weight = counting().map(|(_, state)| state.weight).sum();
-        if self.told != (active, weight) {
-            self.told = (active, weight);
+        let warns = counting().any(|(_, state)| !state.silent);
+        if self.told != (active, weight, warns) {
+            self.told = (active, weight, warns);
             edges.push(Edge {
                 event: self.name.clone(),
                 active,
                 weight,
+                warns,
                 cause: cause.to_owned(),
             });
         }

@@ -35,6 +35,8 @@ pub(super) struct Change {
     /// Why, in words; empty where the cause says it all.
     pub why: &'static str,
     pub forced: bool,
+    /// It is wished for again and again.
+    pub repeats: bool,
     /// What it lacks that takes the role by force.
     pub lost: Option<Lack>,
     /// A release is for the peer to take over.
@@ -58,6 +60,7 @@ impl Change {
             why: "",
             hands_over: true,
             forced: false,
+            repeats: false,
             lost: None,
             tell: false,
             knew_all: false,

@@ -124,6 +124,7 @@ impl Roles {
             return;
         };
         change.stage = Stage::Taking;
+        set.refused = None;
         if let Some(start) = set.start.take() {
             change.from = start.state();
         }
@@ -182,8 +183,20 @@ impl Roles {
             return;
         };
         change.answer(&Err(error));
-        if let Some(role) = hands.role(number) {
-            self.note(number, change.to, &role, change.cause, change.forced, why);
+        self.note_refused(number, &change, why, hands);
+    }
+
+    /// A change that somebody wished for is not made. What is wished for again and again is said once.
+    pub(super) fn note_refused(&mut self, set: u8, change: &Change, why: &str, hands: &impl Hands) {
+        if let Some(known) = self.sets.get_mut(&set).filter(|_| change.repeats) {
+            let refused = (change.to, why.to_owned());
+            if known.refused.as_ref() == Some(&refused) {
+                return;
+            }
+            known.refused = Some(refused);
+        }
+        if let Some(role) = hands.role(set) {
+            self.note(set, change.to, &role, change.cause, change.forced, why);
         }
     }
 

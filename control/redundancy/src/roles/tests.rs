@@ -15,6 +15,8 @@ pub(super) struct Chassis {
     pub peer: Peer,
     pub lack: Option<Lack>,
     pub asked: u32,
+    /// The channel takes nothing at the moment.
+    pub is_stuck: bool,
     pub released: Vec<u64>,
     pub refused: u32,
     pub drained: Vec<Drain>,
@@ -59,7 +61,7 @@ impl Hands for Chassis {
     }
     fn ask(&mut self, _: u8) -> bool {
         self.asked += 1;
-        self.peer.is_there()
+        self.peer.is_there() && !self.is_stuck
     }
     fn released(&mut self, _: u8, epoch: u64) -> bool {
         self.released.push(epoch);
@@ -99,6 +101,7 @@ impl Bench {
                 peer,
                 lack: None,
                 asked: 0,
+                is_stuck: false,
                 released: Vec::new(),
                 refused: 0,
                 drained: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tandem_engine::replica::{Role, SetRole};
 use tandem_redundancy::machine::{Command, PeerSet, Settings};
 use tandem_redundancy::roles::{Answer, Configured};
-use tandem_redundancy::{Automatic, Event, Hands, Heartbeat, Lack, Monitored, Peer, Roles};
+use tandem_redundancy::{Automatic, Event, Hands, Heartbeat, Lack, Peer, Roles};
 
 use super::clock::Clock;
 use super::monitors::{Action, LINKS, Monitors, Plan};
@@ -344,12 +344,7 @@ impl Chassis {
         let here_ms = self.at(now_ms);
         let actions = self.monitors.look(here_ms, down);
         for set in self.automatic.numbers() {
-            let (failed_weight, is_warned) = self.monitors.of_set(set);
-            let monitored = Monitored {
-                failed_weight,
-                is_warned,
-            };
-            self.automatic.monitored(set, monitored);
+            self.automatic.monitored(set, self.monitors.of_set(set));
             if self.monitors.has_failed(set) {
                 self.failed_ms.insert(set, here_ms);
             }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use tandem_redundancy::RoleCause;
 use tandem_redundancy::machine::Command;
 use tandem_redundancy::monitor::{Edge, Event, Sight, Weights};
+use tandem_redundancy::{Monitored, RoleCause};
 
 /// Links of a chassis; the last one stands for its workers.
 pub const LINKS: usize = 8;
@@ -195,14 +195,19 @@ impl Monitors {
         }
     }
 
-    /// What has failed of a set, and whether one of its events is active.
-    pub fn of_set(&self, set: u8) -> (u16, bool) {
-        let mut of_set = self.plan.events.iter().zip(&self.events);
-        let warned = of_set.any(|(plan, event)| plan.set == Some(set) && event.told().0);
-        (
-            u16::try_from(self.weights.of_set(set)).unwrap_or(u16::MAX),
-            warned,
-        )
+    /// What is said of a set.
+    pub fn of_set(&self, set: u8) -> Monitored {
+        let active = || {
+            let all = self.plan.events.iter().zip(&self.events);
+            let of_set = all.filter(|(plan, event)| plan.set == Some(set) && event.told().0);
+            of_set.map(|(plan, _)| plan)
+        };
+        let releases = |action: &Action| matches!(action, Action::Release { .. } | Action::ReleaseIfClear);
+        Monitored {
+            failed_weight: u16::try_from(self.weights.of_set(set)).unwrap_or(u16::MAX),
+            is_warned: active().next().is_some(),
+            releases: active().any(|plan| plan.action.as_ref().is_some_and(releases)),
+        }
     }
 
     pub fn of_chassis(&self) -> u16 {

@@ -268,7 +268,8 @@ impl Talk {
 
     fn now(&mut self) -> u64 {
         self.pulse.beat();
-        let now = self.clock.uptime().as_millis() as u64;
+        // The clock of a machine that has been moved to another one may go back.
+        let now = (self.clock.uptime().as_millis() as u64).max(self.line.now_ms);
         self.line.now_ms = now;
         now
     }

@@ -11,7 +11,7 @@ use ha_sync::link::{Link, LinkState, Mirror};
 use tandem_engine::replica::Role;
 use tandem_redundancy::machine::{Command, PeerSet, Settings};
 use tandem_redundancy::roles::Configured;
-use tandem_redundancy::{Automatic, Hands, Heartbeat, Lack, Monitored, Peer, RoleState, Roles};
+use tandem_redundancy::{Automatic, Hands, Heartbeat, Lack, Peer, RoleState, Roles};
 
 use crate::clock::Clock;
 use crate::monitors::{LINKS, Monitors, Plan};
@@ -307,12 +307,7 @@ impl Brain {
         let actions = self.monitors.look(here, down);
         self.monitors.check().unwrap_or_else(|what| panic!("{what}"));
         for set in self.automatic.numbers() {
-            let (failed_weight, is_warned) = self.monitors.of_set(set);
-            let monitored = Monitored {
-                failed_weight,
-                is_warned,
-            };
-            self.automatic.monitored(set, monitored);
+            self.automatic.monitored(set, self.monitors.of_set(set));
         }
         self.automatic.chassis_failed_weight(self.monitors.of_chassis());
         for (set, action) in actions {

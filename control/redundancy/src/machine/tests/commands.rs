@@ -30,6 +30,8 @@ fn a_release_needs_a_standby_and_by_force_one_that_rests() {
             .ask(Command::ReleaseIfStandbyClear)
             .expect("it is never refused");
         assert_eq!(wishes(&done).is_some(), state == RoleState::Standby);
+        let mut bench = Bench::new(RoleState::Primary, settings(), warns(state));
+        assert_eq!(bench.ask(Command::ReleaseIfStandbyClear), Ok(vec![]), "it warns");
     }
     for peer in [
         PeerSeen::Unheard,
@@ -66,6 +68,15 @@ fn what_was_released_with_nobody_there_is_not_taken_back_for_that() {
     bench.seen.ours.primary = false;
     assert_eq!(states(&bench.tick()), [RoleState::Wait, RoleState::Standby]);
     assert_eq!(bench.at(200_000), []);
+    // Nor after a failure that is over: it looks around anew, and still knows.
+    bench.seen.failed_weight = 255;
+    bench.at(200_100);
+    bench.seen.failed_weight = 0;
+    bench.at(200_200);
+    assert_eq!(
+        (bench.machine.state(), bench.at(210_000)),
+        (RoleState::Initializing, vec![])
+    );
     // But when the peer comes and goes it is.
     bench.seen.peer = heard(RoleState::Primary);
     bench.at(201_000);
@@ -112,6 +123,79 @@ fn an_operators_switchover_is_not_undone_by_preemption() {
     (bench.seen.ours.primary, bench.seen.peer) = (false, heard(RoleState::Primary));
     assert_eq!(states(&bench.tick()), [RoleState::Wait, RoleState::Standby]);
     assert_eq!(bench.at(300_000), []);
+}
+
+#[test]
+fn nor_is_one_that_was_asked_for_over_there() {
+    let preempts = Settings {
+        preempt: true,
+        ..settings()
+    };
+    // What the peer takes because something is wrong is taken back when that is over.
+    for (is_warned, comes_back) in [(false, false), (true, true)] {
+        let mut bench = Bench::new(RoleState::Primary, preempts, heard(RoleState::Standby));
+        (bench.seen.ours.primary, bench.seen.was_asked_for) = (false, true);
+        (bench.seen.peer, bench.seen.is_warned) = (heard(RoleState::Primary), is_warned);
+        bench.tick();
+        bench.seen.is_warned = false;
+        bench.at(300_000);
+        assert_eq!(wishes(&bench.at(300_001)).is_some(), comes_back);
+    }
+}
+
+fn warns(state: RoleState) -> PeerSeen {
+    PeerSeen::Heard(PeerSet {
+        is_warned: true,
+        ..peer(state)
+    })
+}
+
+#[test]
+fn what_a_policy_could_not_release_it_releases_when_the_peer_can_take_it() {
+    let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Wait));
+    let release = Command::Release {
+        force: false,
+        cause: RoleCause::Policy,
+    };
+    assert_eq!(bench.ask(release), Err(Refused::PeerNotStandby(RoleState::Wait)));
+    (bench.seen.releases, bench.seen.is_warned) = (true, true);
+    let unready = [
+        heard(RoleState::Wait),
+        heard(RoleState::StandbyWarned),
+        warns(RoleState::Standby),
+        PeerSeen::Lost,
+    ];
+    for peer in unready {
+        bench.seen.peer = peer;
+        assert_eq!(bench.tick(), [], "{peer:?}");
+    }
+    bench.seen.peer = heard(RoleState::Standby);
+    let wish = wishes(&bench.at(101_000)).expect("a release");
+    assert_eq!(
+        (wish.to, wish.cause, wish.force),
+        (WantedRole::Standby, RoleCause::Policy, false)
+    );
+    assert_eq!(bench.at(101_500), [], "not at once again");
+    assert!(wishes(&bench.at(102_000)).is_some());
+}
+
+#[test]
+fn a_policy_does_not_undo_what_the_operator_takes_while_its_event_is_active() {
+    let mut bench = Bench::new(RoleState::StandbyWarned, settings(), heard(RoleState::Primary));
+    bench.seen.releases = true;
+    let acquire = Command::Acquire {
+        force: false,
+        cause: RoleCause::Operator,
+    };
+    assert!(bench.ask(acquire).is_ok());
+    (bench.seen.ours.primary, bench.seen.peer) = (true, heard(RoleState::Standby));
+    assert_eq!(states(&bench.tick()), [RoleState::Primary]);
+    assert_eq!(bench.at(200_000), []);
+    // The next event is another.
+    bench.seen.releases = false;
+    assert_eq!(bench.at(201_000), []);
+    bench.seen.releases = true;
+    assert!(wishes(&bench.at(202_000)).is_some());
 }
 
 #[test]

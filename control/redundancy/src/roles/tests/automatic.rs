@@ -101,6 +101,7 @@ fn a_release_that_was_asked_for_is_taken_although_this_chassis_failed_meanwhile(
         let monitored = crate::Monitored {
             failed_weight,
             is_warned,
+            releases: false,
         };
         automatic.monitored(SET, monitored);
         automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
@@ -138,5 +139,50 @@ fn what_an_earlier_life_said_over_the_channel_counts_no_more_when_heartbeats_bri
     assert!(
         bench.chassis.ours.primary,
         "nobody was, and this chassis has the better claim"
+    );
+}
+
+#[test]
+fn a_peer_that_cannot_be_asked_keeps_the_role_and_a_wish_refused_again_and_again_is_said_once() {
+    let mut bench = Bench::started(Role::Standby, IN_STEP, Some(role(true, 1)));
+    bench.roles = Roles::new(1000);
+    bench
+        .roles
+        .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
+    bench.workers_take_it_up(0);
+    bench.chassis.is_stuck = true;
+    let mut automatic = Automatic::default();
+    automatic.follow(&[(SET, SETTINGS)]);
+    let worse = PeerSet {
+        state: RoleState::Primary,
+        is_primary: true,
+        priority: 200,
+        ..PEER
+    };
+    for now_ms in (0..60_000).step_by(200) {
+        let heard = Heartbeat::Sets(vec![(SET, worse)]);
+        automatic.heartbeat(heard, now_ms, &mut bench.roles, &mut bench.chassis);
+    }
+    assert!(
+        !bench.chassis.ours.primary && bench.chassis.asked > 30,
+        "{}",
+        bench.chassis.asked
+    );
+    let mut refused = Vec::new();
+    while let Some(event) = bench.roles.next_event() {
+        refused.extend(event.reason);
+    }
+    assert_eq!(
+        refused,
+        ["redundancy set 1: the peer cannot be asked now; ask again in a moment"]
+    );
+    bench.chassis.is_stuck = false;
+    let heard = Heartbeat::Sets(vec![(SET, worse)]);
+    automatic.heartbeat(heard, 61_000, &mut bench.roles, &mut bench.chassis);
+    let shown = bench.roles.shown(SET).expect("the set");
+    assert_eq!(
+        shown.changing_to,
+        Some(WantedRole::Primary),
+        "it waits for the release"
     );
 }

@@ -29,6 +29,7 @@ impl Talk {
             let monitored = Monitored {
                 failed_weight: u16::try_from(one.failed_weight).unwrap_or(u16::MAX),
                 is_warned: one.is_warned,
+                releases: one.releases,
             };
             self.automatic.monitored(one.set, monitored);
         }

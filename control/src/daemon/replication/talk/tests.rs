@@ -306,6 +306,7 @@ fn what_monitors_say_is_in_the_history_and_makes_a_set_inoperable() {
                 set: 1,
                 failed_weight,
                 is_warned: true,
+                releases: false,
             }],
             chassis_failed_weight: 0,
             actions: Vec::new(),
