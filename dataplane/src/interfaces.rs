@@ -188,9 +188,11 @@ impl Interfaces {
     /// Whether the port at this position is a member that is not active: nothing it receives is taken.
     #[must_use]
     pub fn is_standby(&self, port: u8) -> bool {
-        let of_port = |i: &InterfaceState| i.members.is_some_and(|members| members.contains(&port));
-        let interface = self.all.iter().find(|i| of_port(i));
-        interface.is_some_and(|interface| interface.port() != port)
+        // All interfaces of a port have the same members.
+        let interfaces = self.ports.get(usize::from(port));
+        let any = interfaces.and_then(|i| i.untagged.or_else(|| i.vlans.first().map(|(_, id)| *id)));
+        let state = any.and_then(|id| self.get(id));
+        state.is_some_and(|state| state.is_redundant() && state.port() != port)
     }
 
     /// How many ports there are.

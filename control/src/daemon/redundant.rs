@@ -328,3 +328,6 @@ fn shown(row: &Row) -> RedundantState {
         switches: row.switches.iter().cloned().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,5 +220,4 @@ impl Members {
 }
 
 #[cfg(test)]
-#[path = "members/tests.rs"]
 mod tests;

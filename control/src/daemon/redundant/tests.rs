@@ -1,0 +1,119 @@
+//! What a switch does to the workers' interfaces, and what the API says of it; taps are not there.
+
+use super::*;
+use crate::config;
+use crate::daemon::monitors;
+use tandem_dataplane::interfaces::InterfaceState;
+
+const TEXT: &str = "[interfaces.in]\ndevice = \"net_ring0\"\n[interfaces.a]\ndevice = \"net_ring1\"\n\
+                    [interfaces.b]\ndevice = \"net_ring2\"\n[interfaces.red]\nmembers = [\"a\", \"b\"]\n\
+                    tap = \"tnd-test-none\"\ntrack = \"t\"\naddresses = [\"10.0.0.1/24\"]\n\
+                    [interfaces.red7]\nparent = \"red\"\nvlan = 7\ntap = \"tnd-test-none7\"\n\
+                    [tracked-ips.t]\naddresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\n";
+
+fn made() -> (RedundantInterfaces, Arc<Interfaces>) {
+    let config = config::parse(TEXT, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let state = |id, name: &str, port, vlan| InterfaceState::new(id, name.into(), port, vlan, [2; 6], 1500);
+    let all = vec![
+        state(1, "in", 0, None),
+        state(2, "red", 1, None).with_member(2),
+        state(3, "red7", 1, Some(7)).with_member(2),
+    ];
+    let all = Arc::new(Interfaces::new(all));
+    let (feed, _nobody) = monitors::feed();
+    (
+        RedundantInterfaces::new(&config, Arc::clone(&all), feed, Clock::stopped()),
+        all,
+    )
+}
+
+/// Port and flag of each interface.
+fn seen(all: &Interfaces) -> Vec<(u8, bool)> {
+    all.all
+        .iter()
+        .map(|state| (state.port(), state.is_up()))
+        .collect()
+}
+
+fn links(made: &RedundantInterfaces, a: Option<bool>, b: Option<bool>) {
+    made.links(|port| if port.position == 1 { a } else { b });
+}
+
+#[test]
+fn workers_follow_the_active_member_with_port_and_flag_of_all_vlans() {
+    let (made, all) = made();
+    let of = |port, up| vec![(0, false), (port, up), (port, up)];
+    links(&made, None, None);
+    assert_eq!(seen(&all), of(1, false), "not known yet, and no failure");
+    links(&made, Some(true), Some(true));
+    assert_eq!(seen(&all), of(1, true));
+    links(&made, Some(false), Some(true));
+    assert_eq!(seen(&all), of(2, true));
+    assert_eq!(
+        made.unannounced(),
+        2,
+        "it was tried by both taps, which are not there"
+    );
+    links(&made, Some(false), Some(false));
+    assert_eq!(seen(&all), of(2, false));
+    let troubles: Vec<_> = made
+        .members()
+        .into_iter()
+        .filter_map(|(name, why)| Some((name, why?)))
+        .collect();
+    let down = || "its link is down".to_owned();
+    assert_eq!(troubles, [("a".to_owned(), down()), ("b".to_owned(), down())]);
+    links(&made, Some(true), Some(true));
+    assert_eq!(seen(&all), of(1, true));
+    let shown = made.view("red").expect("a redundant interface");
+    let causes: Vec<_> = shown
+        .switches
+        .iter()
+        .map(|one| (one.to.as_str(), one.cause.as_str()))
+        .collect();
+    assert_eq!(causes, [("a", "a is well again"), ("b", "the link of a is down")]);
+    assert_eq!(
+        (shown.active.as_str(), shown.failovers, shown.take_backs),
+        ("a", 1, 1)
+    );
+    assert!(made.view("in").is_none() && made.view("red7").is_none());
+}
+
+#[test]
+fn tracked_ips_and_commands_switch_and_what_is_not_there_is_refused() {
+    let (made, all) = made();
+    links(&made, Some(true), Some(true));
+    let lost = |name: &str| Observation::Failed(Condition::Tracked(name.into()), format!("{name} is lost"));
+    made.seen(&[
+        lost("other"),
+        Observation::Failed(Condition::Service, "a worker".into()),
+    ]);
+    assert_eq!(seen(&all)[1].0, 1);
+    made.seen(&[lost("t")]);
+    assert_eq!(seen(&all)[1].0, 2);
+    let shown = made.view("red").expect("a redundant interface");
+    assert_eq!(shown.members[0].failed.as_deref(), Some("t is lost"));
+    made.seen(&[Observation::Well(
+        Condition::Tracked("t".into()),
+        "t answers".into(),
+    )]);
+    assert_eq!(seen(&all)[1].0, 2, "by b: nothing is known of a");
+    let forced = made.request("red", Some("a")).expect("its link is up");
+    assert_eq!(
+        (forced.active.as_str(), forced.forced.as_deref(), seen(&all)[2].0),
+        ("a", Some("a"), 1)
+    );
+    links(&made, Some(true), Some(false));
+    let refused = made.request("red", Some("b"));
+    assert_eq!(
+        refused,
+        Err(BackendError::Refused("the link of b is down".into()))
+    );
+    assert_eq!(made.request("red", None).map(|shown| shown.forced), Ok(None));
+    for (name, member) in [("red", Some("in")), ("in", None), ("red7", None)] {
+        assert!(
+            matches!(made.request(name, member), Err(BackendError::Unknown(_))),
+            "{name}"
+        );
+    }
+}
