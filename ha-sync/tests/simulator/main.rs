@@ -8,6 +8,7 @@
 //!       side.rs: a chassis: engines <-rings-> bridge <-> link           traffic.rs: packets
 //!       network.rs: a stream or datagrams; loss, delay, reordering, duplicates, cuts, stalls, breaks
 //!   pair/automatic.rs, side/brain.rs: a pair that decides about its roles by itself, by real machines and heartbeats
+//!   pair/drains.rs: what was handed over and goes on for a while
 //!   after each step: public_ends.rs, leases.rs, what a standby has, memory; after crashes and role changes survivors.rs
 //!   (pair/heirs.rs); after quiet time equal.rs
 //! ```
@@ -98,6 +99,15 @@ fn random_automatic_pairs_keep_what_they_promise() {
 fn takeovers_in_a_row_leave_room() {
     for seed in 0..12 {
         pair::in_a_row(seed, seed % 2 == 0);
+    }
+}
+
+/// Automatic pairs that failed once: 4565 had sessions left of a time when both were primary; of the others too much was asked, after
+/// handovers in a row, handovers amid a bulk, and where workers stood still more than once.
+#[test]
+fn what_failed_once_holds() {
+    for seed in [843, 4565, 8319, 8558, 10_101, 12_635] {
+        one(seed, true, false);
     }
 }
 

@@ -3,6 +3,7 @@
 mod amid;
 mod automatic;
 mod belief;
+mod drains;
 mod forced;
 mod heirs;
 mod operator;
@@ -39,8 +40,9 @@ const BELIEF_CHECKS: u32 = 4;
 /// Workers look after their tables at least so often, milliseconds.
 const SLICE_MS: u64 = 200;
 /// Until everything is told and installed it may take so long, milliseconds: an address that rests on the standby, from its own
-/// time as primary, is had by another of its workers only when the rest is over.
-const QUIET_MAX_MS: u64 = 300_000;
+/// time as primary, is had by another of its workers only when the rest is over, 120 s; and until then it asks for bulks that bring
+/// nothing, so that the next one rests for up to 300 s.
+const QUIET_MAX_MS: u64 = 600_000;
 
 /// A pair under test.
 pub struct Pair {
@@ -268,8 +270,11 @@ impl Pair {
     }
 
     fn pass(&mut self, at: usize, (interface, packets): Burst) {
-        if let Some(side) = self.sides[at].as_mut().filter(|side| !side.is_stalled(self.now)) {
-            side.world.burst(interface, packets);
+        if self.sides[at]
+            .as_ref()
+            .is_some_and(|side| !side.is_stalled(self.now))
+        {
+            self.come(at, (interface, packets));
             self.pump();
         }
     }
@@ -277,7 +282,7 @@ impl Pair {
     /// Packets from inside.
     pub fn new_sessions(&mut self, rng: &mut Rng) -> &'static str {
         let set = pick(rng, &self.sets());
-        let Some(at) = self.primary[usize::from(set) - 1] else {
+        let Some(at) = self.way_of(set, rng) else {
             return "new sessions, and nobody there";
         };
         self.pass(at, traffic::from_inside(set, rng));
@@ -286,6 +291,9 @@ impl Pair {
 
     /// Packets of sessions there are.
     pub fn known_sessions(&mut self, rng: &mut Rng) -> &'static str {
+        if let Some(done) = self.known_where_it_drains(rng) {
+            return done;
+        }
         for side in self.sides.iter().flatten() {
             if let Some((session, burst)) = traffic::known(&side.world, rng) {
                 let Some(at) = self.primary[usize::from(session.ends.set) - 1] else {
@@ -301,7 +309,7 @@ impl Pair {
     /// Packets from outside.
     pub fn strangers(&mut self, rng: &mut Rng) -> &'static str {
         let set = pick(rng, &self.sets());
-        let at = self.primary[usize::from(set) - 1];
+        let at = self.way_of(set, rng);
         let Some((at, side)) = at.and_then(|at| Some((at, self.sides[at].as_ref()?))) else {
             return "strangers, and nobody there";
         };
@@ -313,20 +321,22 @@ impl Pair {
     /// Packets that come to a standby: it forwards none.
     pub fn lost_ways(&mut self, rng: &mut Rng) -> &'static str {
         let set = pick(rng, &self.sets());
-        for side in self.sides.iter_mut().flatten() {
-            if !side.is_standby(set) || side.is_stalled(self.now) {
+        for at in 0..2 {
+            let is_lost = |side: &&Side| side.is_standby(set) && !side.is_stalled(self.now);
+            let Some(side) = self.sides[at].as_ref().filter(is_lost) else {
                 continue;
-            }
+            };
+            let drains = side.drains(set);
             let mut bursts = vec![traffic::from_inside(set, rng)];
             let known = traffic::known(&side.world, rng);
             bursts.extend(known.filter(|(s, _)| s.ends.set == set).map(|(_, b)| b));
-            for (interface, packets) in bursts {
-                for got in side.world.burst(interface, packets) {
+            for burst in bursts {
+                for got in self.come(at, burst) {
                     let stays = matches!(
                         got.verdict,
                         Verdict::NotPrimary(_) | Verdict::Drop(..) | Verdict::Kernel | Verdict::Route
                     );
-                    assert!(stays, "a standby's verdict: {:?}", got.verdict);
+                    assert!(stays || drains, "a standby's verdict: {:?}", got.verdict);
                 }
             }
         }
@@ -364,6 +374,7 @@ impl Pair {
             let pools = |pool| side.is_primary(pool) && deposed[usize::from(pool) - 1] != Some(at);
             leases.look(&side.world.program, space, side.is_strict(), pools);
         }
+        self.check_drains();
         self.checks += 1;
         if self.checks.is_multiple_of(BELIEF_CHECKS) {
             self.check_belief();

@@ -163,6 +163,26 @@ impl PublicEnds {
         );
     }
 
+    /// A chassis that drains has this end still, and the one that has taken the set over knows whose it is. Who has it there since this look
+    /// is the same subscriber, where ends that another had rest for longer than sets drain.
+    pub fn passes_elsewhere(&self, drains_max_ms: u64, program: &Program, taken: &Taken) {
+        let pool = program.public_space.find(taken.public.0);
+        let quarantine = pool.map_or(0, |p| self.quarantine[usize::from(p.pool)]);
+        let now = self
+            .held
+            .get(&taken.public)
+            .filter(|holder| holder.look == self.look);
+        let (Some(holder), false, true) = (now, taken.shared, quarantine >= drains_max_ms) else {
+            return;
+        };
+        assert!(
+            holder.subscriber == (taken.set, taken.subscriber),
+            "{:x?} is {:x?}'s where its set drains, and was given to {holder:x?}",
+            taken.public,
+            taken.inside
+        );
+    }
+
     /// Nobody knows any more what was given away: all chassis that knew are gone, or could not know it.
     pub fn forget(&mut self) {
         self.held.clear();

@@ -30,6 +30,10 @@ pub struct Report {
     pub amid_moves: u64,
     /// Roles that an automatic pair took by itself.
     pub takeovers: u64,
+    /// Sets that drained after a handover.
+    pub drains: u64,
+    /// Packets that passed there meanwhile.
+    pub drained: u64,
     /// What was asked of it, and of that was refused at once.
     pub commands: u64,
     /// See there.
@@ -74,6 +78,8 @@ impl Report {
         self.amid_crashes += other.amid_crashes;
         self.amid_moves += other.amid_moves;
         self.takeovers += other.takeovers;
+        self.drains += other.drains;
+        self.drained += other.drained;
         self.commands += other.commands;
         self.refused += other.refused;
         self.breaks += other.breaks;
@@ -102,8 +108,10 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} roles taken by themselves, {} commands, {} of them refused at once; {} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
+            "{} roles taken by themselves, {} drains that {} packets passed, {} commands, {} of them refused at once; {} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
             self.takeovers,
+            self.drains,
+            self.drained,
             self.commands,
             self.refused,
             self.forced,
@@ -134,6 +142,7 @@ impl Report {
         ];
         let by_itself = [
             ("a role taken", self.takeovers),
+            ("a packet that passes where a set drains", self.drained),
             ("a command", self.commands),
             ("a command that is refused", self.refused),
         ];
@@ -151,8 +160,8 @@ impl Report {
             ("a dirty session", self.dirty),
             ("a wait for a lease", self.lease_waits),
         ];
-        let own = if is_automatic { by_itself } else { by_hand };
-        for (what, times) in reached.into_iter().chain(own) {
+        let own: &[_] = if is_automatic { &by_itself } else { &by_hand };
+        for (what, times) in reached.iter().chain(own).copied() {
             assert!(times > 0, "no {what} in {} runs", self.seeds);
         }
         assert_eq!(self.kinds.len(), 7, "all kinds of service sets: {:?}", self.kinds);

@@ -43,8 +43,8 @@ pub struct Tuning {
     pub pending_max: usize,
     batch_bytes: usize,
     poll_bytes: usize,
-    /// Each operation that a worker installs is told.
-    loud: bool,
+    /// Each operation that a worker installs is told, and each role that is given to workers.
+    pub loud: bool,
     /// The first service set has the whole of one address, and its quarantine is short.
     pub wide: bool,
     keepalive_ms: u64,
@@ -144,7 +144,8 @@ pub struct Side {
     own: Set<Ends>,
     /// Who decides about its roles, in an automatic pair.
     brain: Option<Box<Brain>>,
-    stall: Stall,
+    /// When workers stood still, the oldest first.
+    stalls: Vec<Stall>,
     out: Vec<u8>,
 }
 
@@ -206,7 +207,7 @@ impl Side {
             refused_before: vec![0; usize::from(workers)],
             own: Set::default(),
             brain,
-            stall: Stall::default(),
+            stalls: Vec::new(),
             out: Vec::new(),
             world,
         };

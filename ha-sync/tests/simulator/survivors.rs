@@ -55,11 +55,24 @@ pub fn pass(world: &mut World, due: &[(Ends, Ticks)]) {
         let (interface, packet) = packet_of(ends, true, ACK);
         let got = world.burst(interface, vec![packet]).remove(0);
         assert_eq!(got.verdict, Verdict::Forward, "after the takeover, of {ends:x?}");
-        let (from, to) = looks(&got.packet);
+        looks_as_ever(ends, true, &got.packet);
+    }
+}
+
+/// A packet of a session that was passed, from inside or from outside, looks as both chassis have it.
+pub fn looks_as_ever(ends: &Ends, is_from_inside: bool, packet: &[u8]) {
+    let (from, to) = looks(packet);
+    if is_from_inside {
         assert_eq!(
             (from, to.0),
             (ends.public, ends.remote.0),
-            "after the takeover it looks different from outside: {ends:x?}"
+            "it looks different from outside: {ends:x?}"
+        );
+    } else {
+        assert_eq!(
+            (from.0, to),
+            (ends.outside.0, ends.inside),
+            "it looks different from inside: {ends:x?}"
         );
     }
 }

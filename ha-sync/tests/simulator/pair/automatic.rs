@@ -10,6 +10,7 @@ use tandem_redundancy::RoleCause;
 use tandem_redundancy::RoleState;
 use tandem_redundancy::machine::Command;
 
+use super::drains::Draining;
 use super::heirs::Heir;
 use super::takeover::Orphan;
 use super::{Pair, QUIET_MAX_MS};
@@ -17,7 +18,7 @@ use crate::monitors::{LINKS, SERVICE};
 use crate::program::{chance, pick};
 use crate::side::{Did, Known, PATHS, Side, TIMING};
 use crate::survivors;
-use crate::views::Ends;
+use crate::views::{Ends, Set};
 
 /// How long two may be primary that hear each other, milliseconds: as long as a heartbeat may be out, by the slower clock, and on its
 /// way, and an interval for what it says to be told.
@@ -31,6 +32,10 @@ struct Leaving {
     known: Known,
     /// Number of the last bulk it told.
     bulk: u16,
+    /// What it had then: what it is told as standby, it need not have told.
+    had: Set<(Ends, Ticks)>,
+    /// Since when it says that it has released the set: what comes of age later is told to nobody.
+    released_at: Option<u64>,
     /// Sessions the other has when it hears of the release; none: it was not told all before.
     released: Option<Vec<(Ends, Ticks)>>,
     /// It has heard of it.
@@ -46,6 +51,8 @@ pub struct Around {
     /// What is monitored: of each chassis, which links are down.
     down: [[bool; LINKS]; 2],
     leaving: Vec<Option<Leaving>>,
+    /// Sets that were handed over and drain.
+    pub(super) draining: Vec<Option<Draining>>,
     /// Since when two are primary that hear each other.
     two_since: Vec<Option<u64>>,
 }
@@ -57,6 +64,7 @@ impl Around {
             flying: Vec::new(),
             down: [[false; LINKS]; 2],
             leaving: (0..sets).map(|_| None).collect(),
+            draining: vec![None; sets],
             two_since: vec![None; sets],
         }
     }
@@ -122,10 +130,15 @@ impl Pair {
     }
 
     fn look_at(&mut self, at: usize, did: Did) {
+        if self.tuning.loud {
+            eprintln!("    chassis {at}: {did:?}");
+        }
         match did {
             Did::Primary(set) => self.takes(at, set),
             Did::Standby(set) => self.leaves(at, set),
             Did::Released(set) => self.has_released(at, set),
+            Did::Drains(set) => self.drains(at, set),
+            Did::Withdrawn(set) => self.withdraws(at, set),
             Did::HeardReleased(set) => {
                 let index = usize::from(set) - 1;
                 let leaving = self.around.as_mut().and_then(|a| a.leaving[index].as_mut());
@@ -153,11 +166,17 @@ impl Pair {
         let known = self.knowledge_of(at);
         self.bequeath(set, at);
         let bulk = self.sides[at].as_ref().map_or(0, Side::bulk_number);
+        let had = self.sides[at]
+            .iter()
+            .flat_map(|side| survivors::due(&side.world, set, Ticks::ZERO))
+            .collect();
         if let Some(around) = &mut self.around {
             around.leaving[index] = Some(Leaving {
                 from: at,
                 known,
                 bulk,
+                had,
+                released_at: None,
                 released: None,
                 is_heard: false,
             });
@@ -174,12 +193,16 @@ impl Pair {
         let Some(leaving) = around.leaving[index].as_mut().filter(|l| l.from == at) else {
             return;
         };
-        if side.covered && leaving.bulk == side.bulk_number() && other.has_all() {
-            let age = self
-                .tuning
-                .threshold
-                .plus(Ticks(((1200 + side.silent_ms(self.now)) / 100) as u32 + 1));
-            leaving.released = Some(survivors::due(&side.world, set, age));
+        // It may say so again, to a peer that asks.
+        let said_ms = self.now - *leaving.released_at.get_or_insert(self.now);
+        // What was being told when it became standby is not told to its end.
+        let was_covered = leaving.known != Known::NOTHING;
+        if was_covered && side.covered && leaving.bulk == side.bulk_number() && other.has_all() {
+            let age = self.tuning.threshold.plus(Ticks(
+                ((1200 + said_ms + side.silent_ms(self.now)) / 100) as u32 + 1,
+            ));
+            let due = survivors::due(&side.world, set, age).into_iter();
+            leaving.released = Some(due.filter(|session| leaving.had.contains(session)).collect());
         }
     }
 
@@ -211,6 +234,7 @@ impl Pair {
         }
         match leaving {
             Some(leaving) if leaving.is_heard => {
+                self.is_taken_whole(set);
                 let due = leaving.released.unwrap_or_default();
                 self.heirs[index] = Some(Heir {
                     due,
@@ -270,6 +294,7 @@ impl Pair {
             return self.restart(at);
         };
         self.report.crashes += 1;
+        self.drains_crash(at);
         let covered = side.covered && self.sides[1 - at].as_ref().is_some_and(Side::has_all);
         let known = side.knowledge(self.now, covered);
         for set in self.sets() {

@@ -8,8 +8,8 @@ use super::Side;
 use super::brain::{Brain, Did};
 use crate::monitors::LINKS;
 
-/// Since when workers stand still, and until when, milliseconds.
-#[derive(Clone, Copy, Debug, Default)]
+/// Workers stand, or stood, still: since when, and until when, milliseconds.
+#[derive(Clone, Copy, Debug)]
 pub struct Stall {
     since: u64,
     until: u64,
@@ -85,10 +85,17 @@ impl Side {
 
     /// Whether it is primary of a set, whatever its workers have taken up.
     pub fn has_role(&self, set: u16) -> bool {
-        let roles = self.bridge.roles();
-        roles
-            .iter()
-            .any(|role| u16::from(role.set) == set && role.primary)
+        self.bridge.role(set as u8).is_some_and(|role| role.primary)
+    }
+
+    /// Whether a set that it handed over is to drain here.
+    pub fn is_to_drain(&self, set: u16) -> bool {
+        self.brain.as_ref().is_some_and(|brain| brain.drains(set as u8))
+    }
+
+    /// Whether a worker passes packets of a set's sessions although it is standby.
+    pub fn drains(&self, set: u16) -> bool {
+        self.world.engines.iter().any(|engine| engine.is_draining(set))
     }
 
     /// Whether its heartbeats say that the other lives.
@@ -104,30 +111,37 @@ impl Side {
     /// Workers stand still for a while.
     pub fn stall(&mut self, now: u64, ms: u64) {
         if !self.is_stalled(now) {
-            self.stall = Stall {
+            self.stalls.push(Stall {
                 since: now,
                 until: now + ms,
-            };
+            });
         }
     }
 
     /// They do not any more.
     pub fn go_on(&mut self, now: u64) {
-        self.stall.until = self.stall.until.min(now);
+        for stall in &mut self.stalls {
+            stall.until = stall.until.min(now);
+        }
     }
 
     /// Whether workers stand still.
     pub fn is_stalled(&self, now: u64) -> bool {
-        now < self.stall.until
+        self.stood_still_since(now)
+    }
+
+    /// Whether workers stood still after a time.
+    pub fn stood_still_since(&self, at: u64) -> bool {
+        self.stalls.last().is_some_and(|stall| stall.until > at)
     }
 
     /// For how long workers have told nothing that the other has, because they stood still then or had just begun to make up for it.
     pub fn silent_ms(&self, now: u64) -> u64 {
         let told = now.saturating_sub(self.lag_ms());
-        if told < self.stall.until + MAKES_UP_MS {
-            now - self.stall.since
-        } else {
-            0
-        }
+        let is_felt = |stall: &&Stall| told < stall.until + MAKES_UP_MS;
+        self.stalls
+            .iter()
+            .find(is_felt)
+            .map_or(0, |stall| now - stall.since)
     }
 }

@@ -1,20 +1,24 @@
 //! Who decides about a chassis' roles in an automatic pair: the real machines and roles over the real link and bridge, told by real
 //! heartbeats and monitors, by a clock of its own. Put together as the daemon's thread does it.
 
+mod line;
+mod terms;
+mod words;
+
 use ha_sync::bridge::{Bridge, BridgeEvent};
-use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::heartbeat::{
-    BeatTiming, Codec, Datagram, Detector, FileKey, HeartbeatEvent, LostWhy, Now, PathId, SetBeat, SetState,
-    gone_datagram,
+    BeatTiming, Codec, Datagram, Detector, FileKey, HeartbeatEvent, Now, PathId, SetBeat, gone_datagram,
 };
 use ha_sync::link::{Link, LinkState, Mirror};
-use tandem_engine::replica::Role;
-use tandem_redundancy::machine::{Command, PeerSet, Settings};
+use tandem_redundancy::machine::Command;
 use tandem_redundancy::roles::Configured;
-use tandem_redundancy::{Automatic, Hands, Heartbeat, Lack, Peer, RoleState, Roles};
+use tandem_redundancy::{Automatic, Hands, RoleState, Roles};
 
 use crate::clock::Clock;
-use crate::monitors::{LINKS, Monitors, Plan};
+use crate::monitors::{LINKS, Monitors};
+use line::{Line, bridge_says};
+pub use terms::Terms;
+use words::{beaten, meaning};
 
 /// The paths of heartbeats; the channel goes over the first two.
 pub const PATHS: [PathId; 3] = [PathId::Control, PathId::Data, PathId::Secondary1];
@@ -23,47 +27,6 @@ pub const TIMING: BeatTiming = BeatTiming {
     interval_ms: 500,
     lost_threshold: 3,
 };
-
-/// What both chassis of an automatic pair are configured with.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    pub settings: [Vec<(u8, Settings)>; 2],
-    pub plan: Plan,
-    pub clocks: [Clock; 2],
-}
-
-impl Terms {
-    /// Random terms for so many sets.
-    pub fn draw(seed: u64, sets: u8) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let sets: Vec<u8> = (1..=sets).collect();
-        let acts = rng.bool();
-        let plan = Plan::draw(&mut rng, &sets, acts);
-        let (always, preempt, same) = (rng.bool(), rng.bool(), rng.bool());
-        let settings = [0, 1].map(|at| {
-            let of = |set: &u8| {
-                let settings = Settings {
-                    priority: if same { 100 } else { rng.u8(1..=254) },
-                    is_gateway_1: at == 0,
-                    preempt,
-                    preempt_hold_ms: 1000,
-                    recovery_hold_ms: 2000,
-                    initial_hold_ms: 2500,
-                    primary_always_exists: always,
-                    set_threshold: plan.set_threshold,
-                    chassis_threshold: plan.chassis_threshold,
-                };
-                (*set, settings)
-            };
-            sets.iter().map(of).collect()
-        });
-        Self {
-            settings,
-            clocks: [Clock::draw(&mut rng), Clock::draw(&mut rng)],
-            plan,
-        }
-    }
-}
 
 /// What was done with a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +39,10 @@ pub enum Did {
     Released(u16),
     /// The peer has said so, and all before it is here.
     HeardReleased(u16),
+    /// Workers were told to drain when they are standby next.
+    Drains(u16),
+    /// What sends packets here is gone.
+    Withdrawn(u16),
 }
 
 /// See the module.
@@ -96,74 +63,6 @@ pub struct Brain {
     /// The peer lives, its heartbeats say.
     pub(super) hears: bool,
     did: Vec<Did>,
-}
-
-/// Link and bridge, as the roles see them.
-struct Line<'a> {
-    link: &'a mut Link,
-    bridge: &'a mut Bridge,
-    now: u64,
-    is_complete: bool,
-    did: &'a mut Vec<Did>,
-}
-
-impl Hands for Line<'_> {
-    fn role(&self, set: u8) -> Option<SetRole> {
-        self.bridge.roles().into_iter().find(|role| role.set == set)
-    }
-    fn peer(&self) -> Peer {
-        match self.link.state() {
-            LinkState::Disconnected | LinkState::Refused(_) | LinkState::Lost => Peer::Gone,
-            LinkState::Greeting => Peer::Greeting,
-            LinkState::Suspended(_) => Peer::Suspended,
-            LinkState::Connected { sending, .. } => Peer::There {
-                knows_all: *sending == Mirror::Active && !self.bridge.is_renewing(),
-            },
-        }
-    }
-    fn lack(&self) -> Option<Lack> {
-        if !self.is_complete || self.bridge.is_lacking() {
-            Some(Lack::Untold)
-        } else {
-            self.bridge.lacks().then_some(Lack::Refused)
-        }
-    }
-    fn peer_role(&self, set: u8) -> Option<SetRole> {
-        let mut roles = self.link.peer_roles().iter();
-        roles.find(|role| role.set == set).copied()
-    }
-    fn take_up(&mut self, set: u8, role: Role, epoch: u64) {
-        let did = if role == Role::Primary {
-            Did::Primary
-        } else {
-            Did::Standby
-        };
-        self.did.push(did(set.into()));
-        let _there = self.bridge.set_role(set, role, epoch);
-        self.link.announce_roles(&self.bridge.roles());
-    }
-    fn adopt(&mut self, set: u8, epoch: u64) {
-        self.bridge.adopt_epoch(set, epoch);
-        self.link.announce_roles(&self.bridge.roles());
-    }
-    fn yield_to(&mut self, set: u8, epoch: u64) {
-        self.did.push(Did::Standby(set.into()));
-        self.bridge.yields(set, epoch);
-        self.link.announce_roles(&self.bridge.roles());
-    }
-    fn ask(&mut self, set: u8) -> bool {
-        self.link.request_release(set, self.now)
-    }
-    fn released(&mut self, set: u8, epoch: u64) -> bool {
-        let told = self.peer().is_there() && self.link.released(set, epoch, self.now);
-        if told {
-            self.did.push(Did::Released(set.into()));
-        }
-        told
-    }
-    fn refuse(&mut self, set: u8) {
-        let _told = self.link.refuse_release(set, self.now);
-    }
 }
 
 impl Brain {
@@ -201,6 +100,7 @@ impl Brain {
             did: &mut brain.did,
         };
         brain.roles.follow(&sets, &mut line);
+        brain.roles.set_drains(&terms.drains);
         brain.automatic.follow(settings);
         // It was primary of nothing.
         brain.did.clear();
@@ -418,6 +318,11 @@ impl Brain {
         sets.into_iter().filter_map(shown).collect::<Vec<_>>().join("; ")
     }
 
+    /// Whether a set that was handed over drains, as far as the workers were told.
+    pub fn drains(&self, set: u8) -> bool {
+        self.roles.drains_until(set).is_some()
+    }
+
     /// What a set is called.
     pub fn state(&self, set: u8, link: &mut Link, bridge: &mut Bridge) -> Option<RoleState> {
         let line = Line {
@@ -428,75 +333,5 @@ impl Brain {
             did: &mut Vec::new(),
         };
         self.automatic.shown(set, &line).map(|view| view.state)
-    }
-}
-
-fn bridge_says(event: BridgeEvent, here: u64, roles: &mut Roles, automatic: &Automatic, line: &mut Line<'_>) {
-    match &event {
-        BridgeEvent::Yielded(role) => line.did.push(Did::Standby(role.set.into())),
-        BridgeEvent::Peer(PeerEvent::Released { set, .. }) => {
-            line.did.push(Did::HeardReleased((*set).into()));
-        }
-        _ => {}
-    }
-    let hands = &mut automatic.over(line);
-    match event {
-        BridgeEvent::RoleDone(role) => roles.taken_up(&role, here, hands),
-        BridgeEvent::Yielded(role) => roles.yielded(&role, hands),
-        BridgeEvent::Peer(event) => match event {
-            PeerEvent::Disconnected | PeerEvent::Refused(_) => roles.disconnected(here, hands),
-            PeerEvent::Roles(_) => roles.peer_said(here, hands),
-            PeerEvent::ReleaseAsked { set } => roles.asked(set, here, hands),
-            PeerEvent::Released { set, epoch } => roles.released(set, epoch, here, hands),
-            PeerEvent::ReleaseRefused { set } => roles.release_refused(set, hands),
-            PeerEvent::Connected { .. }
-            | PeerEvent::Bulk(..)
-            | PeerEvent::Suspended(_)
-            | PeerEvent::Forgotten => {}
-        },
-    }
-}
-
-/// What heartbeats mean for roles.
-fn meaning(event: HeartbeatEvent) -> Option<Heartbeat> {
-    match event {
-        HeartbeatEvent::Lost { why: LostWhy::Silent } => Some(Heartbeat::Lost),
-        HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone => Some(Heartbeat::Gone),
-        HeartbeatEvent::Leaving => Some(Heartbeat::Leaving),
-        HeartbeatEvent::Sets(sets) => Some(Heartbeat::Sets(sets.iter().map(heard).collect())),
-        _ => None,
-    }
-}
-
-/// Both have the states of the specification, in its order.
-fn heard(beat: &SetBeat) -> (u8, PeerSet) {
-    let at = SetState::ALL.iter().position(|state| *state == beat.state);
-    let set = PeerSet {
-        state: RoleState::ALL[at.expect("one of all")],
-        is_primary: beat.primary,
-        epoch: beat.epoch,
-        priority: beat.priority,
-        failed_weight: beat.failed_weight,
-        is_complete: beat.complete,
-        is_eligible: beat.eligible,
-        is_warned: beat.warned,
-    };
-    (beat.set, set)
-}
-
-fn beaten(number: u8, set: &PeerSet) -> SetBeat {
-    let at = RoleState::ALL.iter().position(|state| *state == set.state);
-    let state = SetState::ALL[at.expect("one of all")];
-    assert_eq!(state.name(), set.state.as_str());
-    SetBeat {
-        set: number,
-        state,
-        primary: set.is_primary,
-        complete: set.is_complete,
-        warned: set.is_warned,
-        eligible: set.is_eligible,
-        epoch: set.epoch,
-        priority: set.priority,
-        failed_weight: set.failed_weight,
     }
 }

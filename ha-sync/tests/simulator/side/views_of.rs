@@ -152,6 +152,7 @@ impl Side {
             let counters = engine.counters();
             report.sessions += counters.sessions_created_out + counters.sessions_created_in;
             report.dirty += counters.replica_dirty;
+            report.drained += counters.drained;
         }
         report.lease_waits += self
             .world

@@ -38,7 +38,8 @@ impl Replica {
 impl Engine {
     /// Whether packets of known sessions of a service set that was handed over still pass here.
     #[inline]
-    pub(in crate::engine) fn is_draining(&self, set: ServiceSetId) -> bool {
+    #[must_use]
+    pub fn is_draining(&self, set: ServiceSetId) -> bool {
         self.has_draining && self.replica.is_draining(set)
     }
 
