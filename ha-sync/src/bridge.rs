@@ -22,6 +22,7 @@
 mod bulks;
 mod chassis;
 mod joining;
+mod merging;
 mod rings;
 mod roles;
 mod shown;
@@ -40,6 +41,7 @@ use tandem_engine::ticks::Ticks;
 use crate::chassis::SetRole;
 use crate::leases::Keeper;
 use bulks::Bulks;
+use merging::Merging;
 use rings::{Outboxes, Rings};
 use roles::SetState;
 use taking::Taking;
@@ -89,6 +91,7 @@ pub struct Bridge {
     /// Where each worker will be in its inbox when it has read that nobody listens.
     stopped: Vec<u64>,
     bulks: Bulks,
+    merging: Merging,
     sets: Vec<SetState>,
     /// Redundancy set of each service set, as a position in `sets`.
     of_service_set: HashMap<ServiceSetId, usize>,
@@ -133,6 +136,7 @@ impl Bridge {
             listening: Listening::Off,
             stopped: Vec::new(),
             bulks: Bulks::default(),
+            merging: Merging::default(),
             sets: Vec::new(),
             of_service_set: HashMap::new(),
             yields_equal: false,
@@ -197,10 +201,10 @@ impl Bridge {
     }
 
     /// Whether this chassis lacks what its peer told of a set while that was primary here, too, so that it has not all, whatever
-    /// the link says. It asks for it; this ends when the peer begins to tell everything.
+    /// the link says. It asks for it, when it has offered what it has of its own; this ends when the peer begins to tell everything.
     #[must_use]
-    pub const fn is_lacking(&self) -> bool {
-        self.bulks.lacks
+    pub fn is_lacking(&self) -> bool {
+        self.bulks.lacks || self.is_offering()
     }
 
     /// Whether a worker had to refuse something of what the peer told since its last bulk began. As standby this chassis lacks it.
@@ -247,6 +251,7 @@ impl Bridge {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
                 Op::Lacks(lacks) => self.note_lack(worker, lacks),
+                Op::Merged(merge) => self.merged(worker, merge),
                 _ => self.stats.dropped += 1,
             }
         }

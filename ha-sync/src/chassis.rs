@@ -54,6 +54,12 @@ pub trait Chassis {
         None
     }
 
+    /// Whether the peer takes what it is offered by a chassis that was primary beside it and has yielded: its release knows how, or
+    /// not. Said at each connect, before its roles.
+    fn peer_merges(&mut self, merges: bool) {
+        let _knows = merges;
+    }
+
     /// Something of the peer's came while it replicates with us (not while the link is suspended), and is read next; milliseconds.
     fn heard(&mut self, now: u64) {
         let _when = now;

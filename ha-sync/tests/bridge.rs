@@ -276,6 +276,8 @@ fn a_chassis_that_yields_asks_for_what_it_refused() {
     let asks = |side: &mut Side| std::iter::from_fn(|| side.bridge.next()).any(|op| op == Op::Refused);
     let begins = |side: &mut Side| side.bridge.install(&Op::BulkBegin(1, ObjectTypes::ALL));
     let mut side = side(64);
+    // One that takes something is offered that first: tests/merging.rs.
+    side.bridge.peer_merges(false);
     assert!(side.bridge.set_role(1, Role::Primary, 4));
     side.bridge.service(1000);
     side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
@@ -464,7 +466,7 @@ fn of_equal_epochs_one_yields_before_it_is_told_anything() {
     assert!(side.events().contains(&BridgeEvent::Yielded(yielded)));
     for worker in &mut side.workers {
         let read = worker.read();
-        let [.., standby, begin, covers, end] = &*read else {
+        let [.., standby, offer, begin, end] = &*read else {
             panic!("{read:?}");
         };
         assert!(matches!(
@@ -475,10 +477,14 @@ fn of_equal_epochs_one_yields_before_it_is_told_anything() {
             }
         ));
         assert_eq!(
-            (begin, covers, end),
+            (offer, begin, end),
+            // It covers nothing: of what is offered first nothing is taken.
             (
+                &Op::Offer {
+                    service_set: 1,
+                    offers: true
+                },
                 &Op::BulkBegin(1, ObjectTypes::ALL),
-                &Op::Covers(1),
                 &Op::BulkEnd(1)
             )
         );

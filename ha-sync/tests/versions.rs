@@ -145,6 +145,7 @@ fn ends_without_a_common_version_refuse_each_other_and_name_both() {
             shards: 4,
             replicate: true,
             exchanges: false,
+            merges: false,
             digest: [7; 32],
             dictionary: dictionary().checksum(),
             roles: Vec::new(),

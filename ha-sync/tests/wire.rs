@@ -254,7 +254,7 @@ proptest! {
     #[test]
     fn hellos_come_back_as_they_went(
         (revision, incarnation, peer_incarnation, stream) in any::<(u32, u64, u64, u32)>(),
-        (received, shards, replicate, exchanges) in any::<(u64, u8, bool, bool)>(),
+        (received, shards, replicate, exchanges, merges) in any::<(u64, u8, bool, bool, bool)>(),
         (digest, dictionary) in any::<([u8; 32], u32)>(),
         roles in proptest::collection::vec((1u8..=128, any::<bool>(), any::<u64>()), 0..=128),
     ) {
@@ -263,7 +263,7 @@ proptest! {
             .map(|(set, primary, epoch)| SetRole { set, primary, epoch })
             .collect();
         let hello = Hello {
-            versions: Versions { lowest: u16::from(shards) % 3, highest: VERSION }, revision, incarnation, peer_incarnation, stream, received, shards, replicate, exchanges, digest,
+            versions: Versions { lowest: u16::from(shards) % 3, highest: VERSION }, revision, incarnation, peer_incarnation, stream, received, shards, replicate, exchanges, merges, digest,
             dictionary, roles,
         };
         let mut out = Vec::new();

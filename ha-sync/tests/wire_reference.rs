@@ -121,6 +121,7 @@ fn hello_and_batch_have_their_fields_where_the_page_says() {
         shards: 6,
         replicate: true,
         exchanges: true,
+        merges: true,
         digest: [7; 32],
         dictionary: 0x0808_0808,
         roles: vec![SetRole {
@@ -142,7 +143,7 @@ fn hello_and_batch_have_their_fields_where_the_page_says() {
         ),
         ("the last batch of it that was taken", &[5; 8]),
         ("shards", &[6]),
-        ("flags", &[3]),
+        ("flags", &[7]),
         ("digest of the configuration that both must have alike", &[7; 32]),
         ("dictionary checksum", &[8; 4]),
         ("roles", &[1, 9, 1, 0, 0, 0, 0, 0, 0, 0, 10]),

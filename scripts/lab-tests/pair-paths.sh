@@ -33,6 +33,25 @@ $(pair_virtual_addresses)"
 pair_up
 cable dut ha1 dut2 ha1
 for n in 1 2; do ip -n "$(ns "${DUT[n]}")" addr add "5.5.6.$n/24" dev ha1; done
+# by N: what sub2 and srv2 say to each other goes by this chassis.
+by() {
+    ip -n "$(ns sub2)" route replace 192.0.2.3/32 via "${IN4[$1]}"
+    ip -n "$(ns srv2)" route replace 203.0.113.0/32 via "${OUT4[$1]}"
+}
+by_none() {
+    ip -n "$(ns sub2)" route del 192.0.2.3/32
+    ip -n "$(ns srv2)" route del 203.0.113.0/32
+}
+# merge_count N FIELD: what chassis N has counted of a merge.
+merge_count() {
+    chassis "$1" show replication --json | /usr/bin/python3 -c '
+import json, sys
+print(json.load(sys.stdin)["workers"]["merge"][sys.argv[1]])' "$2"
+}
+has_yielded() { ! pair_is 1 redundancy role primary; }
+has_come() { [[ -s $LAB_DIR/by1.sha256 ]]; }
+same_file() { diff <(cut -d' ' -f1 "$LAB_DIR/by1.sha256") "$LAB_DIR/100m.sha256"; }
+
 # Few ports: two primaries that do not hear each other give out the same ones.
 sed -i 's|^prefixes = \["203.0.113.0/25"\]|prefixes = ["203.0.113.0/32"]|' "$LAB_DIR"/chassis-[12].toml
 roles_up
@@ -80,21 +99,44 @@ paths
 roles primary primary
 check "chassis 2 because the peer was lost" pair_cause 2 peer-lost
 check "both routers send by chassis 2, which has the higher epoch" bgp_moves 2
+step "sessions of each, while both are primary"
+spawn http-srv2 srv2 /usr/bin/python3 -m http.server 80 --bind 192.0.2.3 --directory "$LAB_DIR/www"
+by 1
+check "chassis 1 serves sub2 and srv2" wait_until 20 in_ns sub2 curl -sf -m 2 -o /dev/null -r 0-99 http://192.0.2.3/100m.bin
+spawn by1 sub2 bash -o pipefail -c "curl -sSf --limit-rate 2M -m 200 http://192.0.2.3/100m.bin | sha256sum >$LAB_DIR/by1.sha256"
+traffic open split
+traffic download split
 aside claim "${CLAIMS:-20000}"
 aside killed
 ha ha0 up
 ha ha1 up
 path p-in p-in2 on
+healed=$SECONDS
+check "chassis 1 yields" wait_until 20 has_yielded
+by 2
+check "chassis 1 yields and is told all, soon" pair_wait_ready 1 20
+echo "     $((SECONDS - healed)) s after the paths were back"
+aside conflicts "$(merge_count 2 public-ends)"
+chassis 2 show redundancy events --limit 5
+check "chassis 2 says what it has taken over" event_told 2 "sessions were taken over"
+check "none had nothing to stand on" test "$(merge_count 2 extents-of-others)" == 0
 paths control data secondary-1
-# What it had to refuse, because too much of its own stood in the way at once, it asks for again after 30 s.
-check "chassis 1 yields and is told all" pair_wait_ready 1 120
 case_end standby primary 2
 check "because of the epoch" pair_cause 1 epoch
 traffic alive old
-# Whatever chassis 1 had given to others is chassis 2's.
+traffic finish split
+traffic alive split
+check "a download begun on chassis 1 meanwhile ends by chassis 2" wait_until 120 has_come
+check "and is whole" same_file
+by_none
+# What chassis 1 gave and chassis 2 did not goes on; what both gave is chassis 2's.
 aside verify 0
 check "the role goes back" asked 1 switchover 1
 roles primary standby
+# Chassis 1 knows all of it, too.
+aside use 1
+aside killed
+aside verify 0
 
 case_begin "the control link is cut, the data link carries heartbeats and channel"
 before=$(epoch)

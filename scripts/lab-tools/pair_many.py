@@ -10,7 +10,8 @@ lab-tests/pair-many.sh; commands on standard input (commands.py):
                           younger may be, and are opened anew. A packet from outside says first whether half of them are there, or all
     tuples                no public tuple was seen of two subscribers within the quarantine
     claim COUNT           sessions of new subscribers by each chassis, both of which are primary, so that many a public tuple is given by
-                          both; those by chassis 2 are live from then on
+                          both; those by chassis 2 are live from then on, and those by chassis 1 whose tuples chassis 2 has not given
+    conflicts COUNT       so many public tuples both have given, by who counts them
     pace SECONDS          packets of all sessions, in a loop, for that long: none is lost but by a named number
 """
 
@@ -35,6 +36,8 @@ class Many:
         self.subscribers = 0
         # What `verify` found last.
         self.last = {}
+        # Public tuples that both chassis have given.
+        self.both = set()
 
     def new(self, count):
         flows = []
@@ -119,17 +122,22 @@ class Many:
             print(f"     {shown_tuple(public)} was {before}'s {ago:.1f} s ago and is {after}'s")
 
     def claim(self, report, count):
-        given = []
+        claimed, given = [], []
         for chassis in (1, 2):
             self.wire.use(chassis)
             flows = self.new(int(count))
             good = self.begin(flows)
+            claimed.append(good)
             given.append({flow.public for flow in good})
             both = f", {len(given[0] & given[1])} ends given by both" if chassis == 2 else ""
             report.check(f"chassis {chassis} gives public ends to new subscribers", len(good) == len(flows), f"{len(good)} of {len(flows)}{both}")
-        self.live += good
+        self.both = given[0] & given[1]
+        self.live += claimed[1] + [flow for flow in claimed[0] if flow.public not in self.both]
         # They were given to two on purpose.
         self.wire.taken.clear()
+
+    def conflicts(self, report, count):
+        report.check("each public tuple that both have given is counted once", int(count) == len(self.both), f"{count} counted, {len(self.both)} given")
 
     def pace(self, report, seconds):
         rounds = sent = good = 0
@@ -153,4 +161,4 @@ def shown(flow):
 
 if __name__ == "__main__":
     many = Many()
-    serve({name: getattr(many, name) for name in ("open", "ripen", "killed", "use", "verify", "tuples", "claim", "pace")})
+    serve({name: getattr(many, name) for name in ("open", "ripen", "killed", "use", "verify", "tuples", "claim", "conflicts", "pace")})

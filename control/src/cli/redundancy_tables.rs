@@ -255,6 +255,13 @@ fn workers(w: &WorkerReplication) -> Table {
         ("changes refused: ground", w.refused.ground),
         ("conflicts", w.conflicts),
         ("swept", w.swept),
+        ("merged sessions", w.merge.sessions),
+        ("merge conflicts: public ends", w.merge.public_ends),
+        ("merge conflicts: inside ends", w.merge.inside_ends),
+        ("merge conflicts: blocks", w.merge.blocks),
+        ("merge conflicts: extents", w.merge.extents_of_others),
+        ("merge: sessions refused", w.merge.refused),
+        ("merge: not taken before the offer", w.merge.unoffered),
     ] {
         table.row(vec![name.to_owned(), count.to_string()]);
     }

@@ -16,6 +16,10 @@
 //! `shard * workers / shards` has it. The number of shards is the same on both chassis, so whatever their workers, an extent's ports
 //! are all of one worker's subscribers.
 
+mod merge;
+
+pub use self::merge::Merge;
+
 use crate::program::{NONE, PolicyId, PoolId, PrefixId, ServiceSetId};
 use crate::session::{Key66, Tuple4};
 use crate::ticks::Ticks;
@@ -342,6 +346,20 @@ pub enum Op {
         /// How long.
         time: Ticks,
     },
+    /// Into a standby that was primary beside the other chassis until now: what it has of this service set is offered. The next bulk of
+    /// everything tells it, and those after it, until there is no offer any more; before the first has, nothing is taken of what the
+    /// other chassis tells of the service set.
+    Offer {
+        /// The service set.
+        service_set: ServiceSetId,
+        /// Whether there is an offer.
+        offers: bool,
+    },
+    /// Into a primary: the bulk that has begun tells what the other chassis had of this service set when it was primary beside this
+    /// one; what is lacking here is taken.
+    Merges(ServiceSetId),
+    /// Out of a primary: what came of that, when the bulk is complete.
+    Merged(Merge),
     /// Out of an engine: it has taken up the role, and everything it did before under the old one has been put out.
     RoleDone {
         /// The service set.

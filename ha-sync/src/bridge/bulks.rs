@@ -93,6 +93,7 @@ impl Bridge {
             number,
             done: vec![false; self.rings.workers()],
         });
+        self.offer_goes_with(number, types);
         self.rings.command(Op::Bulk(number, types));
     }
 
@@ -109,13 +110,20 @@ impl Bridge {
         let keeper = &self.keeper;
         let ended = |bulk: &mut Bulk| bulk.done.iter().all(|done| *done) && keeper.has_told_again();
         let ended = self.bulks.out.take_if(ended);
-        ended.map(|bulk| Op::BulkEnd(bulk.number))
+        let number = ended?.number;
+        self.offer_went_with(number);
+        Some(Op::BulkEnd(number))
     }
 
     /// The peer's bulk begins.
     pub(super) fn peer_begins(&mut self, begin: Op, types: ObjectTypes) -> bool {
-        self.bulks.heard = self.sets_that_are(Role::Standby);
-        let taken = self.rings.push_all(&[begin]);
+        // Of what is offered first nothing is taken.
+        let offered = self.sets.iter().filter(|set| set.offers);
+        let standby = self.sets_that_are(Role::Standby);
+        self.bulks.heard = offered.fold(standby, |heard, set| heard.without(set.number));
+        let mut all = vec![begin];
+        all.extend(self.merges());
+        let taken = self.rings.push_all(&all);
         if taken {
             self.bulks.incoming = types;
             self.bulks.lacks &= types != ObjectTypes::ALL;
@@ -132,8 +140,8 @@ impl Bridge {
     }
 
     /// Whether the peer is to be asked for everything now.
-    pub(super) const fn is_to_ask(&mut self) -> bool {
-        let due = self.bulks.lacks && self.now >= self.bulks.ask_at;
+    pub(super) fn is_to_ask(&mut self) -> bool {
+        let due = self.bulks.lacks && self.now >= self.bulks.ask_at && !self.is_offering();
         if due {
             self.bulks.ask_later(self.now);
         }

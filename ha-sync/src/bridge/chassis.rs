@@ -14,6 +14,9 @@ impl Chassis for Bridge {
         if self.is_to_ask() {
             return Some(Op::Refused);
         }
+        if let Some(mark) = self.mark_of_offer() {
+            return Some(mark);
+        }
         if let Some(end) = self.bulk_end() {
             return Some(end);
         }
@@ -21,6 +24,7 @@ impl Chassis for Bridge {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
                 Op::Lacks(lacks) => self.note_lack(worker, lacks),
+                Op::Merged(merge) => self.merged(worker, merge),
                 Op::BulkEnd(number) => {
                     self.part_told(worker, number);
                     if let Some(end) = self.bulk_end() {
@@ -80,7 +84,13 @@ impl Chassis for Bridge {
     }
 
     fn mark_acknowledged(&mut self, mark: Mark) {
-        self.rings.give_back(mark);
+        if !self.is_offer_taken(mark) {
+            self.rings.give_back(mark);
+        }
+    }
+
+    fn peer_merges(&mut self, merges: bool) {
+        self.peer_is_to_merge(merges);
     }
 
     fn heard(&mut self, now: u64) {

@@ -19,6 +19,8 @@ pub(super) struct SetState {
     waiting: usize,
     /// As [`Bridge::yield_equal_epochs`], of this set.
     yields_equal: Option<bool>,
+    /// It was primary beside the peer, has yielded, and offers what it has.
+    pub offers: bool,
 }
 
 impl SetState {
@@ -51,6 +53,7 @@ impl Bridge {
             self.bulks.role_changes(set);
         }
         self.changes = self.changes.wrapping_add(1);
+        state.offers &= role == Role::Standby;
         (state.role, state.epoch, state.change) = (role, epoch, self.changes);
         state.waiting = state.service_sets.len() * self.rings.workers();
         let service_sets = state.service_sets.clone();
@@ -92,7 +95,7 @@ impl Bridge {
     }
 
     /// Whether the peer is connected, and says that it is standby of a set: should it become primary, it tells everything anew.
-    fn peer_is_standby_of(&self, set: u8) -> bool {
+    pub(super) fn peer_is_standby_of(&self, set: u8) -> bool {
         let theirs = self.peer_roles.iter().find(|role| role.set == set);
         theirs.is_some_and(|role| !role.primary)
     }
@@ -153,6 +156,7 @@ impl Bridge {
                     change: 0,
                     waiting: 0,
                     yields_equal: None,
+                    offers: false,
                 },
                 |at| before.swap_remove(at),
             );
@@ -227,7 +231,9 @@ impl Bridge {
     pub fn yields(&mut self, set: u8, epoch: u64) {
         self.set_role(set, Role::Standby, epoch);
         // What it told as primary before was refused here, and what it covered was not swept.
-        self.lack();
+        if !self.offer(set) {
+            self.lack();
+        }
     }
 
     /// Two primaries: the one with the lower epoch yields. Redundancy spec, section 1.

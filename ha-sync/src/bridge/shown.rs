@@ -1,8 +1,9 @@
 //! What a bridge says of itself: events, counters, errors.
 
+use tandem_engine::replica::Merge;
 use tandem_engine::steer::UnevenSplit;
 
-use crate::chassis::{PeerEvent, SetRole};
+use crate::chassis::{PeerEvent, SetRole, Sets};
 
 /// What the bridge tells whoever drives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,20 @@ pub enum BridgeEvent {
     /// The peer is primary with a higher epoch, or with the same one ([`super::Bridge::yield_equal_epochs`]), so this chassis
     /// yields: its workers are taking up the standby role.
     Yielded(SetRole),
+    /// What a set that has yielded had of its own was offered to the peer, which has it; or its release knows nothing of that.
+    Offered {
+        /// The set.
+        set: u8,
+        /// The peer has it.
+        told: bool,
+    },
+    /// What the workers made of what the peer offered of these sets.
+    Merged {
+        /// The sets.
+        sets: Sets,
+        /// The numbers of all workers.
+        merge: Merge,
+    },
 }
 
 /// What a bridge counts.
@@ -41,6 +56,12 @@ pub struct BridgeStats {
     pub lease_conflicts: u64,
     /// Extents of a lost peer's, or of one that began anew, that were freed after their rest.
     pub leases_freed: u64,
+    /// Times that a set has yielded, and what it had of its own was offered.
+    pub offers: u64,
+    /// Times that it could not be, because the peer's release knows nothing of that.
+    pub offers_in_vain: u64,
+    /// Times that workers were through with what the peer's bulk told of sets that are primary here.
+    pub merges: u64,
     /// Only granted extents may be taken; otherwise a peer does not know of what is given out.
     pub leases_required: bool,
 }

@@ -17,6 +17,7 @@ impl Link {
             shards: self.config.shards,
             replicate: self.config.replicate,
             exchanges: true,
+            merges: true,
             digest: self.config.digest,
             dictionary: self.config.dictionary.checksum(),
             roles: self.roles.clone(),
@@ -56,6 +57,7 @@ impl Link {
             // Before anything that may follow it at once.
             chassis.heard(now);
         }
+        chassis.peer_merges(hello.merges);
         self.peer_said_roles(hello.incarnation, &hello.roles, first, chassis);
         self.unsettled = true;
         if first {

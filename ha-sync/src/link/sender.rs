@@ -203,6 +203,9 @@ impl Sender {
                         | Op::BulkEnd(_)
                         | Op::Covers(_)
                         | Op::Lacks(_)
+                        | Op::Offer { .. }
+                        | Op::Merges(_)
+                        | Op::Merged(_)
                         | Op::HoldsUnknown
                         | Op::Bulk(..)
                         | Op::Listen(_)

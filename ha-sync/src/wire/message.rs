@@ -43,6 +43,8 @@ impl TryFrom<u16> for MessageType {
 
 const FLAG_REPLICATE: u8 = 1;
 const FLAG_EXCHANGES: u8 = 2;
+/// Flag: the sender takes what a chassis that was primary beside it offers.
+const FLAG_MERGES: u8 = 4;
 
 /// Who is there, and what it would work with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Hello {
     pub replicate: bool,
     /// The sender knows [`MessageType::Exchange`], and answers.
     pub exchanges: bool,
+    /// The sender, as primary, takes what a chassis that was primary beside it and has yielded tells of its own.
+    pub merges: bool,
     /// Digest of the sender's configuration.
     pub digest: [u8; 32],
     /// Checksum of the sender's dictionary.
@@ -84,7 +88,8 @@ impl Hello {
         out.extend_from_slice(&self.received.to_be_bytes());
         out.push(self.shards);
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        out.push(flag(self.replicate, FLAG_REPLICATE) | flag(self.exchanges, FLAG_EXCHANGES));
+        let exchanges = flag(self.exchanges, FLAG_EXCHANGES);
+        out.push(flag(self.replicate, FLAG_REPLICATE) | exchanges | flag(self.merges, FLAG_MERGES));
         out.extend_from_slice(&self.digest);
         out.extend_from_slice(&self.dictionary.to_be_bytes());
         roles_to(&self.roles, out);
@@ -125,6 +130,7 @@ impl Hello {
             shards,
             replicate: flags & FLAG_REPLICATE != 0,
             exchanges: flags & FLAG_EXCHANGES != 0,
+            merges: flags & FLAG_MERGES != 0,
             digest: from.octets32("digest")?,
             dictionary: from.u32("dictionary")?,
             roles: read_roles(from)?,

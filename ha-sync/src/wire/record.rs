@@ -220,6 +220,9 @@ fn op_body(op: &Op, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
         | Op::Mark(_)
         | Op::Refused
         | Op::Lacks(_)
+        | Op::Offer { .. }
+        | Op::Merges(_)
+        | Op::Merged(_)
         | Op::HoldsUnknown
         | Op::Bulk(..)
         | Op::Listen(_)

@@ -33,6 +33,7 @@ use crate::srd::{self, Orders};
 
 mod clocks;
 mod desk;
+mod merged;
 mod monitored;
 mod watched;
 
@@ -286,6 +287,8 @@ impl Talk {
                     let hands = &mut self.automatic.over(&mut self.line);
                     self.roles.taken_up(&role, now, hands);
                 }
+                BridgeEvent::Offered { set, told } => self.offered(set, told),
+                BridgeEvent::Merged { sets, merge } => self.merged(sets, &merge),
                 BridgeEvent::Yielded(role) => {
                     self.line.moves(role.set, false, role.epoch);
                     let hands = &self.automatic.over(&mut self.line);

@@ -158,6 +158,20 @@ counters! {
     replica_refused_ground = "replica-refused-ground",
     /// Sessions, mappings and blocks of this chassis that made way for what the other chassis has.
     replica_conflicts = "replica-conflicts",
+    /// Things of the other chassis not taken before what this one had as primary beside it was offered; they come again.
+    replica_unoffered = "replica-unoffered",
+    /// Sessions of a chassis that was primary beside this one, taken over from it.
+    replica_merged_sessions = "replica-merged-sessions",
+    /// Public ends that both chassis had given, to two: the other chassis' was refused.
+    replica_merge_public_ends = "replica-merge-public-ends",
+    /// Inside ends that both chassis had translated, otherwise: the other chassis' session or mapping was refused.
+    replica_merge_inside_ends = "replica-merge-inside-ends",
+    /// Port blocks of the other chassis of which somebody else has ports here: refused.
+    replica_merge_blocks = "replica-merge-blocks",
+    /// Extents of the other chassis that another shard has here: refused.
+    replica_merge_extents_of_others = "replica-merge-extents-of-others",
+    /// Sessions of the other chassis refused for what they stand on there, or for want of room.
+    replica_merge_refused = "replica-merge-refused",
     /// Packets of known sessions passed while their service set was handed over (ICMP errors and stateless translation not counted).
     drained = "drained",
     /// Sessions, mappings, blocks and extents that a complete bulk of the other chassis did not confirm.

@@ -11,6 +11,7 @@ mod extents;
 mod follow;
 mod formula;
 mod free;
+mod merge;
 mod shared;
 mod told;
 mod whole;

@@ -281,6 +281,12 @@ impl Shards {
             .for_each(|allocator| allocator.follow(pool, follows));
     }
 
+    /// [`PortAllocator::log_drops`] of all shards.
+    pub fn log_drops(&mut self, pool: PoolId, logs: bool) {
+        self.all_mut()
+            .for_each(|allocator| allocator.log_drops(pool, logs));
+    }
+
     /// [`PortAllocator::hold`] of all shards.
     pub fn hold(&mut self, until: impl Fn(PoolId) -> Option<Ticks>, is_told: bool) {
         self.all_mut()

@@ -89,6 +89,14 @@ impl PublicSpace {
         self.change(index, extent, OWNER_PEER, shard) || self.change(index, extent, OWNER_FREE, shard)
     }
 
+    /// The other chassis took the extent for `shard` when it was primary beside this one. No shard here has it: what this chassis has asked
+    /// for, or was granted, and does not use, goes to that shard.
+    pub fn adopt(&self, index: AddressIndex, extent: usize, shard: u8) -> bool {
+        self.install(index, extent, shard)
+            || self.change(index, extent, OWNER_GRANTED, shard)
+            || self.change(index, extent, OWNER_LEASE_PENDING, shard)
+    }
+
     /// [`PublicSpace::install`] of all extents of an address, or of none.
     pub fn install_all(&self, index: AddressIndex, shard: u8) -> bool {
         self.take_all(index, shard, |state| matches!(state, OWNER_FREE | OWNER_PEER))

@@ -140,6 +140,28 @@ pub struct WorkerReplication {
     pub conflicts: u64,
     /// Objects ended at the end of a bulk that did not have them.
     pub swept: u64,
+    /// Two primaries that are one again.
+    pub merge: MergeCounts,
+}
+
+/// What became, at the one that stays primary, of what the other chassis had begun while both were primary: each count since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MergeCounts {
+    /// Sessions taken over.
+    pub sessions: u64,
+    /// Public ends (address, port, protocol) that both had given, to two inside ends: the other chassis' was refused.
+    pub public_ends: u64,
+    /// Inside ends that both had given different public ends: the other chassis' session or mapping was refused.
+    pub inside_ends: u64,
+    /// Port blocks of the other chassis refused because ports of them are in others' blocks here.
+    pub blocks: u64,
+    /// Extents of the other chassis refused because another shard has them here.
+    pub extents_of_others: u64,
+    /// Sessions refused for what they stand on: one of these, or a full table.
+    pub refused: u64,
+    /// At the chassis that yielded: changes of the peer not taken before everything was offered; they came again.
+    pub unoffered: u64,
 }
 
 impl WorkerReplication {
@@ -168,6 +190,15 @@ impl WorkerReplication {
             },
             conflicts: total("conflicts"),
             swept: total("swept"),
+            merge: MergeCounts {
+                sessions: total("merged-sessions"),
+                public_ends: total("merge-public-ends"),
+                inside_ends: total("merge-inside-ends"),
+                blocks: total("merge-blocks"),
+                extents_of_others: total("merge-extents-of-others"),
+                refused: total("merge-refused"),
+                unoffered: total("unoffered"),
+            },
         }
     }
 }

@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// Whether the subscriber has this very block.
-    fn has_block(&self, index: u32, record: &BlockRecord, subscriber: u32) -> bool {
+    pub(super) fn has_block(&self, index: u32, record: &BlockRecord, subscriber: u32) -> bool {
         let ports = self.shard_at(index, record.first_port);
         let block = ports.and_then(|p| p.blocks().get(p.block_at(index, record.first_port)?));
         block.is_some_and(|b| {
@@ -138,7 +138,16 @@ impl Engine {
     pub(super) fn drop_block(&mut self, index: u32, first: u16, size: u16) {
         let shard = self.program.public_space.owner(index, usize::from(first >> 12));
         let (ports, now) = (self.ports.of_shard_mut(shard), self.now);
-        let owner = ports.and_then(|p| p.drop_block(index, first, size, &mut self.subscribers, now));
+        let owner = ports.and_then(|p| {
+            p.log_drop(
+                &self.program.public_space,
+                index,
+                (first, size),
+                &self.subscribers,
+                now,
+            );
+            p.drop_block(index, first, size, &mut self.subscribers, now)
+        });
         if let Some(owner) = owner {
             self.drop_subscriber_if_idle(owner);
         }

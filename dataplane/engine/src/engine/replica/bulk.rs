@@ -3,6 +3,7 @@
 //! All of it goes over the tables in slices, between bursts, and stops where the outbox is full. Changes meanwhile are told as
 //! always: whatever a walk has passed, a change comes after it on the outbox.
 
+use super::tables::Table;
 use super::{Engine, WALK_STEP};
 use crate::engine::EndReason;
 use crate::program::ServiceSetId;
@@ -10,49 +11,13 @@ use crate::replica::{ObjectTypes, Op, Role};
 use crate::session::{FLAG_DIRTY, FLAG_REPLICATED, Hot};
 use crate::ticks::Ticks;
 
-/// A table of the walks; what is stood on comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Table {
-    Extents,
-    Blocks,
-    Mappings,
-    Sessions,
-}
-
-impl Table {
-    /// In the order in which a bulk goes over them.
-    const ALL: [Self; 4] = [Self::Extents, Self::Blocks, Self::Mappings, Self::Sessions];
-
-    /// What types of objects it is of.
-    const fn types(self) -> ObjectTypes {
-        match self {
-            Self::Extents | Self::Blocks => ObjectTypes::BLOCKS,
-            Self::Mappings => ObjectTypes::MAPPINGS,
-            Self::Sessions => ObjectTypes::SESSIONS,
-        }
-    }
-
-    /// The one after this in a bulk of these types; the first without one.
-    fn next_told(after: Option<Self>, types: ObjectTypes) -> Option<Self> {
-        let mut rest = Self::ALL
-            .into_iter()
-            .skip(after.map_or(0, |table| table as usize + 1));
-        rest.find(|table| types.contains(table.types()))
-    }
-
-    /// The one after this in the sweep of such a bulk, which goes the other way.
-    fn next_swept(after: Option<Self>, types: ObjectTypes) -> Option<Self> {
-        let from_end = after.map_or(0, |table| Self::ALL.len() - table as usize);
-        let mut rest = Self::ALL.into_iter().rev().skip(from_end);
-        rest.find(|table| types.contains(table.types()))
-    }
-}
-
 /// A bulk on its way out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bulk {
     number: u16,
     types: ObjectTypes,
+    /// It tells what is offered, too.
+    pub offers: bool,
     /// `None`: all is told.
     table: Option<Table>,
     at: u32,
@@ -77,11 +42,22 @@ impl Engine {
         }
     }
 
+    /// Whether the bulk that tells what is offered has passed a place of a table.
+    pub(super) fn has_passed(&self, table: Table, number: u32) -> bool {
+        let bulk = self.replica.bulk.filter(|bulk| bulk.offers);
+        bulk.is_some_and(|bulk| match bulk.table {
+            None => true,
+            Some(at) if at == table => number < bulk.at,
+            Some(at) => at as usize > table as usize,
+        })
+    }
+
     /// Tells everything there is of these types.
     pub(super) fn start_bulk(&mut self, number: u16, types: ObjectTypes) {
         self.replica.bulk = Some(Bulk {
             number,
             types,
+            offers: types == ObjectTypes::ALL && self.has_offer(),
             table: Table::next_told(None, types),
             at: 0,
         });
@@ -118,6 +94,9 @@ impl Engine {
                 let rest = self.replica.has_told_marked() && self.replica.backlog.is_empty();
                 if rest && self.push(Op::BulkEnd(bulk.number)) {
                     self.replica.bulk = None;
+                    if bulk.offers {
+                        self.has_offered();
+                    }
                 }
                 return;
             };
@@ -154,7 +133,8 @@ impl Engine {
             return (None, true);
         }
         let record = self.ports.extent(&self.program.public_space, at);
-        let op = record.map(Op::Extent).filter(|op| self.is_told(op));
+        let op = record.map(Op::Extent);
+        let op = op.filter(|op| self.is_told(op) || self.is_offered_op(op));
         self.tell_of_bulk(at, op)
     }
 
@@ -167,7 +147,8 @@ impl Engine {
             let allocator = self.ports.of(&subscriber.address());
             allocator.block_record(&self.program.public_space, block, subscriber)
         });
-        let op = record.map(Op::Block).filter(|op| self.is_told(op));
+        let op = record.map(Op::Block);
+        let op = op.filter(|op| self.is_told(op) || self.is_offered_op(op));
         self.tell_of_bulk(at, op)
     }
 
@@ -175,12 +156,18 @@ impl Engine {
         if at >= self.mappings.high_water() {
             return (None, true);
         }
-        let known = self.mappings.get(at).filter(|m| m.is_known() && !m.is_lost());
-        let record = known.and_then(|mapping| {
-            let of = self.subscribers.get(mapping.subscriber)?;
-            let ours = self.role(of.service_set) == Role::Primary;
-            ours.then(|| Op::Mapping(self.mapping_record(mapping, of)))
-        });
+        let record = self
+            .mappings
+            .get(at)
+            .filter(|m| !m.is_lost())
+            .and_then(|mapping| {
+                let of = self.subscribers.get(mapping.subscriber)?;
+                let is_told = match self.role(of.service_set) {
+                    Role::Primary => mapping.is_known(),
+                    Role::Standby => self.is_offered(of.service_set),
+                };
+                is_told.then(|| Op::Mapping(self.mapping_record(mapping, of)))
+            });
         self.tell_of_bulk(at, record)
     }
 
@@ -192,7 +179,8 @@ impl Engine {
             return (Some(at + 1), true);
         };
         if self.is_standby(hot.service_set) {
-            return (Some(at + 1), true);
+            let op = self.offered_session(at);
+            return self.tell_of_bulk(at, op);
         }
         let from = self.told_from(at);
         if hot.flags & FLAG_REPLICATED != 0 || from.is_some_and(|from| from <= self.now) {
@@ -234,6 +222,7 @@ impl Engine {
             self.replica.contested.clear();
             self.replica.missing.bulk_begins();
         }
+        self.end_merge(false);
         for role in &mut self.replica.roles {
             role.is_covered = false;
         }
@@ -256,6 +245,7 @@ impl Engine {
     /// The bulk that began last is complete: what it did not confirm is gone at the primary.
     pub(super) fn end_bulk(&mut self, number: u16) {
         if number == self.replica.epoch {
+            self.end_merge(true);
             if self.replica.incoming == ObjectTypes::ALL {
                 self.replica.missing.bulk_ends();
             }
@@ -290,6 +280,9 @@ impl Engine {
         if end >= high_water {
             let next = Table::next_swept(Some(sweep.table), self.replica.incoming);
             self.replica.sweep = next.map(|table| Sweep { table, at: 0 });
+            if next.is_none() {
+                self.has_swept_offers();
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::session::{FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG
 use crate::ticks::Ticks;
 
 /// The pools of a service set.
-fn pools_of(set: &ServiceSet) -> impl Iterator<Item = PoolId> {
+pub(super) fn pools_of(set: &ServiceSet) -> impl Iterator<Item = PoolId> {
     set.terms.iter().filter_map(|term| term.action.pool())
 }
 
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// Position of a pool in the program.
-    fn pool_at(&self, id: PoolId) -> Option<usize> {
+    pub(super) fn pool_at(&self, id: PoolId) -> Option<usize> {
         let at = usize::from(*self.pools.get(usize::from(id))?);
         (at < self.program.pools.len()).then_some(at)
     }
@@ -334,6 +334,9 @@ impl Engine {
     }
 
     pub(super) fn install_extent_end(&mut self, record: &ExtentRecord) -> Result<(), NotInstalled> {
+        if self.is_unoffered_of(record.pool) {
+            return Err(NotInstalled::Unoffered);
+        }
         let ports = self.ports.of_shard_mut(record.shard);
         // Of a pool that no standby's service set uses, this chassis decides for itself.
         let Some(ports) = ports.filter(|p| p.follows(record.pool)) else {
@@ -354,6 +357,9 @@ impl Engine {
     pub(super) fn followed(&self, public: u32, pool: PoolId) -> Result<(u32, usize), NotInstalled> {
         if !self.follows(pool) {
             return Err(NotInstalled::NotStandby);
+        }
+        if self.is_unoffered_of(pool) {
+            return Err(NotInstalled::Unoffered);
         }
         let found = self.program.public_space.find(public);
         let index = found.ok_or(NotInstalled::NoGround)?.index;

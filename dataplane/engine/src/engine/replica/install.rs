@@ -23,6 +23,9 @@ pub enum NotInstalled {
     /// This chassis is primary of the service set, or does not have it.
     #[error("this chassis is not standby of the service set")]
     NotStandby,
+    /// What is here has to be offered to the other chassis before.
+    #[error("what this chassis has of the service set has to be offered first")]
+    Unoffered,
     /// A table is full.
     #[error("a table is full")]
     NoRoom,
@@ -78,6 +81,10 @@ impl Engine {
     /// Does what an operation says, and counts nothing that is refused.
     pub(super) fn install_once(&mut self, op: &Op) -> Result<(), NotInstalled> {
         match op {
+            Op::Session(_) | Op::Mapping(_) | Op::Block(_) | Op::Extent(_) if self.is_merged(op) => {
+                self.merge_op(op);
+                Ok(())
+            }
             Op::Session(record) => self.install_session(record),
             Op::Close {
                 key,
@@ -126,21 +133,29 @@ impl Engine {
                 self.take_role(*service_set, *role, *epoch);
                 Ok(())
             }
+            Op::Offer { service_set, offers } => {
+                self.offer(*service_set, *offers);
+                Ok(())
+            }
+            Op::Merges(service_set) => {
+                self.merge(*service_set);
+                Ok(())
+            }
             Op::Drain { service_set, time } => {
                 self.drain(*service_set, *time);
                 Ok(())
             }
             // Words for the bridge.
-            Op::Lost | Op::Refused | Op::Lacks(_) | Op::RoleDone { .. } => Ok(()),
+            Op::Lost | Op::Refused | Op::Lacks(_) | Op::Merged(_) | Op::RoleDone { .. } => Ok(()),
         }
     }
 
     /// Whether the other chassis may say what ends in a service set. (One that a reload took away may be among them.)
     pub(super) fn check_standby(&self, set: ServiceSetId) -> Result<(), NotInstalled> {
-        if self.is_standby(set) {
-            Ok(())
-        } else {
-            Err(NotInstalled::NotStandby)
+        match self.is_standby(set) {
+            true if self.is_unoffered(set) => Err(NotInstalled::Unoffered),
+            true => Ok(()),
+            false => Err(NotInstalled::NotStandby),
         }
     }
 
@@ -151,7 +166,7 @@ impl Engine {
     }
 
     /// The session that looks the same from inside.
-    fn find_like(&self, hot: &Hot, place: Place) -> Option<u32> {
+    pub(super) fn find_like(&self, hot: &Hot, place: Place) -> Option<u32> {
         match hot.kind {
             KIND_66 => self.sessions.find_66(place, &hot.six_six().key(), hot.protocol),
             KIND_64 => {
@@ -170,7 +185,7 @@ impl Engine {
     }
 
     /// Whether a session is the same from outside, too.
-    fn is_same(&self, number: u32, hot: &Hot) -> bool {
+    pub(super) fn is_same(&self, number: u32, hot: &Hot) -> bool {
         self.sessions.hot(number).is_some_and(|h| {
             h.service_set == hot.service_set
                 && (hot.kind == KIND_66 || h.from_outside() == hot.from_outside())
@@ -179,7 +194,7 @@ impl Engine {
 
     fn install_session(&mut self, record: &SessionRecord) -> Result<(), NotInstalled> {
         self.check_known(record.service_set)?;
-        let mut hot = record_like(&record.key, record.service_set, record.protocol, record.last_seen);
+        let hot = record_like(&record.key, record.service_set, record.protocol, record.last_seen);
         let (out, back) = self.sessions.places(&hot);
         if let Some(number) = self.find_like(&hot, out) {
             if self.is_same(number, &hot) && self.stands_as(number, record.flags) {
@@ -196,6 +211,20 @@ impl Engine {
         if let Some(number) = other {
             self.end_contrary(number);
         }
+        self.place_session(record, hot, out, back)?;
+        self.counters.replica_installed += 1;
+        Ok(())
+    }
+
+    /// Makes a session as the other chassis has it, with what it stands on; nothing is in the way of its ends. Its number.
+    pub(super) fn place_session(
+        &mut self,
+        record: &SessionRecord,
+        mut hot: Hot,
+        out: Place,
+        back: Option<Place>,
+    ) -> Result<u32, NotInstalled> {
+        let from_outside = hot.from_outside();
         if self.sessions.live() >= self.sessions.capacity() {
             return Err(NotInstalled::NoRoom);
         }
@@ -229,10 +258,9 @@ impl Engine {
         if !self.sessions.set_counts(number, record.packets, record.bytes) {
             self.counters.totals_stopped += 1;
         }
-        let look = self.look_at(number, self.now);
+        let look = self.look_at(number, self.deadline(number));
         self.wheel.insert(self.sessions.links(), number, look);
-        self.counters.replica_installed += 1;
-        Ok(())
+        Ok(number)
     }
 
     /// What a subscriber with this inside address is called.
@@ -262,7 +290,7 @@ impl Engine {
 
     /// Whether a session stands on the same kind of ground as the other chassis says, and still has it: one whose mapping went to
     /// another meanwhile is about to be purged, and no word of the other chassis would save it.
-    fn stands_as(&self, number: u32, flags: u16) -> bool {
+    pub(super) fn stands_as(&self, number: u32, flags: u16) -> bool {
         const GROUND: u16 = FLAG_OWNS_PORT | FLAG_ADDRESS_ONLY | FLAG_FREE_STANDING;
         self.sessions
             .hot(number)
@@ -270,7 +298,7 @@ impl Engine {
             && !self.stands_on_lost_mapping(number)
     }
 
-    fn stands_on_lost_mapping(&self, number: u32) -> bool {
+    pub(super) fn stands_on_lost_mapping(&self, number: u32) -> bool {
         let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
             return false;
         };
@@ -321,17 +349,6 @@ impl Engine {
         self.counters.replica_updated += 1;
     }
 
-    fn install_end(&mut self, key: &SessionKey, set: ServiceSetId, protocol: u8) -> Result<(), NotInstalled> {
-        self.check_standby(set)?;
-        self.replica.contested.forget_session(key);
-        let hot = record_like(key, set, protocol, self.now);
-        let (out, _) = self.sessions.places(&hot);
-        if let Some(number) = self.find_like(&hot, out).filter(|n| self.is_same(*n, &hot)) {
-            self.end(number, EndReason::Told);
-        }
-        Ok(())
-    }
-
     fn install_mapping(&mut self, record: &MappingRecord) -> Result<(), NotInstalled> {
         self.check_known(record.service_set)?;
         let subscriber = self.subscriber_of(record.service_set, record.inside)?;
@@ -342,32 +359,6 @@ impl Engine {
         }
         self.leave_subscriber(subscriber);
         result.map(|_| ())
-    }
-
-    fn install_mapping_end(&mut self, record: &MappingRecord) -> Result<(), NotInstalled> {
-        self.check_standby(record.service_set)?;
-        self.replica.contested.forget_mapping(record);
-        let found = self
-            .mappings
-            .find_public(record.public, record.public_port, record.protocol);
-        let Some(number) = found.filter(|n| self.is_mapping_of(*n, record)) else {
-            return Ok(());
-        };
-        if let Some(mapping) = self.mappings.get_mut(number) {
-            mapping.set_known(false);
-        }
-        self.end_mapping_if_unused(number);
-        Ok(())
-    }
-
-    fn is_mapping_of(&self, number: u32, record: &MappingRecord) -> bool {
-        let Some(mapping) = self.mappings.get(number) else {
-            return false;
-        };
-        self.subscribers.get(mapping.subscriber).is_some_and(|of| {
-            (of.service_set, mapping.inside(of), mapping.inside_port)
-                == (record.service_set, record.inside, record.inside_port)
-        })
     }
 }
 

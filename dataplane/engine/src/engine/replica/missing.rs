@@ -75,6 +75,11 @@ impl Engine {
                 self.counters.replica_refused_role += 1;
                 return;
             }
+            // It comes again.
+            Err(NotInstalled::Unoffered) => {
+                self.counters.replica_unoffered += 1;
+                return;
+            }
             Err(NotInstalled::NoRoom) => self.counters.replica_refused_room += 1,
             Err(NotInstalled::NoGround | NotInstalled::Contested) => {
                 self.counters.replica_refused_ground += 1;

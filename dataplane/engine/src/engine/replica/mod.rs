@@ -18,13 +18,17 @@ mod bulk;
 mod contest;
 mod drain;
 mod emit;
+mod endings;
 mod ground;
 mod held;
 mod install;
 mod leaving;
+mod merge;
 mod missing;
+mod offer;
 mod roles;
 mod settled;
+mod tables;
 
 use std::collections::VecDeque;
 
@@ -38,6 +42,7 @@ use self::bulk::{Bulk, Sweep};
 use self::contest::Contested;
 use self::held::Held;
 use self::leaving::Leaving;
+use self::merge::Merging;
 use self::missing::Missing;
 use self::roles::SetRole;
 use self::settled::Settled;
@@ -80,6 +85,7 @@ pub(super) struct Replica {
     /// Extents the other chassis gave back that are still in use here.
     leaving: Leaving,
     missing: Missing,
+    merging: Merging,
     settled: Settled,
     /// Where the walk that frees what a standby does not need has come to.
     shrink_at: u32,
@@ -146,6 +152,7 @@ impl Engine {
             && replica.bulk.is_none()
             && replica.sweep.is_none()
             && replica.contested.is_empty()
+            && replica.merging.is_reported()
             && replica.done.is_empty()
     }
 
@@ -164,6 +171,7 @@ impl Engine {
         self.end_drains();
         self.shrink();
         self.tell_missing();
+        self.tell_merged();
         self.ask_for_missing();
         self.end_kept_mappings();
         self.show_held();

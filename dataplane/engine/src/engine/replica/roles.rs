@@ -3,6 +3,7 @@
 //! A role change makes all that sessions know of routes old ([`Engine::route_generation`]). So each session's next packet
 //! looks its route up again, and there a standby's is refused: the way of an established packet has no question more.
 
+use super::offer::Offer;
 use super::{BACKLOG, Engine, WALK_STEP};
 use crate::engine::first_packet::Draft;
 use crate::engine::flow::{Described, Flow};
@@ -15,7 +16,7 @@ use crate::tcp_state::TimerClass;
 use crate::ticks::Ticks;
 
 /// How long ports that were in extents at a takeover are nobody's, at least: RFC 6888 REQ-8.
-const HELD: Ticks = Ticks::from_seconds(120);
+pub(super) const HELD: Ticks = Ticks::from_seconds(120);
 
 /// The part played for a service set.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +28,10 @@ pub(super) struct SetRole {
     pub drains_until: Ticks,
     /// The bulk that came in last told all there was of it.
     pub is_covered: bool,
+    /// What a standby was primary of beside the other chassis, and tells it.
+    pub offer: Offer,
+    /// As primary: what the other chassis offers is taken.
+    pub merges: bool,
 }
 
 impl Engine {
@@ -69,6 +74,7 @@ impl Engine {
             let part = self.replica.role_mut(set);
             let knows_all = part.is_covered && has_swept;
             (part.role, part.is_covered) = (role, false);
+            (part.offer, part.merges) = (Offer::None, false);
             if role == Role::Primary {
                 part.drains_until = Ticks::ZERO;
                 self.take_over(set, knows_all);

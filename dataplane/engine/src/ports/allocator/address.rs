@@ -142,6 +142,8 @@ pub(super) struct PoolPlan {
     pub(super) is_replicated: bool,
     /// The other chassis gives out what is in it.
     pub(super) follows: bool,
+    /// What ends on its word was given out here, and its end is logged.
+    pub(super) logs_drops: bool,
     /// What the other chassis may have given out without a word rests until then.
     pub(super) held_until: Ticks,
     /// What the other chassis said of held extents counts if it was said under this number.

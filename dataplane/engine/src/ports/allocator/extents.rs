@@ -61,11 +61,13 @@ impl PortAllocator {
         }
     }
 
-    /// Takes one more free extent that has ports of `first..=last`; false when there is none.
+    /// Takes one more free extent that has ports of `first..=last`, one of those that fall to this shard if there is one: two chassis
+    /// that do not hear each other then rarely give one to different shards, where what both have could not be merged. False when
+    /// there is none.
     pub(super) fn acquire_one(
         &mut self,
         index: u32,
-        _address: u32,
+        address: u32,
         request: &Request<'_>,
         first: u32,
         last: u32,
@@ -73,7 +75,14 @@ impl PortAllocator {
         let (from, to) = (first / EXTENT_PORTS, last / EXTENT_PORTS);
         let count = to - from + 1;
         let start = self.rng.below(count);
-        (0..count).any(|i| self.acquire(index, (from + (start + i) % count) as usize, request))
+        let (shards, shard) = (u32::from(self.shards.max(1)), u32::from(self.shard));
+        let first_of = address.wrapping_mul(EXTENTS_PER_ADDRESS as u32);
+        [true, false].into_iter().any(|own| {
+            (0..count)
+                .map(|i| from + (start + i) % count)
+                .filter(|e| (first_of.wrapping_add(*e) % shards == shard) == own)
+                .any(|e| self.acquire(index, e as usize, request))
+        })
     }
 
     pub(super) fn acquire(&mut self, index: u32, extent: usize, request: &Request<'_>) -> bool {

@@ -48,6 +48,7 @@ impl PortAllocator {
             // What was said of its extents ends as any hold does.
             self.holds.is_any |= plan.follows && !follows;
             plan.follows = follows;
+            plan.logs_drops &= follows;
         }
     }
 
@@ -207,7 +208,7 @@ impl PortAllocator {
     }
 
     /// Whether an address is this pool's and is in use for it, or may be from now on.
-    fn make_use_of(&mut self, space: &PublicSpace, pool: &Pool, index: u32) -> bool {
+    pub(super) fn make_use_of(&mut self, space: &PublicSpace, pool: &Pool, index: u32) -> bool {
         if space.address(index).is_none_or(|(_, now_in)| now_in != pool.id) {
             return false;
         }

@@ -5,6 +5,7 @@ mod bulk;
 mod drain;
 mod extents;
 mod flips;
+mod merging;
 mod random;
 mod refused;
 mod roles;
@@ -108,7 +109,10 @@ impl Pair {
                         break;
                     };
                     carried += 1;
-                    if matches!(op, Op::RoleDone { .. } | Op::Lost | Op::Refused | Op::Lacks(_)) {
+                    if matches!(
+                        op,
+                        Op::RoleDone { .. } | Op::Lost | Op::Refused | Op::Lacks(_) | Op::Merged(_)
+                    ) {
                         self.words[from].push(op);
                         continue;
                     }

@@ -107,6 +107,7 @@ pub(super) fn bridge_says(
     match event {
         BridgeEvent::RoleDone(role) => roles.taken_up(&role, here, hands),
         BridgeEvent::Yielded(role) => roles.yielded(&role, hands),
+        BridgeEvent::Offered { .. } | BridgeEvent::Merged { .. } => {}
         BridgeEvent::Peer(event) => match event {
             PeerEvent::Disconnected | PeerEvent::Refused(_) => roles.disconnected(here, hands),
             PeerEvent::Roles(_) => roles.peer_said(here, hands),

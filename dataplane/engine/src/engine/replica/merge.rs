@@ -1,0 +1,361 @@
+//! Merging: after both chassis were primary of a service set, the one that stays so takes what the other has and it lacks. Redundancy
+//! spec, section 1.
+//!
+//! ```text
+//!   the other, which yielded --bulk: extents, blocks, mappings, sessions--> lacking here: taken, and served from now on
+//!        ^                                                                  here as well: nothing to do
+//!        '--Close, MappingClose (what it offered ends there)--------------- another's here: this chassis is right; counted
+//! ```
+//!
+//! Each thing is offered once in a bulk, in the order in which one stands on the other, so a public end that both have given is counted
+//! once: with the mapping that has it, or with the session that has it for itself.
+
+use super::Engine;
+use super::emit::has_mapping;
+use super::install::{NotInstalled, mapping_of, record_like};
+use crate::ports::PortClass;
+use crate::program::{Pool, PoolId, ServiceSetId};
+use crate::public_space::PublicSpace;
+use crate::replica::{BlockRecord, ExtentRecord, MappingRecord, Merge, Op, Role, SessionRecord};
+use crate::session::{
+    Direction, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot,
+};
+use crate::tcp_state::TimerClass;
+
+use super::roles::HELD;
+
+/// Why something that was offered is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clash {
+    /// Its public end is another's here.
+    Public,
+    /// Its inside end has another public end here.
+    Inside,
+    /// What it stands on is refused, or a table is full.
+    Refused,
+}
+
+/// What is merged, and what came of it.
+#[derive(Debug, Default)]
+pub(super) struct Merging {
+    now: Merge,
+    /// To be reported.
+    done: Option<Merge>,
+}
+
+impl Merging {
+    pub const fn is_reported(&self) -> bool {
+        self.done.is_none()
+    }
+}
+
+impl Engine {
+    /// [`Op::Merges`].
+    pub(super) fn merge(&mut self, set: ServiceSetId) {
+        let part = self.replica.role_mut(set);
+        part.merges = part.role == Role::Primary;
+    }
+
+    /// Whether what the other chassis tells of a service set is taken where it is lacking here.
+    pub(super) fn merges(&self, set: ServiceSetId) -> bool {
+        let part = self.replica.roles.get(usize::from(set));
+        part.is_some_and(|part| part.merges)
+    }
+
+    /// The same of the service sets that use a pool.
+    pub(super) fn merges_of(&self, pool: PoolId) -> bool {
+        self.is_used_by(pool, |set| self.merges(set))
+    }
+
+    /// Whether an operation of the other chassis is to be merged.
+    pub(super) fn is_merged(&self, op: &Op) -> bool {
+        match op {
+            Op::Session(record) => self.merges(record.service_set),
+            Op::Mapping(record) => self.merges(record.service_set),
+            Op::Block(record) => self.merges(record.service_set),
+            Op::Extent(record) => self.merges_of(record.pool),
+            _ => false,
+        }
+    }
+
+    /// Merges one.
+    pub(super) fn merge_op(&mut self, op: &Op) {
+        match op {
+            Op::Session(record) => self.merge_session(record),
+            Op::Mapping(record) => self.merge_mapping(record),
+            Op::Block(record) => self.merge_block(record),
+            Op::Extent(record) => self.merge_extent(record),
+            _ => {}
+        }
+    }
+
+    /// The bulk that told it is complete, or another begins.
+    pub(super) fn end_merge(&mut self, is_complete: bool) {
+        let mut keep = None;
+        for set in 0..self.replica.roles.len() {
+            let merged = self.replica.roles.get_mut(set);
+            if merged.is_some_and(|part| std::mem::take(&mut part.merges)) {
+                let plan = self.set_plan(set as ServiceSetId);
+                keep = keep.max(plan.map(|p| p.timeouts[TimerClass::Udp as usize]));
+            }
+        }
+        let Some(keep) = keep.filter(|_| is_complete) else {
+            return;
+        };
+        let merging = &mut self.replica.merging;
+        let now = std::mem::take(&mut merging.now);
+        merging.done = Some(merging.done.unwrap_or_default().and(now));
+        if now == Merge::default() {
+            // Any standby's bulk that has nothing to tell.
+            return;
+        }
+        // As at a takeover: not all that stood on a mapping there need be told.
+        let until = self.now.plus(crate::ticks::Ticks(keep));
+        self.replica.kept_until = self.replica.kept_until.max(until);
+        self.replica.kept_at = 0;
+    }
+
+    /// Reports what came of a merge.
+    pub(super) fn tell_merged(&mut self) {
+        if let Some(done) = self.replica.merging.done
+            && self.push(Op::Merged(done))
+        {
+            self.replica.merging.done = None;
+        }
+    }
+
+    /// Takes an extent of the other chassis' that is nobody's here. What it gave out of it without a word rests, as at a takeover.
+    pub(super) fn merge_extent(&mut self, record: &ExtentRecord) {
+        let program = std::sync::Arc::clone(&self.program);
+        let Some((index, pool)) = self.pool_of(record.public, record.pool) else {
+            return;
+        };
+        let (space, pool): (&PublicSpace, &Pool) = (&program.public_space, &program.pools[pool]);
+        let extent = usize::from(record.extent);
+        let until = self.now.plus(pool.quarantine.max(HELD)).max(record.held_until);
+        let Some(ports) = self.ports.of_shard_mut(record.shard) else {
+            return;
+        };
+        let merging = &mut self.replica.merging.now;
+        match ports.merge_extent(space, pool, index, extent, self.now, until) {
+            Some(true) => merging.extents += 1,
+            Some(false) => {}
+            None => {
+                merging.extents_of_others += 1;
+                self.counters.replica_merge_extents_of_others += 1;
+            }
+        }
+    }
+
+    /// Index of an address and position of its pool.
+    fn pool_of(&self, public: u32, pool: PoolId) -> Option<(u32, usize)> {
+        let index = self.program.public_space.find(public)?.index;
+        Some((index, self.pool_at(pool)?))
+    }
+
+    /// Takes a block of the other chassis' where nobody has a port of it here.
+    pub(super) fn merge_block(&mut self, record: &BlockRecord) {
+        let Some((index, pool)) = self.pool_of(record.public, record.pool) else {
+            return;
+        };
+        let Ok(subscriber) = self.subscriber_of(record.service_set, record.subscriber) else {
+            return;
+        };
+        let program = std::sync::Arc::clone(&self.program);
+        let (space, pool) = (&program.public_space, &program.pools[pool]);
+        self.hold_subscriber(subscriber);
+        if !self.has_block(index, record, subscriber) {
+            let shard = self.ports.shard(record.subscriber);
+            let (first, size, created) = (record.first_port, record.size, record.created);
+            let ports = self.ports.of_mut(&record.subscriber);
+            let installed = ports.install_block(
+                space,
+                pool,
+                index,
+                first,
+                size,
+                created,
+                subscriber,
+                &mut self.subscribers,
+                self.now,
+            );
+            let used = |number| ports.blocks().get(number).is_none_or(|block| block.used > 0);
+            match installed {
+                // Ports in it are somebody's, without a block.
+                Ok(number) if used(number) => {
+                    self.drop_block(index, first, size);
+                    self.count_block();
+                }
+                Ok(number) => self.confirm_block(self.ports.block_place(shard, number)),
+                Err(_) => self.count_block(),
+            }
+        }
+        self.leave_subscriber(subscriber);
+    }
+
+    fn count_block(&mut self) {
+        self.replica.merging.now.blocks += 1;
+        self.counters.replica_merge_blocks += 1;
+    }
+
+    /// Takes a mapping of the other chassis', if neither of its ends is otherwise here.
+    pub(super) fn merge_mapping(&mut self, record: &MappingRecord) {
+        let Ok(subscriber) = self.subscriber_of(record.service_set, record.inside) else {
+            return;
+        };
+        self.hold_subscriber(subscriber);
+        let taken = match self.mapping_clash(record, subscriber) {
+            None => self.mapping_for(record, subscriber).map_err(|_| Clash::Refused),
+            Some(clash) => Err(clash),
+        };
+        match taken {
+            Ok(number) => self.keep_mapping(number),
+            Err(clash) => {
+                // Sessions refused are counted, each; a mapping that cannot be had is not.
+                if clash != Clash::Refused {
+                    self.count_clash(clash);
+                }
+                self.put(Op::MappingClose(*record));
+            }
+        }
+        self.leave_subscriber(subscriber);
+    }
+
+    /// What is in the way of a mapping of this subscriber, if something is.
+    fn mapping_clash(&self, record: &MappingRecord, subscriber: u32) -> Option<Clash> {
+        let (inside, port, protocol) = (record.inside, record.inside_port, record.protocol);
+        let place = self
+            .mappings
+            .inside_place(record.service_set, inside, port, protocol);
+        let known = self
+            .mappings
+            .find_inside(place, subscriber, inside, port, protocol);
+        let public = self
+            .mappings
+            .find_public(record.public, record.public_port, protocol);
+        if public.is_some() {
+            return (public != known).then_some(Clash::Public);
+        }
+        if let Some(class) = PortClass::of_protocol(protocol)
+            && self.is_port_used(record.public, class, record.public_port)
+        {
+            return Some(Clash::Public);
+        }
+        known.map(|_| Clash::Inside)
+    }
+
+    fn is_port_used(&self, public: u32, class: PortClass, port: u16) -> bool {
+        let space = &self.program.public_space;
+        let used = |index: u32| {
+            let shard = space.owner(index, usize::from(port >> 12));
+            let ports = self.ports.of_shard(shard);
+            ports.is_some_and(|ports| ports.is_used(index, class, port))
+        };
+        space.index_of(public).is_some_and(used)
+    }
+
+    /// Takes a session of the other chassis', which this one serves from now on.
+    pub(super) fn merge_session(&mut self, record: &SessionRecord) {
+        let merging = match self.take_session(record) {
+            Ok((number, is_new)) => {
+                // The other chassis may be told everything just now, and would end what that does not have.
+                self.tell_if_primary(number);
+                self.counters.replica_merged_sessions += u64::from(is_new);
+                match is_new {
+                    true => &mut self.replica.merging.now.sessions,
+                    false => &mut self.replica.merging.now.known,
+                }
+            }
+            Err(clash) => {
+                self.count_clash(clash);
+                return self.put(Op::Close {
+                    key: record.key,
+                    service_set: record.service_set,
+                    protocol: record.protocol,
+                });
+            }
+        };
+        *merging += 1;
+    }
+
+    fn count_clash(&mut self, clash: Clash) {
+        let merging = &mut self.replica.merging.now;
+        let (one, all) = match clash {
+            Clash::Public => (
+                &mut merging.public_ends,
+                &mut self.counters.replica_merge_public_ends,
+            ),
+            Clash::Inside => (
+                &mut merging.inside_ends,
+                &mut self.counters.replica_merge_inside_ends,
+            ),
+            Clash::Refused => (&mut merging.refused, &mut self.counters.replica_merge_refused),
+        };
+        *one += 1;
+        *all += 1;
+    }
+
+    /// Its number, and whether it is new here.
+    fn take_session(&mut self, record: &SessionRecord) -> Result<(u32, bool), Clash> {
+        if self.set_plan(record.service_set).is_none() {
+            return Err(Clash::Refused);
+        }
+        let hot = record_like(&record.key, record.service_set, record.protocol, record.last_seen);
+        let (out, back) = self.sessions.places(&hot);
+        let like = self.find_like(&hot, out);
+        if let Some(number) = like
+            && self.is_same(number, &hot)
+        {
+            return match self.stands_as(number, record.flags) {
+                true => Ok((number, false)),
+                false => Err(Clash::Inside),
+            };
+        }
+        let from_outside = hot.from_outside();
+        let other = back.and_then(|place| {
+            self.sessions
+                .find(place, &from_outside, hot.protocol, Direction::In, 0)
+        });
+        if has_mapping(record.flags) {
+            // What is in the way of its mapping was counted with that.
+            if other.is_some() || self.is_mapping_refused(record, &hot) {
+                return Err(Clash::Refused);
+            }
+        } else if other.is_some() || self.is_end_taken(record, &hot) {
+            return Err(Clash::Public);
+        }
+        if like.is_some() {
+            return Err(Clash::Inside);
+        }
+        self.place_session(record, hot, out, back)
+            .map(|number| (number, true))
+            .map_err(|error| match error {
+                // The claim of an address towards an outside end.
+                NotInstalled::NoGround if record.flags & FLAG_ADDRESS_ONLY != 0 => Clash::Public,
+                _ => Clash::Refused,
+            })
+    }
+
+    /// Whether the mapping that a session stands on cannot be had here.
+    fn is_mapping_refused(&mut self, record: &SessionRecord, hot: &Hot) -> bool {
+        let inside = self.ends_of(hot).inside;
+        let Ok(subscriber) = self.subscriber_of(record.service_set, inside.0) else {
+            return true;
+        };
+        self.hold_subscriber(subscriber);
+        let whole = self
+            .pool(record.pool)
+            .is_some_and(|pool| matches!(pool.mode, crate::program::PoolMode::Addresses));
+        let clash = self.mapping_clash(&mapping_of(record, hot, inside, whole), subscriber);
+        self.leave_subscriber(subscriber);
+        clash.is_some()
+    }
+
+    /// Whether the public port that a session has for itself is in use here.
+    fn is_end_taken(&self, record: &SessionRecord, hot: &Hot) -> bool {
+        const OWN: u16 = FLAG_OWNS_PORT | FLAG_SHARED_PORT | FLAG_FREE_STANDING;
+        let back = hot.from_outside();
+        let class = PortClass::of_protocol(hot.protocol).filter(|_| record.flags & OWN == FLAG_OWNS_PORT);
+        class.is_some_and(|class| self.is_port_used(back.dst, class, back.dport))
+    }
+}

@@ -1,0 +1,83 @@
+//! Two primaries that are one again: extents of the other one, taken over while this one goes on; and the log of what ends at the one
+//! that yields.
+
+use super::PortAllocator;
+use super::address::Hold;
+use crate::ports::block::BlockEventKind;
+use crate::program::{Pool, PoolId};
+use crate::public_space::{EXTENTS_PER_ADDRESS, PublicSpace};
+use crate::subscriber::SubscriberTable;
+use crate::ticks::Ticks;
+
+impl PortAllocator {
+    /// The other chassis has this extent for this shard: it is entered here, and gives no port before `until` but in blocks, since
+    /// what was given out of it may not all be known. True: it is new here. False: this shard has it already, and goes on with it; or
+    /// nothing is taken of such a pool by the extent. `None`: it is another's here, or there is no room.
+    pub fn merge_extent(
+        &mut self,
+        space: &PublicSpace,
+        pool: &Pool,
+        index: u32,
+        extent: usize,
+        now: Ticks,
+        until: Ticks,
+    ) -> Option<bool> {
+        let hold = Hold::of(&pool.mode);
+        if hold.is_by_rule() || hold == Hold::Whole {
+            return Some(false);
+        }
+        if extent >= EXTENTS_PER_ADDRESS || !self.make_use_of(space, pool, index) {
+            return None;
+        }
+        if self.extent(index, extent).is_some() {
+            return Some(false);
+        }
+        if self.slab.peek().is_none() || !space.adopt(index, extent, self.shard) {
+            return None;
+        }
+        self.enter_extent(index, extent, pool, now);
+        let number = self.extent_number(index, extent)?;
+        let of = self.plans.get(usize::from(pool.id)).map_or(0, |plan| plan.holds);
+        self.extents.get_mut(number as usize)?.hold(until, of, false);
+        self.holds.is_any = true;
+        Some(true)
+    }
+
+    /// Blocks of a pool that follows may be of this chassis' own time as primary beside the other one: the log has their beginnings, so
+    /// it gets their ends, too.
+    pub fn log_drops(&mut self, pool: PoolId, logs: bool) {
+        if let Some(plan) = self.plans.get_mut(usize::from(pool)) {
+            plan.logs_drops = logs;
+        }
+    }
+
+    /// Logs the end of a block that [`PortAllocator::drop_block`] is about to drop, if it is to be.
+    pub fn log_drop(
+        &mut self,
+        space: &PublicSpace,
+        index: u32,
+        (first_port, size): (u16, u16),
+        subscribers: &SubscriberTable,
+        now: Ticks,
+    ) {
+        let block = self
+            .block_at(index, first_port)
+            .and_then(|n| self.blocks.get(n))
+            .copied();
+        let Some(block) = block.filter(|b| (b.first_port, b.size) == (first_port, size)) else {
+            return;
+        };
+        if !self
+            .plans
+            .get(usize::from(block.pool))
+            .is_some_and(|plan| plan.logs_drops)
+        {
+            return;
+        }
+        let (set, inside) = subscribers.get(block.subscriber).map_or((0, 0), |subscriber| {
+            (subscriber.service_set, subscriber.address())
+        });
+        let public = space.address(index).map_or(0, |(address, _)| address);
+        self.log(BlockEventKind::Released, &block, set, inside, public, now);
+    }
+}
