@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// What is in the way of a mapping of this subscriber, if something is.
-    fn mapping_clash(&self, record: &MappingRecord, subscriber: u32) -> Option<Clash> {
+    fn mapping_clash(&mut self, record: &MappingRecord, subscriber: u32) -> Option<Clash> {
         let (inside, port, protocol) = (record.inside, record.inside_port, record.protocol);
         let place = self
             .mappings
@@ -237,21 +237,23 @@ impl Engine {
             return (public != known).then_some(Clash::Public);
         }
         if let Some(class) = PortClass::of_protocol(protocol)
-            && self.is_port_used(record.public, class, record.public_port)
+            && self.is_port_given(record.public, class, record.public_port)
         {
             return Some(Clash::Public);
         }
         known.map(|_| Clash::Inside)
     }
 
-    fn is_port_used(&self, public: u32, class: PortClass, port: u16) -> bool {
+    /// Whether a port is in use here, or was less than a quarantine ago.
+    fn is_port_given(&mut self, public: u32, class: PortClass, port: u16) -> bool {
         let space = &self.program.public_space;
-        let used = |index: u32| {
-            let shard = space.owner(index, usize::from(port >> 12));
-            let ports = self.ports.of_shard(shard);
-            ports.is_some_and(|ports| ports.is_used(index, class, port))
+        let Some(index) = space.index_of(public) else {
+            return false;
         };
-        space.index_of(public).is_some_and(used)
+        let ports = self
+            .ports
+            .of_shard_mut(space.owner(index, usize::from(port >> 12)));
+        ports.is_some_and(|ports| ports.was_given(index, class, port, self.now))
     }
 
     /// Takes a session of the other chassis', which this one serves from now on.
@@ -351,11 +353,11 @@ impl Engine {
         clash.is_some()
     }
 
-    /// Whether the public port that a session has for itself is in use here.
-    fn is_end_taken(&self, record: &SessionRecord, hot: &Hot) -> bool {
+    /// Whether the public port that a session has for itself is another's here.
+    fn is_end_taken(&mut self, record: &SessionRecord, hot: &Hot) -> bool {
         const OWN: u16 = FLAG_OWNS_PORT | FLAG_SHARED_PORT | FLAG_FREE_STANDING;
         let back = hot.from_outside();
         let class = PortClass::of_protocol(hot.protocol).filter(|_| record.flags & OWN == FLAG_OWNS_PORT);
-        class.is_some_and(|class| self.is_port_used(back.dst, class, back.dport))
+        class.is_some_and(|class| self.is_port_given(back.dst, class, back.dport))
     }
 }

@@ -4,8 +4,9 @@
 use super::PortAllocator;
 use super::address::Hold;
 use crate::ports::block::BlockEventKind;
+use crate::ports::extent::{PortClass, Rest};
 use crate::program::{Pool, PoolId};
-use crate::public_space::{EXTENTS_PER_ADDRESS, PublicSpace};
+use crate::public_space::{EXTENT_PORTS, EXTENTS_PER_ADDRESS, PublicSpace};
 use crate::subscriber::SubscriberTable;
 use crate::ticks::Ticks;
 
@@ -41,6 +42,21 @@ impl PortAllocator {
         self.extents.get_mut(number as usize)?.hold(until, of, false);
         self.holds.is_any = true;
         Some(true)
+    }
+
+    /// Whether somebody here has a port, or had it less than a quarantine ago: it is nobody else's. Ports that are shared are anybody's.
+    pub fn was_given(&mut self, index: u32, class: PortClass, port: u16, now: Ticks) -> bool {
+        let Some(state) = self.addresses.get(index as usize).copied() else {
+            return false;
+        };
+        if state.tag.hold() != Hold::Ports {
+            return state.tag.hold() != Hold::Shared && self.is_used(index, class, port);
+        }
+        let plan = self.plans.get(state.tag.plan());
+        let rest = Rest::new(now, plan.map_or(Ticks::ZERO, |p| p.quarantine), self.wait);
+        let in_extent = (u32::from(port) % EXTENT_PORTS) as u16;
+        self.extent_of(index, port)
+            .is_some_and(|extent| !extent.is_unused(class, in_extent, rest))
     }
 
     /// Blocks of a pool that follows may be of this chassis' own time as primary beside the other one: the log has their beginnings, so

@@ -1,6 +1,6 @@
 //! An extent whose ports another chassis gives out, or did until a takeover.
 
-use super::{Extent, PortClass, UNITS};
+use super::{Extent, PortClass, Rest, UNITS};
 
 impl Extent {
     /// Uses this port (0..4096), in a block or not, held, in quarantine or free: the other chassis gave it out. False when it
@@ -16,6 +16,12 @@ impl Extent {
         entry.freed_before &= !bit;
         self.used[class as usize] += 1;
         true
+    }
+
+    /// Whether a port (0..4096) is neither in use nor in quarantine; blocks and holds do not count.
+    pub fn is_unused(&mut self, class: PortClass, port: u16, rest: Rest) -> bool {
+        let (word, bit) = (usize::from(port) / 64 % UNITS, 1u64 << (port % 64));
+        self.words[class as usize][word].free(rest) & bit != 0
     }
 
     /// Ports in use, of all classes, in a run of units.
