@@ -186,7 +186,11 @@ impl Engine {
                     self.drop_block(index, first, size);
                     self.count_block();
                 }
-                Ok(number) => self.confirm_block(self.ports.block_place(shard, number)),
+                Ok(number) => {
+                    self.confirm_block(self.ports.block_place(shard, number));
+                    self.tell_ports();
+                    self.put(Op::Block(*record));
+                }
                 Err(_) => self.count_block(),
             }
         }
@@ -209,7 +213,11 @@ impl Engine {
             Some(clash) => Err(clash),
         };
         match taken {
-            Ok(number) => self.keep_mapping(number),
+            Ok(number) => {
+                self.keep_mapping(number);
+                self.tell_ports();
+                self.put(Op::Mapping(*record));
+            }
             Err(clash) => {
                 // Sessions refused are counted, each; a mapping that cannot be had is not.
                 if clash != Clash::Refused {

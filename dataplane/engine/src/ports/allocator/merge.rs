@@ -41,6 +41,8 @@ impl PortAllocator {
         let of = self.plans.get(usize::from(pool.id)).map_or(0, |plan| plan.holds);
         self.extents.get_mut(number as usize)?.hold(until, of, false);
         self.holds.is_any = true;
+        // The other chassis may be told everything just now, and would end what that does not have.
+        self.tell_extent(space, index, extent, pool.id, true);
         Some(true)
     }
 
