@@ -20,6 +20,7 @@ use ha_sync::heartbeat::real_time;
 use nix::sched::{CloneFlags, unshare};
 use tracing::{error, info, warn};
 
+use super::owed::Owed;
 use super::process::{ARGUMENT, JSON, NAMESPACES};
 use super::undo::{ANSWER, Undo, Word};
 
@@ -33,6 +34,9 @@ const UPDATE_MAX: Duration = Duration::from_millis(200);
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Between the starts of two guards that do not live.
 const RESTART_MIN: Duration = Duration::from_secs(1);
+
+/// How a guard ends that runs, and does not say that it has taken a list.
+const HANGS: &str = "it does not answer";
 
 /// What is started as the guard.
 #[derive(Clone, Debug)]
@@ -76,9 +80,9 @@ pub enum GuardError {
 pub struct GuardState {
     /// The process, if one runs.
     pub pid: Option<u32>,
-    /// Guards that were started after one had died.
+    /// Guards that were started after one had died, or did not answer any more.
     pub restarts: u64,
-    /// How the last one that died ended, or why none could be started.
+    /// How the last one that died ended, that it hung, or why none could be started.
     pub last_end: Option<String>,
 }
 
@@ -110,6 +114,7 @@ impl Keeper {
             state: Arc::clone(&state),
             list: Undo::default(),
             guard: None,
+            owed: Owed::default(),
             started: None,
         };
         let thread = std::thread::Builder::new()
@@ -169,6 +174,8 @@ struct Keeping {
     state: Arc<Mutex<GuardState>>,
     list: Undo,
     guard: Option<Running>,
+    /// Answers of the guard, to lists it has been given.
+    owed: Owed,
     started: Option<Instant>,
 }
 
@@ -232,6 +239,7 @@ impl Keeping {
         // The command keeps the guard's end of the line, by which this end would never be alone.
         drop(command);
         self.guard = Some(Running { child, line });
+        self.owed = Owed::default();
         self.hear()?;
         self.tell()?;
         let pid = self.guard.as_ref().map(|guard| guard.child.id());
@@ -258,6 +266,7 @@ impl Keeping {
             self.replace(&format!("it does not take the list: {error}"));
             return Err(GuardError::Silent);
         }
+        self.owed.asked();
         Ok(())
     }
 
@@ -270,8 +279,9 @@ impl Keeping {
             }
             return;
         };
-        drain(&guard.line);
+        self.owed.answered(drain(&guard.line));
         match guard.child.try_wait() {
+            Ok(None) if self.owed.is_overdue(Instant::now()) => self.replace(HANGS),
             Ok(None) => {}
             Ok(Some(status)) => self.replace(&status.to_string()),
             Err(error) => self.replace(&error.to_string()),
@@ -285,7 +295,10 @@ impl Keeping {
             // It has ended already.
             let _ended = guard.child.kill();
             let _status = guard.child.wait();
-            warn!(pid, how, "the guard process has ended; another one is started");
+            warn!(
+                pid,
+                how, "the guard process has ended, or is of no use; another one is started"
+            );
         }
         self.note(|state| {
             state.pid = None;
@@ -322,18 +335,21 @@ impl Keeping {
     }
 }
 
-/// Takes the answers that have come.
-fn drain(line: &UnixStream) {
+/// Takes the answers that have come; how many.
+fn drain(line: &UnixStream) -> usize {
     if line.set_nonblocking(true).is_err() {
-        return;
+        return 0;
     }
-    let mut answers = [0; 64];
-    while let Ok(1..) = std::io::Read::read(&mut &*line, &mut answers) {}
+    let (mut answers, mut count) = ([0; 64], 0);
+    while let Ok(read @ 1..) = std::io::Read::read(&mut &*line, &mut answers) {
+        count += read;
+    }
     if let Err(error) = line.set_nonblocking(false)
         && error.kind() != ErrorKind::Interrupted
     {
         warn!(%error, "the line to the guard");
     }
+    count
 }
 
 /// A table of descriptors of this thread's own, with the standard ones.

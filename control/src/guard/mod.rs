@@ -13,6 +13,7 @@
 
 mod gone;
 mod keeper;
+mod owed;
 mod process;
 mod undo;
 

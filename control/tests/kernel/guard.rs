@@ -343,6 +343,40 @@ fn a_guard_that_is_killed_is_replaced_and_the_new_one_has_the_list() {
 }
 
 #[test]
+fn a_guard_that_hangs_is_replaced_and_undoes_nothing() {
+    let (namespace, tap, peer) = prepared();
+    let undo = Undo {
+        // That of this process another test has.
+        track_files: Vec::new(),
+        ..undo(tap.ifindex())
+    };
+    let keeper = namespace.inside(|| Keeper::start(program())).expect("a guard");
+    namespace.inside(|| put_in(&undo));
+    let mut look = Look::new(namespace);
+    let first = keeper.state().pid.expect("it runs");
+    kill(Pid::from_raw(first.cast_signed()), Signal::SIGSTOP).expect("sent");
+    // It is written, and nobody reads it.
+    keeper.update(undo).expect("told");
+    let deadline = Instant::now() + WAIT_MAX;
+    while keeper.state().restarts == 0 {
+        assert!(Instant::now() < deadline, "another one is started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let state = keeper.state();
+    assert!(state.pid.is_some_and(|pid| pid != first));
+    assert!(state.last_end.is_some_and(|how| how.contains("does not answer")));
+    assert_eq!(
+        (look.routes(), look.has_address()),
+        (2, true),
+        "nothing is undone"
+    );
+    drop(keeper);
+    assert_said(&peer);
+    // The new one has the list.
+    look.await_undone();
+}
+
+#[test]
 fn a_program_that_is_no_guard_is_an_error() {
     let wrong = Program {
         path: "/bin/true".into(),
