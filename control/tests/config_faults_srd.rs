@@ -1,7 +1,7 @@
 //! Limits and exclusivity rules of the redundancy daemon's configuration (redundancy spec, sections 1, 2 and 4): each is refused with
 //! an error that names both ends of the conflict, and what is just within it is taken.
 
-use tandem_control::config::{self, Config, Fault};
+use tandem_control::config::{self, Config, Fault, RouteWhen};
 
 /// Two interfaces with addresses, one without; a group with heartbeats, a set.
 const BASE: &str = r#"[workers]
@@ -832,6 +832,23 @@ fn two_signal_routes_never_meet() {
         "20:18: redundancy-policies.q.signal-routes[0]",
         "both may be wanted at once",
     );
+    let event = discard("10.1.0.0/24", ", when = \"event\"");
+    let no_event = discard("10.1.0.0/24", ", when = \"no-event\"");
+    let by_event = |p: &str| {
+        routes(p, &b).replace(
+            "[redundancy-policies.p]\n",
+            "[redundancy-events.e]\nlinks = [\"in\"]\n[redundancy-policies.p]\nevents = [\"e\"]\n",
+        )
+    };
+    refused(
+        &by_event(&format!("{a}, {no_event}")),
+        &format!("21:{}: redundancy-policies.p.signal-routes[1]", 20 + a.len()),
+        "both may be wanted at once",
+    );
+    let both = by_event(&format!("{event}, {no_event}"));
+    let policies = parse(&both).redundancy.policies;
+    let whens: Vec<RouteWhen> = policies[0].signal_routes.iter().map(|route| route.when).collect();
+    assert_eq!(whens, [RouteWhen::Event, RouteWhen::NoEvent]);
     for (p, q) in [
         (format!("{a}, {standby}"), b.clone()),
         (a.clone(), discard("10.1.0.0/24", ", table = 100")),
@@ -886,6 +903,11 @@ fn a_signal_route_goes_one_way_in_one_table() {
             "prefix = \"10.1.0.0/24\", discard = true, when = \"event\"",
             ".when",
             "is \"event\", and redundancy-policies.p (line 17) has no event",
+        ),
+        (
+            "prefix = \"10.1.0.0/24\", discard = true, when = \"no-event\"",
+            ".when",
+            "is \"no-event\", and redundancy-policies.p (line 17) has no event",
         ),
     ] {
         let text = one(keys);

@@ -167,7 +167,7 @@ fn links_fit(policies: &[redundancy_policy::Raw], events: &[redundancy_event::Ra
 }
 
 /// No two signal routes can be in a table at once under the same prefix. One policy may say what is so while its set is primary, and
-/// what while it is not.
+/// what while it is not; or while an event of it is active, and while none is.
 fn routes_are_apart(policies: &[redundancy_policy::Raw], d: &Diagnostics) {
     // Policy, condition and key path of those that are there already.
     type Others<'a> = Vec<(&'a str, RouteWhen, &'a str)>;
@@ -177,10 +177,11 @@ fn routes_are_apart(policies: &[redundancy_policy::Raw], d: &Diagnostics) {
             let Some(route) = &raw.route else { continue };
             let others = taken.entry((&route.prefix, &route.table)).or_default();
             let apart = |policy_of: &str, when: RouteWhen| {
-                let roles = [when, route.when];
+                let both = [when, route.when];
+                let are = |one, other| both.contains(&one) && both.contains(&other);
                 policy_of == policy.path
-                    && roles.contains(&RouteWhen::Primary)
-                    && roles.contains(&RouteWhen::Standby)
+                    && (are(RouteWhen::Primary, RouteWhen::Standby)
+                        || are(RouteWhen::Event, RouteWhen::NoEvent))
             };
             if let Some((_, _, first)) = others.iter().find(|(of, when, _)| !apart(of, *when)) {
                 let problem = format!(

@@ -139,6 +139,8 @@ pub enum RouteWhen {
     Standby,
     /// An event of the policy is active.
     Event,
+    /// No event of the policy is active.
+    NoEvent,
 }
 
 /// A policy as the file has it, each key checked by itself.
@@ -182,6 +184,7 @@ fn route(mut section: Section<'_>) -> RawRoute {
         ("primary", RouteWhen::Primary),
         ("standby", RouteWhen::Standby),
         ("event", RouteWhen::Event),
+        ("no-event", RouteWhen::NoEvent),
     ];
     let prefix = section.parsed("prefix", "prefix", "", prefix);
     let number = section.optional_integer("table", 1..=u32::MAX);
@@ -317,14 +320,17 @@ pub(super) fn validate(raw: &Raw, events: &[&str], d: &Diagnostics) -> Redundanc
         d.fault(FaultKind::BadValue, &none("signal-routes"), problem, remedy);
     }
     for route in &raw.routes {
-        let when_event = route
-            .route
-            .as_ref()
-            .is_some_and(|route| route.when == RouteWhen::Event);
-        if when_event && raw.events.is_empty() {
+        let by_event = match route.route.as_ref().map(|route| route.when) {
+            Some(RouteWhen::Event) => Some("event"),
+            Some(RouteWhen::NoEvent) => Some("no-event"),
+            Some(RouteWhen::Primary | RouteWhen::Standby) | None => None,
+        };
+        if let Some(when) = by_event
+            && raw.events.is_empty()
+        {
             let path = format!("{}.when", route.path);
             let problem = format!(
-                "is \"event\", and {} (line {}) has no event",
+                "is \"{when}\", and {} (line {}) has no event",
                 raw.path,
                 d.line(&raw.path)
             );

@@ -7,7 +7,7 @@ use ha_sync::net::Bind;
 use crate::config::{Config, Interface, RouteTable, RouteTarget, RouteWhen, SignalRoute as Configured};
 use crate::guard::Gone;
 use crate::kernel::{SignalRoute, SignalTable, SignalTarget, VirtualAddress};
-use crate::srd::{PlannedAddress, PlannedPort, PlannedRoute, SetPlan, When};
+use crate::srd::{PlannedAddress, PlannedPort, PlannedRoute, Presence, SetPlan, When};
 
 /// What each set has. `ifindex`: the kernel's number of an interface's tap; an interface that is not there yet has none of its
 /// addresses.
@@ -90,9 +90,10 @@ fn planned(policy: &str, route: &Configured) -> PlannedRoute {
             metric: route.metric,
         },
         when: match route.when {
-            RouteWhen::Primary => When::Primary,
-            RouteWhen::Standby => When::Standby,
-            RouteWhen::Event => When::Event(policy.to_owned()),
+            RouteWhen::Primary => Presence::While(When::Primary),
+            RouteWhen::Standby => Presence::While(When::Standby),
+            RouteWhen::Event => Presence::While(When::Event(policy.to_owned())),
+            RouteWhen::NoEvent => Presence::NoEvent(policy.to_owned()),
         },
     }
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 pub use hands::Kernel;
-pub use plan::{PlannedAddress, PlannedPort, PlannedRoute, SetPlan, When};
+pub use plan::{PlannedAddress, PlannedPort, PlannedRoute, Presence, SetPlan, When};
 pub use work::{Hands, SetActions};
 
 use crate::guard::{Gone, Keeper};

@@ -13,7 +13,26 @@ pub struct PlannedRoute {
     /// The route. Without a metric, one of a primary gets that of the epoch, and any other the kernel's usual one.
     pub route: SignalRoute,
     /// When it is there.
-    pub when: When,
+    pub when: Presence,
+}
+
+/// When a signal route is in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// By the role of its set, or while an event is active.
+    While(When),
+    /// While no event of this policy is active, whatever the role; from the start on, when none is known yet.
+    NoEvent(String),
+}
+
+impl Presence {
+    /// As [`When::wants`].
+    fn wants(&self, role: Option<(bool, u64)>, active: &BTreeSet<String>) -> Option<Option<u32>> {
+        match self {
+            Self::While(when) => when.wants(role, active),
+            Self::NoEvent(policy) => (!active.contains(policy)).then_some(None),
+        }
+    }
 }
 
 /// A virtual address of a set.

@@ -129,7 +129,7 @@ fn route(prefix: &str, when: When) -> PlannedRoute {
             target: SignalTarget::Discard,
             metric: None,
         },
-        when,
+        when: Presence::While(when),
     }
 }
 
@@ -331,6 +331,49 @@ fn what_a_standby_has_in_a_primary_s_place_goes_before_the_primary_s_comes() {
     let steps = done(&mut work, &fake, vec![role(1, true, 2)]);
     assert_eq!(steps[2..], ["take 10.1.0.0/16", "put 10.1.0.0/16"]);
     assert_eq!(metrics(&work), [Some(16_777_213)]);
+}
+
+#[test]
+fn a_route_without_events_is_there_from_the_start_but_while_one_is_active() {
+    let fake = Fake::default();
+    let mut work = Work::new(fake.clone());
+    let unless = PlannedRoute {
+        when: Presence::NoEvent("uplink".into()),
+        ..route("10.4.0.0/16", When::Primary)
+    };
+    let mut planned = plan(
+        1,
+        [192, 0, 2, 1],
+        vec![unless, route("10.3.0.0/16", When::Event("uplink".into()))],
+    );
+    planned.addresses.clear();
+    let policy = |name: &str, is_active| {
+        vec![Order::Policy {
+            name: name.to_owned(),
+            is_active,
+        }]
+    };
+    let mut there = |orders: Vec<Order>| -> Vec<String> {
+        done(&mut work, &fake, orders);
+        let routes = &work.results()[&1].routes;
+        routes.iter().map(|route| route.prefix.to_string()).collect()
+    };
+    assert_eq!(there(vec![Order::Plans(vec![planned])]), ["10.4.0.0/16"]);
+    assert_eq!(there(policy("other", true)), ["10.4.0.0/16"]);
+    for (is_primary, epoch) in [(false, 1), (true, 2)] {
+        assert_eq!(
+            there(vec![role(1, is_primary, epoch)]),
+            ["10.4.0.0/16"],
+            "whatever the role"
+        );
+        assert_eq!(there(policy("uplink", true)), ["10.3.0.0/16"]);
+        assert_eq!(there(policy("uplink", false)), ["10.4.0.0/16"]);
+    }
+    assert_eq!(
+        done(&mut work, &fake, vec![Order::Plans(Vec::new())]),
+        ["take 10.4.0.0/16"],
+        "it goes with its set"
+    );
 }
 
 #[test]
