@@ -1,6 +1,7 @@
 //! The digest of what both chassis of a pair must have alike: every key that decides what becomes of a session changes it, and
 //! nothing else does.
 
+use ha_sync::wire::Part;
 use tandem_control::config::{
     self, Config, Extras, KnownKey, NameRegistry, canonical, differences, digest, group_digest, group_parts,
     known_keys,
@@ -316,6 +317,19 @@ fn a_difference_is_in_the_part_it_belongs_to() {
             ("static mapping web of ss2".to_owned(), true)
         ]
     );
+    for (key, there) in [
+        ("cluster-id", "cluster-id = 1 "),
+        ("cluster-name", "cluster-name = \"cgn-pair\""),
+    ] {
+        let beside = (format!("redundancy.{key}"), true);
+        let other = file(1).replace(there, &there.replace('1', "4").replace("cgn", "north"));
+        assert_eq!(differing(&other), std::slice::from_ref(&beside));
+        // The peer has none.
+        let none = parts(&file(1).replace(there, "# "));
+        let lacks: Vec<&Part> = first.iter().filter(|part| !none.contains(part)).collect();
+        assert_eq!(lacks.len(), 1, "{lacks:?}");
+        assert_eq!((lacks[0].name.clone(), lacks[0].beside), beside);
+    }
 }
 
 #[test]

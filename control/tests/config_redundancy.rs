@@ -418,4 +418,20 @@ fn the_pair_with_bgp_hands_its_signal_routes_on_and_nothing_else() {
         config
     });
     assert_eq!(config::digest(&first), config::digest(&second));
+    // A router that helps a graceful restart keeps the ways by a dead chassis.
+    for side in ["inside", "outside"] {
+        let path = directory.join(format!("router-{side}.frr.conf"));
+        let frr = std::fs::read_to_string(path).expect("the router's file");
+        let routers = frr.lines().filter(|line| line.starts_with("router bgp")).count();
+        let off = frr
+            .lines()
+            .filter(|line| *line == " bgp graceful-restart-disable");
+        assert!(routers == 1 && off.count() == routers, "router {side}");
+        let says = |line: &str| line.contains("graceful-restart") && !line.starts_with('!');
+        assert_eq!(
+            frr.lines().filter(|line| says(line)).count(),
+            routers,
+            "router {side}"
+        );
+    }
 }

@@ -5,12 +5,17 @@ use crate::api::model::{HeartbeatGroup, HeartbeatPath, Hold, Redundancy, Redunda
 
 /// The colour and one line for each set.
 pub fn brief(all: &Redundancy) -> Vec<Table> {
-    vec![colour(all, false), sets(&all.sets)]
+    vec![colour(all, false), cluster(all), sets(&all.sets)]
 }
 
 /// The same, with what is not as it should be, and the paths of heartbeats.
 pub fn redundancy(all: &Redundancy) -> Vec<Table> {
-    vec![colour(all, true), sets(&all.sets), paths(&all.heartbeats)]
+    vec![
+        colour(all, true),
+        cluster(all),
+        sets(&all.sets),
+        paths(&all.heartbeats),
+    ]
 }
 
 /// Everything.
@@ -62,6 +67,19 @@ fn colour(all: &Redundancy, with_reasons: bool) -> Table {
             }
         }
         why => table.row(vec![light.to_owned(), format!("{} reasons", why.len())]),
+    }
+    table
+}
+
+fn cluster(all: &Redundancy) -> Table {
+    let cluster = &all.cluster;
+    let mut table = Table::new(&[">CLUSTER", ">UNIT", "NAME"]);
+    if cluster.id.is_some() || cluster.name.is_some() || cluster.unit.is_some() {
+        table.row(vec![
+            or_dash(&cluster.id),
+            or_dash(&cluster.unit),
+            or_dash(&cluster.name),
+        ]);
     }
     table
 }

@@ -79,8 +79,9 @@ pub fn group_canonical(config: &Config, group: u8) -> String {
     })
 }
 
-/// The parts of [`group_canonical`], each with a digest of its lines: a service set, a pool, a rule, a policy list; and the static
-/// mappings in force of the replicated service sets, which may have been set at run time and are beside the text.
+/// The parts of [`group_canonical`], each with a digest of its lines: a service set, a pool, a rule, a policy list; and beside
+/// the text the cluster's number and name, and the static mappings in force of the replicated service sets, which may have been set at
+/// run time.
 #[must_use]
 pub fn group_parts(config: &Config, group: u8, program: &Program, names: &NameRegistry) -> Vec<Part> {
     let text = group_canonical(config, group);
@@ -99,6 +100,13 @@ pub fn group_parts(config: &Config, group: u8, program: &Program, names: &NameRe
         .into_iter()
         .map(|(name, lines)| part(name.to_owned(), &lines, false))
         .collect();
+    // No session is otherwise by them: replication goes on.
+    let cluster = &config.redundancy;
+    let id = cluster.cluster_id.map(|id| id.to_string());
+    let named = [("cluster-id", id), ("cluster-name", cluster.cluster_name.clone())];
+    for (key, value) in named {
+        all.extend(value.map(|value| part(format!("redundancy.{key}"), &value, true)));
+    }
     for set in config.redundancy.sets_of(group) {
         for name in &set.service_sets {
             let Some(id) = names.service_set(name) else {

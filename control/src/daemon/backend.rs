@@ -595,6 +595,7 @@ impl Backend for Api {
     fn redundancy(&self) -> Redundancy {
         let sets = self.redundancy_sets();
         let all = Redundancy {
+            cluster: replication::cluster(&self.0.running.in_force().config.redundancy),
             heartbeats: self.0.replication.heartbeats().into_iter().collect(),
             guard: self.0.actions.guard(),
             counts: self.0.replication.counts(&sets),

@@ -237,6 +237,16 @@ fn the_numbers_are_the_backends() {
         ("tandem_redundancy_set_role{set=\"1\",role=\"primary\"}", 1.0),
         ("tandem_redundancy_set_role{set=\"7\",role=\"wait\"}", 1.0),
         ("tandem_redundancy_set_epoch{set=\"7\"}", 4.0),
+        (
+            "tandem_redundancy_set_since_timestamp_seconds{set=\"1\"}",
+            1_790_000_000.0,
+        ),
+        // Not by the time of day, which may be put back.
+        ("tandem_redundancy_set_role_age_seconds{set=\"1\"}", 90.0),
+        (
+            "tandem_redundancy_cluster_info{id=\"3\",name=\"north\",unit=\"2\"}",
+            1.0,
+        ),
         ("tandem_redundancy_light{light=\"amber\"}", 1.0),
         ("tandem_redundancy_set_light{set=\"7\",light=\"green\"}", 0.0),
         ("tandem_redundancy_set_peer_heard{set=\"1\"}", 1.0),

@@ -11,11 +11,11 @@ use ha_sync::net::{
 use ha_sync::wire::WireError;
 use tandem_control::api::BackendError;
 use tandem_control::api::model::{
-    ConfigComparison, FileState, GroupView, GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath,
-    Hold, Outside, PeerOfSet, PeerReload, Redundancy, RedundancyEvent, RedundancySet, ReplicatedConfig,
-    ReplicationGroup, RoleCause, RoleChange, RoleCount, RoleRequest, RoleState, SetRequest, SharedFileRow,
-    SharedFiles, SignalRouteOfSet, TrackFileOfSet, Use, VirtualAddressOfSet, WantedRole, Weights,
-    hexadecimal,
+    Cluster, ConfigComparison, FileState, GroupView, GuardProcess, HeartbeatCounters, HeartbeatGroup,
+    HeartbeatPath, Hold, Outside, PeerOfSet, PeerReload, Redundancy, RedundancyEvent, RedundancySet,
+    ReplicatedConfig, ReplicationGroup, RoleCause, RoleChange, RoleCount, RoleRequest, RoleState, SetRequest,
+    SharedFileRow, SharedFiles, SignalRouteOfSet, TrackFileOfSet, Use, VirtualAddressOfSet, WantedRole,
+    Weights, hexadecimal,
 };
 use tandem_engine::replica::ObjectTypes;
 
@@ -196,6 +196,7 @@ impl Default for Sets {
             epoch: 4,
             peer_epoch: Some(4),
             since_unix_s: 1_790_000_000,
+            role_age_s: 90,
             // Set 7 changes its role by command alone.
             automatic: id == 1,
             peer: PeerOfSet {
@@ -281,6 +282,11 @@ pub fn redundancy(sets: Vec<RedundancySet>) -> Redundancy {
         refusals: u64::from(cause == RoleCause::Operator),
     });
     let all = Redundancy {
+        cluster: Cluster {
+            id: Some(3),
+            name: Some("north".to_owned()),
+            unit: Some(2),
+        },
         sets,
         heartbeats: vec![HeartbeatGroup {
             redundancy_group: GROUP,

@@ -244,7 +244,13 @@ fn the_pair_is_shown_in_short_and_at_length() {
     assert_eq!(row(&brief, "amber").first(), Some(&"amber"));
     assert!(!brief.out.contains("secondary-1"), "{}", brief.out);
     let some = ask(&daemon, "show redundancy");
-    for text in ["the path secondary-1 is down", "control", "0.250"] {
+    for text in [
+        "the path secondary-1 is down",
+        "control",
+        "0.250",
+        "CLUSTER",
+        "north",
+    ] {
         assert!(some.out.contains(text), "{text}: {}", some.out);
     }
     let all = ask(&daemon, "show redundancy extensive");

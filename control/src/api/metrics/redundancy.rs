@@ -1,17 +1,18 @@
 //! Metrics of who is primary and why: roles of redundancy sets, heartbeats, the guard.
 
 use std::fmt;
-use std::time::SystemTime;
 
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::Snapshot;
 use super::families::Families;
-use crate::api::model::{HeartbeatPath, Light, RedundancySet, RoleCount, RoleState, unix_seconds};
+use crate::api::model::{HeartbeatPath, Light, RedundancySet, RoleCount, RoleState};
 
 impl Snapshot {
     pub(super) fn redundancy(&self, out: &mut Families<'_>) -> fmt::Result {
         let all = &self.redundancy;
+        self.cluster(out)?;
         // A chassis alone is no pair that could be well.
         let lights = Light::ALL.into_iter().filter(|_| !all.sets.is_empty());
         let lights = lights.map(|light| ([("light", light.as_str())], f64::from(all.light == light)));
@@ -28,6 +29,25 @@ impl Snapshot {
         out.gauge("guard_running", None, help, f64::from(guard.pid.is_some()))?;
         let help = "Guard processes that were started because one had died.";
         out.counter("guard_restarts", help, guard.restarts)
+    }
+
+    fn cluster(&self, out: &mut Families<'_>) -> fmt::Result {
+        let cluster = &self.redundancy.cluster;
+        let number = |number: Option<u8>| number.map_or(String::new(), |number| number.to_string());
+        // Who is in no pair has no place in one.
+        let Some(unit) = cluster.unit else {
+            return Ok(());
+        };
+        let labels = [
+            ("id", number(cluster.id)),
+            ("name", cluster.name.clone().unwrap_or_default()),
+            ("unit", unit.to_string()),
+        ];
+        let help = "The cluster of the pair, and which of its chassis this one is.";
+        let mut family = out
+            .0
+            .encode_descriptor("redundancy_cluster", help, None, MetricType::Info)?;
+        family.encode_info(&labels)
     }
 
     fn sets(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -66,12 +86,8 @@ impl Snapshot {
             help,
             by(|set| Some(set.since_unix_s as f64)),
         )?;
-        let now = unix_seconds(SystemTime::now());
         let help = "For how long the role has been so.";
-        let ages = sets.iter().map(|set| {
-            let age = now.saturating_sub(set.since_unix_s);
-            ([("set", set.id.to_string())], age as f64)
-        });
+        let ages = by(|set| Some(set.role_age_s as f64));
         out.gauges("redundancy_set_role_age", Some(&Unit::Seconds), help, ages)?;
         let help = "1 when the peer is heard for the set.";
         let heard = by(|set| Some(f64::from(set.peer.life == "heard")));

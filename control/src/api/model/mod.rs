@@ -41,7 +41,7 @@ pub use redundancy::{
 };
 pub use redundancy_light::CLOCK_SKEW_US_MAX;
 pub use redundancy_view::{
-    GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Light, Outside, PeerOfSet,
+    Cluster, GuardProcess, HeartbeatCounters, HeartbeatGroup, HeartbeatPath, Hold, Light, Outside, PeerOfSet,
     Redundancy, RoleCount, SignalRouteOfSet, TrackFileOfSet, VirtualAddressOfSet, Weights,
 };
 pub use replication::{

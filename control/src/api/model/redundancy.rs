@@ -161,6 +161,8 @@ pub struct RedundancySet {
     pub peer_epoch: Option<u64>,
     /// Since when the role is so, seconds since 1970-01-01 UTC.
     pub since_unix_s: u64,
+    /// For how long it has been so, seconds, whatever became of the time of day meanwhile.
+    pub role_age_s: u64,
     /// Why it became so.
     pub last_cause: RoleCause,
     /// Its colour.
@@ -207,6 +209,7 @@ impl RedundancySet {
             epoch: 0,
             peer_epoch: None,
             since_unix_s: 0,
+            role_age_s: 0,
             last_cause: RoleCause::Start,
             light: Light::default(),
             why: Vec::new(),

@@ -276,10 +276,24 @@ pub struct RoleCount {
     pub refusals: u64,
 }
 
+/// The cluster that the two chassis are, and which of them this one is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Cluster {
+    /// Its number, 1 to 7; none: it has none.
+    pub id: Option<u8>,
+    /// Its name.
+    pub name: Option<String>,
+    /// This chassis: 1 with the lower redundancy address, else 2; none without a redundancy group.
+    pub unit: Option<u8>,
+}
+
 /// The whole pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Redundancy {
+    /// The cluster, and this chassis' place in it.
+    pub cluster: Cluster,
     /// The worst of all colours.
     pub light: Light,
     /// Why it is not green.

@@ -9,6 +9,7 @@
 //! The workers' rings are one pair each, so one redundancy group at a time has them; the configuration sees to it.
 
 mod beats;
+mod cluster;
 mod guard;
 mod heartbeats;
 mod history;
@@ -45,6 +46,7 @@ use pulse::Feeler;
 use shown::SetShown;
 use talk::TalkState;
 
+pub(super) use cluster::cluster;
 pub(super) use order::Report;
 pub(super) use setup::{Replicator, SetupError, channel, ring};
 
@@ -350,7 +352,7 @@ impl Replication {
     }
 }
 
-/// What replication goes on with and a takeover would change all the same: static mappings that only one chassis has.
+/// What replication goes on with and has to be put right all the same: static mappings that only one chassis has, another cluster.
 fn differing(group: &ReplicationGroup) -> Option<String> {
     const NAMED: usize = 3;
     let parts: Vec<_> = group

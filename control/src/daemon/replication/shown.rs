@@ -17,6 +17,23 @@ use crate::api::model::{
 };
 use crate::config::{self, Config};
 
+/// When a set came to its role: by the time of day for people, by the dataplane's clock for its age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since {
+    wall: SystemTime,
+    uptime_ms: u64,
+}
+
+impl Since {
+    /// At this moment.
+    pub(super) fn now(uptime_ms: u64) -> Self {
+        Self {
+            wall: SystemTime::now(),
+            uptime_ms,
+        }
+    }
+}
+
 /// A set, as the thread sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetShown {
@@ -25,7 +42,7 @@ pub(super) struct SetShown {
     peer: Option<(RoleState, u64)>,
     change: Shown,
     /// Since when it has its role.
-    since: SystemTime,
+    since: Since,
     /// What it lacks, where that matters.
     lack: Option<Lack>,
     /// The peer is connected.
@@ -71,7 +88,7 @@ impl SetShown {
         peer_knows_all: bool,
         is_there: bool,
         change: Shown,
-        since: SystemTime,
+        since: Since,
     ) -> Self {
         let lack = lack.filter(|_| !ours.primary && !change.was_last);
         Self {
@@ -159,7 +176,8 @@ impl SetShown {
             changing_to: self.change.changing_to.map(WantedRole::from),
             epoch: self.ours.epoch,
             peer_epoch: self.peer.map(|(_, epoch)| epoch),
-            since_unix_s: unix_seconds(self.since),
+            since_unix_s: unix_seconds(self.since.wall),
+            role_age_s: now_ms.saturating_sub(self.since.uptime_ms) / 1000,
             last_cause: self.change.cause.into(),
             ..RedundancySet::of(set.id)
         })
@@ -270,7 +288,7 @@ impl SetShown {
             false,
             false,
             change,
-            SystemTime::UNIX_EPOCH,
+            Since::now(0),
         )
     }
 }
@@ -278,6 +296,22 @@ impl SetShown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_age_of_a_role_is_not_by_the_time_of_day() {
+        let text = "[interfaces.a]\ndevice = \"net_ring0\"\n[redundancy-sets.1]\nredundancy-group = 1\n\
+                    [redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\n";
+        let config = config::parse(text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let mut set = SetShown::example();
+        // The clock was put right by years after the set had come to its role.
+        set.since = Since {
+            wall: SystemTime::UNIX_EPOCH,
+            uptime_ms: 2_500,
+        };
+        let row = |now_ms| set.row(&config, now_ms, &[]).expect("a set of the configuration");
+        let ages = [0, 3_499, 3_500, 92_500].map(|now_ms| (row(now_ms).role_age_s, row(now_ms).since_unix_s));
+        assert_eq!(ages, [(0, 0), (0, 0), (1, 0), (90, 0)]);
+    }
 
     #[test]
     fn what_is_wrong_with_a_set_has_a_name() {
@@ -293,7 +327,7 @@ mod tests {
                 primary: false,
                 ..primary.ours
             };
-            SetShown::of(ours, lack, None, false, false, shown, SystemTime::UNIX_EPOCH)
+            SetShown::of(ours, lack, None, false, false, shown, Since::now(0))
         };
         let complete = standby(None, |_| {});
         assert_eq!((complete.role, complete.trouble()), (RoleState::Standby, None));

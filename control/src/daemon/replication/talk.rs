@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
-use std::time::SystemTime;
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
@@ -24,7 +23,7 @@ use super::heartbeats;
 use super::history::{Entry, History};
 use super::order::Order;
 use super::pulse::Pulse;
-use super::shown::SetShown;
+use super::shown::{SetShown, Since};
 use crate::api::BackendError;
 use crate::api::model::ObjectType;
 use crate::daemon::clock::Clock;
@@ -55,7 +54,7 @@ pub(super) struct Talk {
     clock: Clock,
     shown: Published,
     /// Since when each set has its role.
-    since: BTreeMap<u8, SystemTime>,
+    since: BTreeMap<u8, Since>,
     /// The peer was lost or gone by its heartbeats since this connection began.
     is_buried: bool,
     /// It is back, over the same connection, which is to be made anew from then on.
@@ -449,7 +448,7 @@ impl Talk {
     fn show(&mut self) {
         while let Some(event) = self.roles.next_event() {
             if event.reason.is_none() {
-                self.since.insert(event.set, SystemTime::now());
+                self.since.insert(event.set, Since::now(self.line.now_ms));
             }
             if let Some(note) = &event.note {
                 warn!(set = event.set, "{note}");

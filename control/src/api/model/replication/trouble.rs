@@ -35,7 +35,8 @@ pub struct ConfigDifference {
     pub part: String,
     /// How it differs.
     pub differs: PartDiffers,
-    /// Replication is suspended because of it. Not because of static mappings, which can be set at run time.
+    /// Replication is suspended because of it. Not because of static mappings, which can be set at run time,
+    /// nor of the cluster's number and name.
     pub suspends: bool,
 }
 
