@@ -269,10 +269,12 @@ impl<F: FnMut(HeartbeatEvent)> Driver<F> {
             }
             self.detector.poll(now, &mut self.datagrams, &mut self.events);
             self.send();
-            // Who hears of an event finds it in the status.
+            // Who hears of an event finds it in the status, or a little later.
             let is_time = now.mono_us >= self.published_us.saturating_add(PUBLISH_EVERY_US);
-            if (is_time || !self.events.is_empty()) && desk.show(self.status(now)) {
-                self.published_us = now.mono_us;
+            if is_time || !self.events.is_empty() {
+                // Who looks right now is not waited for: it is shown the next time.
+                let is_shown = desk.show(self.status(now));
+                self.published_us = if is_shown { now.mono_us } else { 0 };
             }
             self.hand_on();
             self.sleep(desk, is_flooded);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatStatus, HeartbeatView, Heartbeats, PeerLife, SetBeat};
+use ha_sync::heartbeat::{HeartbeatView, Heartbeats, PeerLife, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
 use tandem_engine::replica::{ObjectTypes, Role};
@@ -32,6 +32,7 @@ use crate::srd::{self, Orders};
 
 mod clocks;
 mod desk;
+mod heard;
 mod merged;
 mod monitored;
 mod watched;
@@ -65,6 +66,8 @@ pub(super) struct Talk {
     /// That link has brought heartbeats since the connection began. One that never did has lost nothing: something on the way lets
     /// no heartbeats through, and the next connection over it would be no better.
     has_beaten: bool,
+    /// What is looked at again of the heartbeats.
+    again: heard::Again,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
@@ -255,6 +258,7 @@ impl Talk {
             over: None,
             is_cut: false,
             has_beaten: false,
+            again: heard::Again::default(),
             refused: None,
             joining: None,
             watched: Watched::over(feed),
@@ -314,18 +318,6 @@ impl Talk {
     fn is_missed(&self) -> bool {
         let lives = |beats: &Heartbeats| beats.status().detector.peer.life == PeerLife::Alive;
         self.line.peer().is_there() && self.beats.as_ref().is_some_and(lives)
-    }
-
-    /// Whether the HA link of this connection has lost its heartbeats, while the other one has them.
-    fn look_at_paths(&mut self, status: &HeartbeatStatus) {
-        let Some(over) = self.over else { return };
-        let paths = status.detector.paths.iter().zip(&status.places);
-        let paths: Vec<_> = paths
-            .map(|(path, place)| (path.id, path.up, place.config.peer))
-            .collect();
-        self.has_beaten |= paths.iter().any(|(_, up, peer)| *up && *peer == over);
-        // Of one that outlived a loss the hold of stale connections decides.
-        self.is_cut = !self.is_buried && self.has_beaten && heartbeats::is_cut(&paths, over);
     }
 
     /// Tells whoever brings a program when workers have the roles it needs.
@@ -550,6 +542,7 @@ impl Conversation for Talk {
         let now = self.now();
         self.line.bridge.service(now);
         self.line.link.absorb(now, &mut self.line.bridge);
+        self.look_at_heartbeats(now);
         self.follow();
     }
 
@@ -594,38 +587,7 @@ impl Conversation for Talk {
                 }
             }
             Order::Ask { set, wanted, answer } => self.ask(set, wanted, answer),
-            Order::Heartbeat(event) => {
-                if matches!(event, HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone) {
-                    (self.is_buried, self.stale_from_ms) = (true, None);
-                    line.bridge.peer_died();
-                }
-                if let HeartbeatEvent::OtherVersion {
-                    path,
-                    theirs,
-                    highest,
-                } = event
-                {
-                    warn!(%path, theirs, ours = highest, "heartbeats of a version that is not spoken here");
-                }
-                // What says so is older than what the status shows.
-                let status = self.beats.as_ref().map(Heartbeats::status);
-                // Not before both hear the other's sets: to an end that has only this connection to go by, its end is the peer's death.
-                if self.is_buried && matches!(event, HeartbeatEvent::Sets(_)) {
-                    let deciding = status.as_ref().map(|status| status.detector.deciding);
-                    let hold = deciding.map_or(0, |timing| u64::from(timing.lost_after_ms()));
-                    self.stale_from_ms.get_or_insert(now + hold);
-                }
-                if let Some(status) = &status {
-                    self.look_at_paths(status);
-                }
-                let line = &mut self.line;
-                let paths = status.iter().flat_map(|status| &status.detector.paths);
-                let is_heard = paths.into_iter().any(|path| path.up && !path.refused);
-                let said = heartbeats::meaning(event, line.peer() != Peer::Gone || is_heard);
-                if let Some(said) = said {
-                    self.automatic.heartbeat(said, now, &mut self.roles, line);
-                }
-            }
+            Order::Heartbeat(event) => self.heard(event, now),
             Order::Monitored(report) => self.monitored(*report),
             Order::Leave { answer } => {
                 self.leave_until_ms = now + LEAVE_MAX.as_millis() as u64;

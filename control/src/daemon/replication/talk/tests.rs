@@ -21,7 +21,7 @@ use crate::daemon::running::tests::GOOD;
 use crate::monitor::{Condition, DueAction, Observation, SetMonitored};
 
 /// A conversation of one worker about set 1, which has no service sets: its roles are taken up at once. Its clock stands still.
-fn talk(automatic: bool) -> Talk {
+pub(super) fn talk(automatic: bool) -> Talk {
     let config = config::parse(GOOD, "test.toml").expect("a configuration");
     let mut registry = NameRegistry::default();
     let program = config::compile(&config, &mut registry, None, &Extras::default()).expect("a program");
@@ -72,7 +72,7 @@ fn talk(automatic: bool) -> Talk {
     Talk::new(line, roles, sets, Clock::stopped(), published, None)
 }
 
-fn primary_peer() -> HeartbeatEvent {
+pub(super) fn primary_peer() -> HeartbeatEvent {
     HeartbeatEvent::Sets(vec![SetBeat {
         set: 1,
         state: SetState::Primary,
@@ -86,7 +86,7 @@ fn primary_peer() -> HeartbeatEvent {
     }])
 }
 
-fn latest(talk: &Talk) -> Option<(RoleState, RoleCause, u64)> {
+pub(super) fn latest(talk: &Talk) -> Option<(RoleState, RoleCause, u64)> {
     let event = talk.shown.history.events().into_iter().next()?;
     Some((event.to, event.cause, event.epoch))
 }
