@@ -24,6 +24,9 @@ pub use table::{Row, TABLE, Then, When};
 /// How long a wish is not repeated, milliseconds.
 pub const RETRY_MS: u64 = 1000;
 
+/// How long a policy's release that the peer did not take, so that this chassis is primary again, is not tried again, milliseconds.
+pub const RELEASE_AGAIN_MS: u64 = 30_000;
+
 /// Rows that may follow each other at one time: more than the longest way through the states.
 const STEPS_MAX: usize = 8;
 
@@ -108,6 +111,8 @@ pub struct Machine {
     was_released_by_hand: bool,
     /// By the operator: no policy releases it for an event that was active then.
     was_acquired_by_hand: bool,
+    /// When the workers gave the role up last, before the set was called anything else for it.
+    given_up_ms: Option<u64>,
     /// What is broadcast, while it lasts.
     warning: Option<String>,
     /// What the operator warns of, until it is taken back.
@@ -137,6 +142,7 @@ impl Machine {
             was_released_alone: false,
             was_released_by_hand: false,
             was_acquired_by_hand: false,
+            given_up_ms: None,
             warning: None,
             warning_by_hand: None,
             wished: None,
@@ -288,14 +294,18 @@ impl Machine {
 
     fn go(&mut self, to: RoleState, reason: &'static str, seen: &Seen) -> Output {
         let from = self.state;
+        let is_peer_well = seen.peer.set().is_some_and(PeerSet::is_well);
         if to == RoleState::Primary {
             (self.was_released_alone, self.was_released_by_hand) = (false, false);
+            // A peer that is well, and hands over to one with an active event, does as an operator says.
+            self.was_acquired_by_hand |= seen.was_asked_for && is_peer_well;
         }
         if from == RoleState::Primary {
-            self.was_acquired_by_hand = false;
-            // With nothing wrong on either nobody asks but an operator over there, and a peer that is preferred anyhow.
-            let is_wrong = seen.is_warned || seen.peer.set().is_none_or(|peer| peer.is_warned);
-            self.was_released_by_hand |= seen.was_asked_for && !is_wrong;
+            (self.was_acquired_by_hand, self.given_up_ms) = (false, None);
+            // With nothing wrong on either nobody asks but an operator over there, and one that is preferred.
+            let is_well = is_peer_well && !seen.is_warned && !self.is_warned_by_hand();
+            let is_preferred = Facts::of(self, seen).is_peer_preferred();
+            self.was_released_by_hand |= seen.was_asked_for && is_well && !is_preferred;
         }
         let rests = |state| {
             matches!(
@@ -332,7 +342,12 @@ impl Machine {
         } else {
             self.was_released_by_hand = false;
         }
-        self.was_acquired_by_hand &= seen.releases;
+        if self.state == RoleState::Primary {
+            self.was_acquired_by_hand &= seen.releases;
+            if !seen.ours.primary {
+                self.given_up_ms = Some(seen.now_ms);
+            }
+        }
     }
 }
 

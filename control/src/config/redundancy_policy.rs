@@ -48,13 +48,10 @@ pub enum PolicyAction {
 }
 
 impl PolicyAction {
-    /// Whether it gives the role up.
+    /// Whether it gives the role up, and does so later when it could not at once.
     #[must_use]
     pub const fn is_release(self) -> bool {
-        matches!(
-            self,
-            Self::ReleasePrimaryRole | Self::ReleasePrimaryRoleForce | Self::ReleasePrimaryRoleIfStandbyClear
-        )
+        matches!(self, Self::ReleasePrimaryRole | Self::ReleasePrimaryRoleForce)
     }
 }
 

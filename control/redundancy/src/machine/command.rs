@@ -116,7 +116,10 @@ impl Machine {
     fn acquire(&mut self, force: bool, cause: RoleCause) -> Result<Option<Wish>, Refused> {
         match self.state {
             _ if self.is_stopping => return Err(Refused::Stopping),
-            RoleState::Primary => return Ok(None),
+            RoleState::Primary => {
+                self.was_acquired_by_hand |= cause == RoleCause::Operator;
+                return Ok(None);
+            }
             RoleState::Standby | RoleState::StandbyWarned => {}
             RoleState::Initializing | RoleState::Wait if force => {}
             RoleState::Initializing | RoleState::Wait => {

@@ -1,8 +1,8 @@
 //! What the conditions of the transition table mean, in terms of what is seen and of what the set remembers.
 
-use super::Machine;
 use super::seen::{Claim, PeerSeen, PeerSet, Seen};
 use super::table::When;
+use super::{Machine, RELEASE_AGAIN_MS};
 use crate::RoleState;
 
 /// How long nobody may be primary of a set while both are heard, before the better one takes it: a handover that goes its way
@@ -88,7 +88,11 @@ impl<'a> Facts<'a> {
             When::PolicyReleases => {
                 let is_clear =
                     |peer: &PeerSet| peer.state == RoleState::Standby && peer.is_eligible && !peer.is_warned;
-                seen.releases && !machine.was_acquired_by_hand && self.peer().is_some_and(is_clear)
+                let rests = |given_up: u64| seen.now_ms.saturating_sub(given_up) < RELEASE_AGAIN_MS;
+                seen.releases
+                    && !machine.was_acquired_by_hand
+                    && !machine.given_up_ms.is_some_and(rests)
+                    && self.peer().is_some_and(is_clear)
             }
         }
     }
@@ -186,6 +190,12 @@ impl<'a> Facts<'a> {
     /// Both are heard, and neither is primary.
     pub fn is_vacant(&self) -> bool {
         !self.seen.ours.primary && self.peer().is_some_and(|peer| !peer.is_primary)
+    }
+
+    /// Of two that are well the peer is the one to be primary.
+    pub fn is_peer_preferred(&self) -> bool {
+        let preferred = |peer: &PeerSet| self.claim().by_preference(&self.claim_of(peer)).is_lt();
+        self.peer().is_some_and(preferred)
     }
 
     /// In `standby`, beside a primary that this chassis is preferred to, and may preempt.

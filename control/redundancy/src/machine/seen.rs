@@ -103,6 +103,11 @@ impl PeerSet {
         rests && self.fitness() == 2
     }
 
+    /// Nothing is wrong there.
+    pub(super) const fn is_well(&self) -> bool {
+        self.is_eligible && !self.is_warned && self.failed_weight == 0
+    }
+
     /// How far it can carry the set: 2 as it should, 1 with failed monitors, 0 taken out.
     pub(super) const fn fitness(&self) -> u8 {
         match self.state {

@@ -202,7 +202,7 @@ impl Monitors {
             let of_set = all.filter(|(plan, event)| plan.set == Some(set) && event.told().0);
             of_set.map(|(plan, _)| plan)
         };
-        let releases = |action: &Action| matches!(action, Action::Release { .. } | Action::ReleaseIfClear);
+        let releases = |action: &Action| matches!(action, Action::Release { .. });
         Monitored {
             failed_weight: u16::try_from(self.weights.of_set(set)).unwrap_or(u16::MAX),
             is_warned: active().next().is_some(),

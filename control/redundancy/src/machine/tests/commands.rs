@@ -131,15 +131,20 @@ fn nor_is_one_that_was_asked_for_over_there() {
         preempt: true,
         ..settings()
     };
-    // What the peer takes because something is wrong is taken back when that is over.
-    for (is_warned, comes_back) in [(false, false), (true, true)] {
+    // What the peer takes because something is wrong is taken back when that is over; and what it takes because it is preferred, when
+    // it is no more.
+    for (is_warned, priority, comes_back) in [(false, 100, false), (true, 100, true), (false, 50, true)] {
         let mut bench = Bench::new(RoleState::Primary, preempts, heard(RoleState::Standby));
         (bench.seen.ours.primary, bench.seen.was_asked_for) = (false, true);
-        (bench.seen.peer, bench.seen.is_warned) = (heard(RoleState::Primary), is_warned);
+        let takes = PeerSet {
+            priority,
+            ..peer(RoleState::Primary)
+        };
+        (bench.seen.peer, bench.seen.is_warned) = (PeerSeen::Heard(takes), is_warned);
         bench.tick();
-        bench.seen.is_warned = false;
-        bench.at(300_000);
-        assert_eq!(wishes(&bench.at(300_001)).is_some(), comes_back);
+        (bench.seen.peer, bench.seen.is_warned) = (heard(RoleState::Primary), false);
+        let outputs = [bench.at(300_000), bench.at(300_001)].concat();
+        assert_eq!(wishes(&outputs).is_some(), comes_back);
     }
 }
 
@@ -177,6 +182,50 @@ fn what_a_policy_could_not_release_it_releases_when_the_peer_can_take_it() {
     );
     assert_eq!(bench.at(101_500), [], "not at once again");
     assert!(wishes(&bench.at(102_000)).is_some());
+}
+
+#[test]
+fn a_release_that_the_peer_did_not_take_is_not_tried_again_at_once() {
+    let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Standby));
+    bench.seen.releases = true;
+    assert!(wishes(&bench.tick()).is_some());
+    (bench.seen.ours.primary, bench.seen.is_changing) = (false, true);
+    assert_eq!(bench.at(105_000), []);
+    (bench.seen.ours.primary, bench.seen.is_changing) = (true, false);
+    assert_eq!((bench.at(106_000), bench.at(134_999)), (vec![], vec![]));
+    assert!(wishes(&bench.at(105_000 + RELEASE_AGAIN_MS)).is_some());
+}
+
+#[test]
+fn nor_what_the_operator_gives_it_over_there_and_what_a_peer_that_fails_gives_it_does() {
+    let failed = PeerSeen::Heard(PeerSet {
+        failed_weight: 255,
+        ..peer(RoleState::Inoperable)
+    });
+    for (gives, stays) in [
+        (heard(RoleState::Wait), true),
+        (failed, false),
+        (warns(RoleState::Wait), false),
+    ] {
+        let mut bench = Bench::new(RoleState::StandbyWarned, settings(), gives);
+        (
+            bench.seen.releases,
+            bench.seen.ours.primary,
+            bench.seen.was_asked_for,
+        ) = (true, true, true);
+        assert_eq!(states(&bench.tick()), [RoleState::Primary]);
+        bench.seen.peer = heard(RoleState::Standby);
+        assert_eq!(wishes(&bench.at(200_000)).is_none(), stays, "{gives:?}");
+    }
+    // And who has it already keeps it by saying so.
+    let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Standby));
+    bench.seen.releases = true;
+    let acquire = Command::Acquire {
+        force: false,
+        cause: RoleCause::Operator,
+    };
+    assert_eq!(bench.ask(acquire), Ok(vec![]));
+    assert_eq!(bench.at(200_000), []);
 }
 
 #[test]
