@@ -34,8 +34,8 @@ struct Leaving {
     bulk: u16,
     /// What it had then: what it is told as standby, it need not have told.
     had: Set<(Ends, Ticks)>,
-    /// Since when it says that it has released the set: what comes of age later is told to nobody.
-    released_at: Option<u64>,
+    /// Since when it is standby: what comes of age later is told to nobody, however long it takes to release the set.
+    since: u64,
     /// Sessions the other has when it hears of the release; none: it was not told all before.
     released: Option<Vec<(Ends, Ticks)>>,
     /// It has heard of it.
@@ -176,7 +176,7 @@ impl Pair {
                 known,
                 bulk,
                 had,
-                released_at: None,
+                since: self.now,
                 released: None,
                 is_heard: false,
             });
@@ -193,14 +193,15 @@ impl Pair {
         let Some(leaving) = around.leaving[index].as_mut().filter(|l| l.from == at) else {
             return;
         };
-        // It may say so again, to a peer that asks.
-        let said_ms = self.now - *leaving.released_at.get_or_insert(self.now);
+        // The workers told nothing more, or nothing even before because they stood still.
+        let silent_ms = side.silent_ms(self.now).max(self.now - leaving.since);
         // What was being told when it became standby is not told to its end.
         let was_covered = leaving.known != Known::NOTHING;
         if was_covered && side.covered && leaving.bulk == side.bulk_number() && other.has_all() {
-            let age = self.tuning.threshold.plus(Ticks(
-                ((1200 + said_ms + side.silent_ms(self.now)) / 100) as u32 + 1,
-            ));
+            let age = self
+                .tuning
+                .threshold
+                .plus(Ticks(((1200 + silent_ms) / 100) as u32 + 1));
             let due = survivors::due(&side.world, set, age).into_iter();
             leaving.released = Some(due.filter(|session| leaving.had.contains(session)).collect());
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::install::{NotInstalled, mapping_of};
+use crate::claims::ClaimRefused;
 use crate::drop_reason::DropReason;
 use crate::mapping::{Mapping, WHOLE_ADDRESS};
 use crate::ports::PortClass;
@@ -57,7 +58,11 @@ impl Engine {
             self.config
                 .claims
                 .claim(back.dst, back.src, hot.protocol, worker)
-                .map_err(|_| NotInstalled::NoGround)?;
+                .map_err(|refused| match refused {
+                    // Another worker may be about to end it.
+                    ClaimRefused::Taken => NotInstalled::Contested,
+                    ClaimRefused::Full => NotInstalled::NoGround,
+                })?;
             let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
             ports.install_pairing(space, pool, index, subscriber, &mut self.subscribers);
             return Ok(index);

@@ -341,7 +341,7 @@ impl Engine {
             .map(|number| (number, true))
             .map_err(|error| match error {
                 // The claim of an address towards an outside end.
-                NotInstalled::NoGround if record.flags & FLAG_ADDRESS_ONLY != 0 => Clash::Public,
+                NotInstalled::Contested if record.flags & FLAG_ADDRESS_ONLY != 0 => Clash::Public,
                 _ => Clash::Refused,
             })
     }
