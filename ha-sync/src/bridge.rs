@@ -237,6 +237,7 @@ impl Bridge {
 
     fn stop(&mut self) {
         self.bulks.stop();
+        self.offers_are_lost();
         if self.listening == Listening::On {
             self.rings.command(Op::Listen(false));
             // Not all that will ever be in their inboxes: a peer that tells everything may keep these from running empty.

@@ -321,6 +321,8 @@ fn a_chassis_that_was_primary_beside_its_peer_asks_for_everything_when_it_is_sta
         PeerEvent::Roles(vec![SetRole { set, primary, epoch }])
     };
     let mut side = side(64);
+    // One that takes something is offered that first: tests/merging.rs.
+    side.bridge.peer_merges(false);
     assert!(side.bridge.set_role(1, Role::Standby, 0));
     assert!(!side.bridge.is_lacking(), "it has nothing of its own");
     // A peer that is not heard may be primary. It goes on with its stream when it is back, where nothing is missing for it.
@@ -378,7 +380,12 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
         (side.bridge.covers().bits(), side.bridge.is_renewing()),
         (1, false)
     );
-    // Once is enough, and a standby has nothing to tell.
+    // Once is enough, and a standby has nothing to tell, unless its peer may be primary, too.
+    side.bridge.peer(PeerEvent::Roles(vec![SetRole {
+        set: 1,
+        primary: false,
+        epoch: 1,
+    }]));
     assert!(side.bridge.set_role(1, Role::Primary, 3) && !side.bridge.is_renewing());
     assert!(side.bridge.set_role(1, Role::Standby, 4) && !side.bridge.is_renewing());
     assert_eq!(side.bridge.covers().bits(), 0, "it is not primary to the end");

@@ -10,15 +10,18 @@ use ha_sync::link::{Link, LinkConfig, LinkState};
 use ha_sync::wire::Dictionary;
 use rtrb::{Consumer, RingBuffer};
 use tandem_engine::program::{FilteringType, MappingType, Replication};
-use tandem_engine::replica::{Merge, Op, Role};
+use tandem_engine::replica::{Merge, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 use tandem_engine_testkit::packets::udp;
+use tandem_engine_testkit::plan::INSIDE2;
 use tandem_engine_testkit::world::World;
-use tandem_engine_testkit::{IN1, IN2, OUT1, OUT2};
+use tandem_engine_testkit::{IN1, IN2, OUT1, OUT2, POOL2};
 
 /// After so long the lease of nothing is waited for, and all is told.
 const STEPS: usize = 600;
 const STEP_MS: u64 = 20;
+/// When it all begins, milliseconds.
+const NOW: u64 = 1_000_000;
 
 struct Side {
     world: World,
@@ -30,6 +33,12 @@ struct Side {
 
 impl Side {
     fn new(incarnation: u64, workers: u8, now: u64) -> Self {
+        // Beyond any split here.
+        Self::of(&[1], 0, incarnation, workers, now)
+    }
+
+    /// With these redundancy sets, each of the service set of its number, and this time for a stream to go on.
+    fn of(sets: &[u8], resume_ms: u64, incarnation: u64, workers: u8, now: u64) -> Self {
         let mut world = World::new(workers, |plan| {
             plan.seed = incarnation;
             plan.shards_each = 2 / workers;
@@ -38,10 +47,15 @@ impl Side {
                 MappingType::AddressAndPortDependent,
                 FilteringType::AddressAndPortDependent,
             );
-            plan.set().replication = Replication {
-                threshold: Some(Ticks::from_seconds(60)),
-                ..Replication::default()
-            };
+            if sets.contains(&2) {
+                plan.second(POOL2, 2);
+            }
+            for set in &mut plan.program.service_sets {
+                set.replication = Replication {
+                    threshold: Some(Ticks::from_seconds(60)),
+                    ..Replication::default()
+                };
+            }
         });
         world.now = Ticks((now / 100) as u32);
         let (mut outboxes, mut inboxes, mut producers) = (Vec::new(), Vec::new(), Vec::new());
@@ -55,16 +69,18 @@ impl Side {
         }
         let config = BridgeConfig {
             shards: 2,
-            sets: vec![RedundancySet {
-                number: 1,
-                service_sets: vec![1],
-            }],
+            sets: sets
+                .iter()
+                .map(|number| RedundancySet {
+                    number: *number,
+                    service_sets: vec![(*number).into()],
+                })
+                .collect(),
             tick_zero_ms: 0,
         };
         let bridge = Bridge::new(config, world.program.clone(), outboxes, producers).expect("rings that fit");
         let link = Link::new(LinkConfig {
-            // Beyond any split here.
-            resume_ms: 0,
+            resume_ms,
             ..LinkConfig::new(incarnation, 2, [7; 32], Dictionary::of(&world.program))
         });
         Self {
@@ -96,6 +112,22 @@ impl Side {
         self.world.engines.iter().map(|e| of(e.counters())).sum()
     }
 
+    /// How many sessions there are of a service set.
+    fn sessions_of(&mut self, service_set: u16) -> usize {
+        let sessions = self.world.sessions().into_iter();
+        sessions.filter(|s| s.service_set == service_set).count()
+    }
+
+    /// It has offered this set and been told everything since.
+    fn is_lacking_nothing_of(&self, set: u8) -> bool {
+        let offered = BridgeEvent::Offered { set, told: true };
+        self.events.contains(&offered) && !self.bridge.is_lacking() && self.link.state().is_active()
+    }
+
+    fn is_primary(&self, set: u8) -> bool {
+        self.bridge.role(set).is_some_and(|role| role.primary)
+    }
+
     /// Public ends with the host that has them.
     fn given(&mut self) -> BTreeSet<(String, u16)> {
         let sessions = self.world.sessions().into_iter();
@@ -109,20 +141,32 @@ struct Pair {
     sides: [Side; 2],
     now: u64,
     is_cut: bool,
+    /// What this side says is lost.
+    is_mute: Option<usize>,
 }
 
 impl Pair {
     /// Chassis 0 is primary, chassis 1 its complete standby.
     fn new(workers: [u8; 2]) -> Self {
-        let now = 1_000_000;
-        let sides = [Side::new(1, workers[0], now), Side::new(2, workers[1], now)];
+        Self::over([Side::new(1, workers[0], NOW), Side::new(2, workers[1], NOW)])
+    }
+
+    /// The same of two redundancy sets, and a stream goes on after a short break.
+    fn of_two_sets() -> Self {
+        Self::over([1, 2].map(|incarnation| Side::of(&[1, 2], 120_000, incarnation, 1, NOW)))
+    }
+
+    fn over(sides: [Side; 2]) -> Self {
         let mut pair = Self {
             sides,
-            now,
+            now: NOW,
             is_cut: true,
+            is_mute: None,
         };
-        pair.sides[0].bridge.set_role(1, Role::Primary, 1);
-        pair.sides[1].bridge.set_role(1, Role::Standby, 1);
+        for set in [1, 2] {
+            pair.sides[0].bridge.set_role(set, Role::Primary, 1);
+            pair.sides[1].bridge.set_role(set, Role::Standby, 1);
+        }
         pair.mend();
         pair
     }
@@ -135,6 +179,9 @@ impl Pair {
             let mut out = Vec::new();
             let side = &mut self.sides[from];
             side.link.poll(now, &mut side.bridge, &mut out);
+            if self.is_mute == Some(from) {
+                out.clear();
+            }
             while !self.is_cut && !out.is_empty() {
                 let to = &mut self.sides[1 - from];
                 let used = to
@@ -178,6 +225,37 @@ impl Pair {
         self.steps();
     }
 
+    /// The connection is there again, and nothing has come over it yet.
+    fn connect(&mut self) {
+        (self.is_cut, self.is_mute) = (false, None);
+        for side in &mut self.sides {
+            side.link.connected(self.now);
+        }
+    }
+
+    /// Steps until something is so.
+    fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        // A bulk may rest before it begins.
+        for _ in 0..10 * STEPS {
+            if is_so(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("it never came to it");
+    }
+
+    /// Hosts of service set 2, on chassis 0.
+    fn open_second(&mut self, first: u32, hosts: u32) {
+        for host in 0..hosts {
+            let packet = udp((first + host, 2000), (OUT1, 53));
+            self.sides[0].world.one(INSIDE2, packet).forwarded();
+            if host % 16 == 0 {
+                self.step();
+            }
+        }
+    }
+
     fn open(&mut self, at: usize, first: u32, hosts: u32) {
         for host in 0..hosts {
             let packet = udp((first + host, 2000), (if at == 0 { OUT1 } else { OUT2 }, 53));
@@ -191,10 +269,7 @@ impl Pair {
 
 fn merged(side: &Side) -> Vec<Merge> {
     let merged = |event: &BridgeEvent| match event {
-        BridgeEvent::Merged { sets, merge } => {
-            assert!(sets.has(1));
-            Some(*merge)
-        }
+        BridgeEvent::Merged { merge, .. } => Some(*merge),
         _ => None,
     };
     side.events.iter().filter_map(merged).collect()
@@ -345,4 +420,148 @@ fn an_offer_ends_when_the_winner_is_gone_and_the_role_comes_back() {
         20,
         "{merge:?}"
     );
+}
+
+#[test]
+fn a_set_that_yields_later_is_told_by_a_later_bulk() {
+    let mut pair = Pair::of_two_sets();
+    pair.cut();
+    pair.sides[1].bridge.set_role(1, Role::Primary, 2);
+    pair.open(0, IN1 + 1000, 40);
+    // The winner takes the offer, and its answer is lost.
+    pair.connect();
+    pair.until(|pair| !pair.sides[0].is_primary(1));
+    pair.is_mute = Some(1);
+    pair.until(|pair| !merged(&pair.sides[1]).is_empty());
+    assert!(pair.sides[0].bridge.is_lacking(), "it cannot know");
+    pair.cut();
+    pair.sides[1].bridge.set_role(2, Role::Primary, 2);
+    pair.open_second(IN2 + 3000, 40);
+    // The stream goes on where it broke: that the one offer was taken is known when the other one begins.
+    pair.connect();
+    pair.steps();
+    let offered = |event: &BridgeEvent| match event {
+        BridgeEvent::Offered { set, told } => Some((*set, *told)),
+        _ => None,
+    };
+    let [loser, winner] = &mut pair.sides;
+    assert!(loser.link.stats().resumes > 0, "{:?}", loser.link.stats());
+    let offered: Vec<_> = loser.events.iter().filter_map(offered).collect();
+    assert_eq!(offered, [(1, true), (2, true)]);
+    for side in [winner, loser] {
+        assert_eq!((side.sessions_of(1), side.sessions_of(2)), (40, 40));
+        assert!(!side.bridge.is_lacking() && !side.bridge.lacks());
+    }
+}
+
+#[test]
+fn a_set_that_yields_amid_the_offer_of_another_one_loses_nothing() {
+    for later in [1, 2, 3, 5, 8] {
+        let mut pair = Pair::of_two_sets();
+        pair.cut();
+        pair.sides[1].bridge.set_role(1, Role::Primary, 2);
+        pair.open(0, IN1 + 1000, 400);
+        pair.open_second(IN2 + 3000, 100);
+        pair.connect();
+        pair.until(|pair| !pair.sides[0].is_primary(1));
+        (0..later).for_each(|_| pair.step());
+        pair.sides[1].bridge.set_role(2, Role::Primary, 2);
+        pair.until(|pair| pair.sides[0].is_lacking_nothing_of(2));
+        for side in &mut pair.sides {
+            assert_eq!((side.sessions_of(1), side.sessions_of(2)), (400, 100));
+            assert!(!side.bridge.lacks());
+        }
+    }
+}
+
+#[test]
+fn what_a_worker_offers_amid_a_bulk_is_not_of_it() {
+    let mut side = Side::of(&[1, 2], 0, 1, 1, NOW);
+    for host in 0..20 {
+        let packet = udp((IN2 + host, 2000), (OUT1, 53));
+        side.world.one(INSIDE2, packet).forwarded();
+    }
+    let (now, world) = (side.world.now, &mut side.world);
+    let (producer, mut outbox) = RingBuffer::new(8);
+    let engine = &mut world.engines[0];
+    engine.connect(producer);
+    let yields = |engine: &mut tandem_engine::engine::Engine, service_set| {
+        let role = Op::Role {
+            service_set,
+            role: Role::Standby,
+            epoch: 1,
+        };
+        let offers = true;
+        for op in [role, Op::Offer { service_set, offers }] {
+            engine.install(&op, now).expect("a command");
+        }
+    };
+    engine.install(&Op::Listen(true), now).expect("a command");
+    yields(engine, 1);
+    engine
+        .install(&Op::Bulk(5, ObjectTypes::ALL), now)
+        .expect("a command");
+    yields(engine, 2);
+    let mut told_by = |engine: &mut tandem_engine::engine::Engine, number| {
+        let mut told = Vec::new();
+        for _ in 0..STEPS {
+            engine.maintain(now, 64);
+            while let Ok(op) = outbox.pop() {
+                if op == Op::BulkEnd(number) {
+                    return told;
+                }
+                told.push(op);
+            }
+        }
+        panic!("no end of bulk {number}: {told:?}");
+    };
+    let session = |op: &Op| match op {
+        Op::Session(record) => Some(Op::Close {
+            key: record.key,
+            service_set: record.service_set,
+            protocol: record.protocol,
+        }),
+        _ => None,
+    };
+    assert_eq!(told_by(engine, 5).iter().find_map(session), None);
+    engine
+        .install(&Op::Bulk(6, ObjectTypes::ALL), now)
+        .expect("a command");
+    let told: Vec<Op> = told_by(engine, 6).iter().filter_map(session).collect();
+    assert_eq!(told.len(), 20);
+    // Only now may the other chassis end them. A third bulk tells what is left.
+    assert_eq!(engine.install(&told[0], now), Ok(()));
+    engine
+        .install(&Op::Bulk(7, ObjectTypes::ALL), now)
+        .expect("a command");
+    assert_eq!(told_by(engine, 7).iter().filter_map(session).count(), 19);
+}
+
+#[test]
+fn one_that_is_made_standby_while_it_is_alone_offers_what_it_has() {
+    let mut pair = Pair::new([1, 1]);
+    pair.split();
+    pair.open(0, IN1 + 1000, 50);
+    let first = pair.sides[0].given();
+    // By hand, or by what its monitors see; it knows nothing of the other one.
+    pair.sides[0].bridge.set_role(1, Role::Standby, 1);
+    assert!(pair.sides[0].bridge.is_lacking());
+    pair.mend();
+    let [loser, winner] = &mut pair.sides;
+    assert_eq!(merged(winner).iter().map(|merge| merge.sessions).sum::<u64>(), 50);
+    assert_eq!((winner.given(), loser.given()), (first.clone(), first));
+    assert!(!loser.bridge.is_lacking() && !loser.bridge.lacks());
+    // The same where the stream goes on, and the other one takes over after it.
+    let mut pair = Pair::of_two_sets();
+    pair.cut();
+    pair.open_second(IN2 + 3000, 50);
+    pair.sides[0].bridge.set_role(2, Role::Standby, 1);
+    pair.sides[1].bridge.set_role(2, Role::Primary, 2);
+    pair.connect();
+    pair.steps();
+    for side in &mut pair.sides {
+        assert_eq!(side.sessions_of(2), 50);
+        assert!(!side.bridge.is_lacking() && !side.bridge.lacks());
+    }
+    assert!(pair.sides[0].link.stats().resumes > 0);
 }

@@ -118,7 +118,7 @@ impl Bridge {
     /// The peer's bulk begins.
     pub(super) fn peer_begins(&mut self, begin: Op, types: ObjectTypes) -> bool {
         // Of what is offered first nothing is taken.
-        let offered = self.sets.iter().filter(|set| set.offers);
+        let offered = self.sets.iter().filter(|set| set.offer.is_some());
         let standby = self.sets_that_are(Role::Standby);
         self.bulks.heard = offered.fold(standby, |heard, set| heard.without(set.number));
         let mut all = vec![begin];

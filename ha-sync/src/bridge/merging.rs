@@ -16,22 +16,28 @@
 use tandem_engine::replica::{Mark, Merge, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 
+use super::roles::SetState;
 use super::{Bridge, BridgeEvent, Listening};
 use crate::chassis::Sets;
 
 /// In place of a worker's number, in the mark behind an offer.
 const OFFER: u8 = u8::MAX;
 
+/// What a set that has yielded offers. Each has its own: one that yields later is told by a later bulk.
+#[derive(Debug, Default)]
+pub(super) struct Offering {
+    /// The bulk under way that tells it, and the one that has.
+    telling: Option<u16>,
+    told: Option<u16>,
+}
+
 /// Offers out and in.
 #[derive(Debug, Default)]
 pub(super) struct Merging {
     /// Whether the peer takes what it is offered; `None`: it was never there.
     peer_merges: Option<bool>,
-    /// The bulk under way that tells what is offered, and the one that has.
-    telling: Option<u16>,
-    told: Option<u16>,
-    /// A mark is to be put behind it.
-    marks: bool,
+    /// A mark is to be put behind this bulk, which told what is offered.
+    marks: Option<u16>,
     /// Sets whose offers workers are taking, and what those made of them that have reported.
     taking: Sets,
     reported: Vec<bool>,
@@ -43,13 +49,13 @@ impl Bridge {
     pub(super) fn peer_is_to_merge(&mut self, merges: bool) {
         self.merging.peer_merges = Some(merges);
         if !merges && self.is_offering() {
-            self.end_offers(false);
+            self.end_offers(false, |_| true);
         }
     }
 
     /// Whether something is offered to the peer.
     pub(super) fn is_offering(&self) -> bool {
-        self.sets.iter().any(|set| set.offers)
+        self.sets.iter().any(|set| set.offer.is_some())
     }
 
     /// A set that has just yielded: what its workers have is offered. False: the peer's release knows nothing of that.
@@ -70,64 +76,71 @@ impl Bridge {
         let Some(state) = self.sets.iter_mut().find(|state| state.number == set) else {
             return;
         };
-        state.offers = offers;
+        state.offer = offers.then(Offering::default);
         for service_set in state.service_sets.clone() {
             self.rings.command(Op::Offer { service_set, offers });
         }
     }
 
-    /// What was offered is told, or will never be.
-    fn end_offers(&mut self, told: bool) {
-        let offering = self.sets.iter().filter(|set| set.offers);
-        for set in offering.map(|set| set.number).collect::<Vec<u8>>() {
+    /// What these sets offered is told, or will never be.
+    fn end_offers(&mut self, told: bool, which: impl Fn(&Offering) -> bool) {
+        let ends = |set: &&SetState| set.offer.as_ref().is_some_and(&which);
+        let ended = self.sets.iter().filter(ends).map(|set| set.number);
+        for set in ended.collect::<Vec<u8>>() {
             self.command_offer(set, false);
             self.stats.offers_in_vain += u64::from(!told);
             self.events.push_back(BridgeEvent::Offered { set, told });
+            self.lack();
         }
-        (self.merging.telling, self.merging.told) = (None, None);
-        self.lack();
     }
 
-    /// The workers are asked for a bulk.
+    fn offerings(&mut self) -> impl Iterator<Item = &mut Offering> {
+        self.sets.iter_mut().filter_map(|set| set.offer.as_mut())
+    }
+
+    /// The workers are asked for a bulk: it tells what is offered by now.
     pub(super) fn offer_goes_with(&mut self, number: u16, types: ObjectTypes) {
-        let tells = types == ObjectTypes::ALL && self.is_offering();
-        self.merging.telling = tells.then_some(number);
+        for offering in self.offerings() {
+            offering.telling = (types == ObjectTypes::ALL).then_some(number);
+        }
     }
 
     /// All workers have told a bulk.
     pub(super) fn offer_went_with(&mut self, number: u16) {
-        if self
-            .merging
-            .telling
-            .take_if(|telling| *telling == number)
-            .is_some()
-        {
-            (self.merging.told, self.merging.marks) = (Some(number), true);
+        let mut marks = None;
+        for offering in self.offerings() {
+            if offering.telling.take_if(|telling| *telling == number).is_some() {
+                (offering.told, marks) = (Some(number), Some(number));
+            }
         }
+        self.merging.marks = marks.or(self.merging.marks);
+    }
+
+    /// The peer will not have what went out: it is told everything anew, with what is offered.
+    pub(super) fn offers_are_lost(&mut self) {
+        self.offerings()
+            .for_each(|offering| *offering = Offering::default());
+        self.merging.marks = None;
     }
 
     /// The mark behind what was offered.
     pub(super) fn mark_of_offer(&mut self) -> Option<Op> {
-        let marks = std::mem::take(&mut self.merging.marks);
-        let told = self.merging.told.filter(|_| marks)?;
+        let told = self.merging.marks.take()?;
         Some(Op::Mark(Mark {
             worker: OFFER,
             at: Ticks(told.into()),
         }))
     }
 
-    /// The peer has everything before a mark. Whether that is the one behind what was offered.
+    /// The peer has everything before a mark. Whether that is one behind what was offered: what a set offers that this bulk did not
+    /// tell is still to come.
     pub(super) fn is_offer_taken(&mut self, mark: Mark) -> bool {
         if mark.worker != OFFER {
             return false;
         }
-        if self
-            .merging
-            .told
-            .is_some_and(|told| mark.at == Ticks(told.into()))
-        {
-            self.end_offers(true);
-        }
+        self.end_offers(true, |offering| {
+            offering.told.is_some_and(|told| mark.at == Ticks(told.into()))
+        });
         true
     }
 

@@ -4,6 +4,7 @@ use tandem_engine::program::ServiceSetId;
 use tandem_engine::replica::{Op, Role};
 use tandem_engine::ticks::Ticks;
 
+use super::merging::Offering;
 use super::{Bridge, BridgeEvent, Listening};
 use crate::chassis::{SetRole, Sets};
 
@@ -19,8 +20,8 @@ pub(super) struct SetState {
     waiting: usize,
     /// As [`Bridge::yield_equal_epochs`], of this set.
     yields_equal: Option<bool>,
-    /// It was primary beside the peer, has yielded, and offers what it has.
-    pub offers: bool,
+    /// It was primary beside the peer, is so no more, and offers what it has.
+    pub offer: Option<Offering>,
 }
 
 impl SetState {
@@ -41,8 +42,14 @@ impl Bridge {
     }
 
     /// Gives a redundancy set a role; [`BridgeEvent::RoleDone`] comes when all workers have taken it up. A chassis that becomes
-    /// primary gives nobody the ports that the peer may have given out until they have rested. False: there is no such set.
+    /// primary gives nobody the ports that the peer may have given out until they have rested. One that ceases to be, and whose peer
+    /// is not known to be standby, offers it what it has. False: there is no such set.
     pub fn set_role(&mut self, set: u8, role: Role, epoch: u64) -> bool {
+        self.change_role(set, role, epoch, false)
+    }
+
+    /// `yields`: it is known that the peer is primary, too.
+    fn change_role(&mut self, set: u8, role: Role, epoch: u64, yields: bool) -> bool {
         let Some(state) = self.sets.iter_mut().find(|state| state.number == set) else {
             return false;
         };
@@ -53,7 +60,9 @@ impl Bridge {
             self.bulks.role_changes(set);
         }
         self.changes = self.changes.wrapping_add(1);
-        state.offers &= role == Role::Standby;
+        if role != Role::Standby {
+            state.offer = None;
+        }
         (state.role, state.epoch, state.change) = (role, epoch, self.changes);
         state.waiting = state.service_sets.len() * self.rings.workers();
         let service_sets = state.service_sets.clone();
@@ -82,11 +91,12 @@ impl Bridge {
             self.bulks.renew |= self.listening == Listening::On;
             self.keeper.took_over(self.now, &self.program, &service_sets);
         } else if role == Role::Standby {
-            if was_primary && !self.peer_is_standby_of(set) {
-                // It was primary beside this chassis, or may have been, and tells nothing anew because this one ceases to be.
+            self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
+            // The peer was primary beside this chassis, or may have been: it knows nothing of what began here meanwhile, and tells
+            // nothing anew because this one ceases to be. What it told before was refused here, and what it covered not swept.
+            if (yields || was_primary && !self.peer_is_standby_of(set)) && !self.offer(set) {
                 self.lack();
             }
-            self.keeper.gave_up(&self.program, &service_sets, &mut self.stats);
         }
         if nothing {
             self.events.push_back(BridgeEvent::RoleDone(done));
@@ -156,7 +166,7 @@ impl Bridge {
                     change: 0,
                     waiting: 0,
                     yields_equal: None,
-                    offers: false,
+                    offer: None,
                 },
                 |at| before.swap_remove(at),
             );
@@ -229,11 +239,7 @@ impl Bridge {
 
     /// A set that is primary here becomes standby with the peer's epoch, because the peer is primary, too, and has the better claim.
     pub fn yields(&mut self, set: u8, epoch: u64) {
-        self.set_role(set, Role::Standby, epoch);
-        // What it told as primary before was refused here, and what it covered was not swept.
-        if !self.offer(set) {
-            self.lack();
-        }
+        self.change_role(set, Role::Standby, epoch, true);
     }
 
     /// Two primaries: the one with the lower epoch yields. Redundancy spec, section 1.

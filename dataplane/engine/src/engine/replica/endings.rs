@@ -54,8 +54,9 @@ impl Engine {
 
     /// Whether the other chassis may say that something ends: what was offered may, as it is refused then.
     fn check_ends(&self, set: ServiceSetId, table: Table, number: Option<u32>) -> Result<(), NotInstalled> {
+        let is_told = |n| self.is_offered(set) && self.has_passed(table, n);
         match self.check_standby(set) {
-            Err(NotInstalled::Unoffered) if number.is_some_and(|n| self.has_passed(table, n)) => Ok(()),
+            Err(NotInstalled::Unoffered) if number.is_some_and(is_told) => Ok(()),
             checked => checked,
         }
     }

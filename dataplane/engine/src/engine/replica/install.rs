@@ -110,6 +110,7 @@ impl Engine {
                 Ok(())
             }
             Op::Bulk(number, types) => {
+                self.begin_offers(*types);
                 self.start_bulk(*number, *types);
                 Ok(())
             }

@@ -12,7 +12,7 @@
 use super::Engine;
 use super::ground::pools_of;
 use crate::program::{PoolId, ServiceSetId};
-use crate::replica::{Op, Role};
+use crate::replica::{ObjectTypes, Op, Role};
 
 /// How far an offer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +20,10 @@ pub(super) enum Offer {
     /// There is none.
     #[default]
     None,
-    /// No bulk has told it yet.
+    /// No bulk has told it yet, nor does the one that is told, if there is one: it began before.
     Untold,
+    /// The bulk that began last tells it, or another one will.
+    Telling,
     /// One has; others tell it again.
     Told,
 }
@@ -64,7 +66,7 @@ impl Engine {
 
     /// Whether what is here of a service set has still to be offered.
     pub(super) fn is_unoffered(&self, set: ServiceSetId) -> bool {
-        self.offer_of(set) == Offer::Untold
+        matches!(self.offer_of(set), Offer::Untold | Offer::Telling)
     }
 
     /// The same of the service sets that use a pool.
@@ -80,7 +82,7 @@ impl Engine {
     /// Whether the bulk that is told tells of a service set because that is offered.
     pub(super) fn is_offered(&self, set: ServiceSetId) -> bool {
         let tells = self.replica.bulk.is_some_and(|bulk| bulk.offers);
-        tells && self.is_standby(set) && self.offer_of(set) != Offer::None
+        tells && self.is_standby(set) && matches!(self.offer_of(set), Offer::Telling | Offer::Told)
     }
 
     /// The same of an extent or block.
@@ -106,11 +108,23 @@ impl Engine {
         is_told.then(|| self.record_of(number).map(Op::Session)).flatten()
     }
 
-    /// A bulk has told what is offered.
+    /// A bulk of these types begins: it tells what is offered by now. What a service set offers later is not of it, since it has
+    /// passed some of that.
+    pub(super) fn begin_offers(&mut self, types: ObjectTypes) {
+        if types == ObjectTypes::ALL {
+            self.move_offers(Offer::Untold, Offer::Telling);
+        }
+    }
+
+    /// A bulk has told what was offered when it began.
     pub(super) fn has_offered(&mut self) {
+        self.move_offers(Offer::Telling, Offer::Told);
+    }
+
+    fn move_offers(&mut self, from: Offer, to: Offer) {
         for part in &mut self.replica.roles {
-            if part.offer == Offer::Untold {
-                part.offer = Offer::Told;
+            if part.offer == from {
+                part.offer = to;
             }
         }
     }
