@@ -69,6 +69,9 @@ impl Probes {
                 self.tracker.reload(now, &redundancy, &mut seen);
                 self.sockets.close();
             }
+            for object in self.redundant.to_be_judged() {
+                self.tracker.judge_anew(&object);
+            }
             let mut probes = Vec::new();
             let now = self.now();
             self.tracker.poll(now, &mut probes, &mut seen);
@@ -102,8 +105,11 @@ impl Probes {
                     }
                 }
             }
+            let verdicts = self.tracker.verdicts();
+            if !verdicts.is_empty() {
+                self.redundant.judged(&verdicts);
+            }
             if !seen.is_empty() {
-                self.redundant.seen(&seen);
                 self.feed.seen(seen);
             }
         }

@@ -23,7 +23,7 @@ use crate::api::BackendError;
 use crate::api::model::{MemberState, MemberSwitch, RedundantState, unix_seconds};
 use crate::config::{Attachment, Config, RedundantInterface};
 use crate::kernel::{ANNOUNCE_INTERVAL, ANNOUNCEMENTS, Announcer};
-use crate::monitor::{Condition, Member, Members, Observation};
+use crate::monitor::{Member, Members, Verdict};
 
 /// Switches of an interface that are kept for the API.
 const SWITCHES_MAX: usize = 16;
@@ -139,22 +139,24 @@ impl RedundantInterfaces {
         }
     }
 
-    /// What monitors saw.
-    pub(super) fn seen(&self, seen: &[Observation]) {
+    /// What tracked-IP objects are by the active members.
+    pub(super) fn judged(&self, verdicts: &[Verdict]) {
         let now = self.now();
         for row in self.locked().iter_mut() {
-            for one in seen {
-                let (condition, failed) = match one {
-                    Observation::Failed(condition, text) => (condition, Some(text.clone())),
-                    Observation::Well(condition, _) => (condition, None),
-                    Observation::Happened(..) => continue,
-                };
-                if matches!(condition, Condition::Tracked(name) if row.track.as_ref() == Some(name)) {
-                    row.members.tracked(now, failed);
+            for one in verdicts {
+                if row.track.as_ref() == Some(&one.object) {
+                    row.members.tracked(now, one.failed.clone());
                 }
             }
             self.carry_on(row);
         }
+    }
+
+    /// Objects by which active members are to be judged anew, from now on: each said once.
+    pub(super) fn to_be_judged(&self) -> Vec<String> {
+        let mut rows = self.locked();
+        let of = |row: &mut Row| row.track.clone().filter(|_| row.members.is_to_be_judged());
+        rows.iter_mut().filter_map(of).collect()
     }
 
     /// Until something is due.

@@ -9,7 +9,8 @@
 //! The preferred member, the primary or the one that a command forces, is active while it is well; else the other if that is. While
 //! neither is, nothing moves but from a link that is down to one that is up. A tracked IP is probed by the active member alone, so a
 //! member that it has failed stays failed, once the other carries on, until its link comes back, a command says otherwise, or it is
-//! tried again. Redundancy spec, section 3; NSRP seed, "Redundant Interfaces and Zones".
+//! tried again. Whichever becomes active, or is trusted anew while it is, is judged anew, by probes that left by it: what the object
+//! says meanwhile is about something else. Redundancy spec, section 3; NSRP seed, "Redundant Interfaces and Zones".
 
 use crate::config::RedundantInterface;
 
@@ -48,6 +49,17 @@ impl State {
     }
 }
 
+/// What is known of the active member by the tracked-IP object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    /// What was said of it.
+    Yes,
+    /// Nothing: probes that leave by it have to be asked for.
+    ToBe,
+    /// Nothing yet: they are under way.
+    Awaited,
+}
+
 /// The members of one redundant interface.
 #[derive(Clone, Debug)]
 pub struct Members {
@@ -59,6 +71,9 @@ pub struct Members {
     /// A command waits for no hold-down.
     at_once: Option<&'static str>,
     retry_ms: Option<u64>,
+    /// There is a tracked-IP object.
+    is_tracked: bool,
+    judged: Judged,
 }
 
 impl Members {
@@ -81,6 +96,8 @@ impl Members {
             waits: None,
             at_once: None,
             retry_ms: (config.track_retry_s > 0).then(|| u64::from(config.track_retry_s) * 1000),
+            is_tracked: config.track.is_some(),
+            judged: Judged::Yes,
         }
     }
 
@@ -105,16 +122,48 @@ impl Members {
 
     /// The link of a member is up, or down. A link that comes back is trusted anew.
     pub fn link(&mut self, member: Member, up: bool) {
+        let is_back = up && self.both.get(member).is_some_and(|state| !state.link);
         if let Some(state) = self.both.get_mut(member) {
-            if up && !state.link {
-                state.failed = None;
-            }
             state.link = up;
+        }
+        if is_back {
+            self.trust(member);
         }
     }
 
-    /// The tracked-IP object has failed, or is well again: by the active member.
+    /// Nothing is known of a member any more.
+    fn trust(&mut self, member: Member) {
+        let had_failed = self
+            .both
+            .get_mut(member)
+            .is_some_and(|state| state.failed.take().is_some());
+        if had_failed && member == self.active {
+            self.judge_anew();
+        }
+    }
+
+    fn judge_anew(&mut self) {
+        if self.is_tracked {
+            self.judged = Judged::ToBe;
+        }
+    }
+
+    /// Whether the active member is to be judged anew, by probes that leave from now on: said once.
+    pub fn is_to_be_judged(&mut self) -> bool {
+        let is_to_be = self.judged == Judged::ToBe;
+        if is_to_be {
+            self.judged = Judged::Awaited;
+        }
+        is_to_be
+    }
+
+    /// The tracked-IP object has failed, or is well: by the active member. What comes before that one's probes were asked for
+    /// ([`Members::is_to_be_judged`]) is about the other, and ignored.
     pub fn tracked(&mut self, now_ms: u64, failed: Option<String>) {
+        if self.judged == Judged::ToBe {
+            return;
+        }
+        self.judged = Judged::Yes;
         if let Some(state) = self.both.get_mut(self.active) {
             state.failed = failed.map(|text| (text, now_ms));
         }
@@ -125,9 +174,9 @@ impl Members {
     /// # Errors
     /// [`ForceError`], and nothing changes.
     pub fn force(&mut self, member: Member) -> Result<(), ForceError> {
-        let state = self.both.get_mut(member).filter(|state| state.link);
-        let state = state.ok_or(ForceError::Down(member))?;
-        state.failed = None;
+        let state = self.both.get(member).filter(|state| state.link);
+        state.ok_or(ForceError::Down(member))?;
+        self.trust(member);
         self.forced = Some(member);
         self.at_once = Some("forced by command");
         Ok(())
@@ -136,8 +185,8 @@ impl Members {
     /// Takes a force back: the primary is preferred, trusted anew, and becomes active without a hold-down if its link is up.
     pub fn revert(&mut self) {
         self.forced = None;
-        for state in &mut self.both {
-            state.failed = None;
+        for member in 0..self.both.len() {
+            self.trust(member);
         }
         self.at_once = Some("reverted by command");
     }
@@ -160,7 +209,9 @@ impl Members {
 
     /// What is due at this time. Of what happened before, everything has to be said before.
     pub fn poll(&mut self, now_ms: u64) -> Option<Switch> {
+        // The one that carries on is judged first.
         if let Some(retry_ms) = self.retry_ms
+            && self.judged == Judged::Yes
             && let Some(idle) = self.both.get_mut(1 - self.active)
             && idle
                 .failed
@@ -187,6 +238,7 @@ impl Members {
         let cause = command.map_or_else(|| self.cause(to), str::to_owned);
         self.waits = None;
         self.active = to;
+        self.judge_anew();
         Some(Switch { to, cause })
     }
 
@@ -201,7 +253,9 @@ impl Members {
             .both
             .get(1 - self.active)
             .and_then(|state| state.failed.as_ref());
-        let retry = idle.and_then(|(_, since)| Some(since + self.retry_ms?));
+        let retry = idle
+            .filter(|_| self.judged == Judged::Yes)
+            .and_then(|(_, since)| Some(since + self.retry_ms?));
         hold_down.into_iter().chain(retry).min()
     }
 

@@ -39,4 +39,4 @@ pub use probe_socket::ProbeSockets;
 pub use process::{ProcessHandle, read_pid_file, socket_owner, wait_for_exits};
 pub use routing::{Instance, RoutingDaemon, RoutingState};
 pub use tandem_redundancy::monitor::Weights;
-pub use tracked::{Probe, Tracker};
+pub use tracked::{Probe, Tracker, Verdict};

@@ -2,6 +2,11 @@
 //!
 //! A probe that is not answered before the next one is due is a loss; so many in a row, and the address is lost. An answer, also a late
 //! one, brings it back. An object has failed while the weights of its lost addresses reach its threshold. Redundancy spec, section 4.
+//!
+//! What is told of an object is twofold. Observations, for redundancy events, are its changes. Verdicts, for the member of a redundant
+//! interface that its probes leave by, are those as well; and when another member is active, or one is trusted anew, what the old probes
+//! said is no word about it: [`Tracker::judge_anew`] begins a window in which only new probes count, and its end is a verdict, also
+//! where nothing has changed.
 
 use std::net::IpAddr;
 
@@ -21,17 +26,29 @@ pub struct Probe {
     pub to: TrackedAddress,
 }
 
+/// How an object is by the member of a redundant interface that its probes leave by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Name of the object.
+    pub object: String,
+    /// What it failed by, if it has.
+    pub failed: Option<String>,
+}
+
 /// The tracked-IP objects of a configuration.
 #[derive(Debug, Default)]
 pub struct Tracker {
     objects: Vec<Object>,
     addresses: Vec<Address>,
+    verdicts: Vec<Verdict>,
 }
 
 #[derive(Debug)]
 struct Object {
     config: TrackedIp,
     failed: bool,
+    /// Only new probes count, until they suffice for a verdict.
+    anew: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +63,8 @@ struct Address {
     /// Losses in a row.
     losses: u32,
     lost: bool,
+    /// While its object is judged anew: the last probe that is too old for that, until a newer one is answered or so many are lost.
+    undecided_since: Option<u16>,
     due_ms: u64,
 }
 
@@ -60,7 +79,8 @@ impl Tracker {
 
     /// Takes over another configuration. Addresses that stay in their object stay as they are.
     pub fn reload(&mut self, now_ms: u64, redundancy: &Redundancy, seen: &mut Vec<Observation>) {
-        let before = std::mem::take(self);
+        let mut before = std::mem::take(self);
+        self.verdicts.append(&mut before.verdicts);
         for config in &redundancy.tracked_ips {
             let old = before
                 .objects
@@ -79,12 +99,15 @@ impl Tracker {
                     waits: same.is_some_and(|one| one.waits),
                     losses: same.map_or(0, |one| one.losses),
                     lost: same.is_some_and(|one| one.lost),
+                    undecided_since: same.and_then(|one| one.undecided_since),
                     due_ms: same.map_or(now_ms + spread_ms, |one| one.due_ms.min(now_ms + interval_ms)),
                 });
             }
+            let old = old.and_then(|at| before.objects.get(at));
             self.objects.push(Object {
                 config: config.clone(),
-                failed: old.is_some_and(|at| before.objects.get(at).is_some_and(|old| old.failed)),
+                failed: old.is_some_and(|old| old.failed),
+                anew: old.is_some_and(|old| old.anew),
             });
         }
         for object in 0..self.objects.len() {
@@ -106,8 +129,8 @@ impl Tracker {
             let mut lost = None;
             if address.waits {
                 address.losses = address.losses.saturating_add(1);
-                if address.losses >= threshold && !address.lost {
-                    address.lost = true;
+                if address.losses >= threshold && (!address.lost || address.undecided_since.is_some()) {
+                    (address.lost, address.undecided_since) = (true, None);
                     lost = Some((address.object, format!("{} does not answer", address.to.address)));
                 }
             }
@@ -145,7 +168,13 @@ impl Tracker {
         }
         address.waits &= age > 0;
         address.losses = 0;
-        if std::mem::take(&mut address.lost) {
+        let is_decided = address
+            .undecided_since
+            .is_some_and(|old| (sequence.wrapping_sub(old) as i16) > 0);
+        if is_decided {
+            address.undecided_since = None;
+        }
+        if std::mem::take(&mut address.lost) || is_decided {
             let (object, cause) = (address.object, format!("{from} answers"));
             self.judge(object, &cause, seen);
         }
@@ -173,21 +202,62 @@ impl Tracker {
         self.addresses.iter().map(|address| address.due_ms).min()
     }
 
-    /// Tells an object that changed.
+    /// Another member is active, or one is trusted anew: what was lost by the old probes counts no more for it, and the next
+    /// `lost-threshold` probes end in a verdict. For redundancy events nothing changes by this.
+    pub fn judge_anew(&mut self, name: &str) {
+        let Some(at) = self.objects.iter().position(|one| one.config.name == name) else {
+            return;
+        };
+        if let Some(object) = self.objects.get_mut(at) {
+            object.anew = true;
+        }
+        for address in self.addresses.iter_mut().filter(|one| one.object == at) {
+            // The probe that is under way is no loss of the new member.
+            (address.waits, address.losses) = (false, 0);
+            address.undecided_since = Some(address.sequence);
+        }
+    }
+
+    /// The verdicts since the last call, in their order.
+    pub fn verdicts(&mut self) -> Vec<Verdict> {
+        std::mem::take(&mut self.verdicts)
+    }
+
+    /// Tells an object that changed, and the end of a window of new probes.
     fn judge(&mut self, at: usize, cause: &str, seen: &mut Vec<Observation>) {
-        let lost = self.addresses.iter().filter(|one| one.object == at && one.lost);
-        let sum: u32 = lost.map(|one| u32::from(one.to.weight)).sum();
+        let weigh = |counts: fn(&Address) -> bool| -> u32 {
+            let own = self.addresses.iter().filter(|one| one.object == at);
+            own.filter(|one| counts(one))
+                .map(|one| u32::from(one.to.weight))
+                .sum()
+        };
+        let sum = weigh(|one| one.lost);
+        let at_least = weigh(|one| one.lost && one.undecided_since.is_none());
+        let at_most = weigh(|one| one.lost || one.undecided_since.is_some());
         let Some(object) = self.objects.get_mut(at) else {
             return;
         };
         let (name, threshold) = (&object.config.name, object.config.threshold);
-        let failed = sum >= u32::from(threshold);
-        if failed == object.failed {
+        let limit = u32::from(threshold);
+        let failed = sum >= limit;
+        let has_changed = failed != std::mem::replace(&mut object.failed, failed);
+        let text = format!("tracked IP {name}: {cause} ({sum} of {threshold} lost)");
+        // Where what is undecided cannot change it, the verdict is what all together say.
+        let is_decided = at_least >= limit || at_most < limit;
+        if is_decided && (has_changed || object.anew) {
+            self.verdicts.push(Verdict {
+                object: name.clone(),
+                failed: failed.then(|| text.clone()),
+            });
+        }
+        let condition = Condition::Tracked(name.clone());
+        if is_decided && std::mem::take(&mut object.anew) {
+            let own = self.addresses.iter_mut().filter(|one| one.object == at);
+            own.for_each(|one| one.undecided_since = None);
+        }
+        if !has_changed {
             return;
         }
-        object.failed = failed;
-        let condition = Condition::Tracked(name.clone());
-        let text = format!("tracked IP {name}: {cause} ({sum} of {threshold} lost)");
         seen.push(if failed {
             Observation::Failed(condition, text)
         } else {
@@ -197,146 +267,4 @@ impl Tracker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-
-    fn redundancy(keys: &str) -> Redundancy {
-        let text = format!(
-            "[interfaces.a]\ndevice = \"net_ring0\"\naddresses = [\"10.0.0.1/24\"]\n[tracked-ips.t]\n{keys}"
-        );
-        config::parse(&text, "t.toml")
-            .unwrap_or_else(|faults| panic!("{faults:#?}"))
-            .redundancy
-    }
-
-    const TWO: &str =
-        "addresses = [{ address = \"10.0.0.7\", weight = 2 }, { address = \"10.0.0.8\" }]\nthreshold = 3\n";
-
-    /// Polls second by second; `answers` says who does. The times at which something was seen.
-    fn run(
-        tracker: &mut Tracker,
-        from_s: u64,
-        to_s: u64,
-        answers: impl Fn(u64, &IpAddr) -> bool,
-    ) -> Vec<String> {
-        let mut told = Vec::new();
-        for now_ms in (from_s * 1000..to_s * 1000).step_by(100) {
-            let (mut probes, mut seen) = (Vec::new(), Vec::new());
-            tracker.poll(now_ms, &mut probes, &mut seen);
-            for probe in probes {
-                if answers(now_ms, &probe.to.address) {
-                    tracker.answered(probe.to.address, probe.id, probe.sequence, &mut seen);
-                }
-            }
-            told.extend(seen.into_iter().map(|one| match one {
-                Observation::Failed(_, text) => format!("{now_ms} failed {text}"),
-                Observation::Well(_, text) => format!("{now_ms} well {text}"),
-                Observation::Happened(_, text) => format!("{now_ms} happened {text}"),
-            }));
-        }
-        told
-    }
-
-    #[test]
-    fn an_object_fails_when_the_weights_of_its_lost_addresses_reach_its_threshold() {
-        let mut tracker = Tracker::new(0, &redundancy(TWO));
-        let eight = |_: u64, address: &IpAddr| address.to_string() == "10.0.0.8";
-        assert_eq!(run(&mut tracker, 0, 10, |_, _| true), [""; 0]);
-        assert_eq!(run(&mut tracker, 10, 20, eight), [""; 0], "2 of 3");
-        let told = run(&mut tracker, 20, 30, |_, _| false);
-        assert_eq!(
-            told,
-            ["23500 failed tracked IP t: 10.0.0.8 does not answer (3 of 3 lost)"]
-        );
-        let told = run(&mut tracker, 30, 40, |_, _| true);
-        assert_eq!(told, ["30000 well tracked IP t: 10.0.0.7 answers (1 of 3 lost)"]);
-    }
-
-    #[test]
-    fn an_address_is_lost_after_so_many_losses_in_a_row_and_not_before() {
-        let keys = "addresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\nlost-threshold = 3\n";
-        let mut tracker = Tracker::new(0, &redundancy(keys));
-        // Two of three are lost, for a hundred times.
-        assert_eq!(
-            run(&mut tracker, 0, 300, |now_ms, _| now_ms / 1000 % 3 == 0),
-            [""; 0]
-        );
-        let told = run(&mut tracker, 300, 310, |_, _| false);
-        assert_eq!(told.len(), 1, "{told:?}");
-    }
-
-    #[test]
-    fn late_answers_count_and_foreign_ones_do_not() {
-        let keys = "addresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\nlost-threshold = 3\n";
-        let mut tracker = Tracker::new(0, &redundancy(keys));
-        let (address, stranger): (IpAddr, IpAddr) = ([10, 0, 0, 7].into(), [10, 0, 0, 9].into());
-        let mut seen = Vec::new();
-        tracker.answered(address, 0, 0, &mut seen);
-        let mut probes = Vec::new();
-        for second in 0..100u64 {
-            tracker.poll(second * 1000, &mut probes, &mut seen);
-            // The answer is two probes late.
-            if let Some(late) = second.checked_sub(2) {
-                tracker.answered(address, 0, late as u16 + 1, &mut seen);
-            }
-        }
-        assert_eq!(seen, []);
-        for second in 100..110u64 {
-            tracker.poll(second * 1000, &mut probes, &mut seen);
-            let last = probes.last().expect("one").sequence;
-            tracker.answered(stranger, 0, last, &mut seen);
-            tracker.answered(address, 1, last, &mut seen);
-            tracker.answered(address, 0, last.wrapping_sub(3), &mut seen);
-            tracker.answered(address, 0, last.wrapping_add(1), &mut seen);
-        }
-        assert!(matches!(&seen[..], [Observation::Failed(..)]), "{seen:?}");
-    }
-
-    #[test]
-    fn a_neighbour_answers_by_its_address_and_interface() {
-        let keys = "addresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\nmethod = \"neighbour\"\n";
-        let mut tracker = Tracker::new(0, &redundancy(keys));
-        let (mut probes, mut seen) = (Vec::new(), Vec::new());
-        for second in 0..10u64 {
-            tracker.poll(second * 1000, &mut probes, &mut seen);
-            tracker.neighbour_answered([10, 0, 0, 7].into(), "a", &mut seen);
-        }
-        assert_eq!(seen, []);
-        for second in 10..20u64 {
-            tracker.poll(second * 1000, &mut probes, &mut seen);
-            tracker.neighbour_answered([10, 0, 0, 7].into(), "b", &mut seen);
-            tracker.neighbour_answered([10, 0, 0, 8].into(), "a", &mut seen);
-        }
-        assert!(matches!(&seen[..], [Observation::Failed(..)]), "{seen:?}");
-    }
-
-    #[test]
-    fn a_pause_is_followed_by_one_probe_and_not_by_a_burst() {
-        let keys = "addresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\n";
-        let mut tracker = Tracker::new(0, &redundancy(keys));
-        let (mut probes, mut seen) = (Vec::new(), Vec::new());
-        tracker.poll(0, &mut probes, &mut seen);
-        for now_ms in (60_000..60_500).step_by(50) {
-            tracker.poll(now_ms, &mut probes, &mut seen);
-        }
-        assert_eq!(probes.len(), 2);
-    }
-
-    #[test]
-    fn a_reload_keeps_what_is_lost_and_judges_anew() {
-        let mut tracker = Tracker::new(0, &redundancy(TWO));
-        let told = run(&mut tracker, 0, 10, |_, _| false);
-        assert_eq!(told.len(), 1, "{told:?}");
-        let mut seen = Vec::new();
-        tracker.reload(
-            10_000,
-            &redundancy(&TWO.replace("threshold = 3", "threshold = 4")),
-            &mut seen,
-        );
-        assert!(matches!(&seen[..], [Observation::Well(..)]), "{seen:?}");
-        seen.clear();
-        tracker.reload(10_000, &redundancy(TWO), &mut seen);
-        assert!(matches!(&seen[..], [Observation::Failed(..)]), "{seen:?}");
-    }
-}
+mod tests;

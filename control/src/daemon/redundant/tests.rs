@@ -83,20 +83,23 @@ fn workers_follow_the_active_member_with_port_and_flag_of_all_vlans() {
 fn tracked_ips_and_commands_switch_and_what_is_not_there_is_refused() {
     let (made, all) = made();
     links(&made, Some(true), Some(true));
-    let lost = |name: &str| Observation::Failed(Condition::Tracked(name.into()), format!("{name} is lost"));
-    made.seen(&[
-        lost("other"),
-        Observation::Failed(Condition::Service, "a worker".into()),
-    ]);
+    let verdict = |name: &str, failed: bool| Verdict {
+        object: name.to_owned(),
+        failed: failed.then(|| format!("{name} is lost")),
+    };
+    made.judged(&[verdict("other", true)]);
     assert_eq!(seen(&all)[1].0, 1);
-    made.seen(&[lost("t")]);
+    assert_eq!(made.to_be_judged(), [""; 0]);
+    made.judged(&[verdict("t", true)]);
     assert_eq!(seen(&all)[1].0, 2);
     let shown = made.view("red").expect("a redundant interface");
     assert_eq!(shown.members[0].failed.as_deref(), Some("t is lost"));
-    made.seen(&[Observation::Well(
-        Condition::Tracked("t".into()),
-        "t answers".into(),
-    )]);
+    made.judged(&[verdict("t", true)]);
+    let shown = made.view("red").expect("a redundant interface");
+    assert_eq!(shown.members[1].failed, None, "that was about a");
+    assert_eq!(made.to_be_judged(), ["t"]);
+    assert_eq!(made.to_be_judged(), [""; 0], "once");
+    made.judged(&[verdict("t", false)]);
     assert_eq!(seen(&all)[1].0, 2, "by b: nothing is known of a");
     let forced = made.request("red", Some("a")).expect("its link is up");
     assert_eq!(

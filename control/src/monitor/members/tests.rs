@@ -3,6 +3,8 @@
 use super::*;
 use crate::config::{self, Attachment};
 
+mod probed;
+
 const PRIMARY: Member = 0;
 const SECONDARY: Member = 1;
 
@@ -45,6 +47,8 @@ fn runs(mut members: Members, table: &[(u64, Input, Member, &str)]) {
             Nothing => {}
         }
         let switch = members.poll(*now_ms);
+        // Probes begin at once; what is lost or answered from here on is about the member that is active now.
+        members.is_to_be_judged();
         assert_eq!(members.poll(*now_ms), None, "line {line}: once");
         let told = switch.as_ref().map_or("", |switch| switch.cause.as_str());
         assert_eq!((members.active(), told), (*active, *cause), "line {line}");
@@ -146,7 +150,9 @@ fn a_member_that_a_tracked_ip_failed_is_tried_again_where_that_is_configured() {
             (59_999, Nothing, SECONDARY, ""),
             (60_000, Nothing, PRIMARY, A_BACK),
             (63_000, Lost, SECONDARY, UNANSWERED),
-            (123_000, Nothing, PRIMARY, A_BACK),
+            (123_000, Nothing, SECONDARY, ""),
+            // The secondary is judged before the primary is tried.
+            (123_001, Answers, PRIMARY, A_BACK),
         ],
     );
 }
@@ -204,5 +210,7 @@ fn what_is_due_next_is_known() {
     members.tracked(7, Some(UNANSWERED.into()));
     assert_eq!((members.poll(7), members.due_ms()), (None, Some(107)));
     assert!(members.poll(107).is_some());
+    assert_eq!((members.due_ms(), members.is_to_be_judged()), (None, true));
+    members.tracked(300, None);
     assert_eq!(members.due_ms(), Some(60_007), "when the primary is tried again");
 }
