@@ -103,6 +103,8 @@ pub const FLAG_UNANSWERED: u16 = 32;
 pub const FLAG_SHARED_PORT: u16 = 64;
 /// The session stands on nothing of the allocator's: not translated, or by a static mapping.
 pub const FLAG_FREE_STANDING: u16 = 128;
+/// Nothing is known of the session's TCP windows: another chassis has followed them, or may have.
+pub const FLAG_WINDOWS_UNKNOWN: u16 = 2048;
 /// The session has an extension record; [`Cold::slot`] is its number.
 pub const FLAG_EXTENDED: u16 = 256;
 /// The session's TCP windows are tracked.

@@ -102,6 +102,16 @@ impl PublicSpace {
         self.take_all(index, shard, |state| matches!(state, OWNER_FREE | OWNER_PEER))
     }
 
+    /// [`PublicSpace::adopt`] of all extents of an address, or of none.
+    pub fn adopt_all(&self, index: AddressIndex, shard: u8) -> bool {
+        self.take_all(index, shard, |state| {
+            matches!(
+                state,
+                OWNER_FREE | OWNER_PEER | OWNER_GRANTED | OWNER_LEASE_PENDING
+            )
+        })
+    }
+
     /// The other chassis gave the extent back. It is taken for the other chassis' still: a new lease of it may be on its way
     /// already, and at a takeover nothing is lost but the time it is held for. False when `shard` did not have it.
     pub fn forget(&self, index: AddressIndex, extent: usize, shard: u8) -> bool {

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute, transmut
 
 use tandem_wire::tcp;
 
-use super::{Direction, Hot, SessionTable, Tuple4};
+use super::{Direction, FLAG_TRACKED, FLAG_WINDOWS_UNKNOWN, Hot, SessionTable, Tuple4};
 use crate::tcp_state::State;
 
 /// How far back an acknowledgement may lie, at least: the largest window without scaling and a little more.
@@ -99,7 +99,8 @@ impl SessionTable {
     /// state before it. `None` when the session table has no room for the windows.
     ///
     /// `since`: when the service set was last taken over from another chassis, in ticks; 0 if never. What was known before is
-    /// forgotten, and as the scales of the windows may have been told on the other chassis, the largest are assumed.
+    /// forgotten, and as the scales of the windows may have been told on the other chassis, the largest are assumed. So also of a
+    /// single session; see [`SessionTable::forget_windows`].
     #[cold]
     #[inline(never)]
     pub fn in_window(
@@ -114,8 +115,11 @@ impl SessionTable {
             State::Established | State::FinInside | State::FinOutside
         );
         let extension = self.extension(number)?;
+        let hot = self.hot.get_mut(number as usize)?;
+        let is_unknown = hot.flags & FLAG_WINDOWS_UNKNOWN != 0;
+        hot.flags &= !FLAG_WINDOWS_UNKNOWN;
         let record: &mut Hot = self.hot.get_mut(extension as usize)?;
-        if record.next_hop_generation != since {
+        if record.next_hop_generation != since || is_unknown {
             record.next_hop_generation = since;
             record.next_hop = transmute!([OFFERED | MAX_SCALE, OFFERED | MAX_SCALE, 0, 0]);
             record.tuples = Default::default();
@@ -134,6 +138,16 @@ impl SessionTable {
         };
         record.next_hop = transmute!(scales);
         Some(ok)
+    }
+
+    /// Another chassis has followed the windows of a session, or may have: what is known of them here is forgotten with the next segment,
+    /// which is believed.
+    pub fn forget_windows(&mut self, number: u32) {
+        if let Some(hot) = self.hot.get_mut(number as usize)
+            && hot.flags & FLAG_TRACKED != 0
+        {
+            hot.flags |= FLAG_WINDOWS_UNKNOWN;
+        }
     }
 }
 

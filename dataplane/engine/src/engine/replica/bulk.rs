@@ -3,6 +3,7 @@
 //! All of it goes over the tables in slices, between bursts, and stops where the outbox is full. Changes meanwhile are told as
 //! always: whatever a walk has passed, a change comes after it on the outbox.
 
+use super::emit::has_mapping;
 use super::tables::Table;
 use super::{Engine, WALK_STEP};
 use crate::engine::EndReason;
@@ -18,6 +19,8 @@ pub(super) struct Bulk {
     types: ObjectTypes,
     /// It tells what is offered, too.
     pub offers: bool,
+    /// Sessions were looked at up to here for the mappings that are offered with them; `None`: all were, or nothing is offered.
+    looked_at: Option<u32>,
     /// `None`: all is told.
     table: Option<Table>,
     at: u32,
@@ -54,10 +57,12 @@ impl Engine {
 
     /// Tells everything there is of these types.
     pub(super) fn start_bulk(&mut self, number: u16, types: ObjectTypes) {
+        let offers = types == ObjectTypes::ALL && self.has_offer();
         self.replica.bulk = Some(Bulk {
             number,
             types,
-            offers: types == ObjectTypes::ALL && self.has_offer(),
+            offers,
+            looked_at: offers.then_some(0),
             table: Table::next_told(None, types),
             at: 0,
         });
@@ -90,6 +95,12 @@ impl Engine {
             let Some(mut bulk) = self.replica.bulk else {
                 return;
             };
+            if let Some(at) = bulk.looked_at {
+                self.offer_mapping_of(at);
+                bulk.looked_at = Some(at + 1).filter(|at| *at < self.sessions.high_water());
+                self.replica.bulk = Some(bulk);
+                continue;
+            }
             let Some(table) = bulk.table else {
                 let rest = self.replica.has_told_marked() && self.replica.backlog.is_empty();
                 if rest && self.push(Op::BulkEnd(bulk.number)) {
@@ -164,11 +175,31 @@ impl Engine {
                 let of = self.subscribers.get(mapping.subscriber)?;
                 let is_told = match self.role(of.service_set) {
                     Role::Primary => mapping.is_known(),
-                    Role::Standby => self.is_offered(of.service_set),
+                    Role::Standby => {
+                        let set = self.service_set(of.service_set);
+                        let is_replicated = set.is_some_and(|set| set.replication.threshold.is_some());
+                        mapping.is_known() && is_replicated && self.is_offered(of.service_set)
+                    }
                 };
                 is_told.then(|| Op::Mapping(self.mapping_record(mapping, of)))
             });
         self.tell_of_bulk(at, record)
+    }
+
+    /// A session that is offered takes its mapping with it: that goes before. Others, of sessions that are replicated nowhere, stay
+    /// here.
+    fn offer_mapping_of(&mut self, number: u32) {
+        let is_offered = self.offered_session(number).is_some();
+        let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
+            return;
+        };
+        let anchor = cold.anchor;
+        if is_offered
+            && has_mapping(hot.flags)
+            && let Some(mapping) = self.mappings.get_mut(anchor)
+        {
+            mapping.set_known(true);
+        }
     }
 
     fn tell_session_of_bulk(&mut self, at: u32) -> (Option<u32>, bool) {

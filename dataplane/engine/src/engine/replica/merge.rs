@@ -13,6 +13,7 @@
 use super::Engine;
 use super::emit::has_mapping;
 use super::install::{NotInstalled, mapping_of, record_like};
+use crate::drop_reason::DropReason;
 use crate::ports::PortClass;
 use crate::program::{Pool, PoolId, ServiceSetId};
 use crate::public_space::PublicSpace;
@@ -21,6 +22,7 @@ use crate::session::{
     Direction, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot,
 };
 use crate::tcp_state::TimerClass;
+use crate::ticks::Ticks;
 
 use super::roles::HELD;
 
@@ -110,8 +112,12 @@ impl Engine {
             return;
         }
         // As at a takeover: not all that stood on a mapping there need be told.
-        let until = self.now.plus(crate::ticks::Ticks(keep));
-        self.replica.kept_until = self.replica.kept_until.max(until);
+        self.end_kept_after(keep);
+    }
+
+    /// Mappings without sessions stay for so many ticks, and then end.
+    fn end_kept_after(&mut self, keep: u32) {
+        self.replica.kept_until = self.replica.kept_until.max(self.now.plus(Ticks(keep)));
         self.replica.kept_at = 0;
     }
 
@@ -191,7 +197,9 @@ impl Engine {
                     self.tell_ports();
                     self.put(Op::Block(*record));
                 }
-                Err(_) => self.count_block(),
+                Err(DropReason::SessionConflict) => self.count_block(),
+                // A table is full, or its extent is another shard's: what stands on it is counted.
+                Err(_) => {}
             }
         }
         self.leave_subscriber(subscriber);
@@ -215,6 +223,9 @@ impl Engine {
         match taken {
             Ok(number) => {
                 self.keep_mapping(number);
+                // Its sessions may never come: the connection may break, or they may have ended there.
+                let keep = self.set_plan(record.service_set);
+                self.end_kept_after(keep.map_or(0, |p| p.timeouts[TimerClass::Udp as usize]));
                 self.tell_ports();
                 self.put(Op::Mapping(*record));
             }
@@ -244,9 +255,11 @@ impl Engine {
         if public.is_some() {
             return (public != known).then_some(Clash::Public);
         }
-        if let Some(class) = PortClass::of_protocol(protocol)
-            && self.is_port_given(record.public, class, record.public_port)
-        {
+        let is_given = match PortClass::of_protocol(protocol) {
+            Some(class) => self.is_port_given(record.public, class, record.public_port),
+            None => self.is_address_given(record.public),
+        };
+        if is_given {
             return Some(Clash::Public);
         }
         known.map(|_| Clash::Inside)
@@ -264,10 +277,22 @@ impl Engine {
         ports.is_some_and(|ports| ports.was_given(index, class, port, self.now))
     }
 
+    /// The same of a whole address.
+    fn is_address_given(&self, public: u32) -> bool {
+        let space = &self.program.public_space;
+        let Some(index) = space.index_of(public) else {
+            return false;
+        };
+        let ports = self.ports.of_shard(space.owner(index, 0));
+        ports.is_some_and(|ports| ports.was_address_given(index))
+    }
+
     /// Takes a session of the other chassis', which this one serves from now on.
     pub(super) fn merge_session(&mut self, record: &SessionRecord) {
         let merging = match self.take_session(record) {
             Ok((number, is_new)) => {
+                // One that is here as well may have gone on there.
+                self.sessions.forget_windows(number);
                 // The other chassis may be told everything just now, and would end what that does not have.
                 self.tell_if_primary(number);
                 self.counters.replica_merged_sessions += u64::from(is_new);

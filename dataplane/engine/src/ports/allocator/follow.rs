@@ -302,6 +302,26 @@ impl PortAllocator {
         subscriber: u32,
         subscribers: &mut SubscriberTable,
     ) -> Result<(), DropReason> {
+        self.install_whole(
+            space,
+            pool,
+            index,
+            subscriber,
+            subscribers,
+            PublicSpace::install_all,
+        )
+    }
+
+    /// The same; `take` takes the extents of an address that this shard does not have.
+    pub(super) fn install_whole(
+        &mut self,
+        space: &PublicSpace,
+        pool: &Pool,
+        index: u32,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+        take: impl FnOnce(&PublicSpace, u32, u8) -> bool,
+    ) -> Result<(), DropReason> {
         let tag = Tag::of(pool);
         self.forget_lost_pairing(space, subscriber, subscribers);
         let record = subscribers
@@ -317,7 +337,7 @@ impl PortAllocator {
         if state.tag == tag && state.owned == u16::MAX {
             // It rests here, and no more there.
             self.resting.remove(&mut self.addresses, index);
-        } else if space.install_all(index, self.shard) {
+        } else if take(space, index, self.shard) {
             (state.tag, state.owned) = (tag, u16::MAX);
             if let Some(plan) = self.plans.get_mut(usize::from(pool.id)) {
                 plan.used.extents += EXTENTS_PER_ADDRESS as u64;

@@ -3,6 +3,7 @@
 
 use super::PortAllocator;
 use super::address::Hold;
+use crate::drop_reason::DropReason;
 use crate::ports::block::BlockEventKind;
 use crate::ports::extent::{PortClass, Rest};
 use crate::program::{Pool, PoolId};
@@ -12,8 +13,8 @@ use crate::ticks::Ticks;
 
 impl PortAllocator {
     /// The other chassis has this extent for this shard: it is entered here, and gives no port before `until` but in blocks, since
-    /// what was given out of it may not all be known. True: it is new here. False: this shard has it already, and goes on with it; or
-    /// nothing is taken of such a pool by the extent. `None`: it is another's here, or there is no room.
+    /// what was given out of it, or given back there a moment ago, may not all be known. True: it is new here. False: this shard has it
+    /// already; or nothing is taken of such a pool by the extent. `None`: it is another's here, or there is no room.
     pub fn merge_extent(
         &mut self,
         space: &PublicSpace,
@@ -30,7 +31,10 @@ impl PortAllocator {
         if extent >= EXTENTS_PER_ADDRESS || !self.make_use_of(space, pool, index) {
             return None;
         }
-        if self.extent(index, extent).is_some() {
+        if let Some(number) = self.extent_number(index, extent) {
+            self.extents.get_mut(number as usize)?.hold_longer(until);
+            self.holds.is_any = true;
+            self.tell_extent(space, index, extent, pool.id, true);
             return Some(false);
         }
         if self.slab.peek().is_none() || !space.adopt(index, extent, self.shard) {
@@ -44,6 +48,36 @@ impl PortAllocator {
         // The other chassis may be told everything just now, and would end what that does not have.
         self.tell_extent(space, index, extent, pool.id, true);
         Some(true)
+    }
+
+    /// [`PortAllocator::install_address`], of an address that the other chassis gave out as primary beside this one: no shard here has
+    /// it, but its lease may have been asked for ahead.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn merge_address(
+        &mut self,
+        space: &PublicSpace,
+        pool: &Pool,
+        index: u32,
+        subscriber: u32,
+        subscribers: &mut SubscriberTable,
+    ) -> Result<(), DropReason> {
+        self.install_whole(
+            space,
+            pool,
+            index,
+            subscriber,
+            subscribers,
+            PublicSpace::adopt_all,
+        )
+    }
+
+    /// Whether somebody here has a whole address, or had it less than a quarantine ago.
+    #[must_use]
+    pub fn was_address_given(&self, index: u32) -> bool {
+        let state = self.addresses.get(index as usize);
+        state.is_some_and(|state| state.tag.hold() == Hold::Whole && state.owned != 0)
     }
 
     /// Whether somebody here has a port, or had it less than a quarantine ago: it is nobody else's. Ports that are shared are anybody's.

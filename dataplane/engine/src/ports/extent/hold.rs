@@ -70,6 +70,14 @@ impl Extent {
         self.full_since = [HELD; 3];
     }
 
+    /// Another chassis gave out ports of it beside this one, and what ended there is not known here: it is held until `until` at least,
+    /// and as ports of it are in use here, the other chassis is told nothing of that.
+    pub fn hold_longer(&mut self, until: Ticks) {
+        self.hold.until = self.hold.until.max(until.0).max(1);
+        self.hold.told = SECRET;
+        self.full_since = [HELD; 3];
+    }
+
     /// The other chassis holds it until then (zero: it does not), and said so under the number `of`.
     pub fn note_hold(&mut self, until: Ticks, of: u32) {
         self.hold = Hold {

@@ -22,7 +22,7 @@ const EIF: FilteringType = FilteringType::EndpointIndependent;
 const APDF: FilteringType = FilteringType::AddressAndPortDependent;
 
 /// Both are primary, and neither hears the other; from the same state.
-fn split(workers: u8, change: impl FnOnce(&mut Plan)) -> Pair {
+pub(super) fn split(workers: u8, change: impl FnOnce(&mut Plan)) -> Pair {
     let mut pair = Pair::new(workers, 65_536, change);
     pair.worlds[0].inside(udp((IN1, 999), (OUT1, 53))).forwarded();
     pair.carry();
@@ -31,7 +31,7 @@ fn split(workers: u8, change: impl FnOnce(&mut Plan)) -> Pair {
 }
 
 /// The same before anybody had anything, so that neither rests anything.
-fn split_afresh(change: impl FnOnce(&mut Plan)) -> Pair {
+pub(super) fn split_afresh(change: impl FnOnce(&mut Plan)) -> Pair {
     let mut pair = Pair::new(1, 65_536, change);
     pair.role(1, Role::Primary);
     pair
@@ -45,31 +45,37 @@ fn deaf(pair: &mut Pair) {
 }
 
 /// Chassis 1 yields to chassis 2, which takes what it offers; what that came to.
-fn heal(pair: &mut Pair) -> Merge {
+pub(super) fn heal(pair: &mut Pair) -> Merge {
+    heal_of(pair, 0)
+}
+
+/// The same; `loser` yields.
+pub(super) fn heal_of(pair: &mut Pair, loser: usize) -> Merge {
+    let winner = 1 - loser;
     for world in &mut pair.worlds {
         world.settle_time();
     }
     deaf(pair);
     let bulk = |pair: &mut Pair, from: usize, number| {
         pair.command(1 - from, Op::BulkBegin(number, ObjectTypes::ALL));
-        if from == 0 {
-            pair.command(1, Op::Merges(1));
+        if from == loser {
+            pair.command(winner, Op::Merges(1));
         }
         pair.command(from, Op::Bulk(number, ObjectTypes::ALL));
     };
-    pair.role(0, Role::Standby);
+    pair.role(loser, Role::Standby);
     let offer = |offers| Op::Offer {
         service_set: 1,
         offers,
     };
-    pair.command(0, offer(true));
-    // Both tell each other at once; what chassis 2 tells before it has been offered everything has no effect.
-    bulk(pair, 0, 70);
-    bulk(pair, 1, 71);
+    pair.command(loser, offer(true));
+    // Both tell each other at once; what the winner tells before it has been offered everything has no effect.
+    bulk(pair, loser, 70);
+    bulk(pair, winner, 71);
     pair.carry();
-    pair.command(0, offer(false));
-    pair.bulk(1, 72);
-    let merged = pair.words[1].iter().filter_map(|op| match op {
+    pair.command(loser, offer(false));
+    pair.bulk(winner, 72);
+    let merged = pair.words[winner].iter().filter_map(|op| match op {
         Op::Merged(merge) => Some(*merge),
         _ => None,
     });
@@ -85,7 +91,7 @@ fn given(world: &mut World) -> BTreeSet<(String, u16, u8)> {
 }
 
 #[track_caller]
-fn assert_one(pair: &mut Pair) {
+pub(super) fn assert_one(pair: &mut Pair) {
     pair.assert_same();
     for world in &mut pair.worlds {
         let sessions = world.sessions();
@@ -202,11 +208,14 @@ fn an_inside_end_that_both_translated_keeps_what_the_primary_made_of_it() {
 
 #[test]
 fn extents_and_blocks_that_only_the_other_had_are_taken_and_rest() {
+    const HOSTS: u32 = 150;
     let mut pair = split(1, |plan| {
         plan.addresses(2);
+        plan.ports(4096, 4096 * 5 - 1);
         plan.blocks(64, 4);
     });
-    for host in 0..30 {
+    // Two extents of each address, of four, on either.
+    for host in 0..HOSTS {
         pair.worlds[0]
             .inside(udp((IN2 + host, 2000), (OUT1, 53)))
             .forwarded();
@@ -221,24 +230,26 @@ fn extents_and_blocks_that_only_the_other_had_are_taken_and_rest() {
     // Who had which ports until when: what is refused ends now, where its beginning was logged.
     let ended = pair.worlds[0].block_events();
     assert!(ended.iter().all(|e| e.kind == BlockEventKind::Released));
+    assert!(merge.blocks > 0, "blocks that both gave: {merge:?}");
     assert_eq!(ended.len() as u64, merge.blocks);
     assert_eq!(
         merge.extents,
         first.difference(&second).count() as u64,
         "{merge:?}"
     );
-    assert_eq!(merge.sessions + merge.blocks, 30, "{merge:?}");
-    assert_eq!(merge.refused + merge.public_ends, merge.blocks);
+    assert_eq!(merge.sessions + merge.blocks, HOSTS.into(), "{merge:?}");
+    assert_eq!(merge.refused, merge.blocks, "the session in each");
     assert_eq!(
         blocks(&mut pair.worlds[1]).len() as u64,
-        ours[1].len() as u64 + 30 - merge.blocks
+        ours[1].len() as u64 + u64::from(HOSTS) - merge.blocks
     );
     assert_one(&mut pair);
     // A subscriber without a block finds no room in an extent that rests.
     let rests: BTreeSet<_> = first.difference(&second).cloned().collect();
+    assert!(!rests.is_empty(), "extents that only the other had");
     for host in 0..30 {
         let (address, port) = pair.worlds[1]
-            .inside(udp((IN2 + 400 + host, 2000), (OUT2, 53)))
+            .inside(udp((IN2 + 600 + host, 2000), (OUT2, 53)))
             .public();
         let extent = format!("{address:x} {} 0", port >> 12);
         assert!(!rests.contains(&extent), "{extent}");

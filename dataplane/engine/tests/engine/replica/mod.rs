@@ -5,6 +5,7 @@ mod bulk;
 mod drain;
 mod extents;
 mod flips;
+mod merged;
 mod merging;
 mod random;
 mod refused;
