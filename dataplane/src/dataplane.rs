@@ -277,9 +277,11 @@ impl Prepared {
                 let Some(other) = i.other_port else {
                     return Ok(state);
                 };
-                if let Some(port) = ports.get_mut(other) {
-                    take_mac(port, mac)
-                        .map_err(|error| StartError::Port(port.spec.devargs.clone(), error))?;
+                for member in [i.port, other] {
+                    if let Some(port) = ports.get_mut(member) {
+                        take_mac(port, mac)
+                            .map_err(|error| StartError::Port(port.spec.devargs.clone(), error))?;
+                    }
                 }
                 Ok(state.with_member(other as u8))
             })

@@ -40,19 +40,19 @@ pub fn interfaces(rows: &[Interface]) -> Vec<Table> {
             i.tap.clone(),
             i.device.clone(),
         ]);
-        let c = &i.counters;
-        let rx = [c.rx_packets, c.rx_bytes, c.rx_errors, c.rx_missed, c.rx_no_buffer];
-        received.row(
-            std::iter::once(i.name.clone())
-                .chain(rx.iter().map(u64::to_string))
-                .collect(),
-        );
-        let tx = [c.tx_packets, c.tx_bytes, c.tx_errors];
-        sent.row(
-            std::iter::once(i.name.clone())
-                .chain(tx.iter().map(u64::to_string))
-                .collect(),
-        );
+        // Below the sum its parts.
+        let members = i.redundant.iter().flat_map(|both| &both.members);
+        let members = members.map(|member| (format!("{}: {}", i.name, member.name), &member.counters));
+        for (name, c) in std::iter::once((i.name.clone(), &i.counters)).chain(members) {
+            let rx = [c.rx_packets, c.rx_bytes, c.rx_errors, c.rx_missed, c.rx_no_buffer];
+            let tx = [c.tx_packets, c.tx_bytes, c.tx_errors];
+            let row = |values: &[u64]| {
+                let values = values.iter().map(u64::to_string);
+                std::iter::once(name.clone()).chain(values).collect()
+            };
+            received.row(row(&rx));
+            sent.row(row(&tx));
+        }
     }
     let mut tables = vec![what, received, sent];
     if rows.iter().any(|i| i.redundant.is_some()) {
@@ -79,6 +79,8 @@ fn members(rows: &[Interface]) -> Table {
                 (both.forced.as_deref().is_some_and(is), "forced"),
             ];
             let mut state = vec![link];
+            let waits = both.waits.as_ref().filter(|waits| is(&waits.member));
+            state.extend(waits.map(ToString::to_string));
             state.extend(
                 words
                     .into_iter()

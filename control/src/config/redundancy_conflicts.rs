@@ -14,7 +14,7 @@ use super::section::Item;
 use super::service_set::ServiceSet;
 use super::standby_ports;
 use super::translation::Action;
-use super::{Config, Interface};
+use super::{Attachment, Config, Interface};
 
 pub(super) fn check(
     raw: &Raw,
@@ -31,7 +31,7 @@ pub(super) fn check(
     redundancy_virtual::check(raw, redundancy, pools, d);
     data_forwarding::check(raw, redundancy, sets, (pools, interfaces), d);
     standby_ports::check(redundancy, sets, interfaces, d);
-    unused(raw, redundancy, d);
+    unused(raw, redundancy, interfaces, d);
 }
 
 /// The workers have one ring each to the other chassis: what this release runs is one group, whatever the file may describe.
@@ -147,7 +147,7 @@ fn interface_pools(sets: &[ServiceSet], pools: &[Pool], d: &Diagnostics) {
 }
 
 /// Warns about what nothing refers to.
-fn unused(raw: &Raw, redundancy: &Redundancy, d: &Diagnostics) {
+fn unused(raw: &Raw, redundancy: &Redundancy, interfaces: &[Interface], d: &Diagnostics) {
     for group in &raw.groups {
         if !raw.sets.iter().any(|set| set.group == Some(group.id)) {
             let remedy = format!(
@@ -179,14 +179,19 @@ fn unused(raw: &Raw, redundancy: &Redundancy, d: &Diagnostics) {
         let remedy = "name it in a policy's events, or remove it";
         d.warn(&event.path, "no redundancy policy has this event", remedy);
     }
-    let remedy = "name it in an event, or remove it";
-    for object in raw
-        .tracked
-        .iter()
-        .filter(|one| !raw.events.iter().any(|event| named(&one.name, &event.tracked)))
-    {
+    let remedy = "name it in an event or as an interface's track, or remove it";
+    let is_track = |name: &str| {
+        interfaces.iter().any(|interface| match &interface.attachment {
+            Attachment::Redundant(redundant) => redundant.track.as_deref() == Some(name),
+            Attachment::Port(_) | Attachment::Vlan { .. } => false,
+        })
+    };
+    for object in raw.tracked.iter().filter(|one| {
+        !is_track(&one.name) && !raw.events.iter().any(|event| named(&one.name, &event.tracked))
+    }) {
         d.warn(&object.path, "no redundancy event has this object", remedy);
     }
+    let remedy = "name it in an event, or remove it";
     for zone in raw
         .zones
         .iter()
@@ -200,6 +205,24 @@ fn unused(raw: &Raw, redundancy: &Redundancy, d: &Diagnostics) {
 mod tests {
     use super::*;
     use crate::config::parse;
+
+    #[test]
+    fn an_object_that_a_redundant_interface_tracks_is_used_without_an_event() {
+        let text = |track: &str| {
+            format!(
+                "[interfaces.a]\ndevice = \"net_null0\"\n[interfaces.b]\ndevice = \"net_null1\"\n\
+                 [interfaces.red]\nmembers = [\"a\", \"b\"]\naddresses = [\"10.0.0.1/24\"]\n{track}\n\
+                 [tracked-ips.t]\naddresses = [{{ address = \"10.0.0.7\" }}]\nthreshold = 1\n"
+            )
+        };
+        let warned = |text: &str| {
+            let config = parse(text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+            let warnings = config.warnings.iter();
+            warnings.filter(|one| one.path == "tracked-ips.t").count()
+        };
+        assert_eq!(warned(&text("")), 1);
+        assert_eq!(warned(&text("track = \"t\"")), 0);
+    }
 
     #[test]
     fn one_group_runs_and_a_second_one_is_named_with_its_line() {

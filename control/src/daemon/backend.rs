@@ -478,8 +478,11 @@ impl Backend for Api {
             let rows = daemon.interfaces.all.iter().zip(daemon.records.iter());
             rows.filter_map(|(state, record)| {
                 let port = ports.get(usize::from(state.port()))?;
-                let shown = views::interface(state, record, port, daemon.stats.len());
+                let counters = views::port_counters(record, &ports);
+                let sum = counters.iter().copied().sum();
+                let shown = views::interface(state, record, port, daemon.stats.len(), sum);
                 let redundant = daemon.redundant.view(&state.name);
+                let redundant = redundant.map(|both| views::counted(both, &counters));
                 Some(Interface { redundant, ..shown })
             })
             .collect()
@@ -493,7 +496,14 @@ impl Backend for Api {
         wanted: MemberRequest,
     ) -> Result<RedundantState, BackendError> {
         let interface = interface.to_owned();
-        let work = move |daemon: &Daemon| daemon.redundant.request(&interface, wanted.member.as_deref());
+        let work = move |daemon: &Daemon| {
+            let both = daemon.redundant.request(&interface, wanted.member.as_deref())?;
+            let mut rows = daemon.interfaces.all.iter().zip(daemon.records.iter());
+            let record = rows.find_map(|(state, record)| (state.name == interface).then_some(record));
+            let ports = daemon.ports.lock();
+            let counters = record.map(|record| views::port_counters(record, &ports));
+            Ok(views::counted(both, &counters.unwrap_or_default()))
+        };
         blocking(&self.0, work).await?
     }
 

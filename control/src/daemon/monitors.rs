@@ -6,6 +6,7 @@
 //!   workers' heartbeats, looked at ------------+                                    +--> log, history, counters
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -116,6 +117,10 @@ pub(super) struct Monitors {
     pub reports: Reports,
     /// Who moves signal routes.
     pub outward: Option<Orders>,
+    /// Names of all policies.
+    pub policies: BTreeSet<String>,
+    /// Uptime at which what is not known to have failed counts as well: the monitors have looked by then. `None`: it is over.
+    pub first_look: Option<Duration>,
     pub counts: Arc<Counts>,
     /// Of the workers: their heartbeats.
     pub stats: Vec<Arc<PublishedStats>>,
@@ -123,6 +128,12 @@ pub(super) struct Monitors {
     pub stall_threshold: Duration,
     pub clock: Clock,
     pub stop: Arc<AtomicBool>,
+}
+
+/// Names of a configuration's policies.
+pub(super) fn policies(redundancy: &Redundancy) -> BTreeSet<String> {
+    let names = redundancy.policies.iter().map(|policy| policy.name.clone());
+    names.collect()
 }
 
 impl Monitors {
@@ -148,6 +159,10 @@ impl Monitors {
             let now = self.now();
             let followed = self.consequences.poll(now);
             self.carry_out(followed, false);
+            if self.first_look.is_some_and(|end| self.clock.uptime() >= end) {
+                self.first_look = None;
+                self.order(Order::Watched(self.policies.clone()));
+            }
         }
     }
 
@@ -213,6 +228,11 @@ impl Monitors {
                 let followed = self.consequences.reload(now, &redundancy);
                 // Also when nothing follows: there may be other sets.
                 self.carry_out(followed, true);
+                self.policies = policies(&redundancy);
+                if self.first_look.is_none() {
+                    // After what is active of them.
+                    self.order(Order::Watched(self.policies.clone()));
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use super::clock::Clock;
 use super::monitors::Feed;
 use super::spec;
 use crate::api::BackendError;
-use crate::api::model::{MemberState, MemberSwitch, RedundantState, unix_seconds};
+use crate::api::model::{MemberState, MemberSwitch, MemberWait, PortCounters, RedundantState, unix_seconds};
 use crate::config::{Attachment, Config, RedundantInterface};
 use crate::kernel::{ANNOUNCE_INTERVAL, ANNOUNCEMENTS, Announcer};
 use crate::monitor::{Member, Members, Verdict};
@@ -193,30 +193,36 @@ impl RedundantInterfaces {
             }
         }
         self.carry_on(row);
-        Ok(shown(row))
+        Ok(shown(row, self.now()))
     }
 
-    /// An interface as the API shows it, if it is a redundant one.
+    /// An interface as the API shows it, if it is a redundant one; what the members' ports have counted is not known here.
     pub(super) fn view(&self, name: &str) -> Option<RedundantState> {
-        self.locked().iter().find(|row| row.name == name).map(shown)
+        let (rows, now) = (self.locked(), self.now());
+        rows.iter()
+            .find(|row| row.name == name)
+            .map(|row| shown(row, now))
     }
 
-    /// Members that cannot carry on: their names and why.
+    /// Members that cannot carry on: their names and why, and what the active one of them is waiting for.
     pub(super) fn members(&self) -> Vec<(String, Option<String>)> {
-        let rows = self.locked();
+        let (rows, now) = (self.locked(), self.now());
         rows.iter()
             .flat_map(|row| {
                 let of = |member: Member, name: &String| {
                     let up = row.up.get(member).copied().unwrap_or(false);
                     let failed = row.members.failed(member).map(str::to_owned);
-                    (
-                        name.clone(),
-                        if up {
-                            failed
-                        } else {
-                            Some("its link is down".to_owned())
-                        },
-                    )
+                    let trouble = if up {
+                        failed
+                    } else {
+                        Some("its link is down".to_owned())
+                    };
+                    let waits = waits(row, now).filter(|_| member == row.members.active());
+                    let trouble = match (trouble, waits) {
+                        (Some(trouble), Some(waits)) => Some(format!("{trouble}; {} {waits}", waits.member)),
+                        (trouble, _) => trouble,
+                    };
+                    (name.clone(), trouble)
                 };
                 row.names
                     .iter()
@@ -313,17 +319,28 @@ pub(super) fn port_links(config: &Config, interface: &crate::config::Interface) 
         .collect()
 }
 
-fn shown(row: &Row) -> RedundantState {
+/// Which member of a row is to become active, and when.
+fn waits(row: &Row, now: u64) -> Option<MemberWait> {
+    let (member, ends_in_ms) = row.members.waits(now)?;
+    Some(MemberWait {
+        member: row.names.get(member)?.clone(),
+        ends_in_ms,
+    })
+}
+
+fn shown(row: &Row, now: u64) -> RedundantState {
     let name = |member: Member| row.names.get(member).cloned().unwrap_or_default();
     let member = |(at, name): (usize, &String)| MemberState {
         name: name.clone(),
         up: row.up.get(at).copied().unwrap_or(false),
         failed: row.members.failed(at).map(str::to_owned),
+        counters: PortCounters::default(),
     };
     RedundantState {
         active: name(row.members.active()),
         primary: name(0),
         forced: row.members.forced().map(name),
+        waits: waits(row, now),
         members: row.names.iter().enumerate().map(member).collect(),
         failovers: row.failovers,
         take_backs: row.take_backs,

@@ -40,7 +40,7 @@ use super::statics::{StateError, StateFile};
 use super::taps::Taps;
 use super::watches::Watches;
 use crate::api::{Listener, ServeError, Server, SharedToken};
-use crate::config::{CompileError, Config, NameRegistry};
+use crate::config::{CompileError, Config, NameRegistry, Redundancy};
 use crate::guard::{Keeper, end_as_killed};
 use crate::kernel::{Binding, KernelError, Rtnl, SignalRouteError, TapError, Watcher, WatcherConfig};
 use crate::monitor::{Consequences, ProbeSockets, Tracker};
@@ -313,6 +313,8 @@ fn start(
             consequences: Consequences::new(&redundancy),
             reports,
             outward: actions.orders(),
+            policies: monitors::policies(&redundancy),
+            first_look: Some(clock.uptime() + first_look(&redundancy)),
             counts: Arc::clone(&counts),
             stats: dataplane.stats.clone(),
             stall_threshold,
@@ -555,6 +557,15 @@ fn stop(runtime: Runtime, daemon: Arc<Daemon>, threads: Threads, eal: Eal) {
     // The last one, on the thread that started DPDK: it is shut down here.
     drop(eal);
     info!("stopped");
+}
+
+/// How long after the start a monitor may not have spoken yet: as long as the peer is waited for.
+fn first_look(redundancy: &Redundancy) -> Duration {
+    let holds = redundancy
+        .groups
+        .iter()
+        .map(|group| redundancy.initial_hold_ms(group));
+    Duration::from_millis(holds.max().unwrap_or(0))
 }
 
 #[cfg(test)]

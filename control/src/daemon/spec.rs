@@ -203,9 +203,11 @@ pub(super) fn build(
             other_port: positions.get(1).copied(),
             vlan,
             mtu: interface.mtu,
-            mac: shares_netdev(opened.port)
-                .then(|| opened.mac.or_else(own))
-                .flatten(),
+            mac: match opened.mac {
+                Some(mac) if shares_netdev(opened.port) || positions.len() > 1 => Some(mac),
+                None if shares_netdev(opened.port) => own(),
+                _ => None,
+            },
         });
     }
     let ports = ports(config)
@@ -220,10 +222,16 @@ pub(super) fn build(
                 let tagged = interfaces
                     .iter()
                     .any(|i| (i.port == position || i.other_port == Some(position)) && i.vlan.is_some());
+                let is_member = matches!(interface.attachment, Attachment::Redundant(_));
                 PortSpec {
                     devargs: port.device.devargs(),
                     mtu: interface.mtu + if tagged { TAG_BYTES } else { 0 },
-                    mac: if shares_netdev(port) { None } else { mac },
+                    // A member need not be able to take its interface's address on.
+                    mac: if shares_netdev(port) || is_member {
+                        None
+                    } else {
+                        mac
+                    },
                     promiscuous: port.promiscuous || shares_netdev(port),
                     rx_queues: port.rx_queues,
                     rx_descriptors: port.rx_descriptors,
@@ -443,6 +451,19 @@ vlan = 7
                 ("red7", 1, Some(2), Some(7), own)
             ]
         );
+    }
+
+    #[test]
+    fn members_take_their_interface_s_own_mac_address_on_only_if_they_can() {
+        let text = "[interfaces.a]\ndevice = \"net_ring0\"\n[interfaces.b]\ndevice = \"net_ring1\"\n\
+                    [interfaces.red]\nmembers = [\"a\", \"b\"]\nmac = \"02:00:00:00:00:05\"\n\
+                    [interfaces.red7]\nparent = \"red\"\nvlan = 7\n";
+        let (config, program) = of(text);
+        let spec = build(&config, &program, Memory::Plain(512), &[0], |_| None).expect("a specification");
+        let ports: Vec<_> = spec.ports.iter().map(|port| port.mac).collect();
+        assert_eq!(ports, [None, None], "a driver that refuses would end the start");
+        let interfaces: Vec<_> = spec.interfaces.iter().map(|one| one.mac).collect();
+        assert_eq!(interfaces, [Some([2, 0, 0, 0, 0, 5]); 2]);
     }
 
     #[test]

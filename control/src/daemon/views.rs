@@ -15,8 +15,8 @@ use tandem_engine::program::{InterfaceId, Program};
 use super::events::WorkerWatch;
 use super::ports::InterfaceRecord;
 use crate::api::model::{
-    Interface, LinkState, Mac, Names, Neighbour, NeighbourState, NextHop, PortCounters, Route, RouteAction,
-    RouteQuery, RouteRows, Use, Worker,
+    Interface, LinkState, Mac, Names, Neighbour, NeighbourState, NextHop, PortCounters, RedundantState,
+    Route, RouteAction, RouteQuery, RouteRows, Use, Worker,
 };
 use crate::config::NameRegistry;
 use crate::kernel;
@@ -77,11 +77,10 @@ pub(super) fn interface(
     record: &InterfaceRecord,
     running: &RunningPort,
     workers: usize,
+    counters: PortCounters,
 ) -> Interface {
     let info = running.port.info().ok();
     let link = running.port.link().ok();
-    // A driver without counters shows none.
-    let stats = running.port.stats().unwrap_or_default();
     let down_reason = record.down_reason();
     Interface {
         name: state.name.clone(),
@@ -107,7 +106,16 @@ pub(super) fn interface(
         },
         down_reason,
         redundant: None,
-        counters: PortCounters {
+        counters,
+    }
+}
+
+/// What each port of an interface has counted, in their order.
+pub(super) fn port_counters(record: &InterfaceRecord, ports: &[RunningPort]) -> Vec<PortCounters> {
+    let of = |running: &RunningPort| {
+        // A driver without counters shows none.
+        let stats = running.port.stats().unwrap_or_default();
+        PortCounters {
             rx_packets: stats.rx_packets,
             rx_bytes: stats.rx_bytes,
             rx_errors: stats.rx_errors,
@@ -116,8 +124,20 @@ pub(super) fn interface(
             tx_packets: stats.tx_packets,
             tx_bytes: stats.tx_bytes,
             tx_errors: stats.tx_errors,
-        },
+        }
+    };
+    let links = record.ports.iter();
+    links
+        .map(|link| ports.get(link.position).map(of).unwrap_or_default())
+        .collect()
+}
+
+/// Members with what their ports have counted, the primary's first.
+pub(super) fn counted(mut state: RedundantState, counters: &[PortCounters]) -> RedundantState {
+    for (member, counters) in state.members.iter_mut().zip(counters) {
+        member.counters = *counters;
     }
+    state
 }
 
 fn interface_name(interfaces: &Interfaces, id: InterfaceId) -> String {

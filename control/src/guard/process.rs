@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name, set_no_new_privs};
 
@@ -28,6 +29,11 @@ const BETWEEN: Duration = Duration::from_millis(20);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
 /// The peer is told within this time, or not at all: by then it knows by itself.
 const REPEAT_MAX: Duration = Duration::from_secs(3);
+
+/// A pipe that can be written to has room for so many octets: `pipe(7)`.
+const PIPE_BUF: usize = 4096;
+/// Milliseconds that a line waits for room in the log.
+const LOG_PATIENCE: u8 = 20;
 
 /// Why the guard cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +77,11 @@ fn run(needs_namespaces: bool, is_json: bool) -> Result<(), Unfit> {
         match Word::receive(&mut guard.line) {
             Ok(Some(Word::List(list))) => {
                 let failures = guard.take(list);
+                // First of all: whoever reads the log may be slow, and the list is taken.
+                guard.answer();
                 for failure in failures {
                     say(is_json, "WARN", &failure);
                 }
-                guard.answer();
             }
             Ok(Some(Word::CleanStop)) => return Ok(()),
             // What cannot be read comes from no tandemd that still knows what it does.
@@ -112,7 +119,8 @@ fn run(needs_namespaces: bool, is_json: bool) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// One line on standard error, in tandemd's form. Nobody may read it any more.
+/// One line on standard error, in tandemd's form. Nobody may read it any more: a pipe that is full is not waited for, since the next
+/// list is to be taken.
 fn say(is_json: bool, level: &str, text: &str) {
     let time = humantime::format_rfc3339_micros(std::time::SystemTime::now());
     let line = if is_json {
@@ -123,7 +131,17 @@ fn say(is_json: bool, level: &str, text: &str) {
     } else {
         format!("{time} {level:>5} guard: {text}\n")
     };
-    let _unread = std::io::stderr().write_all(line.as_bytes());
+    let mut out = std::io::stderr();
+    for part in line.as_bytes().chunks(PIPE_BUF) {
+        let is_ready = {
+            let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+            matches!(poll(&mut fds, LOG_PATIENCE), Ok(1))
+        };
+        if !is_ready {
+            return;
+        }
+        let _unread = out.write_all(part);
+    }
 }
 
 struct Guard {

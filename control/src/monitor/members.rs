@@ -242,6 +242,14 @@ impl Members {
         Some(Switch { to, cause })
     }
 
+    /// The member that is to become active after its hold-down, and when that ends, in milliseconds from now.
+    #[must_use]
+    pub fn waits(&self, now_ms: u64) -> Option<(Member, u64)> {
+        let (member, since) = self.waits?;
+        let ends_ms = since + self.both.get(member)?.hold_down_ms;
+        Some((member, ends_ms.saturating_sub(now_ms)))
+    }
+
     /// When [`Members::poll`] has something to do next, if nothing happens.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {

@@ -14,7 +14,7 @@ mod hands;
 mod plan;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +59,8 @@ pub enum Order {
         /// Whether one is active.
         is_active: bool,
     },
+    /// The policies that the monitors look at: what an order has not said to be active is not, from now on.
+    Watched(BTreeSet<String>),
     /// Makes sure that everything is there, e.g. after a reload or when a link is back.
     Assert,
     /// What the guard says to the other chassis.

@@ -21,16 +21,27 @@ pub struct PlannedRoute {
 pub enum Presence {
     /// By the role of its set, or while an event is active.
     While(When),
-    /// While no event of this policy is active, whatever the role; from the start on, when none is known yet.
+    /// While no event of this policy is active, whatever the role; not before the monitors have looked.
     NoEvent(String),
+}
+
+/// What the monitors have said of policies, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Policies {
+    /// Those with an active event.
+    pub active: BTreeSet<String>,
+    /// Those that were looked at: that none of their events is active is known, and not just unknown.
+    pub watched: BTreeSet<String>,
 }
 
 impl Presence {
     /// As [`When::wants`].
-    fn wants(&self, role: Option<(bool, u64)>, active: &BTreeSet<String>) -> Option<Option<u32>> {
+    fn wants(&self, role: Option<(bool, u64)>, policies: &Policies) -> Option<Option<u32>> {
         match self {
-            Self::While(when) => when.wants(role, active),
-            Self::NoEvent(policy) => (!active.contains(policy)).then_some(None),
+            Self::While(when) => when.wants(role, &policies.active),
+            Self::NoEvent(policy) => {
+                (policies.watched.contains(policy) && !policies.active.contains(policy)).then_some(None)
+            }
         }
     }
 }
@@ -73,14 +84,10 @@ pub struct SetPlan {
 impl SetPlan {
     /// The routes that should be there with this role (whether it is primary, and the epoch). `None`: none is known yet, and then
     /// no route is there that goes by the role.
-    pub(super) fn wanted_routes(
-        &self,
-        role: Option<(bool, u64)>,
-        active: &BTreeSet<String>,
-    ) -> Vec<SignalRoute> {
+    pub(super) fn wanted_routes(&self, role: Option<(bool, u64)>, policies: &Policies) -> Vec<SignalRoute> {
         let mut wanted: Vec<SignalRoute> = Vec::new();
         for planned in &self.routes {
-            let Some(usual) = planned.when.wants(role, active) else {
+            let Some(usual) = planned.when.wants(role, policies) else {
                 continue;
             };
             let route = SignalRoute {

@@ -334,7 +334,7 @@ fn what_a_standby_has_in_a_primary_s_place_goes_before_the_primary_s_comes() {
 }
 
 #[test]
-fn a_route_without_events_is_there_from_the_start_but_while_one_is_active() {
+fn a_route_without_events_is_there_once_they_are_looked_at_and_none_is_active() {
     let fake = Fake::default();
     let mut work = Work::new(fake.clone());
     let unless = PlannedRoute {
@@ -358,7 +358,21 @@ fn a_route_without_events_is_there_from_the_start_but_while_one_is_active() {
         let routes = &work.results()[&1].routes;
         routes.iter().map(|route| route.prefix.to_string()).collect()
     };
-    assert_eq!(there(vec![Order::Plans(vec![planned])]), ["10.4.0.0/16"]);
+    let watched = |names: &[&str]| {
+        vec![Order::Watched(
+            names.iter().map(|name| (*name).to_owned()).collect(),
+        )]
+    };
+    let plans = || Order::Plans(vec![planned.clone()]);
+    assert_eq!(there(vec![plans()]), [""; 0], "nobody has looked yet");
+    assert_eq!(there(policy("uplink", true)), ["10.3.0.0/16"]);
+    assert_eq!(there(watched(&["uplink"])), ["10.3.0.0/16"], "active at start");
+    assert_eq!(there(policy("uplink", false)), ["10.4.0.0/16"]);
+    // A reload that takes the policy out, and one that brings it back: whoever of the two speaks first.
+    assert_eq!(there(watched(&[])), [""; 0]);
+    assert_eq!(there(vec![plans()]), [""; 0]);
+    assert_eq!(there(watched(&["uplink", "other"])), ["10.4.0.0/16"]);
+    assert_eq!(there(vec![plans()]), ["10.4.0.0/16"]);
     assert_eq!(there(policy("other", true)), ["10.4.0.0/16"]);
     for (is_primary, epoch) in [(false, 1), (true, 2)] {
         assert_eq!(

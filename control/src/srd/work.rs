@@ -3,7 +3,7 @@
 //! A new primary: virtual addresses and their announcements, then signal routes, then VRRP's tracking file. The loser: the file first,
 //! then signal routes, then the addresses. Before anything is put in place the guard has it on its list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tandem_redundancy::signal::is_latest;
 use tracing::{info, warn};
 
 use super::Order;
-use super::plan::{PlannedAddress, PlannedPort, SetPlan};
+use super::plan::{PlannedAddress, PlannedPort, Policies, SetPlan};
 use crate::guard::{Gone, Undo};
 use crate::kernel::{
     ANNOUNCE_INTERVAL, AnnounceError, KernelError, KernelRoute, SignalRoute, SignalRouteError,
@@ -125,7 +125,7 @@ pub(super) struct Work<H> {
     sets: BTreeMap<u8, Set>,
     /// Roles of sets whose plans are yet to come: at the start, and with a commit that brings a set.
     early: BTreeMap<u8, (bool, u64)>,
-    active: BTreeSet<String>,
+    policies: Policies,
     announcements: Vec<Announcement>,
     gone: Vec<Gone>,
     /// When it last tried what had failed.
@@ -140,7 +140,7 @@ impl<H: Hands> Work<H> {
             hands,
             sets: BTreeMap::new(),
             early: BTreeMap::new(),
-            active: BTreeSet::new(),
+            policies: Policies::default(),
             announcements: Vec::new(),
             gone: Vec::new(),
             tried: None,
@@ -157,11 +157,17 @@ impl<H: Hands> Work<H> {
             Order::Plans(plans) => self.take_plans(plans),
             Order::Policy { name, is_active } => {
                 let changed = if is_active {
-                    self.active.insert(name)
+                    self.policies.active.insert(name)
                 } else {
-                    self.active.remove(&name)
+                    self.policies.active.remove(&name)
                 };
                 if changed {
+                    self.sets.values_mut().for_each(|set| set.is_due = true);
+                }
+            }
+            Order::Watched(policies) => {
+                if self.policies.watched != policies {
+                    self.policies.watched = policies;
                     self.sets.values_mut().for_each(|set| set.is_due = true);
                 }
             }
@@ -317,7 +323,7 @@ impl<H: Hands> Work<H> {
                 .extend(set.actions.track_file.iter().map(|(path, _)| path.clone()));
             if due.contains(number) {
                 // A name that cannot be looked up fails once more when the route is put in, and is told then.
-                let wanted = set.wanted_routes(&self.active);
+                let wanted = set.wanted_routes(&self.policies);
                 undo.routes
                     .extend(wanted.iter().filter_map(|r| self.hands.resolve(r).ok()));
                 undo.addresses
@@ -430,7 +436,7 @@ impl<H: Hands> Work<H> {
     }
 
     fn put_routes(&mut self, set: &mut Set) {
-        let all = set.wanted_routes(&self.active);
+        let all = set.wanted_routes(&self.policies);
         for wanted in &all {
             let resolved = self.hands.resolve(wanted);
             if let Ok(route) = &resolved {
@@ -463,7 +469,7 @@ impl<H: Hands> Work<H> {
     }
 
     fn take_routes(&mut self, set: &mut Set) {
-        let wanted = set.wanted_routes(&self.active);
+        let wanted = set.wanted_routes(&self.policies);
         for (configured, route) in std::mem::take(&mut set.routes) {
             if wanted.contains(&configured) {
                 set.routes.push((configured, route));
@@ -547,11 +553,11 @@ impl Set {
         self.role() == Some(true) && !self.is_leaving
     }
 
-    fn wanted_routes(&self, active: &BTreeSet<String>) -> Vec<SignalRoute> {
+    fn wanted_routes(&self, policies: &Policies) -> Vec<SignalRoute> {
         if self.is_gone {
             return Vec::new();
         }
-        self.plan.wanted_routes(self.ordered, active)
+        self.plan.wanted_routes(self.ordered, policies)
     }
 
     fn wanted_addresses(&self) -> Vec<PlannedAddress> {

@@ -180,6 +180,14 @@ fn the_numbers_are_the_backends() {
             "tandem_interface_member_well{interface=\"red\",member=\"eth2\"}",
             0.0,
         ),
+        (
+            "tandem_interface_member_received_packets_total{interface=\"red\",member=\"eth1\"}",
+            11.0,
+        ),
+        (
+            "tandem_interface_member_receive_missed_total{interface=\"red\",member=\"eth2\"}",
+            5.0,
+        ),
         ("tandem_interface_failovers_total{interface=\"red\"}", 3.0),
         ("tandem_interface_take_backs_total{interface=\"red\"}", 2.0),
         ("tandem_interface_sent_bytes_total{interface=\"wan\"}", 900.0),

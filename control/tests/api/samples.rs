@@ -228,16 +228,22 @@ pub const REDUNDANT: &str = "red";
 
 /// Its members: the secondary's link is down since the primary took back.
 pub fn redundant() -> RedundantState {
-    let member = |name: &str, up| MemberState {
+    let member = |name: &str, up, rx_packets, rx_missed| MemberState {
         name: name.to_owned(),
         up,
         failed: None,
+        counters: PortCounters {
+            rx_packets,
+            rx_missed,
+            ..Default::default()
+        },
     };
     RedundantState {
         active: "eth1".to_owned(),
         primary: "eth1".to_owned(),
         forced: None,
-        members: vec![member("eth1", true), member("eth2", false)],
+        waits: None,
+        members: vec![member("eth1", true, 11, 0), member("eth2", false, 0, 5)],
         failovers: 3,
         take_backs: 2,
         switches: vec![MemberSwitch {

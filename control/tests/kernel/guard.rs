@@ -1,12 +1,14 @@
 //! The guard: a real one, started by a parent that is then killed, stopped, or loses it.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, PipeWriter, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
@@ -388,4 +390,43 @@ fn a_program_that_is_no_guard_is_an_error() {
         ..program()
     };
     assert!(Keeper::start(missing).is_err());
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_answer() {
+    let (mut reader, mut full) = std::io::pipe().expect("a pipe");
+    let has_room = |pipe: &PipeWriter| {
+        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut fds, PollTimeout::ZERO).expect("looked at") > 0
+    };
+    while has_room(&full) {
+        full.write_all(&[b'x'; 4096]).expect("there is room");
+    }
+    let (mut line, theirs) = UnixStream::pair().expect("a line");
+    line.set_read_timeout(Some(WAIT_MAX)).expect("timeout");
+    let namespace = Namespace::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandemd"));
+    command
+        .arg("--guard")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(full);
+    let mut guard = namespace.inside(|| command.spawn()).expect("it starts");
+    drop(command);
+    line.read_exact(&mut [0]).expect("it is ready");
+    // Each with a way that leads nowhere, which it says.
+    for device in ["none0", "none1", "none2"] {
+        let mut list = undo(1);
+        list.gone[0].device = Some(device.to_owned());
+        let word = serde_json::to_vec(&serde_json::json!({ "List": list })).expect("JSON");
+        let length = u32::try_from(word.len()).expect("short").to_be_bytes();
+        line.write_all(&[&length[..], &word].concat()).expect("written");
+        line.read_exact(&mut [0])
+            .unwrap_or_else(|error| panic!("{device}: {error}"));
+    }
+    guard.kill().expect("killed");
+    guard.wait().expect("dead");
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said).expect("read");
+    assert!(said.iter().all(|octet| *octet == b'x'), "nobody waited for room");
 }

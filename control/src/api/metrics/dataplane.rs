@@ -6,7 +6,9 @@ use prometheus_client::registry::Unit;
 
 use super::Snapshot;
 use super::families::{Families, packets, ratio};
-use crate::api::model::{Interface, LinkState, MemberState, Policy, Pool, RedundantState, Use, Worker};
+use crate::api::model::{
+    Interface, LinkState, MemberState, Policy, Pool, PortCounters, RedundantState, Use, Worker,
+};
 
 /// The label of a direction's default, which has no list: a policy's label always has a slash.
 const DEFAULT: &str = "default";
@@ -231,7 +233,17 @@ impl Snapshot {
         out.counters("interface_failovers", None, help, failovers)?;
         let help = "How often the primary member became active again.";
         let take_backs = redundant().map(|(interface, both)| (label(interface), both.take_backs));
-        out.counters("interface_take_backs", None, help, take_backs)
+        out.counters("interface_take_backs", None, help, take_backs)?;
+        let rows = || {
+            redundant().flat_map(|(interface, both)| {
+                let row = move |member: MemberState| {
+                    let labels = [("interface", interface.clone()), ("member", member.name)];
+                    (labels, member.counters)
+                };
+                both.members.into_iter().map(row)
+            })
+        };
+        port_counters(out, "interface_member", rows)
     }
 
     pub(super) fn interfaces(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -241,60 +253,56 @@ impl Snapshot {
             .iter()
             .map(|i| (label(i), f64::from(i.state == LinkState::Up)));
         out.gauges("interface_up", None, "1 when link and carrier are up.", up)?;
-        let by = |field: fn(&Interface) -> u64| self.interfaces.iter().map(move |i| (label(i), field(i)));
-        let (packets, bytes) = (packets(), Unit::Bytes);
-        out.counters(
-            "interface_received",
-            Some(&packets),
-            "Frames received.",
-            by(|i| i.counters.rx_packets),
-        )?;
-        out.counters(
-            "interface_received",
-            Some(&bytes),
-            "Bytes received.",
-            by(|i| i.counters.rx_bytes),
-        )?;
-        out.counters(
-            "interface_sent",
-            Some(&packets),
-            "Frames sent.",
-            by(|i| i.counters.tx_packets),
-        )?;
-        out.counters(
-            "interface_sent",
-            Some(&bytes),
-            "Bytes sent.",
-            by(|i| i.counters.tx_bytes),
-        )?;
-        out.counters(
-            "interface_receive_errors",
-            None,
-            "Frames refused as erroneous.",
-            by(|i| i.counters.rx_errors),
-        )?;
-        let help = "Frames lost because no receive descriptor was free.";
-        out.counters(
-            "interface_receive_missed",
-            None,
-            help,
-            by(|i| i.counters.rx_missed),
-        )?;
-        let help = "Frames lost because no packet buffer was free.";
-        out.counters(
-            "interface_receive_no_buffer",
-            None,
-            help,
-            by(|i| i.counters.rx_no_buffer),
-        )?;
-        out.counters(
-            "interface_send_errors",
-            None,
-            "Frames the port failed to send.",
-            by(|i| i.counters.tx_errors),
-        )
+        let rows = || self.interfaces.iter().map(move |i| (label(i), i.counters));
+        port_counters(out, "interface", rows)
     }
 }
+
+/// The families of what ports have counted.
+fn port_counters<const N: usize, I: Iterator<Item = ([(&'static str, String); N], PortCounters)>>(
+    out: &mut Families<'_>,
+    of: &str,
+    rows: impl Fn() -> I,
+) -> fmt::Result {
+    let (packets, bytes) = (packets(), Unit::Bytes);
+    let families: [PortFamily<'_>; 8] = [
+        ("received", Some(&packets), "Frames received.", |c| c.rx_packets),
+        ("received", Some(&bytes), "Bytes received.", |c| c.rx_bytes),
+        ("sent", Some(&packets), "Frames sent.", |c| c.tx_packets),
+        ("sent", Some(&bytes), "Bytes sent.", |c| c.tx_bytes),
+        ("receive_errors", None, "Frames refused as erroneous.", |c| {
+            c.rx_errors
+        }),
+        (
+            "receive_missed",
+            None,
+            "Frames lost because no receive descriptor was free.",
+            |c| c.rx_missed,
+        ),
+        (
+            "receive_no_buffer",
+            None,
+            "Frames lost because no packet buffer was free.",
+            |c| c.rx_no_buffer,
+        ),
+        ("send_errors", None, "Frames the port failed to send.", |c| {
+            c.tx_errors
+        }),
+    ];
+    for (name, unit, help, field) in families {
+        let samples = rows().map(|(labels, counters)| (labels, field(&counters)));
+        out.counters(&format!("{of}_{name}"), unit, help, samples)?;
+    }
+    Ok(())
+}
+
+/// One of them: what is behind its prefix, its unit, its help, its value.
+type PortFamily<'u> = (
+    &'static str,
+    Option<&'u Unit>,
+    &'static str,
+    fn(&PortCounters) -> u64,
+);
 
 /// A worker's table: its metric, its help, its use.
 type Table = (&'static str, &'static str, fn(&Worker) -> Use);

@@ -110,6 +110,21 @@ pub struct PortCounters {
     pub tx_errors: u64,
 }
 
+impl std::iter::Sum for PortCounters {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            rx_packets: sum.rx_packets + one.rx_packets,
+            rx_bytes: sum.rx_bytes + one.rx_bytes,
+            rx_errors: sum.rx_errors + one.rx_errors,
+            rx_missed: sum.rx_missed + one.rx_missed,
+            rx_no_buffer: sum.rx_no_buffer + one.rx_no_buffer,
+            tx_packets: sum.tx_packets + one.tx_packets,
+            tx_bytes: sum.tx_bytes + one.tx_bytes,
+            tx_errors: sum.tx_errors + one.tx_errors,
+        })
+    }
+}
+
 /// A member of a redundant interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +136,25 @@ pub struct MemberState {
     /// What a tracked IP said when the member failed by it, if it has.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failed: Option<String>,
+    /// What its port has counted, active or not.
+    #[serde(default)]
+    pub counters: PortCounters,
+}
+
+/// A member is to become active, and waits for its hold-down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberWait {
+    /// The member.
+    pub member: String,
+    /// Until the hold-down ends, milliseconds.
+    pub ends_in_ms: u64,
+}
+
+impl std::fmt::Display for MemberWait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "waits for hold-down, ends in {} ms", self.ends_in_ms)
+    }
 }
 
 /// A member became active in place of the other.
@@ -148,6 +182,9 @@ pub struct RedundantState {
     /// The member that a command forces, until it is reverted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub forced: Option<String>,
+    /// The member that is to become active after its hold-down. When the active one is not well, nothing is forwarded until then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits: Option<MemberWait>,
     /// The primary member and the secondary.
     pub members: Vec<MemberState>,
     /// How often the secondary became active since start.
@@ -201,7 +238,7 @@ pub struct Interface {
     /// Of a redundant interface: its members. The device and its numbers are then the active member's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub redundant: Option<RedundantState>,
-    /// What its port has counted. All VLANs of one port show the port's numbers.
+    /// What its port has counted, of a redundant interface both members' together. All VLANs of one port show the port's numbers.
     pub counters: PortCounters,
 }
 

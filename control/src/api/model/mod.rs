@@ -28,8 +28,8 @@ pub use cluster::{
 pub use counter::{Counter, CounterGroup};
 pub use firewall::{DIRECTIONS, Hits, Policy, action_name};
 pub use interface::{
-    DownReason, Interface, LinkState, Mac, MemberRequest, MemberState, MemberSwitch, PortCounters,
-    RedundantState,
+    DownReason, Interface, LinkState, Mac, MemberRequest, MemberState, MemberSwitch, MemberWait,
+    PortCounters, RedundantState,
 };
 pub use lookup::{Holder, Lookup, Source};
 pub use names::Names;

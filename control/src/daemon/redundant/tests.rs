@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config;
-use crate::daemon::monitors;
+use crate::daemon::{monitors, views};
 use tandem_dataplane::interfaces::InterfaceState;
 
 const TEXT: &str = "[interfaces.in]\ndevice = \"net_ring0\"\n[interfaces.a]\ndevice = \"net_ring1\"\n\
@@ -12,7 +12,11 @@ const TEXT: &str = "[interfaces.in]\ndevice = \"net_ring0\"\n[interfaces.a]\ndev
                     [tracked-ips.t]\naddresses = [{ address = \"10.0.0.7\" }]\nthreshold = 1\n";
 
 fn made() -> (RedundantInterfaces, Arc<Interfaces>) {
-    let config = config::parse(TEXT, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+    made_of(TEXT)
+}
+
+fn made_of(text: &str) -> (RedundantInterfaces, Arc<Interfaces>) {
+    let config = config::parse(text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
     let state = |id, name: &str, port, vlan| InterfaceState::new(id, name.into(), port, vlan, [2; 6], 1500);
     let all = vec![
         state(1, "in", 0, None),
@@ -118,5 +122,45 @@ fn tracked_ips_and_commands_switch_and_what_is_not_there_is_refused() {
             matches!(made.request(name, member), Err(BackendError::Unknown(_))),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn a_member_that_waits_for_its_hold_down_is_shown_while_nothing_is_forwarded() {
+    let held = TEXT.replace("\"net_ring2\"\n", "\"net_ring2\"\nhold-down-ms = 600000\n");
+    let (made, all) = made_of(&held);
+    links(&made, Some(true), Some(true));
+    let waits = || made.view("red").expect("a redundant interface").waits;
+    assert_eq!(waits(), None);
+    links(&made, Some(false), Some(true));
+    assert_eq!(seen(&all)[1], (1, false), "a black hole");
+    let expected = MemberWait {
+        member: "b".to_owned(),
+        ends_in_ms: 600_000,
+    };
+    assert_eq!(waits(), Some(expected));
+    let why = "its link is down; b waits for hold-down, ends in 600000 ms";
+    let health = [("a".to_owned(), Some(why.to_owned())), ("b".to_owned(), None)];
+    assert_eq!(made.members(), health);
+    let forced = made.request("red", Some("b")).expect("its link is up");
+    assert_eq!((forced.waits, seen(&all)[1]), (None, (2, true)));
+}
+
+#[test]
+fn an_interface_has_the_sum_of_its_members_whichever_is_active_and_each_its_own() {
+    let (made, _all) = made();
+    let of = |rx_packets, rx_missed| PortCounters {
+        rx_packets,
+        rx_missed,
+        ..PortCounters::default()
+    };
+    let counters = [of(100, 0), of(7, 3)];
+    for a_is_up in [true, false] {
+        links(&made, Some(a_is_up), Some(true));
+        let state = made.view("red").expect("a redundant interface");
+        let counted = views::counted(state, &counters);
+        let own: Vec<_> = counted.members.iter().map(|member| member.counters).collect();
+        assert_eq!(own, counters);
+        assert_eq!(own.into_iter().sum::<PortCounters>(), of(107, 3));
     }
 }
