@@ -4,27 +4,24 @@
 //! slices. What it stands in the way of waits meanwhile, in a bounded list; the walk ends the contrary sessions, and what waited is
 //! installed. Of a block all sessions of other subscribers that own a port in it are contrary.
 //!
-//! What an operation is about may also be another worker's here: an extent, or what a session of a protocol without ports claims. That
-//! worker reads the same words of the other chassis, but at its own pace. So the operation waits until that worker has ended what it
-//! has, or swept it, and for no longer than [`OTHERS_WAIT`].
+//! What a session of a protocol without ports claims may be another worker's here: that one reads the same words of the other chassis,
+//! but at its own pace. So it waits until that worker has ended its own, or swept it, and for no longer than [`CLAIM_WAIT`].
 
 use std::collections::VecDeque;
 
-use super::install::record_like;
 use super::{Engine, WALK_STEP};
 use crate::engine::replica::NotInstalled;
 use crate::ports::PortClass;
-use crate::public_space::{EXTENT_PORTS, MAX_WORKERS};
-use crate::replica::{BlockRecord, ExtentRecord, MappingRecord, Op, SessionKey};
-use crate::session::{FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot};
+use crate::replica::{BlockRecord, MappingRecord, Op, SessionKey};
+use crate::session::{FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot};
 use crate::ticks::Ticks;
 
 /// Operations that can wait for a port; what is beyond is refused.
 const WAITING: usize = 256;
 /// Operations installed per step when a walk is over.
 const INSTALL_STEP: usize = 64;
-/// What waits for another worker is refused after so long: that worker may have it by right, or sweep a large table.
-const OTHERS_WAIT: Ticks = Ticks::from_seconds(2);
+/// What waits for another worker's claim is refused after so long: that worker may have it by right, or sweep a large table.
+const CLAIM_WAIT: Ticks = Ticks::from_seconds(2);
 
 /// A public end of a protocol with ports.
 type End = (u32, u16, u8);
@@ -81,15 +78,6 @@ impl Contested {
         }
     }
 
-    /// An extent ended before it was here. Since when it waited, if it did.
-    pub fn forget_extent(&mut self, ended: &ExtentRecord) -> Option<Ticks> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let of = |e: &ExtentRecord| (e.public, e.extent, e.shard);
-        self.remove(|op| matches!(op, Op::Extent(record) if of(record) == of(ended)))
-    }
-
     /// There is a newer word about some ports of a block.
     pub fn forget_block(&mut self, newer: &BlockRecord) {
         if self.waiting.is_empty() {
@@ -129,6 +117,11 @@ fn end_of(op: &Op) -> Option<End> {
     PortClass::of_protocol(protocol).map(|class| (public, port, class as u8))
 }
 
+/// Whether an operation is about a session that claims an address towards an outside end.
+const fn claims(op: &Op) -> bool {
+    matches!(op, Op::Session(record) if record.flags & FLAG_ADDRESS_ONLY != 0)
+}
+
 /// The public end a session owns for itself.
 fn owned(hot: &Hot) -> Option<End> {
     if !hot.is_session() || hot.flags & (FLAG_OWNS_PORT | FLAG_SHARED_PORT) != FLAG_OWNS_PORT {
@@ -147,7 +140,6 @@ impl Engine {
             Op::Session(record) => since = contested.forget_session(&record.key),
             Op::Mapping(record) => contested.forget_mapping(record),
             Op::Block(record) => contested.forget_block(record),
-            Op::Extent(record) => since = contested.forget_extent(record),
             _ => return Err(NotInstalled::NoGround),
         }
         if contested.waiting.len() >= WAITING {
@@ -158,7 +150,7 @@ impl Engine {
     }
 
     /// Ends the contrary sessions and installs what waited, all at once: this chassis is about to take over, and what it was told
-    /// must not be forgotten. Two walks at most, as installing makes nothing wait again: what another worker still has is refused.
+    /// must not be forgotten. Two walks at most, as installing makes nothing wait again: what another worker still claims is refused.
     pub(super) fn settle_all_contested(&mut self) {
         while !self.replica.contested.is_empty() {
             self.settle(Ticks::ZERO);
@@ -167,11 +159,11 @@ impl Engine {
 
     /// Goes on with the walk that ends contrary sessions, and installs what waited for it.
     pub(super) fn settle_contested(&mut self) {
-        self.settle(OTHERS_WAIT);
+        self.settle(CLAIM_WAIT);
     }
 
-    /// The same; another worker is waited for so long.
-    fn settle(&mut self, others_wait: Ticks) {
+    /// The same; another worker's claim is waited for so long.
+    fn settle(&mut self, claim_wait: Ticks) {
         let contested = &mut self.replica.contested;
         if contested.waiting.is_empty() {
             return;
@@ -218,8 +210,7 @@ impl Engine {
                 Op::Block(record) => self.install_block(record, true),
                 _ => self.install_once(&op),
             };
-            let is_refused = matches!(result, Err(NotInstalled::Contested | NotInstalled::NoGround));
-            if is_refused && self.now.since(since) < others_wait && self.is_anothers(&op) {
+            if result == Err(NotInstalled::Contested) && claims(&op) && self.now.since(since) < claim_wait {
                 self.replica.contested.waiting.push_back((op, since));
                 continue;
             }
@@ -230,33 +221,6 @@ impl Engine {
             });
             self.count_install(&op, result);
         }
-    }
-
-    /// Whether what an operation needs is another worker's here: the claim of an address, or the extent of a port.
-    pub(super) fn is_anothers(&self, op: &Op) -> bool {
-        let (public, extent) = match op {
-            Op::Session(record) => {
-                let hot = record_like(&record.key, record.service_set, record.protocol, record.last_seen);
-                let back = hot.from_outside();
-                if record.flags & FLAG_FREE_STANDING != 0 {
-                    return false;
-                }
-                if record.flags & FLAG_ADDRESS_ONLY != 0 {
-                    let owner = self.config.claims.owner(back.dst, back.src, record.protocol);
-                    return owner.is_some_and(|owner| owner != self.config.worker);
-                }
-                (back.dst, u32::from(back.dport) / EXTENT_PORTS)
-            }
-            Op::Mapping(record) => (record.public, u32::from(record.public_port) / EXTENT_PORTS),
-            Op::Block(record) => (record.public, u32::from(record.first_port) / EXTENT_PORTS),
-            Op::Extent(record) => (record.public, u32::from(record.extent)),
-            _ => return false,
-        };
-        let space = &self.program.public_space;
-        let owner = space
-            .index_of(public)
-            .map(|index| space.owner(index, extent as usize));
-        owner.is_some_and(|owner| owner < MAX_WORKERS && self.ports.of_shard(owner).is_none())
     }
 
     /// Whether a session owns an end that something waits for, or has it in a block that is another's.

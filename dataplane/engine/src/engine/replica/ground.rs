@@ -346,7 +346,6 @@ impl Engine {
         if self.is_unoffered_of(record.pool) {
             return Err(NotInstalled::Unoffered);
         }
-        self.replica.contested.forget_extent(record);
         let ports = self.ports.of_shard_mut(record.shard);
         // Of a pool that no standby's service set uses, this chassis decides for itself.
         let Some(ports) = ports.filter(|p| p.follows(record.pool)) else {

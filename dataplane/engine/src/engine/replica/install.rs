@@ -72,7 +72,6 @@ impl Engine {
         self.now = self.now.max(now);
         let result = match self.install_once(op) {
             Err(NotInstalled::Contested) => self.contest(op),
-            Err(NotInstalled::NoGround) if self.is_anothers(op) => self.contest(op),
             result => result,
         };
         self.count_install(op, result);

@@ -3,7 +3,7 @@
 
 use tandem_engine::address::of_v4;
 use tandem_engine::program::{FilteringType, MappingType};
-use tandem_engine::replica::{ExtentRecord, Op, Role, SessionKey, SessionRecord};
+use tandem_engine::replica::{Op, Role, SessionKey, SessionRecord};
 use tandem_engine::session::FLAG_EXTENDED;
 use tandem_engine::ticks::Ticks;
 
@@ -194,51 +194,6 @@ fn what_another_worker_claims_is_waited_for_until_that_has_heard_of_its_end() {
     let standby = &pair.worlds[1].engines;
     assert_eq!(standby[0].counters().replica_refused_ground, 2);
     assert_eq!(standby[1].tables().sessions.live(), 1);
-}
-
-#[test]
-fn an_extent_of_another_worker_is_waited_for_with_all_that_is_in_it() {
-    let mut pair = Pair::new(2, 4096, |_| {});
-    pair.worlds[0]
-        .one(INSIDE, udp((IN1, 2000), (OUT1, 53)))
-        .forwarded();
-    let (mut told, mut worker) = (Vec::new(), 0);
-    for (at, link) in pair.links[0].iter_mut().enumerate() {
-        pair.worlds[0].engines[at].maintain(pair.worlds[0].now, 8);
-        while let Ok(op) = link.pop() {
-            told.push(op);
-            worker = at;
-        }
-    }
-    let is_extent = |op: &&Op| matches!(op, Op::Extent(_));
-    let Some(Op::Extent(extent)) = told.iter().find(is_extent).copied() else {
-        panic!("no extent is told");
-    };
-    assert!(told.iter().any(|op| matches!(op, Op::Session(_))));
-    // The other worker has not heard yet that it has ended there.
-    let before = ExtentRecord {
-        shard: 1 - extent.shard,
-        ..extent
-    };
-    let (now, other) = (pair.worlds[1].now, 1 - worker);
-    let standby = &mut pair.worlds[1].engines;
-    assert_eq!(standby[other].install(&Op::Extent(before), now), Ok(()));
-    for op in &told {
-        assert_eq!(standby[worker].install(op, now), Ok(()));
-    }
-    for _ in 0..10 {
-        standby[worker].maintain(now, 8);
-    }
-    assert!(!standby[worker].has_told_all(), "it waits");
-    assert_eq!(standby[worker].tables().sessions.live(), 0);
-    assert_eq!(standby[other].install(&Op::ExtentClose(before), now), Ok(()));
-    for _ in 0..10 {
-        standby[worker].maintain(now, 8);
-    }
-    assert!(standby[worker].has_told_all());
-    assert_eq!(standby[worker].tables().sessions.live(), 1);
-    assert_eq!(standby[worker].counters().replica_refused_ground, 0);
-    assert_eq!(super::extents(&mut pair.worlds[1]).len(), 1);
 }
 
 #[test]
