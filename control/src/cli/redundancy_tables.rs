@@ -216,6 +216,9 @@ fn counters(group: u8, c: &LinkCounters) -> Table {
         ("connections refused", c.refused),
         ("peer lost", c.lost),
         ("leases acknowledged", c.leases_acknowledged),
+        ("offers after two primaries", c.offers),
+        ("offers in vain", c.offers_in_vain),
+        ("merges", c.merges),
     ] {
         table.row(vec![name.to_owned(), count.to_string()]);
     }

@@ -217,6 +217,9 @@ fn the_numbers_are_the_backends() {
         ),
         ("tandem_replication_retransmits_total{group=\"1\"}", 3.0),
         ("tandem_replication_collapsed_total{group=\"1\"}", 12.0),
+        ("tandem_replication_offers_total{group=\"1\"}", 71.0),
+        ("tandem_replication_offers_in_vain_total{group=\"1\"}", 72.0),
+        ("tandem_replication_merges_total{group=\"1\"}", 73.0),
         ("tandem_replication_sent_bytes_total{group=\"1\"}", 700_000.0),
         (
             "tandem_replication_mirror_active{group=\"1\",direction=\"receiving\"}",

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use ha_sync::bridge::BridgeStats;
 use ha_sync::link::{
     BulkProgress, Difference, Differs, LinkState, LinkStats, Mirror, Mismatch, Objects, Poison,
 };
@@ -130,6 +131,12 @@ fn group(id: u8, name: &str, state: LinkState) -> ReplicationGroup {
         channel: &channel(),
         state,
         stats: &stats(),
+        bridge: &BridgeStats {
+            offers: 71,
+            offers_in_vain: 72,
+            merges: 73,
+            ..BridgeStats::default()
+        },
         wire_version: Some(2),
         digest: [0x11; 32],
         window_limit_bytes: 64 << 20,

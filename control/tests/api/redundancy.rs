@@ -89,6 +89,7 @@ fn what_workers_hold_back_and_what_is_not_understood_is_shown() {
         (&json!("synchronizing"), &json!("set"))
     );
     assert_eq!(group["queues"]["held-back"], 3);
+    assert_eq!(group["counters"]["offers-in-vain"], 72);
     assert_eq!(group["differences"], json!([]));
     let poison = json!({"sequence": 9, "times": 3, "skipped": true, "error": "a record of type 250"});
     assert_eq!(group["poison"]["sequence"], poison["sequence"]);

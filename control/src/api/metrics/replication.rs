@@ -11,7 +11,7 @@ use crate::api::model::{BulkSync, LinkCounters, MirrorState, ReplicationGroup, R
 /// A counter of the link: its metric, its unit, its help.
 type Counted = (&'static str, Option<Unit>, &'static str, fn(&LinkCounters) -> u64);
 
-const COUNTED: [Counted; 20] = [
+const COUNTED: [Counted; 23] = [
     ("updates_sent", None, "Changes sent to the peer.", |c| {
         c.updates_sent
     }),
@@ -120,6 +120,24 @@ const COUNTED: [Counted; 20] = [
         None,
         "Bulks received that had another number of objects than came.",
         |c| c.bulk_mismatches,
+    ),
+    (
+        "offers",
+        None,
+        "Times a redundancy set that was primary beside the peer, or may have been, offered it what it had.",
+        |c| c.offers,
+    ),
+    (
+        "offers_in_vain",
+        None,
+        "Times it did not come to that, because the peer's release does not merge.",
+        |c| c.offers_in_vain,
+    ),
+    (
+        "merges",
+        None,
+        "Times that something of the peer's was merged into what is primary here.",
+        |c| c.merges,
     ),
 ];
 

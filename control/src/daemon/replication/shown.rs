@@ -250,6 +250,7 @@ pub(super) fn group(
         channel: &status.channel,
         state: talk.link,
         stats: &talk.stats,
+        bridge: &talk.bridge,
         wire_version: talk.wire_version,
         digest: config::group_digest(config, id),
         window_limit_bytes: group.map_or(0, |group| u64::from(group.replay_window_mb) << 20),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
-use ha_sync::bridge::{Bridge, BridgeEvent, Joining, RingUse};
+use ha_sync::bridge::{Bridge, BridgeEvent, BridgeStats, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
 use ha_sync::heartbeat::{HeartbeatView, Heartbeats, PeerLife, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
@@ -110,6 +110,7 @@ pub(super) struct Line {
 pub(super) struct TalkState {
     pub link: LinkState,
     pub stats: LinkStats,
+    pub bridge: BridgeStats,
     pub rings: RingUse,
     pub differences: Arc<[Difference]>,
     pub wire_version: Option<u16>,
@@ -648,6 +649,7 @@ impl Conversation for Talk {
         TalkState {
             link: *self.line.link.state(),
             stats: self.line.link.stats().clone(),
+            bridge: *self.line.bridge.stats(),
             rings: self.line.bridge.ring_use(),
             differences: self.line.link.differences(),
             wire_version: self.line.link.version(),

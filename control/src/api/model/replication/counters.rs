@@ -1,5 +1,6 @@
 //! What link and workers count of replication.
 
+use ha_sync::bridge::BridgeStats;
 use ha_sync::link::LinkStats;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,10 +66,18 @@ pub struct LinkCounters {
     pub lost: u64,
     /// Leases of extents that the peer acknowledged.
     pub leases_acknowledged: u64,
+    /// Times a redundancy set that was primary beside the peer, or may have been, offered it what it had.
+    pub offers: u64,
+    /// Times it did not come to that, because the peer's release does not merge: what began here meanwhile ended.
+    pub offers_in_vain: u64,
+    /// Times that something of the peer's was merged into what is primary here.
+    pub merges: u64,
 }
 
-impl From<&LinkStats> for LinkCounters {
-    fn from(stats: &LinkStats) -> Self {
+impl LinkCounters {
+    /// What the link counted, and the bridge to the workers.
+    #[must_use]
+    pub fn of(stats: &LinkStats, bridge: &BridgeStats) -> Self {
         Self {
             updates_sent: stats.updates_sent,
             updates_received: stats.updates_received,
@@ -97,6 +106,9 @@ impl From<&LinkStats> for LinkCounters {
             refused: stats.refused,
             lost: stats.lost,
             leases_acknowledged: stats.leases_acknowledged,
+            offers: bridge.offers,
+            offers_in_vain: bridge.offers_in_vain,
+            merges: bridge.merges,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A redundancy group's row, made from what its channel and its link show.
 
+use ha_sync::bridge::BridgeStats;
 use ha_sync::frame::FrameError;
 use ha_sync::link::{self, BulkProgress, LinkState, LinkStats, Mirror, Mismatch, Refusal};
 use ha_sync::net::{ChannelState, ChannelStatus, FailureKind, LastFailure};
@@ -24,6 +25,8 @@ pub struct GroupView<'a> {
     pub state: LinkState,
     /// What the link counted.
     pub stats: &'a LinkStats,
+    /// What the bridge to the workers counted.
+    pub bridge: &'a BridgeStats,
     /// The wire version that is spoken with the peer.
     pub wire_version: Option<u16>,
     /// Digest of what both must have alike.
@@ -98,7 +101,7 @@ impl GroupView<'_> {
                 ours: hexadecimal(&self.digest),
                 theirs: self.theirs().map(|digest| hexadecimal(&digest)),
             },
-            counters: LinkCounters::from(stats),
+            counters: LinkCounters::of(stats, self.bridge),
         }
     }
 
