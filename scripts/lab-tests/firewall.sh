@@ -135,13 +135,6 @@ except OSError as error:
     [[ $out == "No route to host" || $out == "Permission denied" ]] || { echo "$out"; return 1; }
     echo "the sender hears: $out"
 }
-hops() {
-    local out got
-    out=$(in_ns sub1 traceroute -n -q 1 -w 3 -N 1 "${@:2}" 2>&1) || { echo "$out"; return 1; }
-    got=$(awk '$1 ~ /^[0-9]+$/ { printf "%s%s", sep, $2; sep = " > " }' <<<"$out")
-    [[ $got == "$1" ]] || { echo "$out"; return 1; }
-    echo "$got"
-}
 
 for family in 4 6; do
     if ((family == 4)); then
@@ -156,8 +149,8 @@ for family in 4 6; do
     check "IPv$family: curl of 100 MiB arrives intact" whole $url
     check "IPv$family: addresses stay as they are" untranslated $url $sub1
     check "IPv$family: iperf3 up" in_ns sub1 iperf3 -c $srv -p 5201 -t 1
-    check "IPv$family: traceroute over UDP" hops "$way" -$family $far
-    check "IPv$family: traceroute over ICMP" hops "$way" -$family -I $far
+    check "IPv$family: traceroute over UDP" hops_are sub1 "$way" -$family $far
+    check "IPv$family: traceroute over ICMP" hops_are sub1 "$way" -$family -I $far
     check "IPv$family: reject is refused at once" refused sub1 $srv 25
     check "IPv$family: reject of UDP is prohibited at once" udp_prohibited sub1 $srv
     check "IPv$family: no policy is silence" silent sub1 $srv 22

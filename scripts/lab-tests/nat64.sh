@@ -113,11 +113,7 @@ refused() {
     echo "after $(((${EPOCHREALTIME//[.,]/} - ${from//[.,]/}) / 1000)) ms"
 }
 traceroute6_hops() {
-    local out hops want="2001:db8:0:1::1 > $SRV64 > $FAR64"
-    out=$(in_ns sub1 traceroute -6 -n -q 1 -w 3 -N 1 "$@" "$FAR64" 2>&1) || { echo "$out"; return 1; }
-    hops=$(awk '$1 ~ /^[0-9]+$/ { printf "%s%s", sep, $2; sep = " > " }' <<<"$out")
-    [[ $hops == "$want" ]] || { echo "$out"; return 1; }
-    echo "$hops"
+    hops_are sub1 "2001:db8:0:1::1 > $SRV64 > $FAR64" -6 "$@" "$FAR64"
 }
 embed() {
     /usr/bin/python3 "$SCRIPTS/lab-tools/rfc6052.py" "$1" "$2"

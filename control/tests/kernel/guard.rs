@@ -324,6 +324,16 @@ fn a_guard_that_is_killed_is_replaced_and_the_new_one_has_the_list() {
     let first = keeper.state().pid.expect("it runs");
     assert_eq!(keeper.state().restarts, 0);
     kill(Pid::from_raw(first.cast_signed()), Signal::SIGKILL).expect("sent");
+    await_replaced(&keeper, first, "SIGKILL", &mut look);
+    // Its keeper ends without a word.
+    drop(keeper);
+    assert_said(&peer);
+    look.await_undone();
+    assert_eq!(last_number(std::process::id()), "1\n");
+}
+
+/// Waits until another guard has taken the place of `first`, which ended `how`; it has undone nothing.
+fn await_replaced(keeper: &Keeper, first: u32, how: &str, look: &mut Look) {
     let deadline = Instant::now() + WAIT_MAX;
     while keeper.state().restarts == 0 {
         assert!(Instant::now() < deadline, "another one is started");
@@ -331,17 +341,12 @@ fn a_guard_that_is_killed_is_replaced_and_the_new_one_has_the_list() {
     }
     let state = keeper.state();
     assert!(state.pid.is_some_and(|pid| pid != first));
-    assert!(state.last_end.is_some_and(|how| how.contains("SIGKILL")));
+    assert!(state.last_end.is_some_and(|end| end.contains(how)));
     assert_eq!(
         (look.routes(), look.has_address()),
         (2, true),
         "nothing is undone"
     );
-    // Its keeper ends without a word.
-    drop(keeper);
-    assert_said(&peer);
-    look.await_undone();
-    assert_eq!(last_number(std::process::id()), "1\n");
 }
 
 #[test]
@@ -359,19 +364,7 @@ fn a_guard_that_hangs_is_replaced_and_undoes_nothing() {
     kill(Pid::from_raw(first.cast_signed()), Signal::SIGSTOP).expect("sent");
     // It is written, and nobody reads it.
     keeper.update(undo).expect("told");
-    let deadline = Instant::now() + WAIT_MAX;
-    while keeper.state().restarts == 0 {
-        assert!(Instant::now() < deadline, "another one is started");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let state = keeper.state();
-    assert!(state.pid.is_some_and(|pid| pid != first));
-    assert!(state.last_end.is_some_and(|how| how.contains("does not answer")));
-    assert_eq!(
-        (look.routes(), look.has_address()),
-        (2, true),
-        "nothing is undone"
-    );
+    await_replaced(&keeper, first, "does not answer", &mut look);
     drop(keeper);
     assert_said(&peer);
     // The new one has the list.

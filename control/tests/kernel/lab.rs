@@ -17,7 +17,7 @@ use tandem_control::kernel::{
 };
 
 /// Bound of every wait; only a failing test waits that long.
-pub const WAIT_MAX: Duration = Duration::from_secs(30);
+pub const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// A named network namespace, removed with everything in it when dropped.
 pub struct Namespace {
