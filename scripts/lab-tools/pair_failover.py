@@ -18,7 +18,8 @@ from pair_many import Many
 
 class Failover:
     def __init__(self):
-        self.stream, self.many = Gap(), Many()
+        # The stream is of a session as old as the others: what is measured is how long those stand still.
+        self.stream, self.many = Gap(keeps=True), Many()
 
     def begin(self, report):
         # A collection among so many flows stops all threads for longer than some takeovers last.

@@ -34,14 +34,20 @@ QUIET_S = 1.0
 
 
 class Gap:
-    def __init__(self, inside="sub1", outside="srv", address=labnet.SRV):
+    def __init__(self, inside="sub1", outside="srv", address=labnet.SRV, keeps=False):
         self.inside, self.outside, self.address = inside, outside, address
+        # Whether every stream is of the same ends, so that the session of the first one goes on.
+        self.keeps = keeps
+        self.server = self.client = None
         self.running = False
         self.last = {}
 
     def begin(self, report):
-        self.server = labnet.udp(self.outside, PORT, timeout=0.2)
-        self.client = labnet.udp(self.inside, timeout=0.2)
+        if self.client is None:
+            self.server = labnet.udp(self.outside, PORT, timeout=0.2)
+            self.client = labnet.udp(self.inside, timeout=0.2)
+        for late in (self.server, self.client):
+            self.drain(late)
         self.sent, self.there, self.back = [], set(), set()
         self.running = True
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self.echo, self.hear, self.send)]
@@ -51,6 +57,14 @@ class Gap:
         report.check("datagrams pass by the pair, one each millisecond", answered, f"{len(self.back)} of {len(self.sent)}")
         # What was lost until the first answer is none of a takeover's doing.
         self.first = min(self.back, default=0)
+
+    @staticmethod
+    def drain(sock):
+        try:
+            while True:
+                sock.recv(64)
+        except (TimeoutError, OSError):
+            pass
 
     def send(self):
         at = time.monotonic()
@@ -90,7 +104,8 @@ class Gap:
         since = len(self.sent)
         flows = labnet.wait_for(lambda: self.flows(since), 90)
         self.end(report)
-        detail, lost = self.judge(self.first, max(self.back, default=0))
+        # One that does not flow again stands still until now.
+        detail, lost = self.judge(self.first, max(self.back, default=0) if flows else len(self.sent) - 1)
         good = flows and (most_ms == "-" or self.last["gap_ms"] <= float(most_ms)) and (lost_most == "-" or lost <= int(lost_most))
         bound = "" if most_ms == "-" else f" after at most {most_ms} ms"
         report.check(f"the stream flows again{bound}", good, detail)
@@ -99,7 +114,9 @@ class Gap:
         self.running = False
         for thread in self.threads:
             thread.join()
-        self.server.close(), self.client.close()
+        if not self.keeps:
+            self.server.close(), self.client.close()
+            self.client = None
 
     def flow(self, _report, seconds):
         time.sleep(float(seconds))
@@ -116,6 +133,7 @@ class Gap:
 
     def judge(self, first, end):
         """What became of the datagrams from one number to another, in words, and how many of them were lost."""
+        end = min(end, len(self.sent) - 1)
         # Threads add to them.
         arrived, answered = self.there.copy(), self.back.copy()
         there, back = self.silence(arrived, first, end), self.silence(answered, first, end)
@@ -132,7 +150,7 @@ class Gap:
 
     def silence(self, arrived, first, end):
         """The longest, in milliseconds."""
-        numbers = sorted(number for number in arrived if first <= number <= end)
+        numbers = sorted({number for number in arrived if first <= number <= end} | {end})
         return max((self.sent[b] - self.sent[a] for a, b in zip(numbers, numbers[1:])), default=0.0) * 1000
 
     def json(self, _report, *beside):
