@@ -252,7 +252,8 @@ impl Bridge {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
                 Op::Lacks(lacks) => self.note_lack(worker, lacks),
-                Op::Merged(merge) => self.merged(worker, merge),
+                Op::Merged { service_set, merge } => self.merged(service_set, merge),
+                Op::MergeEnd(bulk) => self.merge_ended(worker, bulk),
                 _ => self.stats.dropped += 1,
             }
         }

@@ -60,6 +60,17 @@ pub trait Chassis {
         let _knows = merges;
     }
 
+    /// Where what is asked for now is a bulk whose begin the peer says after it has read that request (one that is on its way does not
+    /// do): a number that is another one when what is waited for is.
+    fn awaits_answer(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the bulk of the peer's that begins next is such an answer. Any is, of a peer whose release does not say so.
+    fn bulk_answers(&mut self, answers: bool) {
+        let _does = answers;
+    }
+
     /// Something of the peer's came while it replicates with us (not while the link is suspended), and is read next; milliseconds.
     fn heard(&mut self, now: u64) {
         let _when = now;
@@ -105,6 +116,12 @@ impl Sets {
     #[must_use]
     pub const fn has(self, set: u8) -> bool {
         self.0 & Self::bit(set) != 0
+    }
+
+    /// And one more.
+    #[must_use]
+    pub const fn with(self, set: u8) -> Self {
+        Self(self.0 | Self::bit(set))
     }
 
     /// Without one.

@@ -243,7 +243,7 @@ impl Link {
         self.stats.lag_ms = oldest.map_or(0, |at| now.saturating_sub(at));
         self.stats.install_wait_ms = self.receiver.waiting_ms(now);
         if self.receiver.lacks && self.open && self.sender.replicates() && !self.stats.bulk_received.running {
-            self.sender.ask_for_bulk(now);
+            self.sender.ask_for_bulk(None, now);
         }
         self.show_state();
         more
@@ -344,7 +344,7 @@ impl Link {
     pub fn resync_from_peer(&mut self, types: ObjectTypes, now: u64) -> bool {
         let replicating = self.sender.replicates() && !self.sender.is_stuck(&self.config);
         if replicating {
-            self.sender.say(Record::ResyncAsked(types), now);
+            self.sender.say(Record::ResyncAsked(types, false), now);
         }
         replicating
     }

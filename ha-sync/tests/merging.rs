@@ -9,6 +9,7 @@ use ha_sync::chassis::Chassis;
 use ha_sync::link::{Link, LinkConfig, LinkState};
 use ha_sync::wire::Dictionary;
 use rtrb::{Consumer, RingBuffer};
+use tandem_engine::engine::NotInstalled;
 use tandem_engine::program::{FilteringType, MappingType, Replication};
 use tandem_engine::replica::{Merge, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
@@ -267,9 +268,14 @@ impl Pair {
     }
 }
 
+/// What it says of merges of set 1.
 fn merged(side: &Side) -> Vec<Merge> {
+    merged_of(side, 1)
+}
+
+fn merged_of(side: &Side, of: u8) -> Vec<Merge> {
     let merged = |event: &BridgeEvent| match event {
-        BridgeEvent::Merged { merge, .. } => Some(*merge),
+        BridgeEvent::Merged { set, merge } if *set == of => Some(*merge),
         _ => None,
     };
     side.events.iter().filter_map(merged).collect()
@@ -337,12 +343,61 @@ fn a_connection_that_breaks_amid_the_offer_loses_nothing_of_it() {
         }
         (0..broken_after).for_each(|_| pair.step());
         pair.cut();
+        let mut merges = merged(&pair.sides[1]);
         pair.mend();
         let [loser, winner] = &mut pair.sides;
         assert_eq!(winner.given(), first, "broken after {broken_after} steps");
         assert_eq!(loser.given(), first);
         assert!(!loser.bridge.is_lacking() && !loser.bridge.lacks());
+        // What was taken of the offer that broke off is there in the next one.
+        merges.extend(merged(winner));
+        let taken = |merge: &Merge| merge.sessions;
+        assert_eq!(merges.iter().map(taken).sum::<u64>(), 300, "{merges:?}");
+        let told = merges.iter().map(|merge| merge.sessions + merge.known);
+        assert_eq!(told.max(), Some(300), "{merges:?}");
+        assert_eq!(winner.count(|c| c.replica_merged_sessions), 300);
     }
+}
+
+#[test]
+fn what_both_had_given_counts_once_however_often_the_offer_breaks() {
+    let mut has_refused_twice = false;
+    for broken_after in [2, 3, 4, 5, 8] {
+        let mut pair = Pair::new([1, 1]);
+        pair.split();
+        pair.open(0, IN1 + 1000, 600);
+        // The same flows are translated there, too, otherwise.
+        for host in 0..600 {
+            let packet = udp((IN1 + 1000 + host, 2000), (OUT1, 53));
+            pair.sides[1].world.inside(packet).forwarded();
+            if host % 16 == 0 {
+                pair.step();
+            }
+        }
+        let mut merges = Vec::new();
+        for _ in 0..3 {
+            pair.connect();
+            pair.until(|pair| matches!(pair.sides[0].link.state(), LinkState::Connected { .. }));
+            // What the winner refuses is not heard of, so all comes again.
+            pair.is_mute = Some(1);
+            (0..broken_after).for_each(|_| pair.step());
+            pair.cut();
+            merges.append(&mut merged(&pair.sides[1]));
+            pair.sides[1].events.clear();
+        }
+        pair.is_mute = None;
+        pair.mend();
+        let winner = &mut pair.sides[1];
+        merges.append(&mut merged(winner));
+        has_refused_twice |= merges.len() > 1;
+        let all = merges.iter().fold(Merge::default(), |all, one| all.and(*one));
+        let refused = all.inside_ends + all.public_ends + all.refused;
+        assert_eq!((refused, all.sessions), (600, 0), "{merges:?}");
+        let counted = winner
+            .count(|c| c.replica_merge_inside_ends + c.replica_merge_public_ends + c.replica_merge_refused);
+        assert_eq!((counted, winner.count(|c| c.replica_merged_sessions)), (600, 0));
+    }
+    assert!(has_refused_twice, "no offer broke off");
 }
 
 #[test]
@@ -434,6 +489,7 @@ fn a_set_that_yields_later_is_told_by_a_later_bulk() {
     pair.is_mute = Some(1);
     pair.until(|pair| !merged(&pair.sides[1]).is_empty());
     assert!(pair.sides[0].bridge.is_lacking(), "it cannot know");
+    assert_eq!(merged_of(&pair.sides[1], 2), [], "it had nothing to do with that");
     pair.cut();
     pair.sides[1].bridge.set_role(2, Role::Primary, 2);
     pair.open_second(IN2 + 3000, 40);
@@ -467,6 +523,12 @@ fn a_set_that_yields_amid_the_offer_of_another_one_loses_nothing() {
         (0..later).for_each(|_| pair.step());
         pair.sides[1].bridge.set_role(2, Role::Primary, 2);
         pair.until(|pair| pair.sides[0].is_lacking_nothing_of(2));
+        // Each set's event says what was of that one.
+        let of = |set| {
+            let merges = merged_of(&pair.sides[1], set);
+            merges.iter().map(|merge| merge.sessions).sum::<u64>()
+        };
+        assert_eq!([of(1), of(2)], [400, 100]);
         for side in &mut pair.sides {
             assert_eq!((side.sessions_of(1), side.sessions_of(2)), (400, 100));
             assert!(!side.bridge.lacks());
@@ -529,12 +591,17 @@ fn what_a_worker_offers_amid_a_bulk_is_not_of_it() {
         .expect("a command");
     let told: Vec<Op> = told_by(engine, 6).iter().filter_map(session).collect();
     assert_eq!(told.len(), 20);
-    // Only now may the other chassis end them. A third bulk tells what is left.
-    assert_eq!(engine.install(&told[0], now), Ok(()));
+    // Who has not taken it may end nothing: it may have yielded, too. A third bulk tells all again.
+    assert_eq!(engine.install(&told[0], now), Err(NotInstalled::Unoffered));
     engine
         .install(&Op::Bulk(7, ObjectTypes::ALL), now)
         .expect("a command");
-    assert_eq!(told_by(engine, 7).iter().filter_map(session).count(), 19);
+    assert_eq!(told_by(engine, 7).iter().filter_map(session).count(), 20);
+    let (service_set, offers) = (2, false);
+    engine
+        .install(&Op::Offer { service_set, offers }, now)
+        .expect("a command");
+    assert_eq!(engine.install(&told[0], now), Ok(()));
 }
 
 #[test]
@@ -564,4 +631,115 @@ fn one_that_is_made_standby_while_it_is_alone_offers_what_it_has() {
         assert!(!side.bridge.is_lacking() && !side.bridge.lacks());
     }
     assert!(pair.sides[0].link.stats().resumes > 0);
+}
+
+#[test]
+fn of_two_standbys_neither_takes_what_the_other_offers_until_it_is_primary() {
+    let mut pair = Pair::new([1, 1]);
+    pair.split();
+    pair.open(0, IN1, 100);
+    pair.open(1, IN2, 100);
+    for side in &mut pair.sides {
+        side.bridge.set_role(1, Role::Standby, 3);
+    }
+    pair.mend();
+    for side in &mut pair.sides {
+        assert_eq!(side.sessions_of(1), 100);
+        assert_eq!(merged(side), []);
+        assert!(side.bridge.is_lacking(), "what it offers is not told yet");
+    }
+    pair.sides[1].bridge.set_role(1, Role::Primary, 4);
+    pair.until(|pair| pair.sides[0].is_lacking_nothing_of(1));
+    let [loser, winner] = &mut pair.sides;
+    let [merge] = merged(winner)[..] else {
+        panic!("{:?}", winner.events)
+    };
+    assert_eq!(
+        merge.sessions + merge.public_ends + merge.refused,
+        100,
+        "{merge:?}"
+    );
+    assert!(merge.sessions > 0, "{merge:?}");
+    assert_eq!(winner.given().len() as u64, 100 + merge.sessions);
+    // Not yet by age, but by the merge.
+    assert!(loser.given().is_subset(&winner.given()));
+}
+
+#[test]
+fn a_bulk_that_was_on_its_way_when_the_offer_was_taken_is_no_answer() {
+    let mut pair = Pair::new([1, 1]);
+    pair.split();
+    pair.open(0, IN1 + 1000, 40);
+    pair.connect();
+    pair.until(|pair| !pair.sides[0].is_primary(1));
+    // The winner tells everything, and has no room to write it.
+    let now = pair.now;
+    assert!(pair.sides[1].link.resync_to_peer(ObjectTypes::ALL));
+    for _ in 0..STEPS {
+        let side = &mut pair.sides[1];
+        side.work(now);
+        side.link.absorb(now, &mut side.bridge);
+    }
+    let say = |pair: &mut Pair, from: usize| {
+        let [a, b] = &mut pair.sides;
+        let (side, to) = if from == 0 { (a, b) } else { (b, a) };
+        let mut out = Vec::new();
+        side.work(now);
+        side.link.poll(now, &mut side.bridge, &mut out);
+        let used = to.link.received(now, &out, &mut to.bridge);
+        assert_eq!(used.expect("a good stream"), out.len());
+        to.work(now);
+    };
+    (0..STEPS).for_each(|_| say(&mut pair, 0));
+    assert!(pair.sides[0].bridge.is_lacking(), "nobody has told it that");
+    // What it says goes before what it has to tell.
+    say(&mut pair, 1);
+    let offered = BridgeEvent::Offered { set: 1, told: true };
+    assert!(pair.sides[0].events.contains(&offered));
+    assert!(pair.sides[0].bridge.is_lacking(), "that began before");
+    assert_eq!(pair.sides[0].sessions_of(1), 40);
+    pair.until(|pair| pair.sides[0].is_lacking_nothing_of(1));
+    for side in &mut pair.sides {
+        assert_eq!(side.sessions_of(1), 40);
+    }
+}
+
+#[test]
+fn what_was_told_to_one_that_was_standby_in_between_is_offered_again() {
+    for steps in (0..60).step_by(3) {
+        let mut pair = Pair::new([1, 1]);
+        pair.split();
+        pair.open(0, IN1 + 1000, 1000);
+        pair.connect();
+        pair.until(|pair| !pair.sides[0].is_primary(1));
+        (0..steps).for_each(|_| pair.step());
+        // By hand, and nobody else takes the set. What comes meanwhile is not merged.
+        let winner = &mut pair.sides[1].bridge;
+        winner.set_role(1, Role::Standby, 3);
+        winner.set_role(1, Role::Primary, 4);
+        pair.until(|pair| pair.sides[0].is_lacking_nothing_of(1));
+        for side in &mut pair.sides {
+            assert_eq!(side.sessions_of(1), 1000, "after {steps} steps");
+        }
+    }
+}
+
+#[test]
+fn one_split_after_the_other_keeps_nobody_waiting_longer_and_longer() {
+    let mut pair = Pair::new([1, 1]);
+    for round in 0..8 {
+        let winner = (round + 1) % 2;
+        pair.cut();
+        pair.sides[winner]
+            .bridge
+            .set_role(1, Role::Primary, 2 + round as u64);
+        pair.steps();
+        for side in &mut pair.sides {
+            side.events.clear();
+        }
+        pair.connect();
+        let since = pair.now;
+        pair.until(|pair| pair.sides[1 - winner].is_lacking_nothing_of(1));
+        assert!(pair.now - since < 5000, "round {round}: {} ms", pair.now - since);
+    }
 }

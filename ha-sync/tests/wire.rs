@@ -156,7 +156,8 @@ fn object_types() -> impl Strategy<Value = ObjectTypes> {
 
 fn control() -> impl Strategy<Value = Record> {
     prop_oneof![
-        (any::<u16>(), object_types()).prop_map(|(number, types)| Record::BulkBegin(number, types)),
+        (any::<u16>(), object_types(), any::<bool>())
+            .prop_map(|(number, types, answers)| Record::BulkBegin(number, types, answers)),
         any::<(u16, [u64; 4], u128)>().prop_map(|(number, [sessions, mappings, blocks, extents], sets)| {
             Record::BulkEnd {
                 number,
@@ -172,7 +173,7 @@ fn control() -> impl Strategy<Value = Record> {
         (1u8..=128).prop_map(Record::ReleaseAsked),
         (1u8..=128, any::<u64>()).prop_map(|(set, epoch)| Record::Released { set, epoch }),
         (1u8..=128).prop_map(Record::ReleaseRefused),
-        object_types().prop_map(Record::ResyncAsked),
+        (object_types(), any::<bool>()).prop_map(|(types, answer)| Record::ResyncAsked(types, answer)),
     ]
 }
 
@@ -187,8 +188,8 @@ const fn style(words: &Dictionary, version: u16) -> Style<'_> {
 /// What is left of a record where a wire version is spoken.
 fn in_version(record: Record, version: u16) -> Record {
     match record {
-        Record::BulkBegin(number, _) if version < 1 => Record::BulkBegin(number, ObjectTypes::ALL),
-        Record::ResyncAsked(_) if version < 1 => Record::ResyncAsked(ObjectTypes::ALL),
+        Record::BulkBegin(number, ..) if version < 1 => Record::BulkBegin(number, ObjectTypes::ALL, false),
+        Record::ResyncAsked(..) if version < 1 => Record::ResyncAsked(ObjectTypes::ALL, false),
         Record::Lease(LeaseChange::Resting(lease, _)) if version < 2 => {
             Record::Lease(LeaseChange::Offer(lease))
         }

@@ -266,7 +266,7 @@ fn samples() -> Vec<(&'static str, Record)> {
         ("extent's end", Record::Op(Op::ExtentClose(extent))),
         ("lease offered", Record::Lease(LeaseChange::Offer(lease))),
         ("lease withdrawn", Record::Lease(LeaseChange::Withdraw(lease))),
-        ("bulk begins", Record::BulkBegin(1, ObjectTypes::ALL)),
+        ("bulk begins", Record::BulkBegin(1, ObjectTypes::ALL, false)),
         (
             "bulk ends",
             Record::BulkEnd {
@@ -278,7 +278,10 @@ fn samples() -> Vec<(&'static str, Record)> {
         ("release asked", Record::ReleaseAsked(1)),
         ("released", Record::Released { set: 1, epoch: 1 }),
         ("release refused", Record::ReleaseRefused(1)),
-        ("resynchronization asked", Record::ResyncAsked(ObjectTypes::ALL)),
+        (
+            "resynchronization asked",
+            Record::ResyncAsked(ObjectTypes::ALL, false),
+        ),
     ]
 }
 

@@ -320,8 +320,8 @@ pub enum Op {
     /// Out of an engine: everything that ended before this mark's time was told before it. It goes to nobody; when the other
     /// chassis has taken all that was told before it, it comes back into the engine, and what ended is anybody's.
     Mark(Mark),
-    /// Out of a standby: something that it was told was refused, so that it lacks what the other chassis has (true); or a bulk has
-    /// begun that tells it again (false). It may be refused again.
+    /// Out of a standby: something that it was told was refused, or waits for another worker of this chassis, so that it lacks what the
+    /// other chassis has (true); or a bulk has begun that tells it again, or it waits no more (false). It may be refused again.
     Lacks(bool),
     /// Into a standby: the other chassis was silent for so long that what it said of held extents may be so no more.
     HoldsUnknown,
@@ -358,8 +358,16 @@ pub enum Op {
     /// Into a primary: the bulk that has begun tells what the other chassis had of this service set when it was primary beside this
     /// one; what is lacking here is taken.
     Merges(ServiceSetId),
-    /// Out of a primary: what came of that, when the bulk is complete.
-    Merged(Merge),
+    /// Out of a primary: what came of that for a service set, when the bulk is complete or another one begins. Nothing is said of one
+    /// that had nothing.
+    Merged {
+        /// The service set.
+        service_set: ServiceSetId,
+        /// What this worker made of it.
+        merge: Merge,
+    },
+    /// Out of a primary: that was all of the bulk with this number.
+    MergeEnd(u16),
     /// Out of an engine: it has taken up the role, and everything it did before under the old one has been put out.
     RoleDone {
         /// The service set.

@@ -4,6 +4,7 @@
 use tandem_engine::program::{Program, ServiceSetId};
 use tandem_engine::replica::{ObjectTypes, Op, Role};
 
+use super::roles::SetState;
 use super::{Bridge, Listening};
 use crate::chassis::Sets;
 
@@ -34,6 +35,13 @@ pub(super) struct Bulks {
     ask_at: u64,
     /// Sets that were primary here since the last bulk began.
     pub told: Sets,
+    /// Sets whose offers were taken, until the peer begins a bulk that it said after that: one that was on its way then may have passed
+    /// what it took before it took it.
+    pub awaited: Sets,
+    /// How many offers were taken.
+    pub offers_taken: u64,
+    /// The bulk that begins next answers.
+    pub answers: bool,
     /// What the peer's last bulk is of.
     incoming: ObjectTypes,
     /// Sets that were standby here since it began, and those that it covers.
@@ -55,6 +63,7 @@ impl Bulks {
     /// other.
     pub fn role_changes(&mut self, set: u8) {
         (self.told, self.heard) = (self.told.without(set), self.heard.without(set));
+        self.awaited = self.awaited.without(set);
     }
 }
 
@@ -93,8 +102,7 @@ impl Bridge {
             number,
             done: vec![false; self.rings.workers()],
         });
-        self.offer_goes_with(number, types);
-        self.rings.command(Op::Bulk(number, types));
+        self.bulk_with_offers(number, types);
     }
 
     /// A worker has told its part.
@@ -117,16 +125,24 @@ impl Bridge {
 
     /// The peer's bulk begins.
     pub(super) fn peer_begins(&mut self, begin: Op, types: ObjectTypes) -> bool {
-        // Of what is offered first nothing is taken.
-        let offered = self.sets.iter().filter(|set| set.offer.is_some());
+        let answers = self.bulks.answers && types == ObjectTypes::ALL;
+        let awaited = if answers {
+            Sets::default()
+        } else {
+            self.bulks.awaited
+        };
+        // Of what is offered first nothing is taken; of what was, nothing ends before all of it is told again.
+        let is_left_out = |set: &&SetState| set.offer.is_some() || awaited.has(set.number);
+        let left_out = self.sets.iter().filter(is_left_out);
         let standby = self.sets_that_are(Role::Standby);
-        self.bulks.heard = offered.fold(standby, |heard, set| heard.without(set.number));
+        self.bulks.heard = left_out.fold(standby, |heard, set| heard.without(set.number));
         let mut all = vec![begin];
         all.extend(self.merges());
         let taken = self.rings.push_all(&all);
         if taken {
             self.bulks.incoming = types;
-            self.bulks.lacks &= types != ObjectTypes::ALL;
+            self.bulks.awaited = awaited;
+            self.bulks.lacks &= types != ObjectTypes::ALL || awaited != Sets::default();
             if types.contains(ObjectTypes::BLOCKS) {
                 self.keeper.hears_all(&self.program);
             }

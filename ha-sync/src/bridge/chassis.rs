@@ -24,7 +24,8 @@ impl Chassis for Bridge {
             match op {
                 Op::RoleDone { service_set, epoch } => self.role_done(service_set, epoch),
                 Op::Lacks(lacks) => self.note_lack(worker, lacks),
-                Op::Merged(merge) => self.merged(worker, merge),
+                Op::Merged { service_set, merge } => self.merged(service_set, merge),
+                Op::MergeEnd(bulk) => self.merge_ended(worker, bulk),
                 Op::BulkEnd(number) => {
                     self.part_told(worker, number);
                     if let Some(end) = self.bulk_end() {
@@ -89,6 +90,14 @@ impl Chassis for Bridge {
         }
     }
 
+    fn awaits_answer(&self) -> Option<u64> {
+        (self.bulks.awaited != Sets::default()).then_some(self.bulks.offers_taken)
+    }
+
+    fn bulk_answers(&mut self, answers: bool) {
+        self.bulks.answers = answers;
+    }
+
     fn peer_merges(&mut self, merges: bool) {
         self.peer_is_to_merge(merges);
     }
@@ -128,6 +137,7 @@ impl Chassis for Bridge {
             PeerEvent::Roles(roles) => {
                 self.peer_roles.clone_from(roles);
                 self.yield_to(roles);
+                self.look_at_offers();
             }
             PeerEvent::ReleaseAsked { .. }
             | PeerEvent::Released { .. }

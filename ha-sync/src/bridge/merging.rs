@@ -4,21 +4,24 @@
 //! ```text
 //!   yields: workers are standby, and offer                             primary
 //!   bulk: all that they have of the set, a mark behind it  --------->  BulkBegin: workers take what is lacking (Merges)
-//!                                                                      BulkEnd: they say what came of it (Merged)
+//!                                                                      BulkEnd: they say what came of it (Merged, MergeEnd)
 //!   the mark comes back: nothing is offered any more       <=========  acknowledged
 //!   everything is asked for                                --------->  bulk: what was taken is in it
 //!   what that does not have is swept                       <---------
 //! ```
 //!
-//! A bulk of a chassis that is standby tells nothing of the set otherwise, so a primary can take whatever comes in one. The peer is asked
-//! for its bulk on the same stream behind the offer, and tells it behind what its workers were told: so what it has taken is in it.
+//! A bulk of a chassis that is standby tells nothing of the set otherwise, so a primary can take whatever comes in one. While the peer is
+//! standby, too, nothing is offered to it: it would take that for a primary's word, or leave it, if it has something to offer itself.
+//! The peer is asked for its bulk on the same stream behind the offer, and tells it behind what its workers were told: so what it has
+//! taken is in it. One whose begin it had said before may come after the mark, and may lack that: it does not say that it answers.
 
+use tandem_engine::program::ServiceSetId;
 use tandem_engine::replica::{Mark, Merge, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 
 use super::roles::SetState;
 use super::{Bridge, BridgeEvent, Listening};
-use crate::chassis::Sets;
+use crate::chassis::SetRole;
 
 /// In place of a worker's number, in the mark behind an offer.
 const OFFER: u8 = u8::MAX;
@@ -29,6 +32,21 @@ pub(super) struct Offering {
     /// The bulk under way that tells it, and the one that has.
     telling: Option<u16>,
     told: Option<u16>,
+    /// The epoch in which the peer was primary when that bulk began. In another one it may have been standby meanwhile.
+    taker: Option<u64>,
+}
+
+impl Offering {
+    /// No bulk tells it, nor has one.
+    const fn is_untold(&self) -> bool {
+        self.telling.is_none() && self.told.is_none()
+    }
+}
+
+/// The epoch in which the peer says that it is primary of a set.
+fn taker_of(peer_roles: &[SetRole], set: u8) -> Option<u64> {
+    let theirs = peer_roles.iter().find(|role| role.set == set && role.primary);
+    theirs.map(|role| role.epoch)
 }
 
 /// Offers out and in.
@@ -38,10 +56,8 @@ pub(super) struct Merging {
     peer_merges: Option<bool>,
     /// A mark is to be put behind this bulk, which told what is offered.
     marks: Option<u16>,
-    /// Sets whose offers workers are taking, and what those made of them that have reported.
-    taking: Sets,
-    reported: Vec<bool>,
-    merge: Merge,
+    /// By worker: the bulk of which it has said last what came of it.
+    ended: Vec<Option<u16>>,
 }
 
 impl Bridge {
@@ -72,6 +88,29 @@ impl Bridge {
         true
     }
 
+    /// The peer said its roles: what was told while it was standby, or before it was, was not taken, and is untold. What is untold is
+    /// offered now to one that is primary.
+    pub(super) fn look_at_offers(&mut self) {
+        for set in &mut self.sets {
+            let taker = taker_of(&self.peer_roles, set.number);
+            let offering = set.offer.as_mut();
+            if let Some(offering) = offering.filter(|offering| offering.taker != taker) {
+                *offering = Offering::default();
+            }
+        }
+        let goes_on = |set: &SetState| {
+            let offering = set.offer.as_ref();
+            offering.is_some_and(Offering::is_untold) && !self.peer_is_standby_of(set.number)
+        };
+        self.bulks.renew |= self.listening == Listening::On && self.sets.iter().any(goes_on);
+    }
+
+    /// Sets whose offers no bulk may tell that begins now.
+    fn held_offers(&self) -> Vec<u8> {
+        let is_held = |set: &&SetState| set.offer.is_some() && self.peer_is_standby_of(set.number);
+        self.sets.iter().filter(is_held).map(|set| set.number).collect()
+    }
+
     fn command_offer(&mut self, set: u8, offers: bool) {
         let Some(state) = self.sets.iter_mut().find(|state| state.number == set) else {
             return;
@@ -88,6 +127,10 @@ impl Bridge {
         let ended = self.sets.iter().filter(ends).map(|set| set.number);
         for set in ended.collect::<Vec<u8>>() {
             self.command_offer(set, false);
+            if told {
+                self.bulks.awaited = self.bulks.awaited.with(set);
+                self.bulks.offers_taken += 1;
+            }
             self.stats.offers_in_vain += u64::from(!told);
             self.events.push_back(BridgeEvent::Offered { set, told });
             self.lack();
@@ -98,10 +141,21 @@ impl Bridge {
         self.sets.iter_mut().filter_map(|set| set.offer.as_mut())
     }
 
-    /// The workers are asked for a bulk: it tells what is offered by now.
-    pub(super) fn offer_goes_with(&mut self, number: u16, types: ObjectTypes) {
-        for offering in self.offerings() {
-            offering.telling = (types == ObjectTypes::ALL).then_some(number);
+    /// The workers are asked for a bulk: it tells what is offered by now, and is not held back.
+    pub(super) fn bulk_with_offers(&mut self, number: u16, types: ObjectTypes) {
+        let held = self.held_offers();
+        for set in &held {
+            self.command_offer(*set, false);
+        }
+        self.rings.command(Op::Bulk(number, types));
+        for set in &held {
+            self.command_offer(*set, true);
+        }
+        for set in self.sets.iter_mut().filter(|set| !held.contains(&set.number)) {
+            if let Some(offering) = &mut set.offer {
+                offering.telling = (types == ObjectTypes::ALL).then_some(number);
+                offering.taker = taker_of(&self.peer_roles, set.number);
+            }
         }
     }
 
@@ -138,9 +192,8 @@ impl Bridge {
         if mark.worker != OFFER {
             return false;
         }
-        self.end_offers(true, |offering| {
-            offering.told.is_some_and(|told| mark.at == Ticks(told.into()))
-        });
+        let is_of = |offering: &Offering| offering.told.is_some_and(|told| mark.at == Ticks(told.into()));
+        self.end_offers(true, is_of);
         true
     }
 
@@ -149,31 +202,41 @@ impl Bridge {
     pub(super) fn merges(&mut self) -> Vec<Op> {
         let is_merged = |number| self.peer_is_standby_of(number);
         let sets = self.sets.iter();
-        let sets: Vec<_> = sets
-            .filter(|set| set.role == Role::Primary && is_merged(set.number))
-            .collect();
-        let ops = sets.iter().flat_map(|set| &set.service_sets);
-        let ops = ops.map(|id| Op::Merges(*id)).collect();
-        self.merging.taking = sets.iter().map(|set| set.number).collect();
-        ops
+        let sets = sets.filter(|set| set.role == Role::Primary && is_merged(set.number));
+        let service_sets = sets.flat_map(|set| &set.service_sets);
+        service_sets.map(|id| Op::Merges(*id)).collect()
     }
 
-    /// A worker says what came of it.
-    pub(super) fn merged(&mut self, worker: usize, merge: Merge) {
-        self.merging.reported.resize(self.rings.workers(), false);
-        if let Some(reported) = self.merging.reported.get_mut(worker) {
-            *reported = true;
+    /// A worker says what came of it for a service set.
+    pub(super) fn merged(&mut self, service_set: ServiceSetId, merge: Merge) {
+        let at = self.of_service_set.get(&service_set).copied();
+        let set = at.and_then(|at| self.sets.get_mut(at));
+        if let Some(set) = set.filter(|set| set.role == Role::Primary) {
+            set.merge = set.merge.and(merge);
         }
-        self.merging.merge = self.merging.merge.and(merge);
-        if self.merging.reported.iter().all(|reported| *reported) {
-            self.merging.reported.fill(false);
-            let merge = std::mem::take(&mut self.merging.merge);
+    }
+
+    /// A worker has said all of a bulk; once all have, each set that had something is told of.
+    pub(super) fn merge_ended(&mut self, worker: usize, bulk: u16) {
+        let ended = &mut self.merging.ended;
+        ended.resize(self.rings.workers(), None);
+        if let Some(ended) = ended.get_mut(worker) {
+            *ended = Some(bulk);
+        }
+        if ended.iter().any(|ended| *ended != Some(bulk)) {
+            return;
+        }
+        ended.fill(None);
+        let mut has_something = false;
+        for set in &mut self.sets {
+            let merge = std::mem::take(&mut set.merge);
             // Any standby's bulk is one, and has nothing to tell.
             if merge != Merge::default() {
-                self.stats.merges += 1;
-                let sets = self.merging.taking;
-                self.events.push_back(BridgeEvent::Merged { sets, merge });
+                has_something = true;
+                let set = set.number;
+                self.events.push_back(BridgeEvent::Merged { set, merge });
             }
         }
+        self.stats.merges += u64::from(has_something);
     }
 }

@@ -1,7 +1,7 @@
 //! Roles of redundancy sets: given to the workers, done when all of them say so, and yielded to whoever has a higher epoch.
 
 use tandem_engine::program::ServiceSetId;
-use tandem_engine::replica::{Op, Role};
+use tandem_engine::replica::{Merge, Op, Role};
 use tandem_engine::ticks::Ticks;
 
 use super::merging::Offering;
@@ -22,6 +22,8 @@ pub(super) struct SetState {
     yields_equal: Option<bool>,
     /// It was primary beside the peer, is so no more, and offers what it has.
     pub offer: Option<Offering>,
+    /// As primary: what workers have said of the merge that is under way.
+    pub merge: Merge,
 }
 
 impl SetState {
@@ -62,6 +64,9 @@ impl Bridge {
         self.changes = self.changes.wrapping_add(1);
         if role != Role::Standby {
             state.offer = None;
+        }
+        if state.role != role {
+            state.merge = Merge::default();
         }
         (state.role, state.epoch, state.change) = (role, epoch, self.changes);
         state.waiting = state.service_sets.len() * self.rings.workers();
@@ -167,6 +172,7 @@ impl Bridge {
                     waiting: 0,
                     yields_equal: None,
                     offer: None,
+                    merge: Merge::default(),
                 },
                 |at| before.swap_remove(at),
             );

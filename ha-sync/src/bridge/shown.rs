@@ -3,7 +3,7 @@
 use tandem_engine::replica::Merge;
 use tandem_engine::steer::UnevenSplit;
 
-use crate::chassis::{PeerEvent, SetRole, Sets};
+use crate::chassis::{PeerEvent, SetRole};
 
 /// What the bridge tells whoever drives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub enum BridgeEvent {
         /// The peer has it.
         told: bool,
     },
-    /// What the workers made of what the peer offered of these sets.
+    /// What the workers made of what the peer offered of a set, in one bulk; not when that was nothing.
     Merged {
-        /// The sets.
-        sets: Sets,
+        /// The set.
+        set: u8,
         /// The numbers of all workers.
         merge: Merge,
     },
@@ -56,7 +56,7 @@ pub struct BridgeStats {
     pub lease_conflicts: u64,
     /// Extents of a lost peer's, or of one that began anew, that were freed after their rest.
     pub leases_freed: u64,
-    /// Times that a set has yielded, and what it had of its own was offered.
+    /// Times that a set was primary beside the peer, or may have been, and what it had of its own was offered.
     pub offers: u64,
     /// Times that it could not be, because the peer's release knows nothing of that.
     pub offers_in_vain: u64,

@@ -23,6 +23,8 @@ pub(super) struct Bulks {
     waits_until: Option<u64>,
     /// Another one has to be told, of these types; and whether at once.
     wanted: Option<(ObjectTypes, bool)>,
+    /// The peer wants to know which bulk answers it: the begin that is said next does.
+    answers: bool,
     damping: Damping,
     /// The peer understands bulks of some types of objects only.
     by_type: bool,
@@ -43,6 +45,11 @@ impl Bulks {
     pub fn want(&mut self, types: ObjectTypes, at_once: bool) {
         let (before, was_at_once) = self.wanted.unwrap_or_default();
         self.wanted = Some((before.union(types), was_at_once || at_once));
+    }
+
+    /// The bulk that is wanted is to say that it answers.
+    pub fn answer(&mut self) {
+        self.answers = true;
     }
 
     /// When the workers will be asked for the one that waits.
@@ -82,8 +89,8 @@ impl Sender {
             } else if !waits {
                 self.rest(now, stats);
             }
-            // One that has not begun at the workers tells all that one which began now would.
-            if !waits || !self.bulks.types.contains(types) {
+            // One that has not begun at the workers tells all that one which began now would; but its begin, said before, is no answer.
+            if !waits || !self.bulks.types.contains(types) || self.bulks.answers {
                 self.say_bulk(types, now, stats);
             }
         }
@@ -118,6 +125,7 @@ impl Sender {
             began_ms: now,
             ..BulkProgress::default()
         };
-        self.say(Record::BulkBegin(self.bulks.number, all), now);
+        let answers = std::mem::take(&mut self.bulks.answers);
+        self.say(Record::BulkBegin(self.bulks.number, all, answers), now);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Link, LinkState, Mismatch, Refusal};
 use crate::chassis::{Chassis, PeerEvent, SetRole};
-use crate::wire::{CONTROL_ONLY, Hello};
+use crate::wire::{CONTROL_ONLY, Hello, VERSION_OBJECT_TYPES};
 
 impl Link {
     pub(super) fn hello(&self) -> Hello {
@@ -63,6 +63,8 @@ impl Link {
         if first {
             self.stats.connects += 1;
             self.receiver.greet(hello.incarnation);
+            // What takes offers answers, too.
+            self.receiver.peer_answers = hello.merges && version >= VERSION_OBJECT_TYPES;
             self.version = version;
             self.sender.greet(version);
             self.resume(&hello, now, chassis);

@@ -241,7 +241,7 @@ mod tests {
         }
         assert_eq!(pending.len(), 4);
         for record in [
-            Record::BulkBegin(7, ObjectTypes::ALL),
+            Record::BulkBegin(7, ObjectTypes::ALL, false),
             offer(1),
             session(1, 2),
             offer(2),
@@ -250,7 +250,7 @@ mod tests {
         }
         let records: Vec<_> = drain(&mut pending).into_iter().map(|(r, _)| r).collect();
         let behind = [
-            Record::BulkBegin(7, ObjectTypes::ALL),
+            Record::BulkBegin(7, ObjectTypes::ALL, false),
             offer(1),
             session(1, 2),
             offer(2),
@@ -283,7 +283,7 @@ mod tests {
     fn nothing_moves_across_a_barrier_or_over_what_is_gone() {
         let mut pending = Pending::default();
         pending.push(item(session(1, 1), 0));
-        pending.push(item(Record::BulkBegin(7, ObjectTypes::ALL), 0));
+        pending.push(item(Record::BulkBegin(7, ObjectTypes::ALL, false), 0));
         assert!(!pending.push(item(session(1, 2), 0)));
         pending.pop();
         pending.pop();

@@ -91,7 +91,12 @@ impl Link {
         if let Some(types) = receiver.resync_asked.take()
             && self.sender.replicates()
         {
-            self.sender.bulks.want(types, false);
+            // Who waits for an answer has offered something, which it does not do again and again: that bulk does not rest.
+            let answers = std::mem::take(&mut self.receiver.wants_answer);
+            self.sender.bulks.want(types, answers);
+            if answers {
+                self.sender.bulks.answer();
+            }
         }
         match taken {
             Ok(Taken::Done) => {

@@ -74,6 +74,10 @@ pub(super) struct Receiver {
     pub lacks: bool,
     /// The peer wants to be told everything of these types anew.
     pub resync_asked: Option<ObjectTypes>,
+    /// It wants to know which bulk answers that.
+    pub wants_answer: bool,
+    /// Its bulks say whether they answer.
+    pub peer_answers: bool,
 }
 
 impl Receiver {
@@ -281,7 +285,8 @@ impl Receiver {
                 sender::count(op, &mut work.bulk, now);
             }
             Record::Lease(change) => chassis.lease_told(*change),
-            Record::BulkBegin(number, types) => {
+            Record::BulkBegin(number, types, answers) => {
+                chassis.bulk_answers(*answers || !self.peer_answers);
                 let ours = self.bulk.wrapping_add(1).max(1);
                 if !chassis.install(&Op::BulkBegin(ours, *types)) {
                     return false;
@@ -325,7 +330,8 @@ impl Receiver {
                 epoch: *epoch,
             }),
             Record::ReleaseRefused(set) => chassis.peer(PeerEvent::ReleaseRefused { set: *set }),
-            Record::ResyncAsked(types) => {
+            Record::ResyncAsked(types, answer) => {
+                self.wants_answer |= *answer;
                 let asked = self.resync_asked.unwrap_or_default();
                 self.resync_asked = Some(asked.union(*types));
             }

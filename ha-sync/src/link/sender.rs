@@ -24,6 +24,8 @@ const BY_HAND_MAX: usize = 1024;
 
 /// Between two bulks that are asked for because workers had to refuse something, at least; milliseconds.
 const ASK_MS_MIN: u64 = 30_000;
+/// The same where an answer is waited for: it may have been lost with a connection.
+const ANSWER_MS_MIN: u64 = 5000;
 
 /// The stream of batches to the peer.
 #[derive(Debug)]
@@ -49,8 +51,8 @@ pub(super) struct Sender {
     controls: VecDeque<Record>,
     /// Number of the connection.
     connection: u64,
-    /// When the peer was last asked for a bulk because of what the workers had to refuse.
-    asked_ms: Option<u64>,
+    /// When the peer was last asked for a bulk because something is lacking here; what that is to answer, and in which stream.
+    asked: Option<(u64, Option<(u64, u32)>)>,
 }
 
 impl Sender {
@@ -69,7 +71,7 @@ impl Sender {
             marks: VecDeque::new(),
             controls: VecDeque::new(),
             connection: 0,
-            asked_ms: None,
+            asked: None,
         }
     }
 
@@ -155,11 +157,14 @@ impl Sender {
     }
 
     /// A worker had to refuse something: asks the peer for a bulk, once for all workers. They ask again if it brings nothing.
-    pub fn ask_for_bulk(&mut self, now: u64) {
-        let recently = |at: u64| now.saturating_sub(at) < ASK_MS_MIN;
-        if !self.asked_ms.is_some_and(recently) {
-            self.asked_ms = Some(now);
-            self.say(Record::ResyncAsked(ObjectTypes::ALL), now);
+    /// `answer`: what the bulk is to answer, if it is; that is asked anew in a new stream.
+    pub fn ask_for_bulk(&mut self, answer: Option<u64>, now: u64) {
+        let of = answer.map(|answer| (answer, self.stream));
+        let rest = if of.is_some() { ANSWER_MS_MIN } else { ASK_MS_MIN };
+        let recently = |(at, before)| now.saturating_sub(at) < rest && (of.is_none() || of == before);
+        if !self.asked.is_some_and(recently) {
+            self.asked = Some((now, of));
+            self.say(Record::ResyncAsked(ObjectTypes::ALL, answer.is_some()), now);
         }
     }
 
@@ -187,7 +192,7 @@ impl Sender {
                         continue;
                     }
                     Some(Op::Refused) => {
-                        self.ask_for_bulk(now);
+                        self.ask_for_bulk(chassis.awaits_answer(), now);
                         continue;
                     }
                     Some(Op::BulkEnd(number)) if number == self.bulks.number => (
@@ -205,7 +210,8 @@ impl Sender {
                         | Op::Lacks(_)
                         | Op::Offer { .. }
                         | Op::Merges(_)
-                        | Op::Merged(_)
+                        | Op::Merged { .. }
+                        | Op::MergeEnd(_)
                         | Op::HoldsUnknown
                         | Op::Bulk(..)
                         | Op::Listen(_)
@@ -293,7 +299,7 @@ impl Sender {
         open.controls += u16::from(record.is_control());
         stats.updates_sent += 1;
         match record {
-            Record::BulkBegin(number, _) if number == self.bulks.number => {
+            Record::BulkBegin(number, ..) if number == self.bulks.number => {
                 stats.bulk_sent.objects = Objects::default();
             }
             Record::Lease(LeaseChange::Offer(lease) | LeaseChange::Resting(lease, _)) => {

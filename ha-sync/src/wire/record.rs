@@ -34,6 +34,8 @@ const RELEASE_ASKED: u8 = 128;
 const RELEASED: u8 = 129;
 const RELEASE_REFUSED: u8 = 130;
 const RESYNC_ASKED: u8 = 131;
+/// Beside the types of objects: the bulk that begins is to say that it answers; it does.
+const ANSWER: u8 = 8;
 
 /// One record of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,8 @@ pub enum Record {
     Op(Op),
     /// An offer or a withdrawal of a lease.
     Lease(LeaseChange),
-    /// A bulk of these types of objects begins.
-    BulkBegin(u16, ObjectTypes),
+    /// A bulk of these types of objects begins; whether it answers a request that wants to know.
+    BulkBegin(u16, ObjectTypes, bool),
     /// A bulk is complete, and so many objects were told since it began.
     BulkEnd {
         /// Its number.
@@ -64,8 +66,8 @@ pub enum Record {
     },
     /// It will not be released.
     ReleaseRefused(u8),
-    /// Please tell everything of these types anew.
-    ResyncAsked(ObjectTypes),
+    /// Please tell everything of these types anew; whether the bulk is to say that it answers.
+    ResyncAsked(ObjectTypes, bool),
 }
 
 impl Record {
@@ -130,9 +132,9 @@ fn body(record: &Record, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
             }
             record_type
         }
-        Record::BulkBegin(number, types) => {
+        Record::BulkBegin(number, types, answers) => {
             out.extend_from_slice(&number.to_be_bytes());
-            put_types(*types, style, out);
+            put_types(*types, *answers, style, out);
             BULK_BEGIN
         }
         Record::BulkEnd {
@@ -165,17 +167,17 @@ fn body(record: &Record, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
             out.push(*set);
             RELEASE_REFUSED
         }
-        Record::ResyncAsked(types) => {
-            put_types(*types, style, out);
+        Record::ResyncAsked(types, answer) => {
+            put_types(*types, *answer, style, out);
             RESYNC_ASKED
         }
     })
 }
 
 /// Of an older peer all is meant.
-fn put_types(types: ObjectTypes, style: Style<'_>, out: &mut Vec<u8>) {
+fn put_types(types: ObjectTypes, answer: bool, style: Style<'_>, out: &mut Vec<u8>) {
     if style.version >= VERSION_OBJECT_TYPES {
-        out.push(types.bits());
+        out.push(types.bits() | if answer { ANSWER } else { 0 });
     }
 }
 
@@ -222,7 +224,8 @@ fn op_body(op: &Op, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
         | Op::Lacks(_)
         | Op::Offer { .. }
         | Op::Merges(_)
-        | Op::Merged(_)
+        | Op::Merged { .. }
+        | Op::MergeEnd(_)
         | Op::HoldsUnknown
         | Op::Bulk(..)
         | Op::Listen(_)
@@ -358,12 +361,13 @@ fn extent_number(from: &mut Reader<'_>) -> Result<u8, WireError> {
     from.u8_to(EXTENTS_PER_ADDRESS as u8 - 1, "extent")
 }
 
-/// Types of objects; all where an older peer says none.
-fn object_types(from: &mut Reader<'_>, style: Style<'_>) -> Result<ObjectTypes, WireError> {
+/// Types of objects, and whether a bulk is to say that it answers, or does; all types and no where an older peer says nothing.
+fn object_types(from: &mut Reader<'_>, style: Style<'_>) -> Result<(ObjectTypes, bool), WireError> {
     if style.version < VERSION_OBJECT_TYPES {
-        return Ok(ObjectTypes::ALL);
+        return Ok((ObjectTypes::ALL, false));
     }
-    from.u8("types of objects").map(ObjectTypes::from_bits)
+    let bits = from.u8("types of objects")?;
+    Ok((ObjectTypes::from_bits(bits), bits & ANSWER != 0))
 }
 
 fn set_id(from: &mut Reader<'_>, words: &Dictionary) -> Result<u16, WireError> {
@@ -418,7 +422,11 @@ pub fn decode(record_type: u8, body: &[u8], style: Style<'_>) -> Result<Record, 
         BLOCK_CLOSE => Record::Op(Op::BlockClose(block(from, words, now)?)),
         EXTENT => Record::Op(Op::Extent(extent(from, style)?)),
         EXTENT_CLOSE => Record::Op(Op::ExtentClose(extent(from, style)?)),
-        BULK_BEGIN => Record::BulkBegin(from.u16("bulk's number")?, object_types(from, style)?),
+        BULK_BEGIN => {
+            let number = from.u16("bulk's number")?;
+            let (types, answers) = object_types(from, style)?;
+            Record::BulkBegin(number, types, answers)
+        }
         BULK_END => Record::BulkEnd {
             number: from.u16("bulk's number")?,
             objects: Objects {
@@ -449,7 +457,10 @@ pub fn decode(record_type: u8, body: &[u8], style: Style<'_>) -> Result<Record, 
             epoch: from.u64("epoch")?,
         },
         RELEASE_REFUSED => Record::ReleaseRefused(redundancy_set(from)?),
-        RESYNC_ASKED => Record::ResyncAsked(object_types(from, style)?),
+        RESYNC_ASKED => {
+            let (types, answer) = object_types(from, style)?;
+            Record::ResyncAsked(types, answer)
+        }
         other => return Err(WireError::RecordType(other)),
     })
 }

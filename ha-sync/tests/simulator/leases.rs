@@ -38,13 +38,17 @@ impl Leases {
     ) {
         let strict = std::mem::replace(&mut self.strict, strict) && strict;
         let mut has = Set::default();
-        for states in program.public_space.lease_states(0).filter(|s| leads(s.pool)) {
+        for states in program.public_space.lease_states(0) {
             for (extent, owner) in states.owners.iter().enumerate() {
                 if *owner >= MAX_WORKERS {
                     continue;
                 }
                 let at = (states.address, extent);
+                // What it had as standby it has not taken now, if nobody could tell the other.
                 has.insert(at);
+                if !leads(states.pool) {
+                    continue;
+                }
                 if other.is_some_and(|o| knows(o, at)) {
                     self.unknown.remove(&at);
                 } else if !self.had.contains(&at) {

@@ -82,6 +82,14 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
         self.chassis.install(op)
     }
 
+    fn awaits_answer(&self) -> Option<u64> {
+        self.chassis.awaits_answer()
+    }
+
+    fn bulk_answers(&mut self, answers: bool) {
+        self.chassis.bulk_answers(answers);
+    }
+
     fn renews(&mut self) -> bool {
         self.chassis.renews()
     }

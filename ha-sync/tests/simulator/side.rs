@@ -140,6 +140,8 @@ pub struct Side {
     yielded: Set<u16>,
     /// What each worker had refused when its last bulk began.
     refused_before: Vec<u64>,
+    /// When it last took a session that the other one had of its own; 0: never.
+    merged_ms: u64,
     /// Sessions it had of its own when it became standby.
     own: Set<Ends>,
     /// Who decides about its roles, in an automatic pair.
@@ -205,6 +207,7 @@ impl Side {
             released: HashMap::new(),
             yielded: Set::default(),
             refused_before: vec![0; usize::from(workers)],
+            merged_ms: 0,
             own: Set::default(),
             brain,
             stalls: Vec::new(),

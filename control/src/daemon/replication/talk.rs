@@ -292,7 +292,7 @@ impl Talk {
                     self.roles.taken_up(&role, now, hands);
                 }
                 BridgeEvent::Offered { set, told } => self.offered(set, told),
-                BridgeEvent::Merged { sets, merge } => self.merged(sets, &merge),
+                BridgeEvent::Merged { set, merge } => self.merged(set, &merge),
                 BridgeEvent::Yielded(role) => {
                     self.line.moves(role.set, false, role.epoch);
                     let hands = &self.automatic.over(&mut self.line);

@@ -301,6 +301,8 @@ impl Engine {
                 .pools
                 .get(usize::from(*self.pools.get(usize::from(id))?))
         });
+        // What is of this chassis' own time as primary, and offered, nobody else rests.
+        let rests = protocol == WHOLE_ADDRESS && pool.is_some_and(|pool| self.is_unoffered_of(pool.id));
         let subscribers = &mut self.subscribers;
         let ports = self.ports.of_subscriber_mut(subscribers, subscriber);
         let released = match PortClass::of_protocol(protocol) {
@@ -314,9 +316,15 @@ impl Engine {
                 subscribers,
                 self.now,
             ),
-            None if protocol == WHOLE_ADDRESS => {
-                ports.release_address(pool, address_index, subscriber, subscribers, self.now)
-            }
+            None if protocol == WHOLE_ADDRESS => ports.release_address(
+                space,
+                pool,
+                rests,
+                address_index,
+                subscriber,
+                subscribers,
+                self.now,
+            ),
             None => return,
         };
         if !released {

@@ -304,13 +304,17 @@ impl Extent {
         given_back
             .into_iter()
             .all(|at| *at == NO_RECORD || rest.is_settled(*at))
-            && self.words.iter_mut().all(|class| {
-                class
-                    .iter_mut()
-                    .skip(first)
-                    .take(count)
-                    .all(|word| word.free(rest) == u64::MAX)
-            })
+            && self.units_are_unused(first, count, rest)
+    }
+
+    /// Whether no port of any class in these units is in use or in quarantine.
+    pub fn units_are_unused(&mut self, first: usize, count: usize, rest: Rest) -> bool {
+        let is_unused = |word: &mut Word| word.free(rest) == u64::MAX;
+        let mut words = self
+            .words
+            .iter_mut()
+            .flat_map(|class| class.iter_mut().skip(first).take(count));
+        words.all(is_unused)
     }
 }
 

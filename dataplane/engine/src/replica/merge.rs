@@ -1,6 +1,6 @@
 //! What became of what the other chassis had begun while both were primary.
 
-/// What a worker made of what it was offered: numbers of one merge.
+/// What a worker made of what it was offered of a service set, in one bulk. What is refused counts once, however often it is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merge {
     /// Sessions that were lacking here, and are here now.

@@ -159,6 +159,10 @@ impl Pair {
         {
             // The other was primary all the time, and took nothing that it was told: what went by here is lost.
             self.ends.forget_if(set, |_, _| true);
+            if let Some(side) = &mut self.sides[1 - at] {
+                // And this one may have ended meanwhile what the other goes on with.
+                side.covered = false;
+            }
             self.heirs[index] = None;
             (self.primary[index], self.deposed[index]) = (Some(1 - at), Some(at));
             return;
@@ -233,6 +237,14 @@ impl Pair {
             self.heirs[index] = None;
             return;
         }
+        let is_heard = leaving.as_ref().is_some_and(|leaving| leaving.is_heard);
+        if let Some(side) = self.sides[at]
+            .as_mut()
+            .filter(|side| !is_heard && !side.is_active())
+        {
+            // The old primary may have ended meanwhile what this one goes on with, and nobody told it of either.
+            side.covered = false;
+        }
         match leaving {
             Some(leaving) if leaving.is_heard => {
                 self.is_taken_whole(set);
@@ -296,6 +308,16 @@ impl Pair {
         };
         self.report.crashes += 1;
         self.drains_crash(at);
+        // What it was told by one that left a set to it goes with it, and that one is standby and tells it to nobody again.
+        for leaving in self
+            .around
+            .iter_mut()
+            .flat_map(|a| a.leaving.iter_mut().flatten())
+        {
+            if leaving.from != at {
+                (leaving.known, leaving.released, leaving.is_heard) = (Known::NOTHING, None, false);
+            }
+        }
         let covered = side.covered && self.sides[1 - at].as_ref().is_some_and(Side::has_all);
         let known = side.knowledge(self.now, covered);
         for set in self.sets() {

@@ -27,9 +27,10 @@ impl Pair {
         if refuses || !side.is_primary(set) || !self.sides[1 - at].as_ref().is_some_and(Side::has_all) {
             return Vec::new();
         }
-        if side.covered {
-            let age = self.threshold_and(1000 + SLICE_MS + side.lag_ms() + side.silent_ms(self.now));
-            return survivors::due(&side.world, set, age);
+        let told_ms = 1000 + SLICE_MS + side.lag_ms() + side.silent_ms(self.now);
+        // Of what it has just taken of the other's, the other may have ended some meanwhile, and be told of it again.
+        if side.covered && side.unmerged_ms(self.now) > told_ms {
+            return survivors::due(&side.world, set, self.threshold_and(told_ms));
         }
         let before = self.told_before[at].iter().filter(|(ends, _)| ends.set == set);
         survivors::alive(&side.world, before.copied())
@@ -64,7 +65,7 @@ impl Pair {
             let now = self.now;
             let heir = self.heirs[at].take_if(|heir| {
                 let side = self.sides[heir.to].as_ref().filter(|side| !side.is_stalled(now));
-                self.primary[at] == Some(heir.to) && side.is_some_and(|s| s.is_primary(at as u16 + 1))
+                self.primary[at] == Some(heir.to) && side.is_some_and(|s| s.has_taken_over(at as u16 + 1))
             });
             let Some(mut heir) = heir else { continue };
             // The old one may have ended some since, and said so.

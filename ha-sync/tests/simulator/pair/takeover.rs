@@ -100,9 +100,9 @@ impl Pair {
             let to = heir.filter(|heir| self.sides[*heir].is_some()).unwrap_or(up);
             self.make_primary(set, to);
             let mut rounds = 0;
-            while !self.sides[to].as_ref().is_some_and(|s| s.is_primary(set)) {
+            while !self.sides[to].as_ref().is_some_and(|s| s.has_taken_over(set)) {
                 rounds += 1;
-                assert!(rounds < 1000, "the role is not taken up");
+                assert!(rounds < 3000, "the role is not taken up");
                 self.advance(1);
             }
             let orphan = self.orphans[index].take();

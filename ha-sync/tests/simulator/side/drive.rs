@@ -32,7 +32,11 @@ impl Side {
                     self.own.extend(views::sessions(engine).map(|s| s.ends));
                 }
                 // What is refused is counted by the engine; the checks look at what comes of it.
+                let merged = engine.counters().replica_merged_sessions;
                 let done = engine.install(&op, self.world.now);
+                if engine.counters().replica_merged_sessions != merged {
+                    self.merged_ms = now;
+                }
                 if self.tuning.loud {
                     eprintln!("    chassis {}: {op:x?}: {done:?}", self.at);
                 }

@@ -25,6 +25,12 @@ impl Side {
         self.world.engines.iter().all(|e| e.role(set) == Role::Primary)
     }
 
+    /// Whether all workers are primary of a set, and have what had to wait until all had read what was told before.
+    pub fn has_taken_over(&self, set: u16) -> bool {
+        let waits = self.world.engines.iter().any(Engine::waits_for_workers);
+        self.is_primary(set) && !waits
+    }
+
     /// Whether all workers are standby of a set.
     pub fn is_standby(&self, set: u16) -> bool {
         self.world.engines.iter().all(|e| e.role(set) == Role::Standby)
@@ -35,19 +41,23 @@ impl Side {
         self.has_installed_all() && !self.bridge.is_lacking()
     }
 
-    /// Whether it could install everything since the last bulk began.
+    /// Whether it could install everything since the last bulk began, and does not say that it lacks something.
     pub fn has_installed_all(&self) -> bool {
         let engines = self.world.engines.iter().zip(&self.refused_before);
         engines
             .into_iter()
-            .all(|(engine, before)| refused(engine) == *before)
+            .all(|(engine, before)| refused(engine) == *before && !engine.lacks())
     }
 
     /// Whether nothing of a bulk is to be installed or swept.
     pub fn is_tidy(&self) -> bool {
         self.filled
             && self.inboxes.iter().all(|inbox| inbox.is_empty())
-            && self.world.engines.iter().all(Engine::has_told_all)
+            && self
+                .world
+                .engines
+                .iter()
+                .all(|e| e.has_told_all() && !e.waits_for_workers())
     }
 
     /// Number of the last bulk it told, or is telling.
@@ -71,6 +81,11 @@ impl Side {
         self.link.stats().lag_ms
     }
 
+    /// For how long it has taken nothing that the other had of its own, and may have been told to end since.
+    pub const fn unmerged_ms(&self, now: u64) -> u64 {
+        now - self.merged_ms
+    }
+
     /// Nothing is on its way to the other.
     pub fn is_calm(&self) -> bool {
         let stats = self.link.stats();
@@ -79,7 +94,11 @@ impl Side {
             && stats.lag_ms == 0
             && stats.pending == 0
             && self.inboxes.iter().all(|inbox| inbox.is_empty())
-            && self.world.engines.iter().all(Engine::has_told_all)
+            && self
+                .world
+                .engines
+                .iter()
+                .all(|e| e.has_told_all() && !e.waits_for_workers())
             && self.world.engines.iter().all(|e| e.extents_leaving() == 0)
     }
 

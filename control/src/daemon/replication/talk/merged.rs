@@ -1,6 +1,5 @@
 //! What became of two primaries that are one again: one line in log and history for each redundancy set, with the numbers.
 
-use ha_sync::chassis::Sets;
 use tandem_engine::replica::Merge;
 use tracing::{info, warn};
 
@@ -24,22 +23,14 @@ impl Talk {
         }
     }
 
-    /// The peer had something of its own of these sets, which are primary here.
-    pub(super) fn merged(&mut self, sets: Sets, merge: &Merge) {
+    /// The peer had something of its own of this set, which is primary here.
+    pub(super) fn merged(&mut self, set: u8, merge: &Merge) {
         let what = text(merge);
         info!(
-            merge.sessions,
-            merge.known, merge.public_ends, "replication: merged: {what}"
+            set,
+            merge.sessions, merge.known, merge.public_ends, "replication: merged: {what}"
         );
-        let sets = self
-            .line
-            .bridge
-            .roles()
-            .into_iter()
-            .filter(|role| sets.has(role.set));
-        for role in sets.collect::<Vec<_>>() {
-            self.note(role.set, what.clone());
-        }
+        self.note(set, what);
     }
 
     fn note(&mut self, set: u8, what: String) {

@@ -31,29 +31,14 @@ impl Engine {
         self.check_known(record.service_set)?;
         let (index, pool) = self.followed(record.public, record.pool)?;
         let subscriber = self.subscriber_of(record.service_set, record.subscriber)?;
-        let program = std::sync::Arc::clone(&self.program);
-        let (space, pool) = (&program.public_space, &program.pools[pool]);
-        let (first, size, created) = (record.first_port, record.size, record.created);
+        let (first, size) = (record.first_port, record.size);
         self.hold_subscriber(subscriber);
         let is_known = self.has_block(index, record, subscriber);
         let shard = self.ports.shard(record.subscriber);
         let mut result = Err(NotInstalled::NoGround);
         // Blocks of ours in its way, one in each unit at most: the other chassis is right.
         for _ in 0..=size / 64 {
-            let ports = self.ports.of_mut(&record.subscriber);
-            let (subscribers, now) = (&mut self.subscribers, self.now);
-            let installed = ports.install_block(
-                space,
-                pool,
-                index,
-                first,
-                size,
-                created,
-                subscriber,
-                subscribers,
-                now,
-            );
-            match installed {
+            match self.place_block(index, pool, record, subscriber) {
                 Ok(_) if !is_known && self.lose_strangers(index, record, subscriber) && !is_settled => {
                     self.drop_block(index, first, size);
                     result = Err(NotInstalled::Contested);
@@ -69,6 +54,28 @@ impl Engine {
         }
         self.leave_subscriber(subscriber);
         result
+    }
+
+    /// Gives a subscriber the block of a record, out of a pool of that place in the program; its number.
+    pub(super) fn place_block(
+        &mut self,
+        index: u32,
+        pool: usize,
+        record: &BlockRecord,
+        subscriber: u32,
+    ) -> Result<u32, DropReason> {
+        let program = &self.program;
+        self.ports.of_mut(&record.subscriber).install_block(
+            &program.public_space,
+            &program.pools[pool],
+            index,
+            record.first_port,
+            record.size,
+            record.created,
+            subscriber,
+            &mut self.subscribers,
+            self.now,
+        )
     }
 
     /// Whether the subscriber has this very block.

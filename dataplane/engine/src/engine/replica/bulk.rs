@@ -41,6 +41,8 @@ impl Engine {
         self.replica.settled.begin(self.now, listening);
         if !listening {
             self.replica.backlog.clear();
+            // A bulk that was coming in does not go on: what it was to decide is as if it had not begun.
+            self.replica.awaited.is_as_before();
             (self.replica.lost, self.replica.bulk) = (false, None);
         }
     }
@@ -249,8 +251,8 @@ impl Engine {
             self.ports.forget_holds();
         }
         if types == ObjectTypes::ALL {
-            // All of it comes again, if it is still there.
-            self.replica.contested.clear();
+            // All of it comes again if it is still there, and if the bulk covers its service set.
+            self.set_awaited_aside();
             self.replica.missing.bulk_begins();
         }
         self.end_merge(false);
@@ -268,7 +270,7 @@ impl Engine {
     }
 
     /// Whether the bulk that ended says what there is of a service set.
-    fn is_swept(&self, set: ServiceSetId) -> bool {
+    pub(super) fn is_swept(&self, set: ServiceSetId) -> bool {
         let role = self.replica.roles.get(usize::from(set));
         role.is_some_and(|r| r.role == Role::Standby && r.is_covered)
     }
@@ -278,6 +280,8 @@ impl Engine {
         if number == self.replica.epoch {
             self.end_merge(true);
             if self.replica.incoming == ObjectTypes::ALL {
+                self.forget_covered();
+                self.note_uncovered(number);
                 self.replica.missing.bulk_ends();
             }
             let first = Table::next_swept(None, self.replica.incoming);
@@ -317,11 +321,22 @@ impl Engine {
         }
     }
 
+    /// Ends a sweep that a service set is part of, all at once: this chassis is about to take that over, and what the old primary did
+    /// not have any more stands in the way of what it has given to others since.
+    pub(super) fn end_sweep(&mut self, set: ServiceSetId) {
+        while self.replica.sweep.is_some() && self.is_swept(set) {
+            self.sweep();
+        }
+    }
+
     fn sweep_session(&mut self, number: u32) -> bool {
-        let (Some(hot), Some(cold)) = (self.sessions.hot(number), self.sessions.cold(number)) else {
+        let hot = self.sessions.hot(number);
+        // Asked first: most of a table may be of service sets that are not swept, and its other half is not in the cache.
+        if !hot.is_some_and(|hot| hot.is_session() && self.is_swept(hot.service_set)) {
             return false;
-        };
-        let stale = hot.is_session() && self.is_swept(hot.service_set) && cold.epoch != self.replica.epoch;
+        }
+        let cold = self.sessions.cold(number);
+        let stale = cold.is_some_and(|cold| cold.epoch != self.replica.epoch);
         if stale {
             self.end(number, EndReason::Swept);
         }

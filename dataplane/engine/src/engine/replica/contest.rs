@@ -3,25 +3,20 @@
 //! Who owns a port is found by both its ends only, so whose it is towards another outside end takes a walk over the table, in
 //! slices. What it stands in the way of waits meanwhile, in a bounded list; the walk ends the contrary sessions, and what waited is
 //! installed. Of a block all sessions of other subscribers that own a port in it are contrary.
-//!
-//! What a session of a protocol without ports claims may be another worker's here: that one reads the same words of the other chassis,
-//! but at its own pace. So it waits until that worker has ended its own, or swept it, and for no longer than [`CLAIM_WAIT`].
+//! (What another worker has here no walk finds: others.rs.)
 
 use std::collections::VecDeque;
 
 use super::{Engine, WALK_STEP};
 use crate::engine::replica::NotInstalled;
 use crate::ports::PortClass;
-use crate::replica::{BlockRecord, MappingRecord, Op, SessionKey};
-use crate::session::{FLAG_ADDRESS_ONLY, FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot};
-use crate::ticks::Ticks;
+use crate::replica::{BlockRecord, MappingRecord, Op, SessionKey, SessionRecord};
+use crate::session::{FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot};
 
 /// Operations that can wait for a port; what is beyond is refused.
 const WAITING: usize = 256;
 /// Operations installed per step when a walk is over.
 const INSTALL_STEP: usize = 64;
-/// What waits for another worker's claim is refused after so long: that worker may have it by right, or sweep a large table.
-const CLAIM_WAIT: Ticks = Ticks::from_seconds(2);
 
 /// A public end of a protocol with ports.
 type End = (u32, u16, u8);
@@ -29,8 +24,8 @@ type End = (u32, u16, u8);
 /// What waits for ports that others have.
 #[derive(Debug, Default)]
 pub(super) struct Contested {
-    /// With the time since when they wait; the walk is for the first `of_walk`.
-    waiting: VecDeque<(Op, Ticks)>,
+    /// The walk is for the first `of_walk`.
+    waiting: VecDeque<Op>,
     of_walk: usize,
     /// The ends the walk looks for, sorted.
     ends: Vec<End>,
@@ -50,29 +45,31 @@ impl Contested {
         self.waiting.is_empty()
     }
 
-    pub fn clear(&mut self) {
-        self.waiting.clear();
+    /// Takes out what waits, one after the other; the walk for it begins anew.
+    pub fn pop(&mut self) -> Option<Op> {
         (self.of_walk, self.at) = (0, 0);
+        self.waiting.pop_front()
     }
 
-    /// Since when it waited, if one did.
-    fn remove(&mut self, mut is_it: impl FnMut(&Op) -> bool) -> Option<Ticks> {
-        let at = self.waiting.iter().position(|(op, _)| is_it(op))?;
+    /// Whether one was there.
+    fn remove(&mut self, is_it: impl FnMut(&Op) -> bool) -> bool {
+        let Some(at) = self.waiting.iter().position(is_it) else {
+            return false;
+        };
         self.of_walk -= usize::from(at < self.of_walk);
-        self.waiting.remove(at).map(|(_, since)| since)
+        self.waiting.remove(at).is_some()
     }
 
-    /// A session ended before it was here, or there is a newer word about it. Since when it waited, if it did.
-    pub fn forget_session(&mut self, key: &SessionKey) -> Option<Ticks> {
-        if self.waiting.is_empty() {
-            return None;
+    /// A session ended before it was here, or there is a newer word about it.
+    pub fn forget_session(&mut self, key: &SessionKey, protocol: u8) {
+        if !self.waiting.is_empty() {
+            let is_it = |record: &SessionRecord| record.key == *key && record.protocol == protocol;
+            self.remove(|op| matches!(op, Op::Session(record) if is_it(record)));
         }
-        self.remove(|op| matches!(op, Op::Session(record) if record.key == *key))
     }
 
     /// A mapping ended before it was here.
     pub fn forget_mapping(&mut self, ended: &MappingRecord) {
-        let ends = |m: &MappingRecord| (m.inside, m.inside_port, m.public, m.public_port, m.protocol);
         if !self.waiting.is_empty() {
             self.remove(|op| matches!(op, Op::Mapping(record) if ends(record) == ends(ended)));
         }
@@ -83,13 +80,9 @@ impl Contested {
         if self.waiting.is_empty() {
             return;
         }
-        let overlaps = |block: &BlockRecord| {
-            let (a, b) = (u32::from(block.first_port), u32::from(newer.first_port));
-            block.public == newer.public && a < b + u32::from(newer.size) && b < a + u32::from(block.size)
-        };
-        let is_it = |op: &Op| matches!(op, Op::Block(record) if overlaps(record));
-        while self.remove(is_it).is_some() {}
-        self.blocks.retain(|block| !overlaps(block));
+        let is_it = |op: &Op| matches!(op, Op::Block(record) if overlap(record, newer));
+        while self.remove(is_it) {}
+        self.blocks.retain(|block| !overlap(block, newer));
     }
 
     /// The block a port is in that the walk clears of others.
@@ -117,9 +110,15 @@ fn end_of(op: &Op) -> Option<End> {
     PortClass::of_protocol(protocol).map(|class| (public, port, class as u8))
 }
 
-/// Whether an operation is about a session that claims an address towards an outside end.
-const fn claims(op: &Op) -> bool {
-    matches!(op, Op::Session(record) if record.flags & FLAG_ADDRESS_ONLY != 0)
+/// What makes a mapping another.
+pub(super) const fn ends(m: &MappingRecord) -> (u128, u16, u32, u16, u8) {
+    (m.inside, m.inside_port, m.public, m.public_port, m.protocol)
+}
+
+/// Whether two blocks have ports in common.
+pub(super) fn overlap(one: &BlockRecord, other: &BlockRecord) -> bool {
+    let (a, b) = (u32::from(one.first_port), u32::from(other.first_port));
+    one.public == other.public && a < b + u32::from(other.size) && b < a + u32::from(one.size)
 }
 
 /// The public end a session owns for itself.
@@ -135,9 +134,8 @@ impl Engine {
     /// Keeps an operation until its port is free. A newer word about the same takes the older one's place.
     pub(super) fn contest(&mut self, op: &Op) -> Result<(), NotInstalled> {
         let contested = &mut self.replica.contested;
-        let mut since = None;
         match op {
-            Op::Session(record) => since = contested.forget_session(&record.key),
+            Op::Session(record) => contested.forget_session(&record.key, record.protocol),
             Op::Mapping(record) => contested.forget_mapping(record),
             Op::Block(record) => contested.forget_block(record),
             _ => return Err(NotInstalled::NoGround),
@@ -145,25 +143,20 @@ impl Engine {
         if contested.waiting.len() >= WAITING {
             return Err(NotInstalled::NoGround);
         }
-        contested.waiting.push_back((*op, since.unwrap_or(self.now)));
+        contested.waiting.push_back(*op);
         Ok(())
     }
 
     /// Ends the contrary sessions and installs what waited, all at once: this chassis is about to take over, and what it was told
-    /// must not be forgotten. Two walks at most, as installing makes nothing wait again: what another worker still claims is refused.
+    /// must not be forgotten. Two walks at most, as installing makes nothing wait for a walk again.
     pub(super) fn settle_all_contested(&mut self) {
         while !self.replica.contested.is_empty() {
-            self.settle(Ticks::ZERO);
+            self.settle_contested();
         }
     }
 
     /// Goes on with the walk that ends contrary sessions, and installs what waited for it.
     pub(super) fn settle_contested(&mut self) {
-        self.settle(CLAIM_WAIT);
-    }
-
-    /// The same; another worker's claim is waited for so long.
-    fn settle(&mut self, claim_wait: Ticks) {
         let contested = &mut self.replica.contested;
         if contested.waiting.is_empty() {
             return;
@@ -171,11 +164,9 @@ impl Engine {
         if contested.of_walk == 0 {
             (contested.of_walk, contested.at) = (contested.waiting.len(), 0);
             contested.ends.clear();
-            contested
-                .ends
-                .extend(contested.waiting.iter().filter_map(|(op, _)| end_of(op)));
+            contested.ends.extend(contested.waiting.iter().filter_map(end_of));
             contested.ends.sort_unstable();
-            let blocks = contested.waiting.iter().filter_map(|(op, _)| match op {
+            let blocks = contested.waiting.iter().filter_map(|op| match op {
                 Op::Block(record) => Some(*record),
                 _ => None,
             });
@@ -202,7 +193,7 @@ impl Engine {
             return;
         }
         for _ in 0..INSTALL_STEP.min(self.replica.contested.of_walk) {
-            let Some((op, since)) = self.replica.contested.waiting.pop_front() else {
+            let Some(op) = self.replica.contested.waiting.pop_front() else {
                 return;
             };
             self.replica.contested.of_walk -= 1;
@@ -210,15 +201,14 @@ impl Engine {
                 Op::Block(record) => self.install_block(record, true),
                 _ => self.install_once(&op),
             };
-            if result == Err(NotInstalled::Contested) && claims(&op) && self.now.since(since) < claim_wait {
-                self.replica.contested.waiting.push_back((op, since));
-                continue;
-            }
-            // Somebody took it meanwhile, or it is in another subscriber's block: a bulk sees to that.
-            let result = result.map_err(|e| match e {
-                NotInstalled::Contested => NotInstalled::NoGround,
-                other => other,
-            });
+            let result = match result {
+                Err(NotInstalled::Contested | NotInstalled::NoGround) if self.is_anothers(&op) => {
+                    self.wait_for_others(&op, self.now)
+                }
+                // Somebody took it meanwhile, or it is in another subscriber's block: a bulk sees to that.
+                Err(NotInstalled::Contested) => Err(NotInstalled::NoGround),
+                result => result,
+            };
             self.count_install(&op, result);
         }
     }

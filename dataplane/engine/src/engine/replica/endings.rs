@@ -18,7 +18,7 @@ impl Engine {
         let (out, _) = self.sessions.places(&hot);
         let found = self.find_like(&hot, out).filter(|n| self.is_same(*n, &hot));
         self.check_ends(set, Table::Sessions, found)?;
-        self.replica.contested.forget_session(key);
+        self.replica.contested.forget_session(key, protocol);
         if let Some(number) = found {
             self.end(number, EndReason::Told);
         }
@@ -52,7 +52,8 @@ impl Engine {
         })
     }
 
-    /// Whether the other chassis may say that something ends: what was offered may, as it is refused then.
+    /// Whether the other chassis may say that something ends. Of what is offered, only what the running bulk has told already: it is
+    /// refused then. From that bulk's end until the offer is acknowledged nothing may (offer.rs): it is swept afterwards.
     fn check_ends(&self, set: ServiceSetId, table: Table, number: Option<u32>) -> Result<(), NotInstalled> {
         let is_told = |n| self.is_offered(set) && self.has_passed(table, n);
         match self.check_standby(set) {

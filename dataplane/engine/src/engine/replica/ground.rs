@@ -148,14 +148,14 @@ impl Engine {
                 .install_port((space, pool), index, class, record.public_port, subscriber)
                 .map_err(refused)?,
             None => {
-                let merges = self.merges(record.service_set);
-                let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
-                let subscribers = &mut self.subscribers;
-                let installed = match merges {
-                    true => ports.merge_address(space, pool, index, subscriber, subscribers),
-                    false => ports.install_address(space, pool, index, subscriber, subscribers),
+                let take = match self.merges(record.service_set) {
+                    true => PublicSpace::adopt_all,
+                    false => PublicSpace::install_all,
                 };
-                installed.map_err(|_| NotInstalled::NoGround)?;
+                let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
+                ports
+                    .install_address(space, pool, index, subscriber, &mut self.subscribers, take)
+                    .map_err(|_| NotInstalled::NoGround)?;
             }
         }
         let mapping = Mapping::new(

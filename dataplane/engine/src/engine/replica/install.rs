@@ -70,7 +70,11 @@ impl Engine {
     /// [`NotInstalled`]; nothing changed then, unless something of this chassis' own stood in the way and was ended.
     pub fn install(&mut self, op: &Op, now: Ticks) -> Result<(), NotInstalled> {
         self.now = self.now.max(now);
+        let waited_since = self.forget_awaited(op);
         let result = match self.install_once(op) {
+            Err(NotInstalled::Contested | NotInstalled::NoGround) if self.is_anothers(op) => {
+                self.wait_for_others(op, waited_since.unwrap_or(self.now))
+            }
             Err(NotInstalled::Contested) => self.contest(op),
             result => result,
         };
@@ -147,7 +151,12 @@ impl Engine {
                 Ok(())
             }
             // Words for the bridge.
-            Op::Lost | Op::Refused | Op::Lacks(_) | Op::Merged(_) | Op::RoleDone { .. } => Ok(()),
+            Op::Lost
+            | Op::Refused
+            | Op::Lacks(_)
+            | Op::Merged { .. }
+            | Op::MergeEnd(_)
+            | Op::RoleDone { .. } => Ok(()),
         }
     }
 

@@ -4,11 +4,17 @@
 //! ```text
 //!   the other, which yielded --bulk: extents, blocks, mappings, sessions--> lacking here: taken, and served from now on
 //!        ^                                                                  here as well: nothing to do
-//!        '--Close, MappingClose (what it offered ends there)--------------- another's here: this chassis is right; counted
+//!        '--Close, MappingClose (what was offered ends there)-------------- another's here: this chassis is right; counted
 //! ```
+//!
+//! The other one takes these endings while the bulk that tells its offer runs, of what that has passed, and again once its offer is
+//! acknowledged. What ends in between is swept there: the bulk that is asked for then does not have it.
 //!
 //! Each thing is offered once in a bulk, in the order in which one stands on the other, so a public end that both have given is counted
 //! once: with the mapping that has it, or with the session that has it for itself.
+
+use std::cell::Cell;
+use std::hash::Hash;
 
 use super::Engine;
 use super::emit::has_mapping;
@@ -17,7 +23,7 @@ use crate::drop_reason::DropReason;
 use crate::ports::PortClass;
 use crate::program::{Pool, PoolId, ServiceSetId};
 use crate::public_space::PublicSpace;
-use crate::replica::{BlockRecord, ExtentRecord, MappingRecord, Merge, Op, Role, SessionRecord};
+use crate::replica::{BlockRecord, ExtentRecord, MappingRecord, Op, Role, SessionRecord};
 use crate::session::{
     Direction, FLAG_ADDRESS_ONLY, FLAG_FREE_STANDING, FLAG_OWNS_PORT, FLAG_SHARED_PORT, Hot,
 };
@@ -37,25 +43,12 @@ enum Clash {
     Refused,
 }
 
-/// What is merged, and what came of it.
-#[derive(Debug, Default)]
-pub(super) struct Merging {
-    now: Merge,
-    /// To be reported.
-    done: Option<Merge>,
-}
-
-impl Merging {
-    pub const fn is_reported(&self) -> bool {
-        self.done.is_none()
-    }
-}
-
 impl Engine {
     /// [`Op::Merges`].
     pub(super) fn merge(&mut self, set: ServiceSetId) {
         let part = self.replica.role_mut(set);
         part.merges = part.role == Role::Primary;
+        self.replica.merging.begin(self.replica.epoch);
     }
 
     /// Whether what the other chassis tells of a service set is taken where it is lacking here.
@@ -91,6 +84,24 @@ impl Engine {
         }
     }
 
+    /// What was told before this chassis took over, and had to wait for another worker, is taken the same way: a refusal is told the
+    /// other chassis, and its extent rests as those that were here. No bulk told it and nothing was merged, so it is counted as what
+    /// a standby installs or refuses.
+    pub(super) fn merge_late(&mut self, op: &Op) {
+        self.replica.merging.pause();
+        if let Op::Extent(record) = op {
+            self.merge_extent(record);
+        } else {
+            // The first in an extent takes it along, and what this shard has rests already.
+            let extent = self.extent_of(op);
+            if let Some(extent) = extent.filter(|extent| self.shard_of(extent) != Some(extent.shard)) {
+                self.merge_extent(&extent);
+            }
+            self.merge_op(op);
+        }
+        self.counters.replica_refused_ground += u64::from(self.replica.merging.resume());
+    }
+
     /// The bulk that told it is complete, or another begins.
     pub(super) fn end_merge(&mut self, is_complete: bool) {
         let mut keep = None;
@@ -98,17 +109,15 @@ impl Engine {
             let merged = self.replica.roles.get_mut(set);
             if merged.is_some_and(|part| std::mem::take(&mut part.merges)) {
                 let plan = self.set_plan(set as ServiceSetId);
-                keep = keep.max(plan.map(|p| p.timeouts[TimerClass::Udp as usize]));
+                keep = keep.max(Some(plan.map_or(0, |p| p.timeouts[TimerClass::Udp as usize])));
             }
         }
-        let Some(keep) = keep.filter(|_| is_complete) else {
+        let Some(keep) = keep else {
             return;
         };
-        let merging = &mut self.replica.merging;
-        let now = std::mem::take(&mut merging.now);
-        merging.done = Some(merging.done.unwrap_or_default().and(now));
-        if now == Merge::default() {
-            // Any standby's bulk that has nothing to tell.
+        let has_something = self.replica.merging.end(is_complete);
+        if !is_complete || !has_something {
+            // Any standby's bulk has nothing to tell.
             return;
         }
         // As at a takeover: not all that stood on a mapping there need be told.
@@ -121,13 +130,14 @@ impl Engine {
         self.replica.kept_at = 0;
     }
 
-    /// Reports what came of a merge.
-    pub(super) fn tell_merged(&mut self) {
-        if let Some(done) = self.replica.merging.done
-            && self.push(Op::Merged(done))
-        {
-            self.replica.merging.done = None;
-        }
+    /// The service set that is merged and uses a pool.
+    fn merging_set_of(&self, pool: PoolId) -> Option<ServiceSetId> {
+        let found = Cell::new(None);
+        self.is_used_by(pool, |set| {
+            found.set(Some(set).filter(|set| self.merges(*set)));
+            found.get().is_some()
+        });
+        found.get()
     }
 
     /// Takes an extent of the other chassis' that is nobody's here. What it gave out of it without a word rests, as at a takeover.
@@ -142,13 +152,21 @@ impl Engine {
         let Some(ports) = self.ports.of_shard_mut(record.shard) else {
             return;
         };
-        let merging = &mut self.replica.merging.now;
-        match ports.merge_extent(space, pool, index, extent, self.now, until) {
-            Some(true) => merging.extents += 1,
+        let merged = ports.merge_extent(space, pool, index, extent, self.now, until);
+        if merged.is_none() && !self.replica.merging.refuse() {
+            return;
+        }
+        let Some(set) = self.merging_set_of(record.pool) else {
+            return;
+        };
+        match merged {
+            Some(true) => self.count_merged(set, |merge| merge.extents += 1),
             Some(false) => {}
             None => {
-                merging.extents_of_others += 1;
-                self.counters.replica_merge_extents_of_others += 1;
+                if self.replica.merging.is_new(set, (record.public, record.extent)) {
+                    self.count_merged(set, |merge| merge.extents_of_others += 1);
+                    self.counters.replica_merge_extents_of_others += 1;
+                }
             }
         }
     }
@@ -167,37 +185,22 @@ impl Engine {
         let Ok(subscriber) = self.subscriber_of(record.service_set, record.subscriber) else {
             return;
         };
-        let program = std::sync::Arc::clone(&self.program);
-        let (space, pool) = (&program.public_space, &program.pools[pool]);
         self.hold_subscriber(subscriber);
         if !self.has_block(index, record, subscriber) {
             let shard = self.ports.shard(record.subscriber);
-            let (first, size, created) = (record.first_port, record.size, record.created);
-            let ports = self.ports.of_mut(&record.subscriber);
-            let installed = ports.install_block(
-                space,
-                pool,
-                index,
-                first,
-                size,
-                created,
-                subscriber,
-                &mut self.subscribers,
-                self.now,
-            );
-            let used = |number| ports.blocks().get(number).is_none_or(|block| block.used > 0);
+            let ports = self.ports.of_subscriber_mut(&self.subscribers, subscriber);
+            // Ports in it are somebody's without a block, or were a moment ago.
+            let installed = match ports.was_block_given(index, record.first_port, record.size, self.now) {
+                true => Err(DropReason::SessionConflict),
+                false => self.place_block(index, pool, record, subscriber),
+            };
             match installed {
-                // Ports in it are somebody's, without a block.
-                Ok(number) if used(number) => {
-                    self.drop_block(index, first, size);
-                    self.count_block();
-                }
                 Ok(number) => {
                     self.confirm_block(self.ports.block_place(shard, number));
                     self.tell_ports();
                     self.put(Op::Block(*record));
                 }
-                Err(DropReason::SessionConflict) => self.count_block(),
+                Err(DropReason::SessionConflict) => self.count_block(record),
                 // A table is full, or its extent is another shard's: what stands on it is counted.
                 Err(_) => {}
             }
@@ -205,9 +208,13 @@ impl Engine {
         self.leave_subscriber(subscriber);
     }
 
-    fn count_block(&mut self) {
-        self.replica.merging.now.blocks += 1;
-        self.counters.replica_merge_blocks += 1;
+    fn count_block(&mut self, record: &BlockRecord) {
+        let set = record.service_set;
+        let block = (record.public, record.first_port, record.size);
+        if self.replica.merging.is_new(set, block) {
+            self.count_merged(set, |merge| merge.blocks += 1);
+            self.counters.replica_merge_blocks += 1;
+        }
     }
 
     /// Takes a mapping of the other chassis', if neither of its ends is otherwise here.
@@ -232,7 +239,9 @@ impl Engine {
             Err(clash) => {
                 // Sessions refused are counted, each; a mapping that cannot be had is not.
                 if clash != Clash::Refused {
-                    self.count_clash(clash);
+                    let inside = (record.inside, record.inside_port, record.protocol);
+                    let mapping = (inside, record.public, record.public_port);
+                    self.count_clash(clash, record.service_set, mapping);
                 }
                 self.put(Op::MappingClose(*record));
             }
@@ -271,10 +280,22 @@ impl Engine {
         let Some(index) = space.index_of(public) else {
             return false;
         };
+        let (_, pool) = space.address(index).unwrap_or_default();
+        let blocks = self.pool(pool).and_then(|pool| pool.port_blocks);
         let ports = self
             .ports
             .of_shard_mut(space.owner(index, usize::from(port >> 12)));
-        ports.is_some_and(|ports| ports.was_given(index, class, port, self.now))
+        let Some(ports) = ports else {
+            return false;
+        };
+        // Without a block: that was refused, because somebody here had it a moment ago.
+        if let Some(blocks) = blocks
+            && ports.block_at(index, port).is_none()
+        {
+            let first = port - port % blocks.block_size;
+            return ports.was_block_given(index, first, blocks.block_size, self.now);
+        }
+        ports.was_given(index, class, port, self.now)
     }
 
     /// The same of a whole address.
@@ -289,45 +310,51 @@ impl Engine {
 
     /// Takes a session of the other chassis', which this one serves from now on.
     pub(super) fn merge_session(&mut self, record: &SessionRecord) {
-        let merging = match self.take_session(record) {
+        match self.take_session(record) {
             Ok((number, is_new)) => {
                 // One that is here as well may have gone on there.
                 self.sessions.forget_windows(number);
                 // The other chassis may be told everything just now, and would end what that does not have.
                 self.tell_if_primary(number);
-                self.counters.replica_merged_sessions += u64::from(is_new);
-                match is_new {
-                    true => &mut self.replica.merging.now.sessions,
-                    false => &mut self.replica.merging.now.known,
-                }
+                let counters = &mut self.counters;
+                *match self.replica.merging.is_paused() {
+                    true => &mut counters.replica_installed,
+                    false => &mut counters.replica_merged_sessions,
+                } += u64::from(is_new);
+                self.count_merged(record.service_set, |merge| match is_new {
+                    true => merge.sessions += 1,
+                    false => merge.known += 1,
+                });
             }
             Err(clash) => {
-                self.count_clash(clash);
-                return self.put(Op::Close {
+                self.count_clash(clash, record.service_set, (record.key, record.protocol));
+                self.put(Op::Close {
                     key: record.key,
                     service_set: record.service_set,
                     protocol: record.protocol,
                 });
             }
-        };
-        *merging += 1;
+        }
     }
 
-    fn count_clash(&mut self, clash: Clash) {
-        let merging = &mut self.replica.merging.now;
-        let (one, all) = match clash {
-            Clash::Public => (
-                &mut merging.public_ends,
-                &mut self.counters.replica_merge_public_ends,
-            ),
-            Clash::Inside => (
-                &mut merging.inside_ends,
-                &mut self.counters.replica_merge_inside_ends,
-            ),
-            Clash::Refused => (&mut merging.refused, &mut self.counters.replica_merge_refused),
-        };
-        *one += 1;
-        *all += 1;
+    /// Something of a service set is refused: once, however often it is offered.
+    fn count_clash(&mut self, clash: Clash, set: ServiceSetId, refused: impl Hash) {
+        if !self.replica.merging.is_new(set, refused) {
+            return;
+        }
+        let counters = &mut self.counters;
+        *match clash {
+            Clash::Public => &mut counters.replica_merge_public_ends,
+            Clash::Inside => &mut counters.replica_merge_inside_ends,
+            Clash::Refused => &mut counters.replica_merge_refused,
+        } += 1;
+        self.count_merged(set, |merge| {
+            *match clash {
+                Clash::Public => &mut merge.public_ends,
+                Clash::Inside => &mut merge.inside_ends,
+                Clash::Refused => &mut merge.refused,
+            } += 1;
+        });
     }
 
     /// Its number, and whether it is new here.

@@ -2,7 +2,8 @@
 //! helped nothing, less and less often.
 
 use super::{Engine, NotInstalled};
-use crate::replica::Op;
+use crate::program::ServiceSetId;
+use crate::replica::{Op, Role};
 use crate::ticks::Ticks;
 
 /// From a refusal to asking for a bulk, at least; it doubles with each time that one was asked for in vain.
@@ -56,6 +57,11 @@ impl Missing {
         }
     }
 
+    /// Whether a bulk is coming in.
+    pub const fn is_incoming(&self) -> bool {
+        self.incoming
+    }
+
     fn is_due(&self, now: Ticks) -> bool {
         self.refused && !self.incoming && now >= self.not_before
     }
@@ -86,16 +92,46 @@ impl Engine {
             }
         }
         // Of an ending nothing is missing.
-        if matches!(op, Op::Session(_) | Op::Mapping(_) | Op::Block(_) | Op::Extent(_)) {
-            self.replica.missing.note(self.now);
+        let set = match op {
+            Op::Session(record) => Some(record.service_set),
+            Op::Mapping(record) => Some(record.service_set),
+            Op::Block(record) => Some(record.service_set),
+            // What stands on it is refused as well.
+            Op::Extent(_) => None,
+            _ => return,
+        };
+        self.replica.missing.note(self.now);
+        if let Some(set) = set {
+            self.replica.role_mut(set).refused_in = Some(self.replica.epoch);
         }
+    }
+
+    /// A bulk of everything is complete: what was refused before it is missing still, if it is of a service set that it did not cover.
+    pub(super) fn note_uncovered(&mut self, bulk: u16) {
+        for set in 0..self.replica.roles.len() {
+            let is_there = self.set_plan(set as ServiceSetId).is_some();
+            let Some(part) = self.replica.roles.get_mut(set) else {
+                return;
+            };
+            if part.is_covered || !is_there {
+                part.refused_in = part.refused_in.filter(|of| *of == bulk);
+            } else if part.role == Role::Standby && part.refused_in.is_some() {
+                self.replica.missing.note(self.now);
+            }
+        }
+    }
+
+    /// Whether something is missing here that the other chassis told: it was refused, or waits for another worker.
+    #[must_use]
+    pub fn lacks(&self) -> bool {
+        self.replica.missing.refused || self.replica.awaited.is_lacking(self.now)
     }
 
     /// Says that something is missing here, or no more: whether this chassis is ready to take over goes by it.
     pub(super) fn tell_missing(&mut self) {
-        let refused = self.replica.missing.refused;
-        if refused != self.replica.missing.said && self.push(Op::Lacks(refused)) {
-            self.replica.missing.said = refused;
+        let lacks = self.lacks();
+        if lacks != self.replica.missing.said && self.push(Op::Lacks(lacks)) {
+            self.replica.missing.said = lacks;
         }
     }
 

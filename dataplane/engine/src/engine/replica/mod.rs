@@ -24,8 +24,10 @@ mod held;
 mod install;
 mod leaving;
 mod merge;
+mod merged;
 mod missing;
 mod offer;
+mod others;
 mod roles;
 mod settled;
 mod tables;
@@ -42,8 +44,9 @@ use self::bulk::{Bulk, Sweep};
 use self::contest::Contested;
 use self::held::Held;
 use self::leaving::Leaving;
-use self::merge::Merging;
+use self::merged::Merging;
 use self::missing::Missing;
+use self::others::Awaited;
 use self::roles::SetRole;
 use self::settled::Settled;
 use super::Engine;
@@ -82,6 +85,8 @@ pub(super) struct Replica {
     extent_epochs: Vec<u16>,
     /// What waits for ports that others have here.
     contested: Contested,
+    /// What waits until another worker here has given something up.
+    awaited: Awaited,
     /// Extents the other chassis gave back that are still in use here.
     leaving: Leaving,
     missing: Missing,
@@ -138,6 +143,8 @@ impl Engine {
         self.replica.kept_at = NO_RECORD;
         self.replica.shrink_at = NO_RECORD;
         self.replica.contested.reserve();
+        self.replica.merging.reserve();
+        self.replica.awaited.reserve();
         self.replica.reserve_roles();
         self.replicates = true;
     }
@@ -165,6 +172,7 @@ impl Engine {
             self.walk_bulk();
             self.report_roles();
         }
+        self.settle_awaited();
         self.settle_contested();
         self.sweep();
         self.end_leaving();

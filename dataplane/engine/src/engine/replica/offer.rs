@@ -5,9 +5,11 @@
 //!   primary --Role(standby), Offer--> untold --the bulk that begins next has told it--> told --Offer(false)--> standby
 //! ```
 //!
-//! Until it is told, nothing is taken of what the other chassis says of the service set: an ending, or what is in the way of
-//! something here, would keep that from being offered. The other chassis says all of it again afterwards, in a bulk that is asked
-//! for. What it refuses, it says to be ended (merge.rs).
+//! Until it is taken, nothing is taken of what the other chassis says of the service set: an ending, or what is in the way of
+//! something here, would keep that from being offered; and what comes before may be the word of a chassis that has yielded, too, and
+//! offers. So a bulk that has told it is not enough. The other chassis says all of it again afterwards, in a bulk that is asked
+//! for. What it refuses, it says to be ended (merge.rs): that is taken while the bulk that offers it runs, and what is refused later is
+//! not in the one that is asked for.
 
 use super::Engine;
 use super::ground::pools_of;
@@ -64,13 +66,13 @@ impl Engine {
         part.map_or(Offer::None, |part| part.offer)
     }
 
-    /// Whether what is here of a service set has still to be offered.
+    /// Whether what is here of a service set has still to be offered, and taken.
     pub(super) fn is_unoffered(&self, set: ServiceSetId) -> bool {
-        matches!(self.offer_of(set), Offer::Untold | Offer::Telling)
+        self.offer_of(set) != Offer::None
     }
 
     /// The same of the service sets that use a pool.
-    pub(super) fn is_unoffered_of(&self, pool: PoolId) -> bool {
+    pub(in crate::engine) fn is_unoffered_of(&self, pool: PoolId) -> bool {
         self.has_standby && self.is_used_by(pool, |set| self.is_unoffered(set))
     }
 

@@ -28,6 +28,8 @@ pub(super) struct SetRole {
     pub drains_until: Ticks,
     /// The bulk that came in last told all there was of it.
     pub is_covered: bool,
+    /// The bulk of whose time something of it was refused last, until one that covers it is complete.
+    pub refused_in: Option<u16>,
     /// What a standby was primary of beside the other chassis, and tells it.
     pub offer: Offer,
     /// As primary: what the other chassis offers is taken.
@@ -67,13 +69,15 @@ impl Engine {
         let before = self.role(set);
         if before != role {
             if role == Role::Primary {
+                self.end_sweep(set);
+                self.settle_awaited();
                 self.settle_all_contested();
             }
             let now = self.now;
             let has_swept = self.replica.sweep.is_none();
             let part = self.replica.role_mut(set);
             let knows_all = part.is_covered && has_swept;
-            (part.role, part.is_covered) = (role, false);
+            (part.role, part.is_covered, part.refused_in) = (role, false, None);
             (part.offer, part.merges) = (Offer::None, false);
             if role == Role::Primary {
                 part.drains_until = Ticks::ZERO;
@@ -83,7 +87,9 @@ impl Engine {
                     part.drains_until = Ticks::ZERO;
                 }
                 self.replica.shrink_at = 0;
+                self.drop_awaited(set);
             }
+            self.replica.merging.forget(set);
             self.roles_changed();
             if role == Role::Standby {
                 // How long extents are held that the other chassis has, it says.

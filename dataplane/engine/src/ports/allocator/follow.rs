@@ -289,31 +289,14 @@ impl PortAllocator {
     }
 
     /// The other chassis gave this whole address to the subscriber: as [`PortAllocator::take_address`], and
-    /// [`PortAllocator::release_address`] gives it back.
+    /// [`PortAllocator::release_address`] gives it back. `take` takes the extents of one that this shard does not have:
+    /// [`PublicSpace::install_all`], or [`PublicSpace::adopt_all`] where the other chassis was primary beside this one, so that its
+    /// lease may have been asked for ahead here.
     ///
     /// # Errors
     /// [`DropReason::SessionConflict`] when it is in use; [`DropReason::NatOutOfAddresses`] when it is not to be had, or is
     /// not this pool's.
     pub fn install_address(
-        &mut self,
-        space: &PublicSpace,
-        pool: &Pool,
-        index: u32,
-        subscriber: u32,
-        subscribers: &mut SubscriberTable,
-    ) -> Result<(), DropReason> {
-        self.install_whole(
-            space,
-            pool,
-            index,
-            subscriber,
-            subscribers,
-            PublicSpace::install_all,
-        )
-    }
-
-    /// The same; `take` takes the extents of an address that this shard does not have.
-    pub(super) fn install_whole(
         &mut self,
         space: &PublicSpace,
         pool: &Pool,

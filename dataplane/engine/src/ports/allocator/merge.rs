@@ -3,7 +3,7 @@
 
 use super::PortAllocator;
 use super::address::Hold;
-use crate::drop_reason::DropReason;
+use super::blocks::units;
 use crate::ports::block::BlockEventKind;
 use crate::ports::extent::{PortClass, Rest};
 use crate::program::{Pool, PoolId};
@@ -50,29 +50,6 @@ impl PortAllocator {
         Some(true)
     }
 
-    /// [`PortAllocator::install_address`], of an address that the other chassis gave out as primary beside this one: no shard here has
-    /// it, but its lease may have been asked for ahead.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn merge_address(
-        &mut self,
-        space: &PublicSpace,
-        pool: &Pool,
-        index: u32,
-        subscriber: u32,
-        subscribers: &mut SubscriberTable,
-    ) -> Result<(), DropReason> {
-        self.install_whole(
-            space,
-            pool,
-            index,
-            subscriber,
-            subscribers,
-            PublicSpace::adopt_all,
-        )
-    }
-
     /// Whether somebody here has a whole address, or had it less than a quarantine ago.
     #[must_use]
     pub fn was_address_given(&self, index: u32) -> bool {
@@ -93,6 +70,18 @@ impl PortAllocator {
         let in_extent = (u32::from(port) % EXTENT_PORTS) as u16;
         self.extent_of(index, port)
             .is_some_and(|extent| !extent.is_unused(class, in_extent, rest))
+    }
+
+    /// The same of any port of a block. Out of an extent that this shard does not have it gave nothing.
+    pub fn was_block_given(&mut self, index: u32, first_port: u16, size: u16, now: Ticks) -> bool {
+        let plan = self
+            .addresses
+            .get(index as usize)
+            .and_then(|state| self.plans.get(state.tag.plan()));
+        let rest = Rest::new(now, plan.map_or(Ticks::ZERO, |p| p.quarantine), self.wait);
+        let (unit, count) = units(first_port, size);
+        self.extent_of(index, first_port)
+            .is_some_and(|extent| !extent.units_are_unused(unit, count, rest))
     }
 
     /// Blocks of a pool that follows may be of this chassis' own time as primary beside the other one: the log has their beginnings, so

@@ -127,7 +127,8 @@ impl Chassis {
         let index = self.program.public_space.index_of(address).unwrap();
         let pool = self.program.public_space.find(address).map(|f| f.pool);
         let pool = self.program.pools.iter().find(|p| Some(p.id) == pool);
-        allocator.release_address(pool, index, subscriber, subscribers, self.now)
+        let space = &self.program.public_space;
+        allocator.release_address(space, pool, false, index, subscriber, subscribers, self.now)
     }
 
     /// A port for `inside_port` of a host, the pool's way.

@@ -161,10 +161,14 @@ impl PortAllocator {
     }
 
     /// Gives a whole address back. It rests for the quarantine of `pool`, the one it is in now, or for two minutes when it
-    /// is in none. False when it was not in use: a defect.
+    /// is in none. Of a pool that follows the other chassis sees to that, and may give it to another shard before this one would:
+    /// the address is taken for the other chassis' at once, unless it `rests` here in any case. False when it was not in use: a defect.
+    #[allow(clippy::too_many_arguments)] // As `release`: the facts of one address.
     pub fn release_address(
         &mut self,
+        space: &PublicSpace,
         pool: Option<&Pool>,
+        rests: bool,
         address_index: u32,
         subscriber: u32,
         subscribers: &mut SubscriberTable,
@@ -180,7 +184,12 @@ impl PortAllocator {
         let until = now.plus(Self::quarantine(pool));
         (state.used, state.idle_since, state.rest_until) = (0, now.0, until.0);
         self.last_end = now;
-        self.resting.insert(&mut self.addresses, address_index, until);
+        let follows = self.plans.get(state.tag.plan()).is_some_and(|p| p.follows);
+        if follows && !rests {
+            self.give_up_whole(space, address_index);
+        } else {
+            self.resting.insert(&mut self.addresses, address_index, until);
+        }
         if let Some(record) = subscribers.get_mut(subscriber)
             && record.paired == address_index
         {
@@ -198,7 +207,7 @@ impl PortAllocator {
         };
         let state = &mut self.addresses[index as usize];
         let plan = self.plans.get(state.tag.plan());
-        let (held_until, follows) = plan.map_or((Ticks::ZERO, false), |p| (p.held_until, p.follows));
+        let held_until = plan.map_or(Ticks::ZERO, |p| p.held_until);
         let mut until = Ticks(state.rest_until).max(held_until);
         if !self.wait.is_settled(state.idle_since) {
             until = until.max(now.plus(Ticks::from_seconds(1)));
@@ -207,8 +216,15 @@ impl PortAllocator {
             self.resting.insert(&mut self.addresses, index, until);
             return;
         }
+        self.give_up_whole(space, index);
+    }
+
+    /// An address that is in use no more is the public space's.
+    fn give_up_whole(&mut self, space: &PublicSpace, index: u32) {
+        let state = &mut self.addresses[index as usize];
         let tag = std::mem::replace(&mut state.tag, Tag::NONE);
         state.owned = 0;
+        let follows = self.plans.get(tag.plan()).is_some_and(|p| p.follows);
         for e in 0..EXTENTS_PER_ADDRESS {
             if follows {
                 space.forget(index, e, self.shard);

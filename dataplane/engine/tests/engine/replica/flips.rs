@@ -64,6 +64,21 @@ fn a_sweep_of_a_former_time_as_standby_ends_nothing() {
 }
 
 #[test]
+fn what_a_bulk_did_not_confirm_is_gone_at_a_takeover_before_the_sweep_has_come_to_it() {
+    let mut pair = Pair::new(1, 4096, |_| {});
+    pair.worlds[0].inside(udp((IN1, 1000), (OUT1, 53))).forwarded();
+    pair.carry();
+    assert_eq!(pair.worlds[1].sessions().len(), 1);
+    // The primary lost it, and this chassis was told so by a bulk alone.
+    pair.command(1, Op::BulkBegin(3, ObjectTypes::ALL));
+    pair.command(1, Op::Covers(1));
+    pair.command(1, Op::BulkEnd(3));
+    pair.role(1, Role::Primary);
+    assert_eq!(pair.worlds[1].sessions(), []);
+    assert_eq!(pair.worlds[1].engines[0].counters().replica_refused_ground, 0);
+}
+
+#[test]
 fn a_bulk_of_some_types_that_cuts_a_sweep_short_is_made_up_for() {
     let mut pair = Pair::new(1, 4096, |_| {});
     pair.command(1, Op::BulkBegin(3, ObjectTypes::ALL));

@@ -1,18 +1,21 @@
 //! What stands between a merge and what is offered: leases asked for ahead, addresses and ports that rest, mappings whose sessions never
-//! come, what is not replicated, and TCP windows that another chassis has followed.
+//! come, what is not replicated, extents that another shard has, and TCP windows that another chassis has followed.
+
+use std::collections::BTreeSet;
 
 use tandem_engine::address::of_v4;
 use tandem_engine::drop_reason::DropReason;
+use tandem_engine::packet::Verdict;
 use tandem_engine::program::{
     AddressAllocation, AddressRange, FilteringType, MappingType, NatAction, PoolMode,
 };
-use tandem_engine::replica::{MappingRecord, ObjectTypes, Op, Role};
+use tandem_engine::replica::{MappingRecord, Merge, ObjectTypes, Op, Role};
 use tandem_engine::ticks::Ticks;
 use tandem_wire::build::PacketBuilder;
 use tandem_wire::tcp::{ACK, PSH, RST, SYN};
 
-use super::Pair;
 use super::merging::{assert_one, heal, heal_of, split_afresh};
+use super::{Pair, blocks, extents, replicate_at};
 use crate::common::packets::{End, bytes, udp};
 use crate::common::plan::Plan;
 use crate::common::world::World;
@@ -84,6 +87,58 @@ fn a_whole_address_that_rests_goes_to_nobody_else() {
     assert_eq!((merge.public_ends, merge.sessions), (1, 0), "{merge:?}");
     assert_eq!(merge.refused, 1, "the session of that mapping: {merge:?}");
     assert_eq!(pair.worlds[1].mappings().len(), 0);
+    assert_one(&mut pair);
+}
+
+#[test]
+fn a_whole_address_that_one_gave_up_as_standby_rests_all_the_same() {
+    let mut pair = split_afresh(dynamic);
+    // Too young to be told, so it ends by its own time.
+    for world in &mut pair.worlds {
+        world.reload(|plan| replicate_at(plan, Ticks::from_seconds(1000)));
+    }
+    let (before, after) = ((IN2, 1000), (IN1, 1000));
+    assert_eq!(
+        pair.worlds[1].inside(udp(before, (OUT1, 53))).public(),
+        (POOL, 1000)
+    );
+    // It is standby for a while, offers what it has, and its last session ends meanwhile.
+    pair.role(1, Role::Standby);
+    let offer = |offers| Op::Offer {
+        service_set: 1,
+        offers,
+    };
+    pair.command(1, offer(true));
+    pair.pass(Ticks::from_seconds(310));
+    assert_eq!(pair.worlds[1].mappings().len(), 0);
+    pair.command(1, offer(false));
+    pair.role(1, Role::Primary);
+    assert_eq!(
+        pair.worlds[0].inside(udp(after, (OUT1, 53))).public(),
+        (POOL, 1000)
+    );
+    let merge = heal(&mut pair);
+    assert_eq!((merge.public_ends, merge.sessions), (1, 0), "{merge:?}");
+    assert_one(&mut pair);
+}
+
+#[test]
+fn a_block_whose_ports_rest_goes_to_nobody_else() {
+    let mut pair = split_afresh(|plan| {
+        plan.addresses(1);
+        plan.ports(1024, 1024 + 63);
+        plan.blocks(64, 1);
+    });
+    let given = pair.worlds[1].inside(udp((IN2, 1000), (OUT1, 53)));
+    assert_eq!(given.public().0, POOL);
+    // Its last session ends, and its block with that.
+    pair.pass(Ticks::from_seconds(310));
+    assert_eq!(blocks(&mut pair.worlds[1]), BTreeSet::new());
+    let given = pair.worlds[0].inside(udp((IN1, 1000), (OUT1, 53)));
+    assert_eq!(given.public().0, POOL);
+    let merge = heal(&mut pair);
+    assert_eq!((merge.blocks, merge.sessions), (1, 0), "{merge:?}");
+    assert_eq!(blocks(&mut pair.worlds[1]), BTreeSet::new());
     assert_one(&mut pair);
 }
 
@@ -197,6 +252,79 @@ fn an_extent_that_both_gave_ports_of_gives_none_until_what_ended_has_rested() {
     fresh(&mut pair).forwarded();
     pair.carry();
     assert_one(&mut pair);
+}
+
+/// One extent of ports, and two workers: whose host comes first has it, and the other one's have nothing.
+fn one_extent(seed: u64, (mapping, filtering): (MappingType, FilteringType)) -> Pair {
+    let mut pair = Pair::new(2, 65_536, |plan| {
+        plan.behaviour(mapping, filtering);
+        plan.addresses(1);
+        plan.ports(1024, 4095);
+        plan.seed = seed;
+    });
+    pair.role(1, Role::Primary);
+    pair
+}
+
+#[test]
+fn what_stands_on_an_extent_that_another_shard_has_ends() {
+    const HOSTS: u32 = 40;
+    const ENDS: [(MappingType, FilteringType); 2] = [
+        (EIM, EIF),
+        (
+            MappingType::AddressAndPortDependent,
+            FilteringType::AddressAndPortDependent,
+        ),
+    ];
+    for (seed, behaviour) in (1..4).flat_map(|seed| ENDS.map(|behaviour| (seed, behaviour))) {
+        let mut pair = one_extent(seed, behaviour);
+        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        for host in 0..HOSTS {
+            let inside = (IN1 + host, 2000);
+            let got = pair.worlds[0].inside(udp(inside, (OUT1, 53)));
+            match got.verdict {
+                Verdict::Forward => theirs.push((inside, got.public())),
+                _ => ours.push(inside),
+            }
+        }
+        assert!(!theirs.is_empty() && !ours.is_empty(), "hosts of both workers");
+        for inside in &ours {
+            pair.worlds[1].inside(udp(*inside, (OUT2, 53))).forwarded();
+        }
+        let [loser, winner] = pair.worlds.each_mut().map(extents);
+        assert!(loser.len() == 1 && winner.len() == 1 && loser != winner);
+
+        let merge = heal(&mut pair);
+        let expected = Merge {
+            extents_of_others: 1,
+            refused: theirs.len() as u64,
+            ..Merge::default()
+        };
+        assert_eq!(merge, expected);
+        // All of it ended at the one that yielded, too: what the primary has there has waited for that.
+        pair.pass(Ticks(1));
+        let mut said = pair.words[0].iter().rev();
+        let lacks = said.find(|op| matches!(op, Op::Lacks(_)));
+        assert_ne!(lacks, Some(&Op::Lacks(true)));
+        assert!(!pair.words[0].contains(&Op::Refused));
+        assert_one(&mut pair);
+        assert_eq!(extents(&mut pair.worlds[0]), winner);
+        for world in &mut pair.worlds {
+            assert_eq!(world.sessions().len(), ours.len());
+            assert_eq!(world.subscribers().len(), ours.len());
+        }
+        // An answer to one of them reaches nobody else; it begins anew where there are ports.
+        let world = &mut pair.worlds[1];
+        for (inside, public) in &theirs {
+            let answer = world.outside(udp((OUT1, 53), *public));
+            assert!(!matches!(answer.verdict, Verdict::Forward) || answer.ends().1 != *inside);
+        }
+        world.reload(|plan| plan.ports(1024, 8191));
+        for (inside, _) in &theirs {
+            let (_, port) = world.inside(udp(*inside, (OUT1, 53))).public();
+            assert_eq!(port >> 12, 1, "of an extent that was nobody's");
+        }
+    }
 }
 
 /// A segment with these numbers and one octet.

@@ -76,7 +76,7 @@ pub(super) fn heal_of(pair: &mut Pair, loser: usize) -> Merge {
     pair.command(loser, offer(false));
     pair.bulk(winner, 72);
     let merged = pair.words[winner].iter().filter_map(|op| match op {
-        Op::Merged(merge) => Some(*merge),
+        Op::Merged { merge, .. } => Some(*merge),
         _ => None,
     });
     merged.fold(Merge::default(), Merge::and)

@@ -7,6 +7,7 @@ mod extents;
 mod flips;
 mod merged;
 mod merging;
+mod others;
 mod random;
 mod refused;
 mod roles;
@@ -112,7 +113,12 @@ impl Pair {
                     carried += 1;
                     if matches!(
                         op,
-                        Op::RoleDone { .. } | Op::Lost | Op::Refused | Op::Lacks(_) | Op::Merged(_)
+                        Op::RoleDone { .. }
+                            | Op::Lost
+                            | Op::Refused
+                            | Op::Lacks(_)
+                            | Op::Merged { .. }
+                            | Op::MergeEnd(_)
                     ) {
                         self.words[from].push(op);
                         continue;

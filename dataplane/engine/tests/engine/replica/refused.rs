@@ -1,14 +1,12 @@
 //! What is too much to be told, or cannot be had on the standby: both chassis come to the same all the same, by themselves or
 //! by a bulk that is asked for.
 
-use tandem_engine::address::of_v4;
 use tandem_engine::program::{FilteringType, MappingType};
 use tandem_engine::replica::{Op, Role, SessionKey, SessionRecord};
 use tandem_engine::session::FLAG_EXTENDED;
 use tandem_engine::ticks::Ticks;
 
 use super::{Pair, blocks, known_sessions, replicate_at};
-use crate::common::any;
 use crate::common::packets::{tcp, udp};
 use crate::common::plan::INSIDE;
 use crate::common::{IN1, IN2, OUT1, OUT2};
@@ -117,83 +115,6 @@ fn a_port_that_a_session_has_towards_another_end_goes_to_whom_the_primary_says()
     assert_eq!(standby.install(&end, now), Ok(()));
     assert!(standby.has_told_all());
     assert_eq!(pair.worlds[1].sessions().len(), 1);
-}
-
-/// Two sessions of a protocol without ports, each of another worker, that have the same public address towards the same outside end:
-/// the second one began when the first one had ended.
-fn contested_claim() -> (Pair, [SessionRecord; 2]) {
-    let mut pair = Pair::new(2, 4096, |_| {});
-    let mut records: [Option<SessionRecord>; 2] = [None; 2];
-    for host in 0..64 {
-        let packet = any::raw(47, of_v4(IN1 + host), of_v4(OUT1 + host));
-        pair.worlds[0].one(INSIDE, packet).forwarded();
-        for (worker, record) in records.iter_mut().enumerate() {
-            pair.worlds[0].engines[worker].maintain(pair.worlds[0].now, 8);
-            while let Ok(op) = pair.links[0][worker].pop() {
-                if let Op::Session(told) = op {
-                    *record = Some(told);
-                }
-            }
-        }
-        if let [Some(first), Some(mut second)] = records {
-            let (SessionKey::V4 { back: had, .. }, SessionKey::V4 { out, back }) =
-                (first.key, &mut second.key)
-            else {
-                panic!("IPv4");
-            };
-            (out.dst, back.src, back.dst) = (had.src, had.src, had.dst);
-            return (pair, [first, second]);
-        }
-    }
-    panic!("64 hosts, and all of one worker");
-}
-
-fn end_of(record: &SessionRecord) -> Op {
-    Op::Close {
-        key: record.key,
-        service_set: record.service_set,
-        protocol: record.protocol,
-    }
-}
-
-#[test]
-fn what_another_worker_claims_is_waited_for_until_that_has_heard_of_its_end() {
-    let (mut pair, [first, second]) = contested_claim();
-    let mut now = pair.worlds[1].now;
-    let standby = &mut pair.worlds[1].engines;
-    assert_eq!(standby[0].install(&Op::Session(first), now), Ok(()));
-    assert_eq!(standby[1].install(&Op::Session(second), now), Ok(()));
-    for _ in 0..10 {
-        standby[1].maintain(now, 8);
-    }
-    assert!(!standby[1].has_told_all(), "it waits");
-    assert_eq!(standby[0].install(&end_of(&first), now), Ok(()));
-    for _ in 0..10 {
-        standby[1].maintain(now, 8);
-    }
-    assert!(standby[1].has_told_all());
-    assert_eq!(standby[1].tables().sessions.live(), 1);
-    // The first one again: the one that has it now has it by right. It is told again meanwhile, which does not make it wait longer.
-    assert_eq!(standby[0].install(&Op::Session(first), now), Ok(()));
-    for _ in 0..3 {
-        assert!(!standby[0].has_told_all(), "it waits");
-        assert_eq!(standby[0].counters().replica_refused_ground, 0);
-        now = now.plus(Ticks::from_seconds(1));
-        assert_eq!(standby[0].install(&Op::Session(first), now), Ok(()));
-        standby[0].maintain(now, 8);
-        if standby[0].has_told_all() {
-            break;
-        }
-    }
-    assert!(standby[0].has_told_all(), "and is refused in the end");
-    assert_eq!(standby[0].counters().replica_refused_ground, 1);
-    assert_eq!(standby[0].tables().sessions.live(), 0);
-    // Nor does it wait at a takeover.
-    assert_eq!(standby[0].install(&Op::Session(first), now), Ok(()));
-    pair.role(1, Role::Primary);
-    let standby = &pair.worlds[1].engines;
-    assert_eq!(standby[0].counters().replica_refused_ground, 2);
-    assert_eq!(standby[1].tables().sessions.live(), 1);
 }
 
 #[test]

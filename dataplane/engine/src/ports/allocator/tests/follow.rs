@@ -344,40 +344,40 @@ fn allocator_is_empty(nat: &Chassis, index: u32) -> bool {
 }
 
 #[test]
-fn a_whole_address_is_followed_rests_and_is_the_other_chassis_again() {
-    let mut nat = Chassis::new(1, vec![pool(1, PoolMode::Addresses, FIRST, 2)]);
-    nat.workers[0].0.follow(1, true);
+fn a_whole_address_is_followed_and_is_the_other_chassis_again() {
+    let mut nat = Chassis::new(2, vec![pool(1, PoolMode::Addresses, FIRST, 2)]);
+    for (allocator, _) in &mut nat.workers {
+        allocator.follow(1, true);
+    }
     let space = Arc::clone(&nat.program.public_space);
     let index = space.index_of(FIRST).unwrap();
     (0..16).for_each(|e| assert!(space.mark_peer(index, e)));
-    let install = |nat: &mut Chassis, host| {
-        let host = nat.subscriber(0, host);
-        let (allocator, subscribers) = &mut nat.workers[0];
+    let install = |nat: &mut Chassis, worker, host| {
+        let host = nat.subscriber(worker, host);
+        let (allocator, subscribers) = &mut nat.workers[worker];
         let pool = &nat.program.pools[0];
-        allocator.install_address(&space, pool, index, host, subscribers)
+        allocator.install_address(&space, pool, index, host, subscribers, PublicSpace::install_all)
     };
-    assert_eq!(install(&mut nat, 1), Ok(()));
-    assert_eq!(install(&mut nat, 2), Err(DropReason::SessionConflict));
+    assert_eq!(install(&mut nat, 0, 1), Ok(()));
+    assert_eq!(install(&mut nat, 0, 2), Err(DropReason::SessionConflict));
     assert_eq!(nat.used(0, 1).extents, 16);
     assert_eq!(nat.used(0, 1).subscribers, 1);
     assert!(nat.give_back(0, 1, FIRST));
     assert_eq!(nat.used(0, 1).subscribers, 0);
-    // It rests here a little longer than there, where it is given out again already.
-    assert_eq!(install(&mut nat, 2), Ok(()));
-    nat.pass_seconds(2 * QUARANTINE_S);
-    assert_eq!(space.owner(index, 0), 0, "in use: no rest ends");
-    assert!(nat.give_back(0, 2, FIRST));
-    nat.pass_seconds(QUARANTINE_S + 3);
-    assert_eq!(space.owner(index, 0), OWNER_PEER);
+    assert_eq!(space.owner(index, 0), OWNER_PEER, "it rests there, not here");
     assert!(allocator_is_empty(&nat, index) && nat.used(0, 1).extents == 0);
-    // A takeover: given back in its rest, it waits for the end of the hold.
-    assert_eq!(install(&mut nat, 3), Ok(()));
-    assert!(nat.give_back(0, 3, FIRST));
-    let allocator = &mut nat.workers[0].0;
-    allocator.hold_all(nat.now.plus(Ticks::from_seconds(120)));
-    allocator.follow(1, false);
+    // It has rested there before that was heard here, and is given out again, to a subscriber of another shard.
+    assert_eq!(install(&mut nat, 1, 2), Ok(()));
+    nat.pass_seconds(2 * QUARANTINE_S);
+    assert_eq!(space.owner(index, 0), 1, "in use: no rest ends");
+    // A takeover: given back after it, it waits for the end of the hold.
+    for (allocator, _) in &mut nat.workers {
+        allocator.hold_all(nat.now.plus(Ticks::from_seconds(120)));
+        allocator.follow(1, false);
+    }
+    assert!(nat.give_back(1, 2, FIRST));
     nat.pass_seconds(QUARANTINE_S + 3);
-    assert_eq!(space.owner(index, 0), 0);
+    assert_eq!(space.owner(index, 0), 1);
     nat.pass_seconds(120 - QUARANTINE_S);
     assert_eq!(space.owner(index, 0), OWNER_FREE);
 }
