@@ -634,6 +634,26 @@ fn one_that_is_made_standby_while_it_is_alone_offers_what_it_has() {
 }
 
 #[test]
+fn one_that_yields_before_it_is_connected_offers_it_once() {
+    let mut pair = Pair::of_two_sets();
+    pair.split();
+    pair.open(0, IN1 + 1000, 50);
+    // Its heartbeats say so first: nothing can be told yet, and the stream goes on with what is told meanwhile.
+    pair.sides[0].bridge.yields(1, 2);
+    pair.steps();
+    assert!(pair.sides[0].bridge.is_lacking());
+    pair.connect();
+    pair.until(|pair| pair.sides[0].is_lacking_nothing_of(1));
+    assert!(pair.sides[0].link.stats().resumes > 0);
+    let told = merged(&pair.sides[1]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].sessions, 50);
+    for side in &mut pair.sides {
+        assert_eq!(side.sessions_of(1), 50);
+    }
+}
+
+#[test]
 fn of_two_standbys_neither_takes_what_the_other_offers_until_it_is_primary() {
     let mut pair = Pair::new([1, 1]);
     pair.split();

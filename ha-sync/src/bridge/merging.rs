@@ -10,8 +10,9 @@
 //!   what that does not have is swept                       <---------
 //! ```
 //!
-//! A bulk of a chassis that is standby tells nothing of the set otherwise, so a primary can take whatever comes in one. While the peer is
-//! standby, too, nothing is offered to it: it would take that for a primary's word, or leave it, if it has something to offer itself.
+//! A bulk of a chassis that is standby tells nothing of the set otherwise, so a primary can take whatever comes in one. Nothing is offered
+//! until the peer is connected and says that it is primary: a standby would take it for a primary's word, or leave it, if it has something
+//! to offer itself.
 //! The peer is asked for its bulk on the same stream behind the offer, and tells it behind what its workers were told: so what it has
 //! taken is in it. One whose begin it had said before may come after the mark, and may lack that: it does not say that it answers.
 
@@ -100,14 +101,18 @@ impl Bridge {
         }
         let goes_on = |set: &SetState| {
             let offering = set.offer.as_ref();
-            offering.is_some_and(Offering::is_untold) && !self.peer_is_standby_of(set.number)
+            offering.is_some_and(Offering::is_untold) && self.peer_is_primary_of(set.number)
         };
         self.bulks.renew |= self.listening == Listening::On && self.sets.iter().any(goes_on);
     }
 
+    fn peer_is_primary_of(&self, set: u8) -> bool {
+        taker_of(&self.peer_roles, set).is_some()
+    }
+
     /// Sets whose offers no bulk may tell that begins now.
     fn held_offers(&self) -> Vec<u8> {
-        let is_held = |set: &&SetState| set.offer.is_some() && self.peer_is_standby_of(set.number);
+        let is_held = |set: &&SetState| set.offer.is_some() && !self.peer_is_primary_of(set.number);
         self.sets.iter().filter(is_held).map(|set| set.number).collect()
     }
 

@@ -16,7 +16,7 @@ use crate::program::ServiceSetId;
 use crate::replica::{Merge, Op};
 
 /// Things refused that are remembered; of more than these, those that come again count again.
-const REFUSED_MAX: usize = 4096;
+const REFUSED_MAX: usize = 65_536;
 /// Service sets with numbers, and reports that wait for room. Of more service sets in one merge only the counters tell.
 const SETS_MAX: usize = 1024;
 
