@@ -17,7 +17,7 @@ bgp_up
 check "both routers learn the way by chassis 1" bgp_moves 1
 for n in 1 2; do
     check "BFD of chassis $n with both routers is up" wait_until 60 bgp_bfd_is_up "$n"
-    check "so is BGP" wait_until 60 bgp_is_up "$n"
+    check "so is BGP" bgp_comes_up "$n"
 done
 check "packets pass" wait_until 30 pair_passes
 

@@ -61,7 +61,7 @@ die() {
     gap begin
     chassis_start "$1" || exit 1
     check "it is filled by bulk and is the standby" pair_wait_ready "$1"
-    check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$1"
+    check "its FRR has sessions with both routers again" bgp_comes_up "$1"
     check "both routers send by chassis $2" bgp_goes_by "$2"
     gap gap 1000 5
     traffic alive "$3"
@@ -86,7 +86,7 @@ frr_stop "${DUT[standby]}" KILL
 check "it is warned" pair_role "$standby" standby-warned
 check "both routers send by chassis $primary" bgp_goes_by "$primary"
 frr_start "${DUT[standby]}"
-check "it has sessions with both routers again" wait_until 60 bgp_is_up "$standby"
+check "it has sessions with both routers again" bgp_comes_up "$standby"
 check "both routers send by chassis $primary still" bgp_goes_by "$primary"
 check "chassis $primary is primary still" pair_role "$primary" primary
 gap gap 1000 5
@@ -101,7 +101,7 @@ check "chassis $primary released it by its policy" pair_cause "$primary" policy
 check "chassis $primary is warned" pair_role "$primary" standby-warned
 check "both routers send by chassis $standby" bgp_moves "$standby"
 frr_start "${DUT[primary]}"
-check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$primary"
+check "its FRR has sessions with both routers again" bgp_comes_up "$primary"
 turn
 ends
 
@@ -112,7 +112,7 @@ frr_start "${DUT[primary]}"
 gap gap 3000
 check "chassis $standby is primary" pair_role "$standby" primary
 check "chassis $primary released it by its policy" pair_cause "$primary" policy
-check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up "$primary"
+check "its FRR has sessions with both routers again" bgp_comes_up "$primary"
 turn
 ends
 

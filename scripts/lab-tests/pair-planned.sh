@@ -19,7 +19,7 @@ bgp_start
 pair_start
 bgp_alone
 check "both routers send by chassis 1" bgp_moves 1
-for n in 1 2; do check "chassis $n has its sessions with both routers" wait_until 60 bgp_is_up "$n"; done
+for n in 1 2; do check "chassis $n has its sessions with both routers" bgp_comes_up "$n"; done
 traffic_start pair_sessions.py
 # A stream for each path.
 helper_start bgp pair_gap.py sub1 srv 192.0.2.1
@@ -51,7 +51,7 @@ for ((round = 1; round <= ${ROUNDS:-1}; round++)); do
         [[ $how == switchover ]] || chassis_start "$primary" || exit 1
         check "chassis $primary is its complete standby" pair_wait_ready "$primary"
         # Its routers have to hear of it before it takes the set back.
-        check "chassis $primary has its sessions with both routers" wait_until 60 bgp_is_up "$primary"
+        check "chassis $primary has its sessions with both routers" bgp_comes_up "$primary"
         traffic alive old
         primary=$standby
     done

@@ -149,3 +149,13 @@ bgp_bfd_is_up() { [[ $(bgp "${DUT[$1]}" "show bfd peers json" | grep -c '"status
 bgp_ended_by_bfd() { bgp "$1" "show bgp neighbors $2 json" | grep -q '"lastNotificationReason":"Cease.*BFD Down"'; }
 # bgp_is_up N: a chassis has its sessions with both routers.
 bgp_is_up() { [[ $(bgp "${DUT[$1]}" "show bgp summary json" | grep -c '"state":"Established"') == 2 ]]; }
+# bgp_comes_up N: it will. A router refuses the new connection while it has the old one, until its hold time is over, and bgpd doubles
+# what it waits with each refusal, to 120 s at most; a connection that comes up begins anew.
+bgp_comes_up() {
+    wait_until 180 bgp_is_up "$1" || {
+        local peer
+        for peer in 192.0.2.1 100.64.0.2; do bgp "${DUT[$1]}" "show bgp neighbors $peer"; done
+        bgp "${DUT[$1]}" "show ip nht"
+        return 1
+    }
+}

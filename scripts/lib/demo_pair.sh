@@ -49,7 +49,7 @@ demo() {
     SINCE=$EPOCHREALTIME
     chassis_start 1 || exit 1
     check "it was filled by bulk, and is the standby" pair_wait_ready 1
-    check "its FRR has sessions with both routers again" wait_until 60 bgp_is_up 1
+    check "its FRR has sessions with both routers again" bgp_comes_up 1
     demo_show 1 2
 
     chapter "chassis 1 has the better priority, and may preempt: after $PREEMPT_HOLD_S s as standby it takes the role back"

@@ -41,7 +41,7 @@ contender_kill() {
 contender_restore() {
     [[ $2 != process-death ]] || chassis_start "$1" || return 1
     pair_wait_ready "$1" 120 >&2 || return 1
-    [[ $CONTENDER_PATH != bgp ]] || wait_until 60 bgp_is_up "$1"
+    [[ $CONTENDER_PATH != bgp ]] || bgp_comes_up "$1"
 }
 # contender_changes: a number that grows with each change of a role.
 contender_changes() { echo $(($(pair_field 1 redundancy epoch) + $(pair_field 2 redundancy epoch))); }
