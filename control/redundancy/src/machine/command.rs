@@ -67,6 +67,11 @@ pub enum Refused {
     /// The same, by force.
     #[error("the peer is not there, and primary-always-exists says that somebody has to be primary")]
     AlwaysExists,
+    /// A forced release to a peer that heartbeats alone are heard of: nobody can tell it.
+    #[error(
+        "the peer is heard, and is not connected, so that it cannot be told; primary-always-exists says that somebody has to be primary"
+    )]
+    NotConnected,
     /// An acquire of a standby that is not ready.
     #[error("this chassis is {} ({}); force takes the role all the same", .0.as_str(), .1)]
     NotReady(RoleState, &'static str),
@@ -144,10 +149,14 @@ impl Machine {
             return Ok(None);
         }
         match seen.peer {
-            PeerSeen::Heard(peer) if peer.state == RoleState::Standby && peer.is_eligible => {}
+            PeerSeen::Heard(peer) if !force && peer.state == RoleState::Standby && peer.is_eligible => {}
             PeerSeen::Heard(peer)
                 if cfg!(feature = "plant-release-in-wait") && peer.state == RoleState::Wait => {}
-            PeerSeen::Heard(peer) if force && peer.can_take_over() => {}
+            PeerSeen::Heard(peer) if force && peer.can_take_over() => {
+                if !seen.is_connected && self.settings.primary_always_exists {
+                    return Err(Refused::NotConnected);
+                }
+            }
             PeerSeen::Heard(peer) if force => return Err(Refused::PeerCannot(peer.state)),
             PeerSeen::Heard(peer) => return Err(Refused::PeerNotStandby(peer.state)),
             _ if !force => return Err(Refused::PeerNotThere),

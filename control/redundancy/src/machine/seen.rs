@@ -52,6 +52,8 @@ pub struct Seen {
     pub was_asked_for: bool,
     /// The peer.
     pub peer: PeerSeen,
+    /// The channel to it is up, so that it can be told and asked.
+    pub is_connected: bool,
 }
 
 /// The peer, as far as this set is concerned.

@@ -68,6 +68,7 @@ impl Bench {
             releases: false,
             was_asked_for: false,
             peer,
+            is_connected: peer.set().is_some(),
         };
         Self { machine, seen }
     }

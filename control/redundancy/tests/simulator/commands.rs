@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 
 use tandem_redundancy::machine::{Command, PeerSeen};
-use tandem_redundancy::{RoleCause, RoleState, SetView};
+use tandem_redundancy::{Hands, Peer, RoleCause, RoleState, SetView};
 
 use super::chassis::Chassis;
 use super::world::{Fault, World};
@@ -14,8 +14,13 @@ fn must_refuse(
     view: &SetView,
     is_primary: bool,
     is_stopping: bool,
+    is_connected: bool,
 ) -> Option<&'static str> {
+    let always = view.settings.primary_always_exists;
     let releases = |force: bool| match view.peer {
+        PeerSeen::Heard(_) if force && always && !is_connected => {
+            Some("primary-always-exists, and the peer is not connected")
+        }
         PeerSeen::Heard(peer) => {
             let may = match peer.state {
                 RoleState::Standby => peer.is_eligible,
@@ -25,7 +30,7 @@ fn must_refuse(
             (!may).then_some("the peer is not standby, or not what force needs")
         }
         _ if !force => Some("the peer is not there"),
-        _ if view.settings.primary_always_exists => Some("primary-always-exists, and the peer is not there"),
+        _ if always => Some("primary-always-exists, and the peer is not there"),
         _ => None,
     };
     let acquires = |force: bool| match view.state {
@@ -84,7 +89,8 @@ impl World {
             return Ok(());
         };
         let is_primary = chassis.body.is_primary(set);
-        let refusal = must_refuse(&command, &view, is_primary, chassis.is_stopping);
+        let is_connected = !matches!(chassis.body.peer(), Peer::Gone | Peer::Cut);
+        let refusal = must_refuse(&command, &view, is_primary, chassis.is_stopping, is_connected);
         if !matches!(command, Command::Warn(_) | Command::BroadcastWarning(_)) {
             self.checks.is_commanded(set, now_ms);
         }

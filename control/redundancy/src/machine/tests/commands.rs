@@ -61,6 +61,37 @@ fn a_release_needs_a_standby_and_by_force_one_that_rests() {
 }
 
 #[test]
+fn by_force_a_peer_that_is_heard_and_not_connected_is_as_one_that_is_not_there() {
+    for state in [RoleState::Standby, RoleState::StandbyWarned, RoleState::Wait] {
+        for (always, is_connected) in [(false, false), (false, true), (true, false), (true, true)] {
+            let settings = Settings {
+                primary_always_exists: always,
+                ..settings()
+            };
+            for command in [
+                Command::Release {
+                    force: true,
+                    cause: BY_HAND,
+                },
+                Command::Switchover { force: true },
+            ] {
+                let mut bench = Bench::new(RoleState::Primary, settings, heard(state));
+                bench.seen.is_connected = is_connected;
+                let before = format!("{:?}", bench.machine);
+                let asked = bench.ask(command);
+                match always && !is_connected {
+                    true => {
+                        assert_eq!(asked, Err(Refused::NotConnected));
+                        assert_eq!(before, format!("{:?}", bench.machine), "nothing changes");
+                    }
+                    false => assert!(asked.is_ok(), "{} {always} {is_connected}", state.as_str()),
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_was_released_with_nobody_there_is_not_taken_back_for_that() {
     let mut bench = Bench::new(RoleState::Primary, settings(), PeerSeen::Lost);
     let released = bench.ask(Command::Switchover { force: true }).expect("it may be");
