@@ -20,7 +20,7 @@ $(bgp_policy | tail -n +2)
 events = [\"routing\"]
 action = \"release-primary-role\"
 [redundancy-events.routing]
-routing-process = [{ name = \"bgpd\", pid-file = \"@LAB@/frr-@DUT@/bgpd.pid\" }]
+routing-process = [{ name = \"bgpd\", pid-file = \"@LAB@/frr-@DUT@/bgpd.pid\", socket = \"@LAB@/frr-@DUT@/bgpd.vty\" }]
 $(pair_virtual_addresses)"
 pair_up
 for n in 1 2; do pair_fill "$n"; done

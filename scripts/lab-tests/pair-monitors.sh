@@ -29,14 +29,22 @@ when = \"event\"
 [redundancy-events.links]
 links = [\"inside0\", \"outside0\"]
 
-# One lost address is a failed object, which alone is too little for the set; two are another one, and both objects together enough.
+# One lost address is a failed object each by ARP and neighbour discovery, which together are too little for the set; two by ping are
+# another one, and all objects together enough.
 [redundancy-events.routers]
-tracked = [\"one\", \"all\"]
+tracked = [\"one\", \"one6\", \"all\"]
 
 [tracked-ips.one]
+method = \"neighbour\"
 addresses = [{ address = \"192.0.2.3\", weight = 1 }]
 threshold = 1
-weight = 100
+weight = 60
+
+[tracked-ips.one6]
+method = \"neighbour\"
+addresses = [{ address = \"2001:db8:0:2::3\", weight = 1 }]
+threshold = 1
+weight = 40
 
 [tracked-ips.all]
 addresses = [{ address = \"192.0.2.3\", weight = 128 }, { address = \"100.64.0.3\", weight = 127 }]
@@ -113,9 +121,10 @@ case_begin "the link outside is down"
 fails links "${LINK_GAP_MS:-2000}" leg p-out down
 recovers links leg p-out up
 
-case_begin "an address outside does not answer chassis 1: an object of weight 100 has failed"
+case_begin "a host outside does not answer chassis 1: objects of weight 100 have failed"
 path p-out p-srv2 off
-check "it is told" wait_until 20 event_told 1 "event routers is active, weight 100" "tracked IP one"
+check "it is told" wait_until 20 event_told 1 "event routers is active, weight 100"
+for object in one one6; do check "object $object has failed" event_told 1 "tracked IP $object"; done
 roles primary standby
 check "both routers send by chassis 1" bgp_goes_by 1
 step "nor does one inside: the weights of both reach the other object's threshold, and those of the objects the set's"

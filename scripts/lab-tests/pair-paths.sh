@@ -22,6 +22,7 @@ kind = "secondary"
 local = "@IN@"
 peer = "@PEER-IN@"'
 PAIR_MORE="recovery-hold-s = 0
+primary-always-exists = false
 policies = [\"ways\", \"failures\"]
 $(bgp_policy | tail -n +2)
 [redundancy-policies.failures]
@@ -157,6 +158,10 @@ paths secondary-1
 goes_on "$before"
 check "there is no channel" wait_until 30 pair_is 2 replication channel.connected-to ""
 check "the role is not to be had while nothing can be told" refused 2 "not connected" switchover 1 --force
+check "nor is it released" refused 1 "not connected" set 1 standby
+reload 1 "s|^primary-always-exists = .*|primary-always-exists = true|"
+check "nor by force, where somebody has to be primary" refused 1 "not connected" set 1 standby --force
+reload 1 "s|^primary-always-exists = .*|primary-always-exists = false|"
 goes_on "$before"
 ha ha0 up
 ha ha1 up

@@ -157,4 +157,21 @@ check "of its own accord" pair_cause 1 preempt
 check "after the hold of 2 s" held_for 2000
 case_end primary standby 1
 traffic alive old
+
+# Neither has anything now, and chassis 2 would wait a minute for word of the other.
+step "a chassis that starts alone, and asks before it has waited"
+for n in 1 2; do
+    chassis_stop "$n" KILL
+    sed -i "s|^preempt = .*|preempt = false|" "$LAB_DIR/chassis-$n.toml"
+done
+sed -i "s|^\[redundancy\]$|&\ninitial-hold-ms = 60000|" "$LAB_DIR/chassis-2.toml"
+chassis_start 2 || exit 1
+check "chassis 2 is initializing" pair_role 2 initializing
+check "an acquire is refused" refused 2 "this chassis is initializing" set 1 primary
+check "a forced one is done" asked 2 set 1 primary --force
+check "chassis 2 is primary" pair_role 2 primary
+check "both routers send by chassis 2" bgp_moves 2
+chassis_start 1 || exit 1
+roles standby primary
+check "both routers send by chassis 2" bgp_moves 2
 pair_finish
