@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # What the primary monitors fails, and the other chassis takes over: the link inside, the link outside; servers that do not answer although
-# the links are up, by the thresholds of a tracked-IP object and of the set; a zone, once both its links are down; then, by the action of a
-# policy, a routing process that dies, an external check, and a worker that stands still. For what weighs, each time the roles on both
-# are as the weights say, the routers send by the primary, a stream stands still for a moment only, a download that is older than
-# the threshold goes on to its checksum, and what is back is standby after its hold.
+# the links are up, by the thresholds of tracked-IP objects and of the set; a zone, once both its links are down; then, by the action of a
+# policy, a routing process that dies or whose control socket is gone, an external check, and a worker that stands still. For what weighs,
+# each time the roles on both are as the weights say, the routers send by the primary, a stream stands still for a moment only, a download
+# that is older than the threshold goes on to its checksum, and what is back is standby after its hold.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
@@ -54,7 +54,7 @@ weight = 155
 events = [\"routing\", \"checked\"]
 action = \"release-primary-role\"
 [redundancy-events.routing]
-routing-process = [{ name = \"router\", pid-file = \"@LAB@/router-@N@.pid\" }]
+routing-process = [{ name = \"bird\", pid-file = \"@LAB@/bird-@N@.pid\", socket = \"@LAB@/bird-@N@.ctl\" }]
 [redundancy-events.checked]
 check = { command = [\"/usr/bin/test\", \"-e\", \"@LAB@/well-@N@\"], interval-s = 1, timeout-s = 1, weight = 1 }
 
@@ -64,12 +64,13 @@ action = \"release-primary-role-force\"
 [redundancy-events.service]
 service-failure = true"
 pair_up
-# router N: something that is there for as long as chassis N has a routing process.
+# router N: BIRD on chassis N, with nothing to do. (FRR says the ways; lab pair-bgp watches that.)
 router() {
-    spawn "router$1" "${DUT[$1]}" /usr/bin/sleep 3600
-    echo "$SPAWNED" >"$LAB_DIR/router-$1.pid"
+    spawn "router$1" "${DUT[$1]}" bird -f -c "$LAB_DIR/bird-$1.conf" -s "$LAB_DIR/bird-$1.ctl" -P "$LAB_DIR/bird-$1.pid"
+    wait_until 20 test -S "$LAB_DIR/bird-$1.ctl" -a -s "$LAB_DIR/bird-$1.pid" || die "bird did not start: $(tail -n 3 "$LAB_DIR/logs/router$1.log")"
 }
 for n in 1 2; do
+    printf 'router id %s;\nprotocol device {}\n' "${OUT4[n]}" >"$LAB_DIR/bird-$n.conf"
     router "$n"
     touch "$LAB_DIR/well-$n"
 done
@@ -152,6 +153,12 @@ stop_spawned router1 KILL
 acts routing
 case_end standby-warned primary 2
 router 1
+back
+case_begin "the routing process of chassis 1 is there, and its control socket is not"
+mv "$LAB_DIR/bird-1.ctl" "$LAB_DIR/bird-1.hidden"
+acts routing
+case_end standby-warned primary 2
+mv "$LAB_DIR/bird-1.hidden" "$LAB_DIR/bird-1.ctl"
 back
 case_begin "the external check of chassis 1 fails"
 rm "$LAB_DIR/well-1"
