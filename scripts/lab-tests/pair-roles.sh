@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What is asked of the roles, and what is not done: switchover; a release, plain and forced, beside a peer in each of its states; an acquire,
-# plain and forced, in each state of this chassis; preemption with its hold; and both chassis failed, with and without a primary
-# that there always has to be. What is refused changes nothing and is an event. All with the roles on both chassis, the routes at the
-# neighbours, and a download that is older than the threshold and goes on to its checksum.
+# plain and forced, in each state of this chassis; preemption with its hold; a policy that acquires, and one that releases to who is clear;
+# and both chassis failed, with and without a primary that there always has to be. What is refused changes nothing and is an event. All
+# with the roles on both chassis, the routes at the neighbours, and a download that is older than the threshold and goes on to its checksum.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
@@ -17,7 +17,7 @@ PAIR_MORE="recovery-hold-s = $HOLD_S
 primary-always-exists = false
 preempt = false
 preempt-hold-s = 2
-policies = [\"ways\", \"failures\"]
+policies = [\"ways\", \"failures\", \"calls\"]
 $(bgp_policy | tail -n +2)
 [redundancy-policies.failures]
 events = [\"broken\", \"unwell\"]
@@ -26,6 +26,11 @@ action = \"broadcast-warning\"
 check = { command = [\"/usr/bin/test\", \"-e\", \"@LAB@/whole-@N@\"], interval-s = 1, timeout-s = 1, weight = 255 }
 [redundancy-events.unwell]
 check = { command = [\"/usr/bin/test\", \"-e\", \"@LAB@/well-@N@\"], interval-s = 1, timeout-s = 1, weight = 1 }
+[redundancy-policies.calls]
+events = [\"called\"]
+action = \"acquire-primary-role\"
+[redundancy-events.called]
+check = { command = [\"/usr/bin/test\", \"!\", \"-e\", \"@LAB@/call-@N@\"], interval-s = 1, timeout-s = 1, weight = 1 }
 $(pair_virtual_addresses)"
 pair_up
 for n in 1 2; do touch "$LAB_DIR/whole-$n" "$LAB_DIR/well-$n"; done
@@ -142,6 +147,30 @@ roles primary inoperable
 check "both routers send by the preferred one" bgp_moves 1
 heals 1
 heals 2
+case_end primary standby 1
+
+case_begin "a policy acquires the role"
+touch "$LAB_DIR/call-2"
+roles standby primary
+check "chassis 2 did it by policy" pair_cause 2 policy
+rm "$LAB_DIR/call-2"
+case_end standby primary 2
+case_begin "a policy releases it if the standby is clear: it is not"
+reload 2 's|^action = "acquire-primary-role"|action = "release-primary-role-if-standby-clear"|'
+rm "$LAB_DIR/well-1"
+roles standby-warned primary
+called=$(events_with 2 - "event called is active")
+touch "$LAB_DIR/call-2"
+is_called() { (($(events_with 2 - "event called is active") > called)); }
+check "chassis 2 is asked to" wait_until 20 is_called
+rm "$LAB_DIR/call-2"
+touch "$LAB_DIR/well-1"
+case_end standby primary 2
+case_begin "it is"
+touch "$LAB_DIR/call-2"
+check "chassis 1 is primary" pair_role 1 primary
+check "chassis 2 released it by policy" pair_cause 2 policy
+rm "$LAB_DIR/call-2"
 case_end primary standby 1
 
 case_begin "preemption after its hold"
