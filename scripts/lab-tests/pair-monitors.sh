@@ -109,6 +109,8 @@ recovers() {
     check "it tells that the event is over" event_told 1 "event $event is over"
     check "its signal route is gone" wait_until 10 no_signal_route 1
     check "chassis 2 is primary still" pair_role 2 primary
+    # Else the routers have nothing of it but what it said before, until their hold time is over.
+    check "its FRR has sessions with both routers again" bgp_comes_up 1
     check "chassis 1 gets the role back" chassis 1 request redundancy set 1 primary
     check "chassis 1 is primary" pair_role 1 primary
     check "chassis 2 is its standby" pair_wait_ready 2
