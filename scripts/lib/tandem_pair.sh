@@ -38,9 +38,11 @@ contender_kill() {
     kill -KILL "${CHASSIS_PID[$1]}"
     stop_spawned "tandemd$1" KILL || true
 }
+one_is_ready() { pair_ready 1 || pair_ready 2; }
 contender_restore() {
     [[ $2 != process-death ]] || chassis_start "$1" || return 1
-    pair_wait_ready "$1" 120 >&2 || return 1
+    # Should it take the role by mistake, the other one is standby.
+    wait_until 120 one_is_ready || { pair_wait_ready "$1" 1 >&2; return 1; }
     [[ $CONTENDER_PATH != bgp ]] || bgp_comes_up "$1"
 }
 # contender_changes: a number that grows with each change of a role.
