@@ -161,8 +161,7 @@ rm "$LAB_DIR/well-1"
 roles standby-warned primary
 called=$(events_with 2 - "event called is active")
 touch "$LAB_DIR/call-2"
-is_called() { (($(events_with 2 - "event called is active") > called)); }
-check "chassis 2 is asked to" wait_until 20 is_called
+check "chassis 2 is asked to" wait_until 20 told_again 2 "$called" "event called is active"
 rm "$LAB_DIR/call-2"
 touch "$LAB_DIR/well-1"
 case_end standby primary 2

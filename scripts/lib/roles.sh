@@ -69,8 +69,9 @@ rows = body["rows"] if isinstance(body, dict) else body
 rows = [row for row in rows if ok == "-" or row["ok"] == (ok == "1")]
 print(sum(all(text in (row.get("reason") or "") + (row.get("note") or "") for text in sys.argv[2:]) for row in rows))' "${@:2}"
 }
-# event_told N TEXT...: the history of chassis N has a line with all of these.
-event_told() { (($(events_with "$1" - "${@:2}") > 0)); }
+# told_again N BEFORE TEXT...: the history of chassis N has more than BEFORE lines with all of these. event_told N TEXT...: it has one.
+told_again() { (($(events_with "$1" - "${@:3}") > $2)); }
+event_told() { told_again "$1" 0 "${@:2}"; }
 
 # refused N TEXT REQUEST...: chassis N refuses the request because of TEXT; nobody changes, and it is an event there.
 refused() {
