@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::machine::{Command, Hold, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
 use crate::roles::Answer;
 use crate::watch::{Heartbeat, Watch, Watched};
-use crate::{Hands, Peer, RoleCause, RoleChange, RoleError, RoleState, Roles, WantedRole};
+use crate::{Hands, RoleCause, RoleChange, RoleError, RoleState, Roles, WantedRole};
 
 /// What monitors say of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -260,7 +260,7 @@ impl Automatic {
             releases: one.monitored.releases,
             was_asked_for: shown.cause == RoleCause::Peer,
             peer: self.watch.peer(set, said, one.machine.settings().priority),
-            is_connected: !matches!(hands.peer(), Peer::Gone | Peer::Cut),
+            is_connected: hands.peer().is_there(),
         })
     }
 

@@ -107,6 +107,8 @@ pub struct Machine {
     is_stopping: bool,
     /// By command, while the peer was not there: it is not to be taken back because of that.
     was_released_alone: bool,
+    /// By command, while the peer was heard and could not be told: that one is to take it, and not this chassis because nobody has it.
+    was_released_untold: bool,
     /// By the operator: it is not to be taken back by preemption.
     was_released_by_hand: bool,
     /// By the operator: no policy releases it for an event that was active then.
@@ -140,6 +142,7 @@ impl Machine {
             is_taken_out: false,
             is_stopping: false,
             was_released_alone: false,
+            was_released_untold: false,
             was_released_by_hand: false,
             was_acquired_by_hand: false,
             given_up_ms: None,
@@ -296,7 +299,11 @@ impl Machine {
         let from = self.state;
         let is_peer_well = seen.peer.set().is_some_and(PeerSet::is_well);
         if to == RoleState::Primary {
-            (self.was_released_alone, self.was_released_by_hand) = (false, false);
+            (
+                self.was_released_alone,
+                self.was_released_untold,
+                self.was_released_by_hand,
+            ) = (false, false, false);
             // A peer that is well, and hands over to one with an active event, does as an operator says.
             self.was_acquired_by_hand |= seen.was_asked_for && is_peer_well;
         }
@@ -336,6 +343,8 @@ impl Machine {
             self.hold_until_ms = seen.now_ms.saturating_add(self.settings.recovery_hold_ms);
         }
         self.warning = self.warning.take().filter(|_| seen.is_warned);
+        let is_to_take = |peer: &PeerSet| !seen.is_connected && !peer.is_primary;
+        self.was_released_untold &= seen.peer.set().is_some_and(is_to_take);
         if seen.peer.set().is_some() {
             self.heard_ms = Some(seen.now_ms);
             self.was_released_alone = false;

@@ -132,7 +132,11 @@ impl Machine {
             }
             RoleState::Ineligible | RoleState::Inoperable => return Err(Refused::CannotBe(self.state)),
         }
-        (self.was_released_alone, self.was_released_by_hand) = (false, false);
+        (
+            self.was_released_alone,
+            self.was_released_untold,
+            self.was_released_by_hand,
+        ) = (false, false, false);
         self.was_acquired_by_hand = cause == RoleCause::Operator;
         Ok(Some(Wish {
             to: WantedRole::Primary,
@@ -156,6 +160,7 @@ impl Machine {
                 if !seen.is_connected && self.settings.primary_always_exists {
                     return Err(Refused::NotConnected);
                 }
+                self.was_released_untold = !seen.is_connected;
             }
             PeerSeen::Heard(peer) if force => return Err(Refused::PeerCannot(peer.state)),
             PeerSeen::Heard(peer) => return Err(Refused::PeerNotStandby(peer.state)),

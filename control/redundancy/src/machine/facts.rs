@@ -10,7 +10,8 @@ use crate::RoleState;
 pub const VACANCY_HOLD_MS: u64 = 1000;
 
 /// How long the better one may leave it at that before the other takes the set: a release that nobody answers is taken back
-/// sooner. It cannot know that it is the better one when the peer's heartbeats do not reach it. Milliseconds.
+/// sooner. It cannot know that it is the better one when the peer's heartbeats do not reach it, and does not take the set when it has been
+/// made to release it without telling the peer. Milliseconds.
 pub const VACANCY_MAX_MS: u64 = 6000;
 
 /// What follows from one look.
@@ -69,7 +70,10 @@ impl<'a> Facts<'a> {
             }
             When::Elected => self.may_take() && machine.is_fresh && self.is_first(0),
             When::PeerHeard => self.peer().is_some(),
-            When::Vacant => self.may_take() && self.is_first(VACANCY_HOLD_MS),
+            When::Vacant => {
+                let is_the_peers = machine.was_released_untold && !always;
+                self.may_take() && !is_the_peers && self.is_first(VACANCY_HOLD_MS)
+            }
             When::AloneAlways => self.may_take() && always && self.is_alone(),
             When::VacantAlways => self.may_take() && always && self.is_first(VACANCY_HOLD_MS),
             When::NotReady => seen.lack.is_some(),

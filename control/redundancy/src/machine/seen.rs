@@ -52,7 +52,7 @@ pub struct Seen {
     pub was_asked_for: bool,
     /// The peer.
     pub peer: PeerSeen,
-    /// The channel to it is up, so that it can be told and asked.
+    /// The channel to it is up, and it has said its roles, so that it can be told and asked.
     pub is_connected: bool,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 
 use tandem_redundancy::machine::{Command, PeerSeen};
-use tandem_redundancy::{Hands, Peer, RoleCause, RoleState, SetView};
+use tandem_redundancy::{Hands, RoleCause, RoleState, SetView};
 
 use super::chassis::Chassis;
 use super::world::{Fault, World};
@@ -89,7 +89,7 @@ impl World {
             return Ok(());
         };
         let is_primary = chassis.body.is_primary(set);
-        let is_connected = !matches!(chassis.body.peer(), Peer::Gone | Peer::Cut);
+        let is_connected = chassis.body.peer().is_there();
         let refusal = must_refuse(&command, &view, is_primary, chassis.is_stopping, is_connected);
         if !matches!(command, Command::Warn(_) | Command::BroadcastWarning(_)) {
             self.checks.is_commanded(set, now_ms);

@@ -116,6 +116,44 @@ fn what_was_released_with_nobody_there_is_not_taken_back_for_that() {
 }
 
 #[test]
+fn what_was_released_to_a_peer_that_could_not_be_told_is_left_to_that() {
+    let after_release = || {
+        let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Standby));
+        bench.seen.is_connected = false;
+        let released = bench.ask(Command::Switchover { force: true }).expect("it may be");
+        assert_eq!(wishes(&released).map(|wish| wish.to), Some(WantedRole::Standby));
+        // Its epoch is the higher one, so its claim is the better one.
+        (bench.seen.ours.primary, bench.seen.ours.epoch) = (false, 2);
+        assert_eq!(states(&bench.tick()), [RoleState::Wait, RoleState::Standby]);
+        for now_ms in (100_000..130_000).step_by(100) {
+            assert_eq!(bench.at(now_ms), [], "{now_ms}");
+        }
+        bench
+    };
+    // It can be told again.
+    let mut bench = after_release();
+    bench.seen.is_connected = true;
+    assert!(wishes(&bench.at(130_000)).is_some());
+    // It has it, and is lost.
+    let mut bench = after_release();
+    bench.seen.peer = heard(RoleState::Primary);
+    assert_eq!(bench.at(130_000), []);
+    bench.seen.peer = PeerSeen::Lost;
+    assert!(wishes(&bench.at(130_100)).is_some());
+    // It is lost before it has it.
+    let mut bench = after_release();
+    bench.seen.peer = PeerSeen::Gone;
+    assert!(wishes(&bench.at(130_000)).is_some());
+    // It does not take it, and somebody has to be primary now.
+    let mut bench = after_release();
+    bench.machine.set_settings(Settings {
+        primary_always_exists: true,
+        ..settings()
+    });
+    assert!(wishes(&bench.at(130_000)).is_some());
+}
+
+#[test]
 fn an_acquire_is_refused_in_wait_and_worse_and_by_force_only_in_worse() {
     for (state, plain, forced) in [
         (RoleState::Standby, true, true),
