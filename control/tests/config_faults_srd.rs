@@ -170,7 +170,7 @@ fn sets_are_numbered_up_to_128() {
     refused(
         &BASE.replace("sets.1]", "sets.129]"),
         "15:18: redundancy-sets.129",
-        "\"129\" is not a number in range; use 1..=128",
+        "\"129\" is no number that [redundancy-sets] may have: there are 128 at most; use 1..=128",
     );
 }
 
@@ -186,7 +186,7 @@ fn groups_are_numbered_up_to_16() {
     refused(
         &text,
         "17:20: redundancy-groups.17",
-        "\"17\" is not a number in range; use 1..=16",
+        "\"17\" is no number that [redundancy-groups] may have: there are 16 at most; use 1..=16",
     );
 }
 

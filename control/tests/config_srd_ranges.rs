@@ -1,5 +1,5 @@
-//! Every number of the redundancy daemon's configuration has a range (redundancy spec, sections 1 to 4): its ends are taken, what is just
-//! beyond them is refused at its place, with the range. And a second redundancy group is refused where a file is read.
+//! The numbers of the redundancy daemon's configuration have ranges (redundancy spec, sections 1 to 4): the ends are taken, what is just
+//! beyond them is refused at its place, with the range. (A check's times, which bound each other, are in `config_faults_srd`.) And a second redundancy group is refused where a file is read.
 
 use tandem_control::config::{self, Fault};
 
@@ -22,6 +22,9 @@ policies = ["p"]
 [redundancy-policies.p]
 events = ["e"]
 action = "broadcast-warning"
+[[redundancy-policies.p.signal-routes]]
+prefix = "203.0.113.0/24"
+discard = true
 [redundancy-events.e]
 links = ["in"]
 zones = ["z"]
@@ -36,22 +39,29 @@ address = "192.0.2.7"
 "#;
 
 /// Table, key, and the first and last number that may be.
-const RANGES: [(&str, &str, u32, u32); 19] = [
+const RANGES: [(&str, &str, u32, u32); 26] = [
     ("[redundancy]", "cluster-id", 1, 7),
     ("[redundancy]", "failover-threshold", 1, 255),
     ("[redundancy]", "initial-hold-ms", 0, 300_000),
     ("[redundancy]", "replication-threshold-s", 0, 86_400),
     ("[redundancy-groups.1]", "keepalive-interval-s", 1, 60),
     ("[redundancy-groups.1]", "keepalive-lost-threshold", 3, 255),
+    ("[redundancy-groups.1]", "heartbeat-interval-ms", 0, 10_000),
+    ("[redundancy-groups.1]", "heartbeat-lost-threshold", 3, 255),
+    ("[redundancy-groups.1]", "port", 1, 65_535),
     ("[redundancy-sets.1]", "priority", 1, 254),
+    ("[redundancy-sets.1]", "drain-ms", 0, 10_000),
     ("[redundancy-sets.1]", "preempt-hold-s", 0, 600),
     ("[redundancy-sets.1]", "recovery-hold-s", 0, 3600),
     ("[redundancy-sets.1]", "failover-threshold", 1, 255),
     ("[redundancy-sets.1]", "gratuitous-count", 1, 64),
+    ("[[redundancy-policies.p.signal-routes]]", "table", 1, u32::MAX),
+    ("[[redundancy-policies.p.signal-routes]]", "metric", 1, u32::MAX),
     ("[redundancy-events.e]", "link-weight", 1, 255),
     ("[redundancy-events.e]", "hold-s", 0, 3600),
     ("[redundancy-events.e.check]", "weight", 1, 255),
     ("[zones.z]", "weight", 1, 255),
+    ("[tracked-ips.t]", "interval-s", 1, 200),
     ("[tracked-ips.t]", "lost-threshold", 1, 200),
     ("[tracked-ips.t]", "weight", 1, 255),
     ("[tracked-ips.t]", "threshold", 1, 255),

@@ -161,16 +161,16 @@ pub(super) struct Raw {
     pub zones: Vec<tracking::RawZone>,
 }
 
-/// Numbers of the tables under `key`: a table whose key is no number in range was told, and is left out.
+/// Numbers of the tables under `key`: a table whose number is none of 1 to `max` was told, and is left out.
 fn numbered<T>(
     root: &mut Section<'_>,
     key: &'static str,
     max: u8,
     decode: impl Fn(u8, Section<'_>) -> T,
 ) -> Vec<T> {
-    let sections = root.named(key, |text| number(text, max).map(drop));
+    let sections = root.named(key, |text| number(key, text, max).map(drop));
     let decoded = sections.into_iter().map(|(text, section)| {
-        let id = number(&text, max);
+        let id = number(key, &text, max);
         // It is decoded all the same, so that one run finds its faults, too.
         let decoded = decode(id.clone().unwrap_or(0), section);
         id.ok().map(|_| decoded)
@@ -178,12 +178,15 @@ fn numbered<T>(
     decoded.flatten().collect()
 }
 
-fn number(text: &str, max: u8) -> Result<u8, Bad> {
+fn number(key: &str, text: &str, max: u8) -> Result<u8, Bad> {
     let number = text.parse().ok().filter(|number| (1..=max).contains(number));
     let plain = number.filter(|number: &u8| number.to_string() == text);
     plain.ok_or_else(|| {
         Bad::new(
-            format!("{} is not a number in range", quoted(text)),
+            format!(
+                "{} is no number that [{key}] may have: there are {max} at most",
+                quoted(text)
+            ),
             format!("use 1..={max}; a name goes into the key name"),
         )
     })
@@ -326,9 +329,10 @@ mod tests {
 
     #[test]
     fn numbers_have_one_spelling() {
-        assert_eq!((number("1", 16), number("16", 16)), (Ok(1), Ok(16)));
+        let number = |text| super::number("redundancy-groups", text, 16);
+        assert_eq!((number("1"), number("16")), (Ok(1), Ok(16)));
         for wrong in ["0", "17", "01", "+1", "one", "", "256"] {
-            assert!(number(wrong, 16).is_err(), "{wrong}");
+            assert!(number(wrong).is_err(), "{wrong}");
         }
     }
 
