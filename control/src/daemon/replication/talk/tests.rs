@@ -362,6 +362,22 @@ fn an_action_that_is_refused_is_the_policys_and_changes_nothing() {
 }
 
 #[test]
+fn monitors_hear_what_the_peer_asks_for() {
+    let mut talk = talk(true);
+    let (feed, inbox) = monitors::feed();
+    talk.watched = watched::Watched::over(Some(feed));
+    let next = || inbox.next_seen(std::time::Duration::ZERO);
+    talk.peer(ha_sync::chassis::PeerEvent::ReleaseAsked { set: 1 });
+    let asks = Condition::Peer(PeerEvent::Acquire);
+    assert!(matches!(next(), Some(Observation::Happened(of, _)) if of == asks));
+    talk.peer(ha_sync::chassis::PeerEvent::Released { set: 1, epoch: 7 });
+    let releases = Condition::Peer(PeerEvent::Release);
+    assert!(matches!(next(), Some(Observation::Happened(of, _)) if of == releases));
+    talk.peer(ha_sync::chassis::PeerEvent::ReleaseRefused { set: 1 });
+    assert_eq!(next(), None);
+}
+
+#[test]
 fn monitors_hear_when_the_peer_is_lost_and_heard_again_and_when_it_warns() {
     let mut talk = talk(true);
     let (feed, inbox) = monitors::feed();
