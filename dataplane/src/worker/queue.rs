@@ -4,9 +4,10 @@
 //! links, keep theirs. RFC 4861 section 7.2.2: when a neighbour's queue overflows, the new packet replaces the oldest.
 
 /// Packets waiting at once, per worker.
-pub(super) const CAPACITY: usize = 256;
-/// Of these, for one next hop.
-pub(super) const PER_NEIGHBOUR: usize = 16;
+pub(super) const CAPACITY: usize = 512;
+/// Of these, for one next hop. After a takeover all that a flow sends meanwhile waits: 64 ms of one that sends a packet each millisecond.
+/// (Linux keeps about a hundred small ones.)
+pub(super) const PER_NEIGHBOUR: usize = 64;
 /// Of these, for destinations on the link of one interface.
 pub(super) const ON_LINK: usize = CAPACITY / 2;
 

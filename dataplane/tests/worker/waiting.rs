@@ -105,23 +105,23 @@ fn a_sender_outside_is_not_told_about_silent_subscribers() {
 #[test]
 fn few_packets_wait_for_one_neighbour_and_few_for_all() {
     let mut rig = Rig::new();
-    for i in 0..20u16 {
+    for i in 0..70u16 {
         rig.feed(
             P_TRUNK,
             &[frame(P_TRUNK, udp((OTHER, i + 1), (BEHIND_SILENT, 53)))],
         );
     }
-    assert_eq!(rig.workers[0].in_hand(), 16);
-    assert_eq!(rig.dropped(DropReason::NeighbourQueueFull), 4);
+    assert_eq!(rig.workers[0].in_hand(), 64);
+    assert_eq!(rig.dropped(DropReason::NeighbourQueueFull), 6);
     for i in 0..400u32 {
         let to = ip(10, 9, 0, 0) + i;
         rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (to, 53)))]);
     }
-    assert_eq!(rig.workers[0].in_hand(), 16 + 128);
-    assert_eq!(rig.dropped(DropReason::NeighbourQueueFull), 4 + 272);
+    assert_eq!(rig.workers[0].in_hand(), 64 + 256);
+    assert_eq!(rig.dropped(DropReason::NeighbourQueueFull), 6 + 144);
     rig.wait(40);
     assert_eq!(rig.workers[0].in_hand(), 0);
-    assert_eq!(rig.dropped(DropReason::NeighbourUnresolved), 16 + 128);
+    assert_eq!(rig.dropped(DropReason::NeighbourUnresolved), 64 + 256);
     rig.finish();
 }
 
@@ -163,7 +163,7 @@ fn a_scan_of_a_link_leaves_others_their_neighbours() {
     rig.asked.clear();
     rig.feed(P_TRUNK, &[frame(P_TRUNK, udp((OTHER, 1), (IN_SILENT, 2)))]);
     assert_eq!(rig.asked, [(I_IN, address::of_v4(IN_SILENT))]);
-    scan(&mut rig, 2000, 127);
+    scan(&mut rig, 2000, 255);
     rig.routes
         .neighbour(I_IN, IN_SILENT.into(), Some(host_mac(1)), false);
     rig.routes.publish();
@@ -179,7 +179,7 @@ fn a_full_queue_keeps_its_newest_and_its_time() {
     let mut rig = Rig::new();
     let mut sent = 0u16;
     for _ in 0..29 {
-        for _ in 0..20 {
+        for _ in 0..70 {
             sent += 1;
             rig.feed(
                 P_TRUNK,
@@ -188,13 +188,13 @@ fn a_full_queue_keeps_its_newest_and_its_time() {
         }
         rig.wait(1);
     }
-    assert_eq!(rig.workers[0].in_hand(), 16);
+    assert_eq!(rig.workers[0].in_hand(), 64);
     assert_eq!(rig.asked.len(), 3, "at once, and after one second and two");
     rig.wait(2);
     assert!(rig.dropped(DropReason::NeighbourUnresolved) >= 1);
     let told: Vec<_> = rig.sent.iter().map(|s| error(&s.frame)).collect();
     assert!(
-        told.iter().all(|e| e.kind == (3, 1) && e.about.0.1 > sent - 16),
+        told.iter().all(|e| e.kind == (3, 1) && e.about.0.1 > sent - 64),
         "the newest"
     );
     assert!(!told.is_empty());
