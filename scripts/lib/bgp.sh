@@ -13,9 +13,13 @@ BGP_BFD=${BGP_BFD:-}
 # FRR's daemons give up root and want their folder.
 frr_folder() { printf '%s' "$LAB_DIR/frr-$1"; }
 
+# With BGP_EXAMPLES set all of them run the files of configs/pair-bgp, with the addresses of the lab. They have BFD.
+BGP_EXAMPLES=${BGP_EXAMPLES:-}
+[[ -z $BGP_EXAMPLES ]] || BGP_BFD=yes
+
 # frr_daemons: what runs, in the order in which it has to start.
-frr_daemons() { echo zebra ${BGP_BFD:+bfdd} bgpd; }
-# frr_start HOST: each with the .conf file of its name in the host's folder.
+frr_daemons() { echo zebra ${BGP_EXAMPLES:+staticd} ${BGP_BFD:+bfdd} bgpd; }
+# frr_start HOST: each with the .conf file of its name in the host's folder, then frr.conf for all of them, if there is one.
 frr_start() {
     local host=$1 dir daemon more
     dir=$(frr_folder "$host")
@@ -29,11 +33,18 @@ frr_start() {
             --vty_socket "$dir" --log stdout "${more[@]}"
         wait_until 20 test -S "$dir/$daemon.vty" -a -S "$dir/zserv.api" || die "$daemon of $host did not start: $(tail -n 3 "$LAB_DIR/logs/frr-$daemon-$host.log")"
     done
+    [[ ! -e $dir/frr.conf ]] || frr_takes "$host" "$dir/frr.conf" || die "FRR of $host does not take $dir/frr.conf"
 }
 # frr_stop HOST [SIGNAL]
 frr_stop() {
     local daemon
     for daemon in $(frr_daemons | tr ' ' '\n' | tac); do stop_spawned "frr-$daemon-$1" "${2:-TERM}" || true; done
+}
+# frr_takes HOST FILE: the configuration of all daemons, whole.
+frr_takes() {
+    local said rc=0
+    said=$(in_ns "$1" vtysh --vty_socket "$(frr_folder "$1")" -f "$2" 2>&1) || rc=$?
+    ((rc == 0)) && [[ $said != *%* ]] || { echo "$said" >&2; return 1; }
 }
 # bgp HOST COMMAND: of vtysh.
 bgp() { in_ns "$1" vtysh --vty_socket "$(frr_folder "$1")" -c "$2"; }
@@ -114,12 +125,31 @@ bgp_router() {
 $peers"
 }
 
+# bgp_example HOST NAME: it runs configs/pair-bgp/NAME.frr.conf, with the addresses of the lab, and slower BFD: two chassis and two routers
+# are on this machine.
+bgp_example() {
+    local dir
+    dir=$(frr_folder "$1")
+    frr_conf "$1" "" ""
+    : >"$dir/staticd.conf"
+    : >"$dir/bfdd.conf"
+    sed "s|20\.2\.2\.254|192.0.2.1|g; s|20\.2\.2\.1\>|${OUT4[1]}|g; s|20\.2\.2\.2\>|${OUT4[2]}|g
+        s|20\.3\.3\.254|100.64.0.2|g; s|20\.3\.3\.1\>|${IN4[1]}|g; s|20\.3\.3\.2\>|${IN4[2]}|g
+        s|32\.0\.0\.0/24|$BGP_POOL|; s|detect-multiplier 3|detect-multiplier 5|" "$SCRIPTS/../configs/pair-bgp/$2.frr.conf" >"$dir/frr.conf"
+}
+
 # bgp_start: FRR on both chassis, on srv (the router outside) and on sub1 (the router inside).
 bgp_start() {
     local n
-    for n in 1 2; do bgp_chassis "$n"; done
-    bgp_router srv 65001 192.0.2.1 "${OUT4[1]}" "${OUT4[2]}"
-    bgp_router sub1 65002 100.64.0.2 "${IN4[1]}" "${IN4[2]}"
+    if [[ -n $BGP_EXAMPLES ]]; then
+        for n in 1 2; do bgp_example "${DUT[n]}" "chassis-$n"; done
+        bgp_example srv router-outside
+        bgp_example sub1 router-inside
+    else
+        for n in 1 2; do bgp_chassis "$n"; done
+        bgp_router srv 65001 192.0.2.1 "${OUT4[1]}" "${OUT4[2]}"
+        bgp_router sub1 65002 100.64.0.2 "${IN4[1]}" "${IN4[2]}"
+    fi
     for n in "${DUT[1]}" "${DUT[2]}" srv sub1; do frr_start "$n"; done
 }
 # bgp_alone: the static routes of the two routers go.
