@@ -89,24 +89,26 @@ sys.exit(next(row["state"] for row in rows if row["name"] == sys.argv[1]) != "do
 
 # fails EVENT MOST_MS COMMAND...: chassis 1, which is primary, sees EVENT after COMMAND; chassis 2 takes over. `-`: traffic stands still already.
 fails() {
-    local event=$1 most=$2
+    local event=$1 most=$2 before
     shift 2
+    before=$(events_with 1 - "event $event is active")
     [[ $most == - ]] || gap begin
     "$@"
     roles inoperable primary
     [[ $most == - ]] || gap gap "$most"
-    check "chassis 1 tells which event it was" event_told 1 "event $event is active"
+    check "chassis 1 tells which event it was" told_again 1 "$before" "event $event is active"
     check "chassis 1 gave it up by its monitors" pair_cause 1 monitor
     check "its signal route says so" wait_until 10 signal_route 1
     case_end inoperable primary 2
 }
 # recovers EVENT COMMAND...: after COMMAND chassis 1 is well again, and gets the role back by hand.
 recovers() {
-    local event=$1
+    local event=$1 before
     shift
+    before=$(events_with 1 - "event $event is over")
     "$@"
     check "chassis 1 is standby after its hold" pair_wait_ready 1
-    check "it tells that the event is over" event_told 1 "event $event is over"
+    check "it tells that the event is over" told_again 1 "$before" "event $event is over"
     check "its signal route is gone" wait_until 10 no_signal_route 1
     check "chassis 2 is primary still" pair_role 2 primary
     # Else the routers have nothing of it but what it said before, until their hold time is over.
@@ -141,12 +143,15 @@ check "the other object has failed as well" event_told 1 "tracked IP all"
 well() { path p-out p-srv2 on; path p-in p-sub2 on; }
 recovers routers well
 
-# acts EVENT: by the action of a policy chassis 2 is primary, and chassis 1 its warned standby.
+# acts EVENT COMMAND...: after COMMAND chassis 2 is primary by the action of a policy, and chassis 1 its warned standby.
 acts() {
+    local before
+    before=$(events_with 1 - "event $1 is active")
+    "${@:2}"
     check "chassis 2 is primary" pair_role 2 primary
     check "chassis 1 did it by policy" pair_cause 1 policy
     check "chassis 1 is warned" pair_role 1 standby-warned
-    check "chassis 1 tells which event it was" event_told 1 "event $1 is active"
+    check "chassis 1 tells which event it was" told_again 1 "$before" "event $1 is active"
 }
 back() {
     check "chassis 1 is standby, and not warned any more" pair_wait_ready 1
@@ -155,20 +160,17 @@ back() {
     check "chassis 2 is its standby" pair_wait_ready 2
 }
 case_begin "the routing process of chassis 1 dies"
-stop_spawned router1 KILL
-acts routing
+acts routing stop_spawned router1 KILL
 case_end standby-warned primary 2
 router 1
 back
 case_begin "the routing process of chassis 1 is there, and its control socket is not"
-mv "$LAB_DIR/bird-1.ctl" "$LAB_DIR/bird-1.hidden"
-acts routing
+acts routing mv "$LAB_DIR/bird-1.ctl" "$LAB_DIR/bird-1.hidden"
 case_end standby-warned primary 2
 mv "$LAB_DIR/bird-1.hidden" "$LAB_DIR/bird-1.ctl"
 back
 case_begin "the external check of chassis 1 fails"
-rm "$LAB_DIR/well-1"
-acts checked
+acts checked rm "$LAB_DIR/well-1"
 case_end standby-warned primary 2
 touch "$LAB_DIR/well-1"
 back

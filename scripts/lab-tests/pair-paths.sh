@@ -74,11 +74,13 @@ paths() {
 }
 ha() { ip -n "$(ns dut)" link set "$1" "$2"; }
 
-# Chassis 1 is primary still, by the epoch that it has had.
+# Chassis 1 is primary still, by the epoch that it has had, and alone.
 goes_on() {
     check "chassis 1 is primary still, nothing has changed" same_role "$1"
+    check "chassis 2 is not" not_primary 2
     check "packets go by it" bgp_goes_by 1
 }
+not_primary() { ! pair_is "$1" redundancy role primary; }
 same_role() { pair_is 1 redundancy role primary && [[ $(epoch) == "$1" ]]; }
 epoch() { pair_field 1 redundancy epoch; }
 
@@ -151,8 +153,10 @@ check "both routers send by chassis 2" bgp_moves 2
 check "and back" asked 1 switchover 1
 roles primary standby
 check "both routers send by chassis 1" bgp_moves 1
+case_end primary standby 1
+
+case_begin "both are cut, the secondary path carries heartbeats"
 before=$(epoch)
-step "the data link is cut as well, the secondary path carries heartbeats"
 ha ha1 down
 paths secondary-1
 goes_on "$before"
@@ -169,6 +173,25 @@ paths control data secondary-1
 case_end primary standby 1
 goes_on "$before"
 channel "one of both" 5.5
+
+case_begin "both are cut, and the role is released by force to who cannot be told"
+ha ha0 down
+ha ha1 down
+paths secondary-1
+check "there is no channel" wait_until 30 pair_is 1 replication channel.connected-to ""
+check "it is done" asked 1 set 1 standby --force
+check "chassis 2 takes it" wait_until 30 pair_is 2 redundancy role primary
+check "because nobody had it" pair_cause 2 election
+check "chassis 1 is not" not_primary 1
+check "both routers send by chassis 2" bgp_moves 2
+ha ha0 up
+ha ha1 up
+paths control data secondary-1
+case_end standby primary 2
+check "and back" asked 1 switchover 1
+roles primary standby
+check "both routers send by chassis 1" bgp_moves 1
+before=$(epoch)
 
 case_begin "the data link is cut"
 ha ha1 down

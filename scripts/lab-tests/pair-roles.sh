@@ -30,7 +30,8 @@ check = { command = [\"/usr/bin/test\", \"-e\", \"@LAB@/well-@N@\"], interval-s 
 events = [\"called\"]
 action = \"acquire-primary-role\"
 [redundancy-events.called]
-check = { command = [\"/usr/bin/test\", \"!\", \"-e\", \"@LAB@/call-@N@\"], interval-s = 1, timeout-s = 1, weight = 1 }
+hold-s = 1
+check = { command = [\"/usr/bin/test\", \"!\", \"-e\", \"@LAB@/call-@N@\"], interval-s = 2, timeout-s = 2, weight = 1 }
 $(pair_virtual_addresses)"
 pair_up
 for n in 1 2; do touch "$LAB_DIR/whole-$n" "$LAB_DIR/well-$n"; done
@@ -109,8 +110,8 @@ case_end primary standby 1
 case_begin "a peer that is not there, and there must be a primary"
 set_both primary-always-exists=true recovery-hold-s=2
 chassis_stop 2 KILL
-gone() { pair_is 1 redundancy peer.life gone || pair_is 1 redundancy peer.life lost; }
-check "chassis 1 knows that it is gone" wait_until 20 gone
+gone() { pair_is "$1" redundancy peer.life gone || pair_is "$1" redundancy peer.life lost; }
+check "chassis 1 knows that it is gone" wait_until 20 gone 1
 check "a release is refused" refused 1 "the peer is not there" set 1 standby
 check "a forced one, too" refused 1 "primary-always-exists" set 1 standby --force
 check "both routers send by chassis 1" bgp_moves 1
@@ -122,6 +123,8 @@ released() { ! pair_is 1 redundancy role primary && bgp_goes_nowhere; }
 check "nobody is primary, and the routers have no way" wait_until 20 released
 sed -i "s|^primary-always-exists = .*|primary-always-exists = false|" "$LAB_DIR/chassis-2.toml"
 chassis_start 2 || exit 1
+roles primary standby
+check "chassis 2 has its sessions with both routers" bgp_comes_up 2
 case_end primary standby 1
 
 case_begin "both have failed, and there need be no primary"
@@ -162,10 +165,15 @@ roles standby-warned primary
 called=$(events_with 2 - "event called is active")
 touch "$LAB_DIR/call-2"
 check "chassis 2 is asked to" wait_until 20 told_again 2 "$called" "event called is active"
-rm "$LAB_DIR/call-2"
+step "nor is it later, when the standby is clear and the event lasts"
 touch "$LAB_DIR/well-1"
+roles standby primary
+sleep 3
+over=$(events_with 2 - "event called is over")
+rm "$LAB_DIR/call-2"
+check "the event is over" wait_until 20 told_again 2 "$over" "event called is over"
 case_end standby primary 2
-case_begin "it is"
+case_begin "it is, when the standby is clear"
 touch "$LAB_DIR/call-2"
 check "chassis 1 is primary" pair_role 1 primary
 check "chassis 2 released it by policy" pair_cause 2 policy
@@ -195,11 +203,32 @@ done
 sed -i "s|^\[redundancy\]$|&\ninitial-hold-ms = 60000|" "$LAB_DIR/chassis-2.toml"
 chassis_start 2 || exit 1
 check "chassis 2 is initializing" pair_role 2 initializing
+check "the routers have no way" wait_until 30 bgp_goes_nowhere
 check "an acquire is refused" refused 2 "this chassis is initializing" set 1 primary
 check "a forced one is done" asked 2 set 1 primary --force
 check "chassis 2 is primary" pair_role 2 primary
+check "it has its sessions with both routers" bgp_comes_up 2
 check "both routers send by chassis 2" bgp_moves 2
 chassis_start 1 || exit 1
+roles standby primary
+check "both routers send by chassis 2" bgp_moves 2
+
+# A chassis leaves `initializing` when it hears the other: one whose peer stays in it is not heard by that, nor hears it.
+step "a release, while the peer is initializing"
+chassis_stop 1 KILL
+check "chassis 2 knows that it is gone" wait_until 20 gone 2
+ip -n "$(ns dut)" link set ha0 down
+sed -i "s|^\[redundancy\]$|&\ninitial-hold-ms = 60000|" "$LAB_DIR/chassis-1.toml"
+chassis_start 1 || exit 1
+roles initializing primary
+check "a release is refused" refused 2 "the peer is not there" set 1 standby
+check "a forced one, too, where there must be a primary" refused 2 "primary-always-exists" set 1 standby --force
+reload 2 "s|^primary-always-exists = .*|primary-always-exists = false|"
+check "where there need be none it is done" asked 2 set 1 standby --force
+nobody() { roles_are initializing standby && bgp_goes_nowhere; }
+check "nobody is primary, and the routers have no way" wait_until 20 nobody
+ip -n "$(ns dut)" link set ha0 up
+step "the two hear each other: chassis 2 has all the sessions that there are"
 roles standby primary
 check "both routers send by chassis 2" bgp_moves 2
 pair_finish

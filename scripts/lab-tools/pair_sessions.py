@@ -8,7 +8,7 @@ queries, NAT64, the firewall alone, a port forward. Commands on standard input (
     alive NAME          each works in both directions and has its public end still
     gone NAME           none works any more, and none reaches anybody else's: what the standby was not told
     download NAME       starts a download of 100 MiB over the connection of the group's download session, slowly
-    finish NAME         lets it go, and checks that it arrived whole and on the same public end
+    finish NAME         checks that it is under way still, lets it go, and checks that it arrived whole and on the same public end
 """
 
 import contextlib
@@ -157,14 +157,15 @@ class Download(Session):
         self.reader.start()
 
     def read(self):
-        """About 4 MB/s until there is a hurry: the file is on its way while the chassis change."""
+        """Slowly until there is a hurry, and so that the last third does not come to an end before: the file is on its way while the
+        chassis change, however long that takes."""
         try:
-            left = self.get("/100m.bin")
+            size = left = self.get("/100m.bin")
             digest = hashlib.sha256()
             while left and (data := self.file.read(min(left, 200_000))):
                 digest.update(data)
                 left -= len(data)
-                self.hurry.wait(0.05)
+                self.hurry.wait(0.05 if left > size / 3 else 5)
             self.result = digest.hexdigest()
         except OSError as error:
             self.result = f"{error}"
@@ -246,6 +247,7 @@ def download(_report, name):
 
 def finish(report, name):
     one = groups[name].download
+    report.check(f"a download is under way ({name})", one.result is None, (one.result or "")[:16])
     one.hurry.set()
     one.reader.join(120)
     with open(f"{os.environ['LAB_DIR']}/100m.sha256") as file:

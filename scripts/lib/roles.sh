@@ -49,7 +49,7 @@ bgp_goes_nowhere() {
     [[ -z $(ip -n "$(ns srv)" route show "$BGP_POOL") && -z $(ip -n "$(ns sub1)" route show "$BGP_SERVERS") ]]
 }
 
-# standing: role, epoch and change under way on each chassis; nothing of one that is not there.
+# standing: role, epoch and change under way on each chassis, nothing of one that is not there; and the ways of the two routers.
 standing() {
     local n
     for n in 1 2; do
@@ -59,6 +59,8 @@ text = sys.stdin.read()
 for row in json.loads(text)["rows"] if text else []:
     print(row["role"], row["epoch"], row["changing-to"])' || true
     done
+    ip -n "$(ns srv)" route show "$BGP_POOL"
+    ip -n "$(ns sub1)" route show "$BGP_SERVERS"
 }
 # events_with N OK TEXT...: how many lines of the history of chassis N are done (1), refused (0) or either (-), with all of these in what they say.
 events_with() {
@@ -73,7 +75,7 @@ print(sum(all(text in (row.get("reason") or "") + (row.get("note") or "") for te
 told_again() { (($(events_with "$1" - "${@:3}") > $2)); }
 event_told() { told_again "$1" 0 "${@:2}"; }
 
-# refused N TEXT REQUEST...: chassis N refuses the request because of TEXT; nobody changes, and it is an event there.
+# refused N TEXT REQUEST...: chassis N refuses the request because of TEXT; nobody changes, nor do the routers, and it is an event there.
 refused() {
     local n=$1 text=$2 before after events out rc=0
     shift 2
