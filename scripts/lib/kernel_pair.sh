@@ -21,6 +21,8 @@ source "$SCRIPTS/lib/keepalived.sh"
 
 # shellcheck disable=SC2034 # lib/failover looks at it
 CONTENDER_PATHS=(vsi)
+# shellcheck disable=SC2034 # lib/failover looks at it
+CONTENDER_ADDRESS=100.64.0.1
 KERNEL_IN=('' 100.64.0.11 100.64.0.12)
 KERNEL_OUT=('' 192.0.2.11 192.0.2.12)
 KERNEL_PRIORITY=('' 254 253)

@@ -13,6 +13,7 @@ MAX_SESSIONS=${MAX_SESSIONS:-524288}
 contender_up() {
     local n
     CONTENDER_PATH=$1
+    CONTENDER_ADDRESS=${VIRTUAL_IN[0]}
     HEARTBEAT_MS=$2
     # With BGP the virtual addresses say when the role came, and carry IPv6.
     PAIR_MORE=$([[ $1 != bgp ]] || bgp_policy; pair_virtual_addresses)
