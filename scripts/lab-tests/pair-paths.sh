@@ -181,7 +181,7 @@ paths secondary-1
 check "there is no channel" wait_until 30 pair_is 1 replication channel.connected-to ""
 check "it is done" asked 1 set 1 standby --force
 check "chassis 2 takes it" wait_until 30 pair_is 2 redundancy role primary
-check "because nobody had it" pair_cause 2 election
+check "because nobody had it" pair_cause 2 election peer-lost
 check "chassis 1 is not" not_primary 1
 check "both routers send by chassis 2" bgp_moves 2
 ha ha0 up

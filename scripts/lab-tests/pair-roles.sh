@@ -156,7 +156,9 @@ case_begin "a policy acquires the role"
 touch "$LAB_DIR/call-2"
 roles standby primary
 check "chassis 2 did it by policy" pair_cause 2 policy
+over=$(events_with 2 - "event called is over")
 rm "$LAB_DIR/call-2"
+check "the event is over" wait_until 20 told_again 2 "$over" "event called is over"
 case_end standby primary 2
 case_begin "a policy releases it if the standby is clear: it is not"
 reload 2 's|^action = "acquire-primary-role"|action = "release-primary-role-if-standby-clear"|'

@@ -107,8 +107,9 @@ pub struct Machine {
     is_stopping: bool,
     /// By command, while the peer was not there: it is not to be taken back because of that.
     was_released_alone: bool,
-    /// By command, while the peer was heard and could not be told: that one is to take it, and not this chassis because nobody has it.
-    was_released_untold: bool,
+    /// Released by force to a peer that is heard, and perhaps could not be told: until then that one is to take it, as long as it can, and not
+    /// this chassis because nobody has it.
+    left_until_ms: Option<u64>,
     /// By the operator: it is not to be taken back by preemption.
     was_released_by_hand: bool,
     /// By the operator: no policy releases it for an event that was active then.
@@ -142,7 +143,7 @@ impl Machine {
             is_taken_out: false,
             is_stopping: false,
             was_released_alone: false,
-            was_released_untold: false,
+            left_until_ms: None,
             was_released_by_hand: false,
             was_acquired_by_hand: false,
             given_up_ms: None,
@@ -179,7 +180,11 @@ impl Machine {
             .preferred_since_ms
             .map(|since| since + settings.preempt_hold_ms);
         let vacant = self.vacant_since_ms.filter(|_| resting);
-        let vacancy = vacant.map(|since| since.max(self.settled_ms) + VACANCY_HOLD_MS);
+        let left_until = self.left_until_ms.filter(|_| !settings.primary_always_exists);
+        let vacancy = vacant.map(|since| {
+            let until = since.max(self.settled_ms) + VACANCY_HOLD_MS;
+            until.max(left_until.unwrap_or(0))
+        });
         [
             (Hold::Initial, initial),
             (Hold::Recovery, recovery),
@@ -299,11 +304,8 @@ impl Machine {
         let from = self.state;
         let is_peer_well = seen.peer.set().is_some_and(PeerSet::is_well);
         if to == RoleState::Primary {
-            (
-                self.was_released_alone,
-                self.was_released_untold,
-                self.was_released_by_hand,
-            ) = (false, false, false);
+            (self.was_released_alone, self.was_released_by_hand) = (false, false);
+            self.left_until_ms = None;
             // A peer that is well, and hands over to one with an active event, does as an operator says.
             self.was_acquired_by_hand |= seen.was_asked_for && is_peer_well;
         }
@@ -343,8 +345,9 @@ impl Machine {
             self.hold_until_ms = seen.now_ms.saturating_add(self.settings.recovery_hold_ms);
         }
         self.warning = self.warning.take().filter(|_| seen.is_warned);
-        let is_to_take = |peer: &PeerSet| !seen.is_connected && !peer.is_primary;
-        self.was_released_untold &= seen.peer.set().is_some_and(is_to_take);
+        let is_to_take = |peer: &PeerSet| !peer.is_primary && peer.can_take_over();
+        let is_left = seen.peer.set().is_some_and(is_to_take);
+        self.left_until_ms = self.left_until_ms.filter(|&until| is_left && seen.now_ms < until);
         if seen.peer.set().is_some() {
             self.heard_ms = Some(seen.now_ms);
             self.was_released_alone = false;

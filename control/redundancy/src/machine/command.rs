@@ -1,6 +1,7 @@
 //! What policies and people ask of a set: the actions of a redundancy policy, and the operator's commands, with the same checks.
 //! Redundancy spec, section 1.
 
+use super::facts::VACANCY_MAX_MS;
 use super::seen::{PeerSeen, Seen};
 use super::{Machine, Output, Wish};
 use crate::{RoleCause, RoleState, WantedRole};
@@ -132,11 +133,8 @@ impl Machine {
             }
             RoleState::Ineligible | RoleState::Inoperable => return Err(Refused::CannotBe(self.state)),
         }
-        (
-            self.was_released_alone,
-            self.was_released_untold,
-            self.was_released_by_hand,
-        ) = (false, false, false);
+        (self.was_released_alone, self.was_released_by_hand) = (false, false);
+        self.left_until_ms = None;
         self.was_acquired_by_hand = cause == RoleCause::Operator;
         Ok(Some(Wish {
             to: WantedRole::Primary,
@@ -160,7 +158,7 @@ impl Machine {
                 if !seen.is_connected && self.settings.primary_always_exists {
                     return Err(Refused::NotConnected);
                 }
-                self.was_released_untold = !seen.is_connected;
+                self.left_until_ms = Some(seen.now_ms.saturating_add(2 * VACANCY_MAX_MS));
             }
             PeerSeen::Heard(peer) if force => return Err(Refused::PeerCannot(peer.state)),
             PeerSeen::Heard(peer) => return Err(Refused::PeerNotStandby(peer.state)),

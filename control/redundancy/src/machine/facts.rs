@@ -10,8 +10,8 @@ use crate::RoleState;
 pub const VACANCY_HOLD_MS: u64 = 1000;
 
 /// How long the better one may leave it at that before the other takes the set: a release that nobody answers is taken back
-/// sooner. It cannot know that it is the better one when the peer's heartbeats do not reach it, and does not take the set when it has been
-/// made to release it without telling the peer. Milliseconds.
+/// sooner. It cannot know that it is the better one when the peer's heartbeats do not reach it, and leaves the set to the peer for twice that
+/// when it has released it by force. Milliseconds.
 pub const VACANCY_MAX_MS: u64 = 6000;
 
 /// What follows from one look.
@@ -71,7 +71,7 @@ impl<'a> Facts<'a> {
             When::Elected => self.may_take() && machine.is_fresh && self.is_first(0),
             When::PeerHeard => self.peer().is_some(),
             When::Vacant => {
-                let is_the_peers = machine.was_released_untold && !always;
+                let is_the_peers = machine.left_until_ms.is_some() && !always;
                 self.may_take() && !is_the_peers && self.is_first(VACANCY_HOLD_MS)
             }
             When::AloneAlways => self.may_take() && always && self.is_alone(),

@@ -116,7 +116,7 @@ fn what_was_released_with_nobody_there_is_not_taken_back_for_that() {
 }
 
 #[test]
-fn what_was_released_to_a_peer_that_could_not_be_told_is_left_to_that() {
+fn what_was_released_by_force_to_a_peer_that_is_heard_is_left_to_that() {
     let after_release = || {
         let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Standby));
         bench.seen.is_connected = false;
@@ -125,32 +125,41 @@ fn what_was_released_to_a_peer_that_could_not_be_told_is_left_to_that() {
         // Its epoch is the higher one, so its claim is the better one.
         (bench.seen.ours.primary, bench.seen.ours.epoch) = (false, 2);
         assert_eq!(states(&bench.tick()), [RoleState::Wait, RoleState::Standby]);
-        for now_ms in (100_000..130_000).step_by(100) {
+        for now_ms in (100_000..108_000).step_by(100) {
             assert_eq!(bench.at(now_ms), [], "{now_ms}");
         }
+        let holds = bench.machine.holds();
+        assert!(holds.contains(&(Hold::Vacancy, 112_000)), "{holds:?}");
         bench
     };
-    // It can be told again.
+    // It can be told again, and has not been; and does not take it in time.
     let mut bench = after_release();
     bench.seen.is_connected = true;
-    assert!(wishes(&bench.at(130_000)).is_some());
-    // It has it, and is lost.
+    assert_eq!(bench.at(108_000), []);
+    assert_eq!(bench.at(111_999), []);
+    assert!(wishes(&bench.at(112_000)).is_some());
+    // It has it, and is lost; or is lost before it has it; or cannot take it any more.
     let mut bench = after_release();
     bench.seen.peer = heard(RoleState::Primary);
-    assert_eq!(bench.at(130_000), []);
+    assert_eq!(bench.at(108_000), []);
     bench.seen.peer = PeerSeen::Lost;
-    assert!(wishes(&bench.at(130_100)).is_some());
-    // It is lost before it has it.
-    let mut bench = after_release();
-    bench.seen.peer = PeerSeen::Gone;
-    assert!(wishes(&bench.at(130_000)).is_some());
-    // It does not take it, and somebody has to be primary now.
+    assert!(wishes(&bench.at(108_100)).is_some());
+    for then in [
+        PeerSeen::Gone,
+        heard(RoleState::Inoperable),
+        heard(RoleState::Ineligible),
+    ] {
+        let mut bench = after_release();
+        bench.seen.peer = then;
+        assert!(wishes(&bench.at(108_000)).is_some(), "{then:?}");
+    }
+    // Somebody has to be primary now.
     let mut bench = after_release();
     bench.machine.set_settings(Settings {
         primary_always_exists: true,
         ..settings()
     });
-    assert!(wishes(&bench.at(130_000)).is_some());
+    assert!(wishes(&bench.at(108_000)).is_some());
 }
 
 #[test]
