@@ -48,7 +48,8 @@ fn where_the_first_link_does_not_reach_the_other_one_carries_the_channel() {
     talk(&listener, &astray);
     let status = astray.status();
     assert_eq!(status.conversation.over, Some(low_too));
-    assert_eq!(status.channel.counters.failures(FailureKind::Refused), 1);
+    // More than one, if the listener was not there at first.
+    assert!(status.channel.counters.failures(FailureKind::Refused) >= 1);
     assert_eq!(listener.status().conversation.over, Some(high_too));
     drop(astray);
     let connector = Node::start(high.clone());
