@@ -1,5 +1,6 @@
 //! The numbers of the redundancy daemon's configuration have ranges (redundancy spec, sections 1 to 4): the ends are taken, what is just
-//! beyond them is refused at its place, with the range. (A check's times, which bound each other, are in `config_faults_srd`.) And a second redundancy group is refused where a file is read.
+//! beyond them is refused at its place, with the range. (A check's times, which bound each other, are in `config_faults_srd`.)
+//! And a second redundancy group is refused where a file is read.
 
 use tandem_control::config::{self, Fault};
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The pair with routers that learn the way by BGP, and BFD beside it: FRR on each chassis and on both routers, with the files of
-# configs/pair-bgp and the lab's addresses. The primary is killed, and the routers hear by BFD that it is gone, not by the hold time of BGP: its ways do not stay. In a lab of its own, as each BFD session that comes up
+# configs/pair-bgp and the lab's addresses. The primary is killed, and the routers hear by BFD that it is gone, not by the hold time of BGP: its ways
+# do not stay. In a lab of its own, as each BFD session that comes up
 # starts the BGP session anew, which is no help where FRR is stopped and started again and again.
 # shellcheck disable=SC2034 # lib/bgp.sh looks at it
 BGP_EXAMPLES=yes
