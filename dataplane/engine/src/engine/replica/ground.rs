@@ -370,6 +370,9 @@ impl Engine {
         if self.is_unoffered_of(pool) {
             return Err(NotInstalled::Unoffered);
         }
+        if self.is_used_by(pool, |set| self.passes_over(set)) {
+            return Err(NotInstalled::Offered);
+        }
         let found = self.program.public_space.find(public);
         let index = found.ok_or(NotInstalled::NoGround)?.index;
         let pool = self.pool_at(pool).ok_or(NotInstalled::NoGround)?;

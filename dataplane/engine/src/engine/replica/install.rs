@@ -26,6 +26,9 @@ pub enum NotInstalled {
     /// What is here has to be offered to the other chassis before.
     #[error("what this chassis has of the service set has to be offered first")]
     Unoffered,
+    /// It is offered to a primary, and this chassis has become standby meanwhile.
+    #[error("it is offered to a primary, and this chassis is no longer primary of the service set")]
+    Offered,
     /// A table is full.
     #[error("a table is full")]
     NoRoom,
@@ -172,6 +175,9 @@ impl Engine {
     /// Whether the other chassis may say what is there in a service set.
     pub(super) fn check_known(&self, set: ServiceSetId) -> Result<(), NotInstalled> {
         self.check_standby(set)?;
+        if self.passes_over(set) {
+            return Err(NotInstalled::Offered);
+        }
         self.set_plan(set).map(|_| ()).ok_or(NotInstalled::NotStandby)
     }
 

@@ -82,7 +82,7 @@ impl Engine {
                 return;
             }
             // It comes again.
-            Err(NotInstalled::Unoffered) => {
+            Err(NotInstalled::Unoffered | NotInstalled::Offered) => {
                 self.counters.replica_unoffered += 1;
                 return;
             }

@@ -34,6 +34,8 @@ pub(super) struct SetRole {
     pub offer: Offer,
     /// As primary: what the other chassis offers is taken.
     pub merges: bool,
+    /// As standby: the other chassis is offering what this one began to take as primary. That is no primary's word.
+    pub passes_over: bool,
 }
 
 impl Engine {
@@ -78,7 +80,8 @@ impl Engine {
             let part = self.replica.role_mut(set);
             let knows_all = part.is_covered && has_swept;
             (part.role, part.is_covered, part.refused_in) = (role, false, None);
-            (part.offer, part.merges) = (Offer::None, false);
+            part.passes_over = std::mem::take(&mut part.merges);
+            part.offer = Offer::None;
             if role == Role::Primary {
                 part.drains_until = Ticks::ZERO;
                 self.take_over(set, knows_all);

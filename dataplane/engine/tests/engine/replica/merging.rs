@@ -64,10 +64,6 @@ pub(super) fn heal_of(pair: &mut Pair, loser: usize) -> Merge {
         pair.command(from, Op::Bulk(number, ObjectTypes::ALL));
     };
     pair.role(loser, Role::Standby);
-    let offer = |offers| Op::Offer {
-        service_set: 1,
-        offers,
-    };
     pair.command(loser, offer(true));
     // Both tell each other at once; what the winner tells before it has been offered everything has no effect.
     bulk(pair, loser, 70);
@@ -80,6 +76,23 @@ pub(super) fn heal_of(pair: &mut Pair, loser: usize) -> Merge {
         _ => None,
     });
     merged.fold(Merge::default(), Merge::and)
+}
+
+fn offer(offers: bool) -> Op {
+    Op::Offer {
+        service_set: 1,
+        offers,
+    }
+}
+
+/// A world's sessions, as text.
+fn known_and_not(world: &mut World) -> BTreeSet<String> {
+    let sessions = world.sessions().into_iter();
+    let ends = sessions.map(|s| {
+        let ends = (s.inside, s.inside_port, s.public, s.public_port);
+        format!("{} {} {ends:?}", s.service_set, s.protocol)
+    });
+    ends.collect()
 }
 
 /// Public ends of a world's sessions, of those that are not of the first one.
@@ -355,4 +368,51 @@ fn a_bulk_that_was_told_before_the_merge_ends_nothing_that_was_taken() {
     assert_eq!(pair.worlds[1].sessions().len(), 11);
     assert_eq!(known_sessions(&mut pair.worlds[0]).len(), 11);
     assert_one(&mut pair);
+}
+
+/// The primary that takes an offer becomes standby in its midst, and is primary again: it has nothing that it refused, or was not asked.
+#[test]
+fn what_is_offered_to_a_primary_is_nothing_to_a_standby() {
+    // Operations of the offer that come while it is primary; with all of them it takes the offer.
+    for while_primary in 0..12 {
+        let mut pair = split(1, |plan| plan.behaviour(EIM, EIF));
+        // Each gives the first port that it has to give, to subscribers of its own.
+        for host in 0..5 {
+            let (ours, theirs) = ((IN2 + 300 + host, 2000), (IN1 + host, 2000));
+            pair.worlds[1].inside(udp(ours, (OUT2, 53))).forwarded();
+            pair.worlds[0].inside(syn(theirs, (OUT1, 80))).forwarded();
+        }
+        for world in &mut pair.worlds {
+            world.settle_time();
+        }
+        deaf(&mut pair);
+        let own = known_and_not(&mut pair.worlds[1]);
+        pair.role(0, Role::Standby);
+        pair.command(0, offer(true));
+        pair.command(1, Op::BulkBegin(70, ObjectTypes::ALL));
+        pair.command(1, Op::Merges(1));
+        pair.command(0, Op::Bulk(70, ObjectTypes::ALL));
+        for engine in &mut pair.worlds[0].engines {
+            engine.maintain(pair.worlds[0].now, 4096);
+        }
+        pair.carry_some(while_primary);
+        let taken = known_and_not(&mut pair.worlds[1]);
+        pair.role(1, Role::Standby);
+        pair.carry();
+        assert_eq!(known_and_not(&mut pair.worlds[1]), taken, "{while_primary}");
+        assert!(taken.is_superset(&own), "what it had of its own goes on");
+        // Primary again, in another epoch: all of it is offered again, and now taken.
+        pair.role(1, Role::Primary);
+        pair.command(0, offer(false));
+        pair.command(0, offer(true));
+        pair.command(1, Op::BulkBegin(71, ObjectTypes::ALL));
+        pair.command(1, Op::Merges(1));
+        pair.command(0, Op::Bulk(71, ObjectTypes::ALL));
+        pair.carry();
+        pair.command(0, offer(false));
+        pair.bulk(1, 72);
+        assert_one(&mut pair);
+        let both = known_and_not(&mut pair.worlds[1]);
+        assert!(both.is_superset(&taken) && both.len() > own.len(), "{both:#?}");
+    }
 }
