@@ -84,8 +84,8 @@ impl Bridge {
         }
         self.stats.offers += 1;
         self.command_offer(set, true);
-        // A bulk that is under way has passed some of it.
-        self.bulks.renew |= self.listening == Listening::On;
+        // A bulk that is under way has passed some of it. While it is held none need begin.
+        self.bulks.renew |= self.listening == Listening::On && self.peer_is_primary_of(set);
         true
     }
 
