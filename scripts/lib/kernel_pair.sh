@@ -230,12 +230,6 @@ contender_synced() {
     kernel_role_is "$1" backup && (($(kernel_cache "$1" external) >= $2)) &&
         (($(in_ns "${DUT[$1]}" sysctl -n net.netfilter.nf_conntrack_count) < 100))
 }
-# contender_detected N: when it took the role last, in seconds since the epoch: its kernel had the inside address then.
-contender_detected() {
-    local at
-    at=$(sed -n 's/^\[\([^]]*\)\] [0-9]*: .* inet 100\.64\.0\.1\/.*/\1/p' "$LAB_DIR/logs/addresses$1.log" | tail -n 1)
-    date -d "$at" +%s.%N
-}
 # contender_kill N: the nearest thing to the death of a process: all of keepalived at once, the child first, which would release its addresses
 # in peace when the parent dies.
 contender_kill() {

@@ -28,12 +28,6 @@ contender_up() {
 }
 contender_is_primary() { pair_is "$1" redundancy role primary; }
 contender_synced() { pair_ready "$1" && (($(chassis "$1" show sessions --count | grep -oE '[0-9]+' | tail -n 1) >= $2)); }
-# contender_detected N: when it took the role last, in seconds since the epoch: its kernel had the inside address then.
-contender_detected() {
-    local at
-    at=$(sed -n "s/^\[\([^]]*\)\] [0-9]*: .* inet ${VIRTUAL_IN[0]//./\\.}\/.*/\1/p" "$LAB_DIR/logs/addresses$1.log" | tail -n 1)
-    date -d "$at" +%s.%N
-}
 contender_kill() {
     AT=$EPOCHREALTIME
     kill -KILL "${CHASSIS_PID[$1]}"
