@@ -744,6 +744,46 @@ fn what_was_told_to_one_that_was_standby_in_between_is_offered_again() {
     }
 }
 
+/// The primary to which something is offered becomes standby while that is on its way: when some of it, or all that it has heard is that
+/// the other one is standby.
+#[test]
+fn what_is_on_its_way_to_one_that_is_standby_by_then_is_passed_over() {
+    let mut untouched = 0;
+    for heard in (0..1000).step_by(50).chain((1000..16_000).step_by(1000)) {
+        let mut pair = Pair::new([1, 1]);
+        pair.split();
+        pair.open(0, IN1 + 1000, 400);
+        pair.connect();
+        pair.until(|pair| !pair.sides[0].is_primary(1));
+        let [loser, winner] = &mut pair.sides;
+        let mut out = Vec::new();
+        for _ in 0..20 {
+            pair.now += STEP_MS;
+            loser.work(pair.now);
+            loser.link.poll(pair.now, &mut loser.bridge, &mut out);
+        }
+        let hear = |winner: &mut Side, octets: &[u8]| {
+            let used = winner.link.received(pair.now, octets, &mut winner.bridge);
+            winner.work(pair.now);
+            used.expect("a good stream")
+        };
+        let used = hear(winner, &out[..heard]);
+        winner.bridge.set_role(1, Role::Standby, 3);
+        winner.work(pair.now);
+        let taken = winner.given();
+        untouched += u32::from(taken.is_empty() && !winner.bridge.is_lacking());
+        assert_eq!(hear(winner, &out[used..]), out.len() - used);
+        assert_eq!(winner.given(), taken, "after {heard} octets");
+        pair.steps();
+        assert_eq!(pair.sides[1].given(), taken, "after {heard} octets");
+        // The other one is primary next, and tells what comes of age as its own.
+        pair.sides[0].bridge.set_role(1, Role::Primary, 4);
+        (0..6).for_each(|_| pair.steps());
+        assert!(pair.sides[1].sessions_of(1) >= 400, "after {heard} octets");
+    }
+    assert!(untouched > 0, "it always had something to offer itself");
+}
+
 #[test]
 fn one_split_after_the_other_keeps_nobody_waiting_longer_and_longer() {
     let mut pair = Pair::new([1, 1]);

@@ -264,7 +264,7 @@ fn workers(w: &WorkerReplication) -> Table {
         ("merge conflicts: blocks", w.merge.blocks),
         ("merge conflicts: extents", w.merge.extents_of_others),
         ("merge: sessions refused", w.merge.refused),
-        ("merge: not taken before the offer", w.merge.unoffered),
+        ("merge: not taken beside an offer", w.merge.unoffered),
     ] {
         table.row(vec![name.to_owned(), count.to_string()]);
     }

@@ -355,6 +355,14 @@ pub enum Op {
         /// Whether there is an offer.
         offers: bool,
     },
+    /// Into a standby: whether what the other chassis tells of this service set is left alone. It is when this chassis was primary last:
+    /// then it is what that offers a primary, which there is none of. Ends with the role.
+    PassOver {
+        /// The service set.
+        service_set: ServiceSetId,
+        /// Whether it is.
+        passes_over: bool,
+    },
     /// Into a primary: the bulk that has begun tells what the other chassis had of this service set when it was primary beside this
     /// one; what is lacking here is taken.
     Merges(ServiceSetId),

@@ -44,7 +44,7 @@ pub(super) struct Bulks {
     pub answers: bool,
     /// What the peer's last bulk is of.
     incoming: ObjectTypes,
-    /// Sets that were standby here since it began, and those that it covers.
+    /// Sets that were standby here since it began, and took it, and those that it covers.
     pub heard: Sets,
     pub covered: Sets,
 }
@@ -131,8 +131,8 @@ impl Bridge {
         } else {
             self.bulks.awaited
         };
-        // Of what is offered first nothing is taken; of what was, nothing ends before all of it is told again.
-        let is_left_out = |set: &&SetState| set.offer.is_some() || awaited.has(set.number);
+        // Of what is offered first, or passed over, nothing is taken; of what was offered, nothing ends before all of it is told again.
+        let is_left_out = |set: &&SetState| set.offer.is_some() || set.passes_over || awaited.has(set.number);
         let left_out = self.sets.iter().filter(is_left_out);
         let standby = self.sets_that_are(Role::Standby);
         self.bulks.heard = left_out.fold(standby, |heard, set| heard.without(set.number));

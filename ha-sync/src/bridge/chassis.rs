@@ -138,6 +138,7 @@ impl Chassis for Bridge {
                 self.peer_roles.clone_from(roles);
                 self.yield_to(roles);
                 self.look_at_offers();
+                self.look_at_passed_over();
             }
             PeerEvent::ReleaseAsked { .. }
             | PeerEvent::Released { .. }

@@ -12,7 +12,9 @@
 //!
 //! A bulk of a chassis that is standby tells nothing of the set otherwise, so a primary can take whatever comes in one. Nothing is offered
 //! until the peer is connected and says that it is primary: a standby would take it for a primary's word, or leave it, if it has something
-//! to offer itself.
+//! to offer itself. The peer may be primary no more when it comes. So whoever ceases to be primary, and does not know that the peer is it,
+//! passes over all that the peer tells of the set until that says that it is primary. (Roles go ahead of what is told, and who becomes
+//! primary tells everything.) A set of which the peer was primary last is no such: what comes late of it is a primary's word.
 //! The peer is asked for its bulk on the same stream behind the offer, and tells it behind what its workers were told: so what it has
 //! taken is in it. One whose begin it had said before may come after the mark, and may lack that: it does not say that it answers.
 
@@ -106,7 +108,30 @@ impl Bridge {
         self.bulks.renew |= self.listening == Listening::On && self.sets.iter().any(goes_on);
     }
 
-    fn peer_is_primary_of(&self, set: u8) -> bool {
+    /// Workers leave alone what the peer tells of a set that is standby here, or do not.
+    pub(super) fn pass_over(&mut self, set: u8, passes_over: bool) {
+        let Some(state) = self.sets.iter_mut().find(|state| state.number == set) else {
+            return;
+        };
+        state.passes_over = passes_over;
+        for service_set in state.service_sets.clone() {
+            self.rings.command(Op::PassOver {
+                service_set,
+                passes_over,
+            });
+        }
+    }
+
+    /// The peer said its roles: of what it is primary of, what it tells from now on is a primary's word.
+    pub(super) fn look_at_passed_over(&mut self) {
+        let is_told = |set: &&SetState| set.passes_over && self.peer_is_primary_of(set.number);
+        let told: Vec<u8> = self.sets.iter().filter(is_told).map(|set| set.number).collect();
+        for set in told {
+            self.pass_over(set, false);
+        }
+    }
+
+    pub(super) fn peer_is_primary_of(&self, set: u8) -> bool {
         taker_of(&self.peer_roles, set).is_some()
     }
 

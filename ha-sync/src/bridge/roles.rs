@@ -22,6 +22,8 @@ pub(super) struct SetState {
     yields_equal: Option<bool>,
     /// It was primary beside the peer, is so no more, and offers what it has.
     pub offer: Option<Offering>,
+    /// As standby: it was primary last, as far as the peer's word goes, so that what the peer tells of it is no primary's.
+    pub passes_over: bool,
     /// As primary: what workers have said of the merge that is under way.
     pub merge: Merge,
 }
@@ -66,7 +68,7 @@ impl Bridge {
             state.offer = None;
         }
         if state.role != role {
-            state.merge = Merge::default();
+            (state.merge, state.passes_over) = (Merge::default(), false);
         }
         (state.role, state.epoch, state.change) = (role, epoch, self.changes);
         state.waiting = state.service_sets.len() * self.rings.workers();
@@ -89,6 +91,9 @@ impl Bridge {
                 role,
                 epoch: self.changes,
             });
+        }
+        if was_primary && !self.peer_is_primary_of(set) {
+            self.pass_over(set, true);
         }
         if takes_over {
             self.roles_are_told();
@@ -172,6 +177,7 @@ impl Bridge {
                     waiting: 0,
                     yields_equal: None,
                     offer: None,
+                    passes_over: false,
                     merge: Merge::default(),
                 },
                 |at| before.swap_remove(at),
@@ -182,12 +188,16 @@ impl Bridge {
             // Whoever drives the bridge gives a new set its role; until then its service sets have those of before.
             let joins = |id: &&ServiceSetId| known.is_some() && !state.service_sets.contains(id);
             let joining = set.service_sets.iter().filter(joins);
-            joined.extend(joining.map(|id| (*id, state.role)));
+            joined.extend(joining.map(|id| (*id, state.role, state.passes_over)));
             state.service_sets.clone_from(&set.service_sets);
             self.sets.push(state);
         }
-        for (id, role) in joined {
-            self.command_role(id, role);
+        for (service_set, role, passes_over) in joined {
+            self.command_role(service_set, role);
+            self.rings.command(Op::PassOver {
+                service_set,
+                passes_over,
+            });
         }
         self.sets.sort_by_key(|set| set.number);
         let numbered = self.sets.iter().enumerate();

@@ -209,6 +209,7 @@ impl Sender {
                         | Op::Covers(_)
                         | Op::Lacks(_)
                         | Op::Offer { .. }
+                        | Op::PassOver { .. }
                         | Op::Merges(_)
                         | Op::Merged { .. }
                         | Op::MergeEnd(_)

@@ -223,6 +223,7 @@ fn op_body(op: &Op, style: Style<'_>, out: &mut Vec<u8>) -> Option<u8> {
         | Op::Refused
         | Op::Lacks(_)
         | Op::Offer { .. }
+        | Op::PassOver { .. }
         | Op::Merges(_)
         | Op::Merged { .. }
         | Op::MergeEnd(_)

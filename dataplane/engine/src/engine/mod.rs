@@ -158,8 +158,8 @@ counters! {
     replica_refused_ground = "replica-refused-ground",
     /// Sessions, mappings and blocks of this chassis that made way for what the other chassis has.
     replica_conflicts = "replica-conflicts",
-    /// Things of the other chassis not taken before what this one had as primary beside it was offered, or because they were offered
-    /// to a primary that this one is no longer; they come again.
+    /// Things of the other chassis not taken: before what this one had as primary beside it was offered, or because they were offered to
+    /// a primary, which this one was last and is no more. What there is of them comes again when one of both is primary.
     replica_unoffered = "replica-unoffered",
     /// Sessions of a chassis that was primary beside this one, taken over from it.
     replica_merged_sessions = "replica-merged-sessions",

@@ -172,7 +172,8 @@ pub struct MergeCounts {
     pub extents_of_others: u64,
     /// Sessions refused for what they stand on: one of these, or a full table.
     pub refused: u64,
-    /// At the chassis that yielded: changes of the peer not taken before everything was offered; they came again.
+    /// Changes of the peer not taken: at the chassis that yielded, before everything was offered; at one that ceased to be primary, while
+    /// the peer was not primary either. What there is of them came again when one of both was.
     pub unoffered: u64,
 }
 

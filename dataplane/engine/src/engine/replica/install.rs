@@ -26,7 +26,7 @@ pub enum NotInstalled {
     /// What is here has to be offered to the other chassis before.
     #[error("what this chassis has of the service set has to be offered first")]
     Unoffered,
-    /// It is offered to a primary, and this chassis has become standby meanwhile.
+    /// It is offered to a primary, which this chassis was last, and is no more.
     #[error("it is offered to a primary, and this chassis is no longer primary of the service set")]
     Offered,
     /// A table is full.
@@ -143,6 +143,13 @@ impl Engine {
             }
             Op::Offer { service_set, offers } => {
                 self.offer(*service_set, *offers);
+                Ok(())
+            }
+            Op::PassOver {
+                service_set,
+                passes_over,
+            } => {
+                self.pass_over(*service_set, *passes_over);
                 Ok(())
             }
             Op::Merges(service_set) => {

@@ -62,13 +62,6 @@ impl Engine {
         self.is_used_by(pool, |set| self.merges(set))
     }
 
-    /// Whether what the other chassis tells of a service set is left alone, because it offers that to a primary, which this chassis
-    /// no longer is. It offers it again to whoever is primary next, and tells all of it anew if it is so itself.
-    pub(super) fn passes_over(&self, set: ServiceSetId) -> bool {
-        let part = self.replica.roles.get(usize::from(set));
-        part.is_some_and(|part| part.passes_over)
-    }
-
     /// Whether an operation of the other chassis is to be merged.
     pub(super) fn is_merged(&self, op: &Op) -> bool {
         match op {
@@ -113,11 +106,8 @@ impl Engine {
     pub(super) fn end_merge(&mut self, is_complete: bool) {
         let mut keep = None;
         for set in 0..self.replica.roles.len() {
-            let Some(part) = self.replica.roles.get_mut(set) else {
-                break;
-            };
-            part.passes_over = false;
-            if std::mem::take(&mut part.merges) {
+            let merged = self.replica.roles.get_mut(set);
+            if merged.is_some_and(|part| std::mem::take(&mut part.merges)) {
                 let plan = self.set_plan(set as ServiceSetId);
                 keep = keep.max(Some(plan.map_or(0, |p| p.timeouts[TimerClass::Udp as usize])));
             }

@@ -81,7 +81,7 @@ impl Engine {
                 self.counters.replica_refused_role += 1;
                 return;
             }
-            // It comes again.
+            // It comes again from who is primary next, or is offered to it.
             Err(NotInstalled::Unoffered | NotInstalled::Offered) => {
                 self.counters.replica_unoffered += 1;
                 return;

@@ -10,6 +10,9 @@
 //! offers. So a bulk that has told it is not enough. The other chassis says all of it again afterwards, in a bulk that is asked
 //! for. What it refuses, it says to be ended (merge.rs): that is taken while the bulk that offers it runs, and what is refused later is
 //! not in the one that is asked for.
+//!
+//! A primary to which something is on its way takes none of it once it is standby, until the other one is primary: what is offered is
+//! no primary's word. It is offered again to whoever is primary next.
 
 use super::Engine;
 use super::ground::pools_of;
@@ -41,6 +44,18 @@ impl Engine {
         if offers {
             self.log_drops_of(set, true);
         }
+    }
+
+    /// [`Op::PassOver`].
+    pub(super) fn pass_over(&mut self, set: ServiceSetId, passes_over: bool) {
+        let part = self.replica.role_mut(set);
+        part.passes_over = passes_over && part.role == Role::Standby;
+    }
+
+    /// Whether what the other chassis tells of a service set is left alone.
+    pub(super) fn passes_over(&self, set: ServiceSetId) -> bool {
+        let part = self.replica.roles.get(usize::from(set));
+        part.is_some_and(|part| part.passes_over)
     }
 
     /// Whether the ends of blocks are logged that the other chassis does not have, because they began here.

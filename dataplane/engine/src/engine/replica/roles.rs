@@ -34,7 +34,7 @@ pub(super) struct SetRole {
     pub offer: Offer,
     /// As primary: what the other chassis offers is taken.
     pub merges: bool,
-    /// As standby: the other chassis is offering what this one began to take as primary. That is no primary's word.
+    /// As standby: this chassis was primary last, so what the other one tells is what it offers a primary.
     pub passes_over: bool,
 }
 
@@ -80,8 +80,7 @@ impl Engine {
             let part = self.replica.role_mut(set);
             let knows_all = part.is_covered && has_swept;
             (part.role, part.is_covered, part.refused_in) = (role, false, None);
-            part.passes_over = std::mem::take(&mut part.merges);
-            part.offer = Offer::None;
+            (part.offer, part.merges, part.passes_over) = (Offer::None, false, false);
             if role == Role::Primary {
                 part.drains_until = Ticks::ZERO;
                 self.take_over(set, knows_all);

@@ -85,14 +85,24 @@ fn offer(offers: bool) -> Op {
     }
 }
 
-/// A world's sessions, as text.
-fn known_and_not(world: &mut World) -> BTreeSet<String> {
+fn pass_over(pair: &mut Pair, passes_over: bool) {
+    pair.command(
+        1,
+        Op::PassOver {
+            service_set: 1,
+            passes_over,
+        },
+    );
+}
+
+/// A world's sessions and extents, as text.
+fn all(world: &mut World) -> [BTreeSet<String>; 2] {
     let sessions = world.sessions().into_iter();
     let ends = sessions.map(|s| {
         let ends = (s.inside, s.inside_port, s.public, s.public_port);
         format!("{} {} {ends:?}", s.service_set, s.protocol)
     });
-    ends.collect()
+    [ends.collect(), extents(world)]
 }
 
 /// Public ends of a world's sessions, of those that are not of the first one.
@@ -370,13 +380,12 @@ fn a_bulk_that_was_told_before_the_merge_ends_nothing_that_was_taken() {
     assert_one(&mut pair);
 }
 
-/// The primary that takes an offer becomes standby in its midst, and is primary again: it has nothing that it refused, or was not asked.
+/// The primary that takes an offer becomes standby in its midst, and is primary again: it has nothing that it was not offered as primary.
 #[test]
 fn what_is_offered_to_a_primary_is_nothing_to_a_standby() {
-    // Operations of the offer that come while it is primary; with all of them it takes the offer.
-    for while_primary in 0..12 {
+    // Operations of the offer that come while it is primary: at last all of them.
+    for while_primary in 0..40 {
         let mut pair = split(1, |plan| plan.behaviour(EIM, EIF));
-        // Each gives the first port that it has to give, to subscribers of its own.
         for host in 0..5 {
             let (ours, theirs) = ((IN2 + 300 + host, 2000), (IN1 + host, 2000));
             pair.worlds[1].inside(udp(ours, (OUT2, 53))).forwarded();
@@ -386,7 +395,7 @@ fn what_is_offered_to_a_primary_is_nothing_to_a_standby() {
             world.settle_time();
         }
         deaf(&mut pair);
-        let own = known_and_not(&mut pair.worlds[1]);
+        let own = all(&mut pair.worlds[1]);
         pair.role(0, Role::Standby);
         pair.command(0, offer(true));
         pair.command(1, Op::BulkBegin(70, ObjectTypes::ALL));
@@ -395,24 +404,59 @@ fn what_is_offered_to_a_primary_is_nothing_to_a_standby() {
         for engine in &mut pair.worlds[0].engines {
             engine.maintain(pair.worlds[0].now, 4096);
         }
-        pair.carry_some(while_primary);
-        let taken = known_and_not(&mut pair.worlds[1]);
+        let is_all = pair.carry_some(while_primary) < while_primary;
+        let taken = all(&mut pair.worlds[1]);
         pair.role(1, Role::Standby);
+        pass_over(&mut pair, true);
+        // What the other one begins anew is no other.
+        pair.command(1, Op::BulkBegin(71, ObjectTypes::ALL));
         pair.carry();
-        assert_eq!(known_and_not(&mut pair.worlds[1]), taken, "{while_primary}");
-        assert!(taken.is_superset(&own), "what it had of its own goes on");
+        assert_eq!(all(&mut pair.worlds[1]), taken, "{while_primary}");
+        assert!(taken.iter().zip(&own).all(|(taken, own)| taken.is_superset(own)));
+        let unoffered = pair.worlds[1]
+            .engines
+            .iter()
+            .map(|e| e.counters().replica_unoffered);
+        let refused = unoffered.sum::<u64>();
+        assert!(if is_all {
+            refused == 0
+        } else {
+            while_primary > 0 || refused > 0
+        });
+        assert!(is_all || while_primary < 39, "not all came");
         // Primary again, in another epoch: all of it is offered again, and now taken.
         pair.role(1, Role::Primary);
         pair.command(0, offer(false));
         pair.command(0, offer(true));
-        pair.command(1, Op::BulkBegin(71, ObjectTypes::ALL));
+        pair.command(1, Op::BulkBegin(72, ObjectTypes::ALL));
         pair.command(1, Op::Merges(1));
-        pair.command(0, Op::Bulk(71, ObjectTypes::ALL));
+        pair.command(0, Op::Bulk(72, ObjectTypes::ALL));
         pair.carry();
         pair.command(0, offer(false));
-        pair.bulk(1, 72);
+        pair.bulk(1, 73);
         assert_one(&mut pair);
-        let both = known_and_not(&mut pair.worlds[1]);
-        assert!(both.is_superset(&taken) && both.len() > own.len(), "{both:#?}");
+        let both = all(&mut pair.worlds[1]);
+        assert!(
+            both[0].is_superset(&taken[0]) && both[0].len() > own[0].len(),
+            "{both:#?}"
+        );
     }
+}
+
+/// One that was primary last takes the other's word when that is primary.
+#[test]
+fn what_was_passed_over_comes_from_the_next_primary() {
+    let mut pair = split_afresh(|plan| plan.behaviour(EIM, EIF));
+    pair.role(1, Role::Standby);
+    pass_over(&mut pair, true);
+    pair.worlds[0].inside(udp((IN1, 2000), (OUT1, 53))).forwarded();
+    for world in &mut pair.worlds {
+        world.settle_time();
+    }
+    pair.bulk(0, 70);
+    assert_eq!(all(&mut pair.worlds[1]), [BTreeSet::new(), BTreeSet::new()]);
+    pass_over(&mut pair, false);
+    pair.bulk(0, 71);
+    assert_eq!(all(&mut pair.worlds[1])[0].len(), 1);
+    pair.assert_same();
 }
