@@ -186,14 +186,20 @@ impl Bridge {
                 renewed.push(set.number);
             }
             // Whoever drives the bridge gives a new set its role; until then its service sets have those of before.
-            let joins = |id: &&ServiceSetId| known.is_some() && !state.service_sets.contains(id);
+            let role = known.map(|_| state.role);
+            // What workers have of one that was in no set is as in a new one.
+            let joins = |id: &&ServiceSetId| {
+                !state.service_sets.contains(id) && (role.is_some() || member_of.contains_key(*id))
+            };
             let joining = set.service_sets.iter().filter(joins);
-            joined.extend(joining.map(|id| (*id, state.role, state.passes_over)));
+            joined.extend(joining.map(|id| (*id, role, state.passes_over)));
             state.service_sets.clone_from(&set.service_sets);
             self.sets.push(state);
         }
         for (service_set, role, passes_over) in joined {
-            self.command_role(service_set, role);
+            if let Some(role) = role {
+                self.command_role(service_set, role);
+            }
             self.rings.command(Op::PassOver {
                 service_set,
                 passes_over,

@@ -262,10 +262,10 @@ impl Engine {
     }
 
     /// The bulk that is about to end told all there was of a service set. Of others it says nothing: a chassis that lost its memory,
-    /// and is primary of nothing, tells an empty one, and what it was primary of is here alone.
+    /// and is primary of nothing, tells an empty one, and what it was primary of is here alone. Of what is passed over nothing counts.
     pub(super) fn cover(&mut self, set: ServiceSetId) {
         if let Some(role) = self.replica.roles.get_mut(usize::from(set)) {
-            role.is_covered = true;
+            role.is_covered = !role.passes_over;
         }
     }
 

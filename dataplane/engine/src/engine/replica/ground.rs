@@ -343,9 +343,7 @@ impl Engine {
     }
 
     pub(super) fn install_extent_end(&mut self, record: &ExtentRecord) -> Result<(), NotInstalled> {
-        if self.is_unoffered_of(record.pool) {
-            return Err(NotInstalled::Unoffered);
-        }
+        self.check_heeded(record.pool)?;
         let ports = self.ports.of_shard_mut(record.shard);
         // Of a pool that no standby's service set uses, this chassis decides for itself.
         let Some(ports) = ports.filter(|p| p.follows(record.pool)) else {
@@ -362,17 +360,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether what the other chassis says of a pool that it gives out of counts.
+    fn check_heeded(&self, pool: PoolId) -> Result<(), NotInstalled> {
+        if self.is_unoffered_of(pool) {
+            return Err(NotInstalled::Unoffered);
+        }
+        match self.is_used_by(pool, |set| self.passes_over(set)) {
+            true => Err(NotInstalled::Offered),
+            false => Ok(()),
+        }
+    }
+
     /// Index of an address and position of its pool, if the other chassis gives out what is in it.
     pub(super) fn followed(&self, public: u32, pool: PoolId) -> Result<(u32, usize), NotInstalled> {
         if !self.follows(pool) {
             return Err(NotInstalled::NotStandby);
         }
-        if self.is_unoffered_of(pool) {
-            return Err(NotInstalled::Unoffered);
-        }
-        if self.is_used_by(pool, |set| self.passes_over(set)) {
-            return Err(NotInstalled::Offered);
-        }
+        self.check_heeded(pool)?;
         let found = self.program.public_space.find(public);
         let index = found.ok_or(NotInstalled::NoGround)?.index;
         let pool = self.pool_at(pool).ok_or(NotInstalled::NoGround)?;

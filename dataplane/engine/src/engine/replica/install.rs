@@ -26,7 +26,7 @@ pub enum NotInstalled {
     /// What is here has to be offered to the other chassis before.
     #[error("what this chassis has of the service set has to be offered first")]
     Unoffered,
-    /// It is offered to a primary, which this chassis was last, and is no more.
+    /// It is offered to a primary, which this chassis was last, and is no more; or it ends what is this chassis' own.
     #[error("it is offered to a primary, and this chassis is no longer primary of the service set")]
     Offered,
     /// A table is full.
@@ -174,6 +174,7 @@ impl Engine {
     pub(super) fn check_standby(&self, set: ServiceSetId) -> Result<(), NotInstalled> {
         match self.is_standby(set) {
             true if self.is_unoffered(set) => Err(NotInstalled::Unoffered),
+            true if self.passes_over(set) => Err(NotInstalled::Offered),
             true => Ok(()),
             false => Err(NotInstalled::NotStandby),
         }
@@ -182,9 +183,6 @@ impl Engine {
     /// Whether the other chassis may say what is there in a service set.
     pub(super) fn check_known(&self, set: ServiceSetId) -> Result<(), NotInstalled> {
         self.check_standby(set)?;
-        if self.passes_over(set) {
-            return Err(NotInstalled::Offered);
-        }
         self.set_plan(set).map(|_| ()).ok_or(NotInstalled::NotStandby)
     }
 

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use tandem_engine::engine::NotInstalled;
 use tandem_engine::packet::Verdict;
 use tandem_engine::ports::BlockEventKind;
 use tandem_engine::program::{FilteringType, MappingType};
-use tandem_engine::replica::{Merge, ObjectTypes, Op, Role};
+use tandem_engine::replica::{Merge, ObjectTypes, Op, Role, SessionKey};
+use tandem_engine::session::Tuple4;
 use tandem_engine::ticks::Ticks;
 use tandem_wire::tcp::{ACK, SYN};
 
@@ -447,16 +449,38 @@ fn what_is_offered_to_a_primary_is_nothing_to_a_standby() {
 #[test]
 fn what_was_passed_over_comes_from_the_next_primary() {
     let mut pair = split_afresh(|plan| plan.behaviour(EIM, EIF));
+    let (dst, dport) = pair.worlds[1].inside(udp((IN2, 2000), (OUT2, 53))).public();
+    let tuple = |(src, sport): End, (dst, dport): End| Tuple4 {
+        src,
+        dst,
+        sport,
+        dport,
+    };
+    let key = SessionKey::V4 {
+        out: tuple((IN2, 2000), (OUT2, 53)),
+        back: tuple((OUT2, 53), (dst, dport)),
+    };
     pair.role(1, Role::Standby);
     pass_over(&mut pair, true);
+    // Nor does it end what is here.
+    let own = all(&mut pair.worlds[1]);
+    let ends = Op::Close {
+        key,
+        service_set: 1,
+        protocol: 17,
+    };
+    let now = pair.worlds[1].now;
+    let ended = pair.worlds[1].engines[0].install(&ends, now);
+    assert_eq!(ended, Err(NotInstalled::Offered));
     pair.worlds[0].inside(udp((IN1, 2000), (OUT1, 53))).forwarded();
     for world in &mut pair.worlds {
         world.settle_time();
     }
     pair.bulk(0, 70);
-    assert_eq!(all(&mut pair.worlds[1]), [BTreeSet::new(), BTreeSet::new()]);
+    assert_eq!((all(&mut pair.worlds[1]), own[0].len()), (own, 1));
     pass_over(&mut pair, false);
     pair.bulk(0, 71);
-    assert_eq!(all(&mut pair.worlds[1])[0].len(), 1);
+    pair.pass(Ticks(10));
     pair.assert_same();
+    assert_eq!(pair.worlds[1].sessions().len(), 1);
 }
