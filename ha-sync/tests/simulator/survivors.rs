@@ -31,14 +31,20 @@ pub fn alive(world: &World, due: impl IntoIterator<Item = (Ends, Ticks)>) -> Vec
     due.into_iter().filter(|session| has.contains(session)).collect()
 }
 
+/// Those of them whose ends a chassis has.
+pub fn present(world: &World, due: Vec<(Ends, Ticks)>) -> Vec<(Ends, Ticks)> {
+    let there = ends_of(world);
+    due.into_iter().filter(|(ends, _)| there.contains(ends)).collect()
+}
+
+fn ends_of(world: &World) -> Set<Ends> {
+    let sessions = world.engines.iter().flat_map(views::sessions);
+    sessions.map(|s| s.ends).collect()
+}
+
 /// Each of them is there, with the same ends on both sides.
 pub fn are_there(world: &World, due: &[(Ends, Ticks)]) {
-    let there: Set<Ends> = world
-        .engines
-        .iter()
-        .flat_map(views::sessions)
-        .map(|s| s.ends)
-        .collect();
+    let there = ends_of(world);
     for (ends, created) in due {
         assert!(
             there.contains(ends),

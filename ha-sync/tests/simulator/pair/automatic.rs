@@ -53,6 +53,8 @@ pub struct Around {
     leaving: Vec<Option<Leaving>>,
     /// Sets that were handed over and drain.
     pub(super) draining: Vec<Option<Draining>>,
+    /// Who was primary beside the other last and yielded, until it is told all.
+    untold: Vec<Option<usize>>,
     /// Since when two are primary that hear each other.
     two_since: Vec<Option<u64>>,
 }
@@ -65,6 +67,7 @@ impl Around {
             down: [[false; LINKS]; 2],
             leaving: (0..sets).map(|_| None).collect(),
             draining: vec![None; sets],
+            untold: vec![None; sets],
             two_since: vec![None; sets],
         }
     }
@@ -165,6 +168,9 @@ impl Pair {
             }
             self.heirs[index] = None;
             (self.primary[index], self.deposed[index]) = (Some(1 - at), Some(at));
+            if let Some(around) = &mut self.around {
+                around.untold[index] = Some(at);
+            }
             return;
         }
         let known = self.knowledge_of(at);
@@ -216,6 +222,10 @@ impl Pair {
         self.report.takeovers += 1;
         let index = usize::from(set) - 1;
         let leaving = self.around.as_mut().and_then(|a| a.leaving[index].take());
+        let untold = self.around.as_mut().map(|a| &mut a.untold[index]);
+        let is_untold = untold
+            .and_then(|untold| untold.take_if(|who| *who == at))
+            .is_some();
         self.deposed[index] = self.deposed[index].filter(|deposed| *deposed != at);
         let Some(from) = self.primary[index] else {
             self.primary[index] = Some(at);
@@ -225,6 +235,7 @@ impl Pair {
                         due: orphan.due,
                         from: None,
                         to: at,
+                        is_untold: false,
                     });
                 }
                 // The one that knew is there, and does not carry on.
@@ -253,6 +264,7 @@ impl Pair {
                     due,
                     from: Some(from),
                     to: at,
+                    is_untold: false,
                 });
             }
             Some(leaving) => {
@@ -265,6 +277,9 @@ impl Pair {
             None => {
                 let known = self.knowledge_of(from);
                 self.bequeath(set, from);
+                if let Some(heir) = &mut self.heirs[index] {
+                    heir.is_untold = is_untold;
+                }
                 self.forget_unknown(set, from, known);
                 self.report.forced += 1;
             }
@@ -292,6 +307,13 @@ impl Pair {
                 ms <= TWO_MAX_MS,
                 "two primaries of {set} hear each other for {ms} ms"
             );
+        }
+        for (index, untold) in around.untold.iter_mut().enumerate() {
+            let side = untold.and_then(|who| self.sides[who].as_ref());
+            let is_told = |side: &Side| rests(side, index as u16 + 1) && side.is_active() && side.has_all();
+            if side.is_none_or(is_told) {
+                *untold = None;
+            }
         }
         for (index, deposed) in self.deposed.iter_mut().enumerate() {
             let side = deposed.and_then(|deposed| self.sides[deposed].as_ref());

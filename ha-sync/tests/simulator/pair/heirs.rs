@@ -14,6 +14,9 @@ pub struct Heir {
     pub(super) due: Vec<(Ends, Ticks)>,
     pub(super) from: Option<usize>,
     pub(super) to: usize,
+    /// It was primary beside the other, yielded, and is primary again before it was told all: it may have ended what the other has still,
+    /// and what it lacks comes with the next offer.
+    pub(super) is_untold: bool,
 }
 
 impl Pair {
@@ -44,6 +47,7 @@ impl Pair {
             due,
             from: Some(from),
             to: 1 - from,
+            is_untold: false,
         });
     }
 
@@ -56,6 +60,7 @@ impl Pair {
             due,
             from: Some(from),
             to: 1 - from,
+            is_untold: false,
         });
     }
 
@@ -73,6 +78,9 @@ impl Pair {
                 heir.due = survivors::alive(&old.world, heir.due);
             }
             if let Some(side) = &mut self.sides[heir.to] {
+                if heir.is_untold {
+                    heir.due = survivors::present(&side.world, heir.due);
+                }
                 survivors::are_there(&side.world, &heir.due);
                 survivors::pass(&mut side.world, &heir.due);
                 self.report.survived += heir.due.len() as u64;
