@@ -14,7 +14,7 @@ use tandem_engine::ticks::Ticks;
 use tandem_wire::build::PacketBuilder;
 use tandem_wire::tcp::{ACK, PSH, RST, SYN};
 
-use super::merging::{assert_one, heal, heal_of, split_afresh};
+use super::merging::{assert_one, heal, heal_of, offer, split_afresh};
 use super::{Pair, blocks, extents, replicate_at};
 use crate::common::packets::{End, bytes, udp};
 use crate::common::plan::Plan;
@@ -104,10 +104,6 @@ fn a_whole_address_that_one_gave_up_as_standby_rests_all_the_same() {
     );
     // It is standby for a while, offers what it has, and its last session ends meanwhile.
     pair.role(1, Role::Standby);
-    let offer = |offers| Op::Offer {
-        service_set: 1,
-        offers,
-    };
     pair.command(1, offer(true));
     pair.pass(Ticks::from_seconds(310));
     assert_eq!(pair.worlds[1].mappings().len(), 0);

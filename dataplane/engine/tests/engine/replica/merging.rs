@@ -80,7 +80,7 @@ pub(super) fn heal_of(pair: &mut Pair, loser: usize) -> Merge {
     merged.fold(Merge::default(), Merge::and)
 }
 
-fn offer(offers: bool) -> Op {
+pub(super) fn offer(offers: bool) -> Op {
     Op::Offer {
         service_set: 1,
         offers,
@@ -311,13 +311,7 @@ fn a_bulk_of_a_standby_offers_nothing_and_a_primary_that_does_not_merge_takes_no
     pair.role(0, Role::Standby);
     pair.bulk(0, 5);
     assert_eq!(pair.worlds[1].engines[0].counters().replica_refused_role, 0);
-    pair.command(
-        0,
-        Op::Offer {
-            service_set: 1,
-            offers: true,
-        },
-    );
+    pair.command(0, offer(true));
     pair.bulk(0, 6);
     assert!(pair.worlds[1].engines[0].counters().replica_refused_role > 0);
     assert_eq!(pair.worlds[1].sessions().len(), 1);
@@ -327,13 +321,7 @@ fn a_bulk_of_a_standby_offers_nothing_and_a_primary_that_does_not_merge_takes_no
 fn a_role_ends_what_was_offered_and_what_is_merged() {
     let mut pair = split(1, |_| {});
     pair.role(0, Role::Standby);
-    pair.command(
-        0,
-        Op::Offer {
-            service_set: 1,
-            offers: true,
-        },
-    );
+    pair.command(0, offer(true));
     pair.command(1, Op::BulkBegin(5, ObjectTypes::ALL));
     pair.command(1, Op::Merges(1));
     // The winner is gone; then it is back, as standby.
@@ -360,10 +348,6 @@ fn a_bulk_that_was_told_before_the_merge_ends_nothing_that_was_taken() {
     }
     pair.worlds[0].settle_time();
     deaf(&mut pair);
-    let offer = |offers| Op::Offer {
-        service_set: 1,
-        offers,
-    };
     pair.role(0, Role::Standby);
     pair.command(0, offer(true));
     // All of this bulk is on its way before the first thing is merged.
