@@ -9,6 +9,7 @@ mod heirs;
 mod operator;
 mod quiet;
 mod row;
+mod stops;
 mod takeover;
 
 use tandem_engine::hash::Rng;

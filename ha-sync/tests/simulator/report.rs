@@ -34,6 +34,8 @@ pub struct Report {
     pub drains: u64,
     /// Packets that passed there meanwhile.
     pub drained: u64,
+    /// Chassis that stopped cleanly.
+    pub stops: u64,
     /// What was asked of it, and of that was refused at once.
     pub commands: u64,
     /// See there.
@@ -80,6 +82,7 @@ impl Report {
         self.takeovers += other.takeovers;
         self.drains += other.drains;
         self.drained += other.drained;
+        self.stops += other.stops;
         self.commands += other.commands;
         self.refused += other.refused;
         self.breaks += other.breaks;
@@ -108,10 +111,11 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} roles taken by themselves, {} drains that {} packets passed, {} commands, {} of them refused at once; {} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
+            "{} roles taken by themselves, {} drains that {} packets passed, {} clean stops, {} commands, {} of them refused at once; {} forced primaries, {} yielded; {} crashes and {} role changes in the midst of a bulk",
             self.takeovers,
             self.drains,
             self.drained,
+            self.stops,
             self.commands,
             self.refused,
             self.forced,
@@ -143,6 +147,7 @@ impl Report {
         let by_itself = [
             ("a role taken", self.takeovers),
             ("a packet that passes where a set drains", self.drained),
+            ("a clean stop", self.stops),
             ("a command", self.commands),
             ("a command that is refused", self.refused),
         ];

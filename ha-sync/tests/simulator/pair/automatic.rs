@@ -53,6 +53,8 @@ pub struct Around {
     leaving: Vec<Option<Leaving>>,
     /// Sets that were handed over and drain.
     pub(super) draining: Vec<Option<Draining>>,
+    /// Chassis that stop, and until when.
+    pub(super) stopping: [Option<u64>; 2],
     /// Who was primary beside the other last and yielded, until it is told all.
     untold: Vec<Option<usize>>,
     /// Since when two are primary that hear each other.
@@ -67,6 +69,7 @@ impl Around {
             down: [[false; LINKS]; 2],
             leaving: (0..sets).map(|_| None).collect(),
             draining: vec![None; sets],
+            stopping: [None; 2],
             untold: vec![None; sets],
             two_since: vec![None; sets],
         }
@@ -99,6 +102,7 @@ impl Pair {
             }
         }
         self.look_at_two();
+        self.look_at_stops();
     }
 
     fn carry_beats(&mut self) {
@@ -323,12 +327,23 @@ impl Pair {
         }
     }
 
-    /// A chassis loses everything; the other finds out by itself.
+    /// A chassis loses everything; the other finds out by itself. Or one that has is there again.
     pub(super) fn crash_automatic(&mut self, at: usize) {
-        let Some(side) = self.sides[at].take() else {
+        if self.sides[at].is_none() {
             return self.restart(at);
-        };
+        }
         self.report.crashes += 1;
+        self.lose(at, false);
+    }
+
+    /// A chassis is gone, and has said so if it stopped.
+    pub(super) fn lose(&mut self, at: usize, is_stopped: bool) {
+        let Some(mut side) = self.sides[at].take() else {
+            return;
+        };
+        if let Some(around) = &mut self.around {
+            around.stopping[at] = None;
+        }
         self.drains_crash(at);
         // What it was told by one that left a set to it goes with it, and that one is standby and tells it to nobody again.
         for leaving in self
@@ -349,11 +364,16 @@ impl Pair {
         self.leases[at] = Default::default();
         side.count(&mut self.report);
         self.break_connection();
-        if chance(&mut self.rng, 50) {
+        let words = if is_stopped {
+            side.leave(self.now)
+        } else if chance(&mut self.rng, 50) {
             // Not the host: its guard says so.
-            for word in side.last_words() {
-                self.send(at, word);
-            }
+            side.last_words()
+        } else {
+            Vec::new()
+        };
+        for word in words {
+            self.send(at, word);
         }
         if let Some(other) = &mut self.sides[1 - at] {
             other.covered = false;
@@ -460,7 +480,11 @@ impl Pair {
     pub fn ask(&mut self, rng: &mut Rng) -> &'static str {
         let (at, set, force) = (rng.below(2) as usize, pick(rng, &self.sets()), chance(rng, 50));
         let cause = pick(rng, &[RoleCause::Operator, RoleCause::Policy]);
-        let command = match rng.below(8) {
+        let has_stops = self.tuning.terms.as_ref().is_some_and(|terms| terms.stops);
+        let command = match rng.below(if has_stops { 12 } else { 8 }) {
+            8 | 9 => return self.stop(at),
+            10 => Command::Warn(Some("played".to_owned())),
+            11 => Command::Warn(None),
             0 | 1 => Command::Switchover { force },
             2 | 3 => Command::Acquire { force, cause },
             4 => Command::Release { force, cause },
@@ -486,14 +510,19 @@ impl Pair {
             around.paths = [[true; 2]; PATHS.len()];
             around.down = [[false; LINKS]; 2];
         }
+        self.end_stops();
         self.restart(0);
         self.restart(1);
+        let has_stops = self.tuning.terms.as_ref().is_some_and(|terms| terms.stops);
         for at in 0..2 {
             if let Some(side) = &mut self.sides[at] {
                 side.go_on(self.now);
             }
             for set in self.sets() {
                 self.order(at, set, Command::TakeOut(false));
+                if has_stops {
+                    self.order(at, set, Command::Warn(None));
+                }
             }
         }
         let until = self.now + QUIET_MAX_MS;

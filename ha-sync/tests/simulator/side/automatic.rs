@@ -75,6 +75,25 @@ impl Side {
         )
     }
 
+    /// It is to stop cleanly.
+    pub fn stop(&mut self, now: u64) {
+        self.with_brain(|brain, link, bridge| brain.stop(now, link, bridge));
+    }
+
+    /// Whether it has handed over all that it is to.
+    pub fn has_stopped(&mut self, now: u64) -> bool {
+        self.with_brain(|brain, link, bridge| brain.has_stopped(now, link, bridge))
+            .unwrap_or(true)
+    }
+
+    /// What it says last when it stops.
+    pub fn leave(&mut self, now: u64) -> Vec<Datagram> {
+        self.brain
+            .as_mut()
+            .map(|brain| brain.leave(now))
+            .unwrap_or_default()
+    }
+
     /// What its guard says when it is dead.
     pub fn last_words(&self) -> Vec<Datagram> {
         self.brain

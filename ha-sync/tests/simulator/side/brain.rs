@@ -124,6 +124,39 @@ impl Brain {
         PATHS.iter().map(word).collect()
     }
 
+    /// The process is to stop: nothing is taken any more, and everything handed over that somebody can take.
+    pub fn stop(&mut self, now: u64, link: &mut Link, bridge: &mut Bridge) {
+        let here = self.clock.local(now);
+        let mut line = Line {
+            link,
+            bridge,
+            now,
+            is_complete: self.is_complete,
+            did: &mut self.did,
+        };
+        self.automatic.stop(here, &mut self.roles, &mut line);
+    }
+
+    /// Whether nothing is handed over any more.
+    pub fn has_stopped(&mut self, now: u64, link: &mut Link, bridge: &mut Bridge) -> bool {
+        let line = Line {
+            link,
+            bridge,
+            now,
+            is_complete: self.is_complete,
+            did: &mut self.did,
+        };
+        let here = self.clock.local(now);
+        self.automatic.has_stopped(here, &self.roles, &line)
+    }
+
+    /// What a process says last that stops cleanly.
+    pub fn leave(&mut self, now: u64) -> Vec<Datagram> {
+        let (at, mut out) = (self.at(now), Vec::new());
+        self.detector.leave(at, &mut out);
+        out
+    }
+
     /// A connection is there; or it is gone.
     pub fn channel(&mut self, is_there: bool) {
         if is_there {

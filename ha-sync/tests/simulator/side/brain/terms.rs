@@ -13,6 +13,8 @@ pub struct Terms {
     pub clocks: [Clock; 2],
     /// How long each set drains after it was handed over, milliseconds.
     pub drains: Vec<(u8, u64)>,
+    /// Chassis are also stopped cleanly, and the operator warns.
+    pub stops: bool,
 }
 
 impl Terms {
@@ -46,6 +48,8 @@ impl Terms {
             settings,
             clocks,
             drains: sets.iter().map(&mut drains).collect(),
+            // An eighth, none of it a seed that failed once: those run as they did.
+            stops: matches!(seed % 16, 6 | 13),
             plan,
         }
     }
