@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use tandem_engine::replica::Role;
+
 use crate::machine::{Command, Hold, Machine, Output, PeerSeen, PeerSet, Seen, Settings};
 use crate::roles::Answer;
 use crate::watch::{Heartbeat, Watch, Watched};
@@ -21,10 +23,15 @@ pub struct Monitored {
     pub releases: bool,
 }
 
+/// How long both may be primary with the same epoch, each taking itself for the better one, before gateway 1 ends it, milliseconds.
+pub const TIE_MS: u64 = 3000;
+
 #[derive(Debug)]
 struct One {
     machine: Machine,
     monitored: Monitored,
+    /// Since when the channel says that the peer is primary, too, with the same epoch.
+    tied_since_ms: Option<u64>,
 }
 
 /// What is shown of an automatic set.
@@ -78,6 +85,7 @@ impl Automatic {
             let new = || One {
                 machine: Machine::new(*settings),
                 monitored: Monitored::default(),
+                tied_since_ms: None,
             };
             self.sets
                 .entry(*number)
@@ -135,6 +143,24 @@ impl Automatic {
             };
             let outputs = one.machine.tick(&seen);
             self.carry_out(number, outputs, &seen, None, roles, hands);
+            self.break_tie(number, now_ms, hands);
+        }
+    }
+
+    /// Of two primaries with the same epoch exactly one yields, if both know the other's priority, or neither does. Where heartbeats
+    /// come through one way only, or came once, each may take itself for the better one. That lasts no longer than this: gateway 1
+    /// takes a higher epoch, to which the other yields.
+    fn break_tie(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
+        let theirs = hands.peer_role(set).filter(|_| hands.peer().is_there());
+        let (Some(one), Some(ours)) = (self.sets.get_mut(&set), hands.role(set)) else {
+            return;
+        };
+        let is_tied = theirs.is_some_and(|role| role.primary && ours.primary && role.epoch == ours.epoch);
+        let since = is_tied.then(|| one.tied_since_ms.unwrap_or(now_ms));
+        one.tied_since_ms = since;
+        let is_over = since.is_some_and(|since| now_ms.saturating_sub(since) >= TIE_MS);
+        if is_over && one.machine.settings().is_gateway_1 {
+            hands.take_up(set, Role::Primary, ours.epoch.saturating_add(1));
         }
     }
 

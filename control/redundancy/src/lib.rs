@@ -16,7 +16,7 @@ pub mod roles;
 pub mod signal;
 mod watch;
 
-pub use automatic::{Automatic, Monitored, SetView};
+pub use automatic::{Automatic, Monitored, SetView, TIE_MS};
 pub use kinds::{Event, RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 pub use roles::{Hands, Lack, Peer, Roles};
 pub use watch::{Heartbeat, Watched};

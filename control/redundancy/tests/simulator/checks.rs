@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tandem_redundancy::machine::{RETRY_MS, VACANCY_HOLD_MS, VACANCY_MAX_MS};
-use tandem_redundancy::{RoleCause, RoleState, WantedRole};
+use tandem_redundancy::{RoleCause, RoleState, TIE_MS, WantedRole};
 
 use super::chassis::{Chassis, LOST_MS, Link};
 use super::clock::SKEW_MAX;
@@ -12,6 +12,9 @@ use super::world::{STEP_MS, World};
 /// How long two may be primary that hear each other. Each is heard within the time after which it would be lost, with what it said
 /// up to two steps before, and a step later the one with the worse claim has yielded.
 const TWO_MAX_MS: u64 = LOST_MS + 3 * STEP_MS;
+/// The same of two that talk over the channel, of which one or both hear no heartbeats: each may take itself for the better one until
+/// gateway 1, by its clock, has waited for the other to yield. What says that it is primary is a step on its way, as is the answer.
+const TWO_TALK_MAX_MS: u64 = TIE_MS * (1000 + SKEW_MAX) / 1000 + 5 * STEP_MS;
 /// How long nobody may be primary with `primary-always-exists`, from when who runs and who hears whom is the same, and nobody has just
 /// recovered. Where only the channel is heard, neither knows whether the other has failed or was taken out, and each waits its time for
 /// the other, by its clock; a wish that was refused just before is repeated; what changed is heard of when heartbeats would be lost.
@@ -25,6 +28,7 @@ const RESTS_MS: u64 = 5000;
 #[derive(Debug, Default)]
 struct OfSet {
     two_since: Option<u64>,
+    two_talk_since: Option<u64>,
     /// Since when nobody is primary and the situation is the same.
     nobody_since: Option<u64>,
     /// Which sides have failed or were taken out, and when one last was so no more.
@@ -66,6 +70,8 @@ impl OfSet {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Longest {
     pub two_ms: u64,
+    /// The same over the channel alone.
+    pub two_talk_ms: u64,
     pub nobody_ms: u64,
     /// In which run.
     pub nobody_seed: u64,
@@ -78,6 +84,7 @@ impl Longest {
             (self.nobody_ms, self.nobody_seed) = (other.nobody_ms, seed);
         }
         self.two_ms = self.two_ms.max(other.two_ms);
+        self.two_talk_ms = self.two_talk_ms.max(other.two_talk_ms);
         self.takeovers += other.takeovers;
     }
 }
@@ -166,13 +173,21 @@ impl Checks {
         };
         let count = |is: fn(&Chassis, u8) -> bool| running(world).filter(|(_, one)| is(one, set)).count();
         let is_there = running(world).count();
-        let both_hear = running(world).filter(|(_, one)| one.hears_the_peer()).count() == 2;
+        let both = |is: &dyn Fn(&Chassis) -> bool| running(world).filter(|(_, one)| is(one)).count() == 2;
+        let both_hear = both(&|one| one.hears_the_peer());
+        let both_talk = world.channel_passes() && both(&|one| one.body.link == Link::There);
         // Workers that were told to be primary and stand still are none.
-        let two = both_hear && count(|one, set| one.body.is_primary(set) && one.body.has_taken(set)) == 2;
-        let two_ms = lasts(&mut of.two_since, two, now_ms);
+        let two = count(|one, set| one.body.is_primary(set) && one.body.has_taken(set)) == 2;
+        let two_ms = lasts(&mut of.two_since, two && both_hear, now_ms);
         if two_ms > TWO_MAX_MS {
             return Err(format!(
                 "two primaries of set {set} hear each other for {two_ms} ms"
+            ));
+        }
+        let talk_ms = lasts(&mut of.two_talk_since, two && both_talk, now_ms);
+        if talk_ms > TWO_TALK_MAX_MS {
+            return Err(format!(
+                "two primaries of set {set} talk to each other for {talk_ms} ms"
             ));
         }
         let always = world.settings[0].iter().all(|(_, one)| one.primary_always_exists);
@@ -195,6 +210,7 @@ impl Checks {
             return Err(format!("nobody is primary of set {set} for {nobody_ms} ms"));
         }
         self.longest.two_ms = self.longest.two_ms.max(two_ms);
+        self.longest.two_talk_ms = self.longest.two_talk_ms.max(talk_ms);
         self.longest.nobody_ms = self.longest.nobody_ms.max(nobody_ms);
         Ok(())
     }

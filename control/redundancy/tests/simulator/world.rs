@@ -203,6 +203,12 @@ impl World {
         Ok(())
     }
 
+    /// Whether a connection is there, and brings something both ways.
+    pub fn channel_passes(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.silent_since.is_none())
+    }
+
     fn start_and_end(&mut self) {
         for side in 0..2 {
             if self.chassis[side].is_none() && self.now_ms >= self.starts_ms[side] {
