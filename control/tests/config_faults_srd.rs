@@ -355,6 +355,22 @@ fn a_policy_has_an_action_or_signal_routes() {
 }
 
 #[test]
+fn nobody_warns_because_the_peer_does() {
+    let text = |action: &str, peer: &str| {
+        with(&format!(
+            "[redundancy-events.e]\npeer = [\"lost\", \"{peer}\"]\n[redundancy-policies.p]\nevents = [\"e\"]\naction = \"{action}\"\n"
+        ))
+    };
+    refused(
+        &text("broadcast-warning", "warned"),
+        "21:10: redundancy-policies.p.action",
+        "while redundancy-events.e.peer (line 18) says that the peer warns",
+    );
+    parse(&text("broadcast-warning", "acquire"));
+    parse(&text("acquire-primary-role", "warned"));
+}
+
+#[test]
 fn an_event_has_a_condition() {
     refused(
         &with("[redundancy-events.e]\nhold-s = 3\nservice-failure = false\n"),

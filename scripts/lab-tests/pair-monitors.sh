@@ -14,7 +14,7 @@ THRESHOLD=2
 HEARTBEAT_MS=200
 HOLD_S=2
 PAIR_MORE="recovery-hold-s = $HOLD_S
-policies = [\"ways\", \"failures\", \"helpers\", \"workers\"]
+policies = [\"ways\", \"failures\", \"helpers\", \"workers\", \"warned\"]
 $(bgp_policy | tail -n +2)
 $(pair_virtual_addresses)
 [redundancy-policies.failures]
@@ -28,6 +28,16 @@ when = \"event\"
 
 [redundancy-events.links]
 links = [\"inside0\", \"outside0\"]
+
+[redundancy-policies.warned]
+events = [\"peer-warns\"]
+[[redundancy-policies.warned.signal-routes]]
+prefix = \"198.51.100.78/32\"
+table = 778
+discard = true
+when = \"event\"
+[redundancy-events.peer-warns]
+peer = [\"warned\"]
 
 # One lost address is a failed object each by ARP and neighbour discovery, which together are too little for the set; two by ping are
 # another one, and all objects together enough.
@@ -77,6 +87,10 @@ done
 roles_up
 gap_start
 
+# Whether the peer of a chassis warns, by the route that says so.
+warned_by_peer() { [[ -n $(ip -n "$(ns "${DUT[$1]}")" route show table 778 2>/dev/null) ]]; }
+not_warned_by_peer() { ! warned_by_peer "$1"; }
+times_warned() { events_with 2 - "event peer-warns is active"; }
 signal_route() { ip -n "$(ns "${DUT[$1]}")" route show table 777 2>/dev/null | grep -q 198.51.100.77; }
 no_signal_route() { ! signal_route "$1"; }
 link_is_down() {
@@ -159,6 +173,7 @@ back() {
     check "chassis 1 is primary" pair_role 1 primary
     check "chassis 2 is its standby" pair_wait_ready 2
 }
+warned=$(times_warned)
 case_begin "the routing process of chassis 1 dies"
 acts routing stop_spawned router1 KILL
 case_end standby-warned primary 2
@@ -174,13 +189,16 @@ acts checked rm "$LAB_DIR/well-1"
 case_end standby-warned primary 2
 touch "$LAB_DIR/well-1"
 back
+check "of what only releases the role nobody is warned" [ "$(times_warned)" = "$warned" ]
 
 case_begin "another configuration: a link weighs 10"
 reload 1 's/^links = .*/&\nlink-weight = 10/'
 leg p-in down
 check "the event has that weight" wait_until 10 event_told 1 "event links is active, weight 10"
 check "chassis 1 is primary still" pair_is 1 redundancy role primary
+check "its policy warns chassis 2" wait_until 10 warned_by_peer 2
 leg p-in up
+check "which is warned no more" wait_until 10 not_warned_by_peer 2
 check "chassis 2 is its standby" pair_wait_ready 2
 case_end primary standby 1
 

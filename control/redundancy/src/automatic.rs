@@ -21,6 +21,8 @@ pub struct Monitored {
     pub is_warned: bool,
     /// Such a policy releases the role.
     pub releases: bool,
+    /// An event is active of a policy that warns the peer, if only by what the peer does.
+    pub broadcasts: bool,
 }
 
 /// How long both may be primary with the same epoch, each taking itself for the better one, before gateway 1 ends it, milliseconds.
@@ -284,6 +286,7 @@ impl Automatic {
             chassis_failed_weight: self.chassis_failed_weight,
             is_warned: one.monitored.is_warned,
             releases: one.monitored.releases,
+            broadcasts: one.monitored.broadcasts,
             was_asked_for: shown.cause == RoleCause::Peer,
             peer: self.watch.peer(set, said, one.machine.settings().priority),
             is_connected: hands.peer().is_there(),
@@ -326,7 +329,8 @@ impl Automatic {
             failed_weight: seen.failed_weight,
             is_complete: seen.lack.is_none(),
             is_eligible: !one.machine.is_leaving(),
-            is_warned: seen.is_warned || one.machine.is_warned_by_hand(),
+            is_warned: seen.is_warned || one.machine.warning().is_some(),
+            broadcasts: one.machine.warning().is_some(),
         })
     }
 

@@ -235,8 +235,7 @@ impl Machine {
     }
 
     /// Whether the operator warns.
-    #[must_use]
-    pub const fn is_warned_by_hand(&self) -> bool {
+    const fn is_warned_by_hand(&self) -> bool {
         self.warning_by_hand.is_some()
     }
 
@@ -344,7 +343,7 @@ impl Machine {
         if failed {
             self.hold_until_ms = seen.now_ms.saturating_add(self.settings.recovery_hold_ms);
         }
-        self.warning = self.warning.take().filter(|_| seen.is_warned);
+        self.warning = self.warning.take().filter(|_| seen.broadcasts);
         let is_to_take = |peer: &PeerSet| !peer.is_primary && peer.can_take_over();
         let is_left = seen.peer.set().is_some_and(is_to_take);
         self.left_until_ms = self.left_until_ms.filter(|&until| is_left && seen.now_ms < until);

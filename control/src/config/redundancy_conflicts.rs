@@ -7,7 +7,9 @@ use super::diagnostics::{Diagnostics, join};
 use super::fault::{Fault, FaultKind};
 use super::pool::Pool;
 use super::redundancy::{Raw, Redundancy};
+use super::redundancy_event::PeerEvent;
 use super::redundancy_group;
+use super::redundancy_policy::PolicyAction;
 use super::redundancy_set;
 use super::redundancy_virtual;
 use super::section::Item;
@@ -26,6 +28,7 @@ pub(super) fn check(
     redundancy_set::groups_fit(&raw.sets, d);
     redundancy_set::track_files_are_apart(&raw.sets, &raw.groups, d);
     peers_differ(&raw.groups, d);
+    warnings_end(redundancy, d);
     pools_are_apart(sets, d);
     interface_pools(sets, pools, d);
     redundancy_virtual::check(raw, redundancy, pools, d);
@@ -74,6 +77,27 @@ fn peers_differ(groups: &[redundancy_group::Raw], d: &Diagnostics) {
                 problem,
                 remedy,
             );
+        }
+    }
+}
+
+/// Two chassis that warn because the other one does would never cease.
+fn warnings_end(redundancy: &Redundancy, d: &Diagnostics) {
+    let warns = |action| action == Some(PolicyAction::BroadcastWarning);
+    for policy in redundancy.policies.iter().filter(|one| warns(one.action)) {
+        let hears = |event: &str| {
+            let mut all = redundancy.events.iter().filter(|one| one.name == event);
+            all.any(|one| one.peer.contains(&PeerEvent::Warned))
+        };
+        for event in policy.events.iter().filter(|event| hears(event)) {
+            let place = join("redundancy-events", event) + ".peer";
+            let path = join("redundancy-policies", &policy.name) + ".action";
+            let problem = format!(
+                "the policy warns the peer while {place} (line {}) says that the peer warns: two chassis with this file would warn each other for ever",
+                d.line(&place)
+            );
+            let remedy = "take another action, or leave \"warned\" out of the event";
+            d.fault(FaultKind::Conflict, &path, problem, remedy);
         }
     }
 }

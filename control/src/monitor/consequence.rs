@@ -26,6 +26,8 @@ pub struct SetMonitored {
     pub is_warned: bool,
     /// Such an event is of a policy that releases the role.
     pub releases: bool,
+    /// One is active of a policy that warns the peer, if only by what the peer does.
+    pub broadcasts: bool,
 }
 
 /// An action that is due.
@@ -154,16 +156,18 @@ impl Consequences {
     #[must_use]
     pub fn sets(&self) -> Vec<SetMonitored> {
         let of = |set: &u8| {
-            let warning = || {
-                let warning = self.active.iter().filter(|(_, warns)| **warns);
-                let places = warning.filter_map(|(event, _)| self.places.get(event));
+            let active = |own: bool| {
+                let active = self.active.iter().filter(move |(_, warns)| **warns || !own);
+                let places = active.filter_map(|(event, _)| self.places.get(event));
                 places.filter(|place| place.set == Some(*set))
             };
+            let (warning, any) = (|| active(true), || active(false));
             SetMonitored {
                 set: *set,
                 failed_weight: self.weights.of_set(*set),
                 is_warned: warning().next().is_some(),
                 releases: warning().any(|place| place.action.is_some_and(PolicyAction::is_release)),
+                broadcasts: any().any(|place| place.action == Some(PolicyAction::BroadcastWarning)),
             }
         };
         self.sets.iter().map(of).collect()
@@ -322,6 +326,29 @@ mod tests {
         );
         all.observe(3, &[Observation::Well(peer(), "the peer warns no more".into())]);
         assert_eq!(all.events.active().count(), 0);
+    }
+
+    #[test]
+    fn a_policy_that_warns_the_peer_does_so_for_what_the_peer_did_as_well_and_others_do_not() {
+        let with = |action: &str| {
+            let text = format!(
+                "[redundancy-policies.p]\nevents = [\"x\"]\naction = \"{action}\"\n\
+                 [redundancy-events.x]\nlinks = [\"a\"]\npeer = [\"lost\"]\n"
+            );
+            Consequences::new(&redundancy(&text))
+        };
+        let now = |of: &Consequences| (of.sets()[0].is_warned, of.sets()[0].broadcasts);
+        let lost = || Condition::Peer(config::PeerEvent::Lost);
+        let mut warns = with("broadcast-warning");
+        warns.observe(0, &[Observation::Failed(lost(), "the peer is lost".into())]);
+        assert_eq!(now(&warns), (false, true));
+        warns.observe(1, &[Observation::Well(lost(), "the peer is heard".into())]);
+        assert_eq!(now(&warns), (false, false));
+        warns.link(2, "a", false);
+        assert_eq!(now(&warns), (true, true));
+        let mut releases = with("release-primary-role");
+        releases.link(0, "a", false);
+        assert_eq!(now(&releases), (true, false));
     }
 
     #[test]

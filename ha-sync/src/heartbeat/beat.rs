@@ -174,8 +174,10 @@ pub struct SetBeat {
     pub primary: bool,
     /// Holds everything it was told, and everything it was told is complete.
     pub complete: bool,
-    /// A monitored event is active.
+    /// A monitored event is active, or somebody warns.
     pub warned: bool,
+    /// A policy or the operator warns the receiver. Said since version 2.
+    pub broadcasts: bool,
     /// May become primary.
     pub eligible: bool,
     /// The number of the role change that made the role.

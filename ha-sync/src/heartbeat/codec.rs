@@ -18,6 +18,8 @@ pub const BEAT_VERSION_OLDEST: u8 = 1;
 pub const BEAT_VERSION: u8 = 2;
 /// The part that names the versions that the sender speaks: the lowest 1, the highest 1.
 const PART_VERSIONS: u8 = 1;
+/// The part that names the sets of which the receiver is warned: their numbers, ascending, 1 each. It is there when there are any.
+const PART_WARNINGS: u8 = 2;
 /// Octets of all parts, at most.
 const PARTS_LEN_MAX: usize = 192;
 /// Octets before the sets.
@@ -131,6 +133,7 @@ impl Codec {
         }
         if version > BEAT_VERSION_OLDEST {
             out.extend_from_slice(&[PART_VERSIONS, 2, BEAT_VERSION_OLDEST, self.highest]);
+            put_warnings(&mut out, sets);
         }
         let code = hmac::sign(&self.ours, &out);
         out.extend_from_slice(code.as_ref());
@@ -166,30 +169,48 @@ impl Codec {
             });
         }
         hmac::verify(&self.theirs, said, code).map_err(|_| BeatError::Mac)?;
-        let beat = fields(&mut reader)?;
+        let mut beat = fields(&mut reader)?;
         if version == BEAT_VERSION_OLDEST {
             let is_all = reader.0.is_empty();
             return is_all
                 .then_some((beat, None))
                 .ok_or(BeatError::Length(datagram.len()));
         }
-        Ok((beat, highest_of_parts(&mut reader)?))
+        let highest = parts(&mut reader, &mut beat.sets)?;
+        Ok((beat, highest))
     }
 }
 
-/// The highest version that the parts name, if they do.
-fn highest_of_parts(reader: &mut Reader<'_>) -> Result<Option<u8>, WireError> {
+/// What the parts say of sets; and the highest version that they name, if they do.
+fn parts(reader: &mut Reader<'_>, sets: &mut [SetBeat]) -> Result<Option<u8>, WireError> {
     let mut highest = None;
     while !reader.0.is_empty() {
         let part = reader.u8("part")?;
         let length = reader.u8("length of a part")?;
         let mut body = Reader(reader.take(length.into(), "part")?);
-        if part == PART_VERSIONS {
-            body.u8("lowest version")?;
-            highest = Some(body.u8("highest version")?);
+        match part {
+            PART_VERSIONS => {
+                body.u8("lowest version")?;
+                highest = Some(body.u8("highest version")?);
+            }
+            PART_WARNINGS => {
+                for set in sets.iter_mut() {
+                    set.broadcasts = body.0.contains(&set.set);
+                }
+            }
+            _ => {}
         }
     }
     Ok(highest)
+}
+
+fn put_warnings(out: &mut Vec<u8>, sets: &[SetBeat]) {
+    let numbers = sets.iter().filter(|set| set.broadcasts).map(|set| set.set);
+    let numbers: Vec<u8> = numbers.collect();
+    if !numbers.is_empty() {
+        out.extend_from_slice(&[PART_WARNINGS, numbers.len() as u8]);
+        out.extend_from_slice(&numbers);
+    }
 }
 
 fn number_of(kind: Kind) -> u8 {
@@ -299,6 +320,8 @@ fn read_set(reader: &mut Reader<'_>) -> Result<SetBeat, WireError> {
         primary: flags & PRIMARY != 0,
         complete: flags & COMPLETE != 0,
         warned: flags & WARNED != 0,
+        // A part may say so.
+        broadcasts: false,
         eligible: flags & ELIGIBLE != 0,
         epoch,
         priority,

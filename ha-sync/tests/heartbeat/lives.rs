@@ -39,19 +39,22 @@ fn beats_go_out_at_the_interval() {
 
 #[test]
 fn the_threshold_is_exact() {
-    let mut world = World::plain();
-    world.run(1000);
-    world.ends[TWO] = None;
-    let heard_us = world.status(ONE).paths[0].heard_us.expect("heard");
-    world.run(heard_us / 1000 + 599 - 1000);
-    assert_eq!(world.life(ONE), PeerLife::Alive);
-    assert!(world.end(ONE).next_timer() <= heard_us + 600_000);
-    let _before = world.told(ONE);
-    world.step();
-    assert_eq!(world.now(ONE).mono_us, heard_us + 600_000);
-    let why = LostWhy::Silent;
-    assert_eq!(world.told(ONE), [PathDown(PathId::Control), Lost { why }]);
-    assert_eq!(world.life(ONE), PeerLife::Lost);
+    // The default, and the shortest there is.
+    for (interval_ms, lost_ms) in [(200, 600), (10, 30)] {
+        let mut world = World::new([timing(interval_ms, 3); 2], &[PathId::Control]);
+        world.run(1000);
+        world.ends[TWO] = None;
+        let heard_us = world.status(ONE).paths[0].heard_us.expect("heard");
+        world.run(heard_us / 1000 + lost_ms - 1 - 1000);
+        assert_eq!(world.life(ONE), PeerLife::Alive);
+        assert!(world.end(ONE).next_timer() <= heard_us + lost_ms * 1000);
+        let _before = world.told(ONE);
+        world.step();
+        assert_eq!(world.now(ONE).mono_us, heard_us + lost_ms * 1000);
+        let why = LostWhy::Silent;
+        assert_eq!(world.told(ONE), [PathDown(PathId::Control), Lost { why }]);
+        assert_eq!(world.life(ONE), PeerLife::Lost);
+    }
 }
 
 #[test]

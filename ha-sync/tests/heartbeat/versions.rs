@@ -1,10 +1,11 @@
 //! Releases that speak heartbeats of different versions: they hear each other, either way, in the highest version that both know.
 
 use ha_sync::heartbeat::{
-    BEAT_VERSION, BEAT_VERSION_OLDEST, BeatError, HeartbeatEvent, LostWhy, PathId, PeerLife,
+    BEAT_VERSION, BEAT_VERSION_OLDEST, BeatError, HeartbeatEvent, LostWhy, PathId, PeerLife, SetBeat,
+    SetState,
 };
 
-use crate::world::{ONE, TWO, World, codecs, timing};
+use crate::world::{ONE, TWO, World, codecs, set, timing};
 
 /// The version of a datagram.
 const AT: usize = 4;
@@ -91,6 +92,24 @@ fn two_newest_ends_soon_speak_the_newest_and_an_older_life_is_heard_at_once() {
         assert!(spoken(&mut world, TWO).iter().all(|said| *said == version));
         assert_eq!(world.lost_at(ONE), None);
     }
+}
+
+#[test]
+fn who_is_warned_is_said_in_a_part_that_the_oldest_version_has_not() {
+    let (one, two) = codecs();
+    let (one, two) = (one.speaking(BEAT_VERSION), two.speaking(BEAT_VERSION));
+    let mut world = world([BEAT_VERSION; 2]);
+    world.run(1000);
+    let mut beat = two.decode(&world.recorded[ONE][0].octets).expect("a beat");
+    let one_set = |number, broadcasts| SetBeat {
+        broadcasts,
+        ..set(number, SetState::Primary, 1)
+    };
+    beat.sets = vec![one_set(1, true), one_set(2, false), one_set(128, true)];
+    let heard = |version| two.decode(&one.encode_as(&beat, version)).expect("a beat").sets;
+    assert_eq!(heard(BEAT_VERSION), beat.sets);
+    let silent: Vec<_> = [1, 2, 128].map(|number| one_set(number, false)).into();
+    assert_eq!(heard(BEAT_VERSION_OLDEST), silent);
 }
 
 #[test]

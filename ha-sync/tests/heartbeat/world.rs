@@ -38,6 +38,7 @@ pub fn set(number: u8, state: SetState, epoch: u64) -> SetBeat {
         primary: state == SetState::Primary,
         complete: true,
         warned: false,
+        broadcasts: false,
         eligible: true,
         epoch,
         priority: 100,

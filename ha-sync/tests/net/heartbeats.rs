@@ -119,6 +119,7 @@ fn two_ends_live_tell_their_sets_and_are_lost() {
         primary: true,
         complete: true,
         warned: false,
+        broadcasts: false,
         eligible: true,
         epoch: 5,
         priority: 100,

@@ -25,9 +25,9 @@ pub enum Command {
     },
     /// `release-primary-role-if-standby-clear`: a release, and nothing at all when the peer is not `standby`, or warns.
     ReleaseIfStandbyClear,
-    /// `broadcast-warning`: the peer sees the set as warned, with this cause, until no monitored event is active.
+    /// `broadcast-warning`: the peer is warned, with this cause, until no event of a policy that does so is active.
     BroadcastWarning(String),
-    /// The operator: the peer sees the set as warned, with this cause, until the operator takes it back (`None`).
+    /// The operator: the peer is warned, with this cause, until the operator takes it back (`None`).
     Warn(Option<String>),
     /// The operator: the other chassis is to be primary, whichever has the role.
     Switchover {

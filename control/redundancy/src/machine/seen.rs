@@ -48,6 +48,8 @@ pub struct Seen {
     pub is_warned: bool,
     /// One of a policy that releases the role.
     pub releases: bool,
+    /// An event is active of a policy that warns the peer, if only by what the peer does.
+    pub broadcasts: bool,
     /// The workers have their role because the peer asked for it.
     pub was_asked_for: bool,
     /// The peer.
@@ -90,8 +92,10 @@ pub struct PeerSet {
     pub is_complete: bool,
     /// The operator has not taken it out.
     pub is_eligible: bool,
-    /// A monitored event is active there, or a policy there warns.
+    /// A monitored event is active there, or somebody there warns.
     pub is_warned: bool,
+    /// A policy or the operator there warns this chassis.
+    pub broadcasts: bool,
 }
 
 impl PeerSet {

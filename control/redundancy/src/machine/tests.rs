@@ -33,6 +33,7 @@ fn peer(state: RoleState) -> PeerSet {
         is_complete: true,
         is_eligible: state != RoleState::Ineligible,
         is_warned: state == RoleState::StandbyWarned,
+        broadcasts: false,
     }
 }
 
@@ -66,6 +67,7 @@ impl Bench {
             chassis_failed_weight: 0,
             is_warned: state == RoleState::StandbyWarned,
             releases: false,
+            broadcasts: false,
             was_asked_for: false,
             peer,
             is_connected: peer.set().is_some(),

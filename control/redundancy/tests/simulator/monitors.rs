@@ -207,6 +207,7 @@ impl Monitors {
             failed_weight: u16::try_from(self.weights.of_set(set)).unwrap_or(u16::MAX),
             is_warned: active().next().is_some(),
             releases: active().any(|plan| plan.action.as_ref().is_some_and(releases)),
+            broadcasts: active().next().is_some(),
         }
     }
 

@@ -127,6 +127,7 @@ fn heard(beat: &SetBeat) -> (u8, PeerSet) {
         is_complete: beat.complete,
         is_eligible: beat.eligible,
         is_warned: beat.warned,
+        broadcasts: beat.broadcasts,
     };
     (beat.set, set)
 }
@@ -139,6 +140,7 @@ pub(super) fn told(number: u8, set: &PeerSet) -> SetBeat {
         primary: set.is_primary,
         complete: set.is_complete,
         warned: set.is_warned,
+        broadcasts: set.broadcasts,
         eligible: set.is_eligible,
         epoch: set.epoch,
         priority: set.priority,
@@ -186,6 +188,7 @@ mod tests {
                 is_complete: state == RoleState::Standby,
                 is_eligible: state != RoleState::Ineligible,
                 is_warned: state == RoleState::StandbyWarned,
+                broadcasts: state == RoleState::Primary,
             };
             assert_eq!(heard(&told(3, &set)), (3, set));
         }

@@ -344,14 +344,14 @@ fn one_that_stops_takes_nothing_any_more() {
 #[test]
 fn a_broadcast_warning_lasts_as_long_as_an_event() {
     let mut bench = Bench::new(RoleState::Primary, settings(), heard(RoleState::Standby));
-    bench.seen.is_warned = true;
+    bench.seen.broadcasts = true;
     assert_eq!(
         bench.ask(Command::BroadcastWarning("link xe-0".to_owned())),
         Ok(vec![])
     );
     bench.tick();
     assert_eq!(bench.machine.warning(), Some("link xe-0"));
-    bench.seen.is_warned = false;
+    (bench.seen.broadcasts, bench.seen.is_warned) = (false, true);
     bench.tick();
     assert_eq!(bench.machine.warning(), None);
 }

@@ -25,6 +25,7 @@ const PEER: PeerSet = PeerSet {
     is_complete: true,
     is_eligible: true,
     is_warned: false,
+    broadcasts: false,
 };
 
 #[test]
@@ -102,6 +103,7 @@ fn a_release_that_was_asked_for_is_taken_although_this_chassis_failed_meanwhile(
             failed_weight,
             is_warned,
             releases: false,
+            broadcasts: false,
         };
         automatic.monitored(SET, monitored);
         automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);

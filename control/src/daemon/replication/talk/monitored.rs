@@ -30,6 +30,7 @@ impl Talk {
                 failed_weight: u16::try_from(one.failed_weight).unwrap_or(u16::MAX),
                 is_warned: one.is_warned,
                 releases: one.releases,
+                broadcasts: one.broadcasts,
             };
             self.automatic.monitored(one.set, monitored);
         }

@@ -79,6 +79,7 @@ pub(super) fn primary_peer() -> HeartbeatEvent {
         primary: true,
         complete: true,
         warned: false,
+        broadcasts: false,
         eligible: true,
         epoch: 4,
         priority: 100,
@@ -307,6 +308,7 @@ fn what_monitors_say_is_in_the_history_and_makes_a_set_inoperable() {
                 failed_weight,
                 is_warned: true,
                 releases: false,
+                broadcasts: false,
             }],
             chassis_failed_weight: 0,
             actions: Vec::new(),
@@ -392,8 +394,13 @@ fn monitors_hear_when_the_peer_is_lost_and_heard_again_and_when_it_warns() {
     if let HeartbeatEvent::Sets(sets) = &mut warned {
         sets[0].warned = true;
     }
-    talk.command(Order::Heartbeat(warned), 0);
+    talk.command(Order::Heartbeat(warned.clone()), 0);
     assert!(matches!(next(), Some(Observation::Well(of, _)) if of == lost));
+    assert_eq!(next(), None, "an event is active there, and nobody warns of it");
+    if let HeartbeatEvent::Sets(sets) = &mut warned {
+        sets[0].broadcasts = true;
+    }
+    talk.command(Order::Heartbeat(warned), 0);
     let warns = Condition::Peer(PeerEvent::Warned);
     assert!(matches!(next(), Some(Observation::Failed(of, _)) if of == warns));
     talk.command(Order::Heartbeat(primary_peer()), 0);

@@ -89,7 +89,7 @@ impl Watched {
 }
 
 impl Talk {
-    /// Tells monitors whether the peer is lost, and whether one of its sets is warned.
+    /// Tells monitors whether the peer is lost, and whether it warns of one of its sets.
     pub(super) fn look_at_peer(&mut self) {
         let numbers = self.automatic.numbers();
         let views = numbers
@@ -98,7 +98,7 @@ impl Talk {
         let seen: Vec<PeerSeen> = views.map(|view| view.peer).collect();
         let gone = |peer: &PeerSeen| matches!(peer, PeerSeen::Lost | PeerSeen::Gone | PeerSeen::Leaving);
         self.watched.lost(seen.iter().any(gone));
-        let warns = |peer: &PeerSeen| peer.set().is_some_and(|set| set.is_warned);
+        let warns = |peer: &PeerSeen| peer.set().is_some_and(|set| set.broadcasts);
         self.watched.warned(seen.iter().any(warns));
     }
 }

@@ -27,6 +27,7 @@ fn heard(beat: &SetBeat) -> (u8, PeerSet) {
         is_complete: beat.complete,
         is_eligible: beat.eligible,
         is_warned: beat.warned,
+        broadcasts: beat.broadcasts,
     };
     (beat.set, set)
 }
@@ -42,6 +43,7 @@ pub(super) fn beaten(number: u8, set: &PeerSet) -> SetBeat {
         primary: set.is_primary,
         complete: set.is_complete,
         warned: set.is_warned,
+        broadcasts: set.broadcasts,
         eligible: set.is_eligible,
         epoch: set.epoch,
         priority: set.priority,
