@@ -111,11 +111,18 @@ traffic open split
 traffic download split
 aside claim "${CLAIMS:-20000}"
 aside killed
+# What chassis 2 says to its neighbours of addresses of its own (RFC 5227 section 3).
+spawn announced net tcpdump -l -n -Q in -i p-in2 'arp and arp[14:4] = arp[24:4]'
+wait_until 20 grep -q "listening on" "$LAB_DIR/logs/announced.log" || exit 1
+has_announced() { grep "ARP, " "$LAB_DIR/logs/announced.log"; }
+check "nobody has to announce anything" test -z "$(has_announced)"
 ha ha0 up
 ha ha1 up
 path p-in p-in2 on
 healed=$SECONDS
 check "chassis 1 yields" wait_until 20 has_yielded
+check "chassis 2, which stays primary, announces its addresses once more" wait_until 20 has_announced
+stop_spawned announced
 by 2
 check "chassis 1 yields and is told all, soon" pair_wait_ready 1 20
 echo "     $((SECONDS - healed)) s after the paths were back"

@@ -145,14 +145,14 @@ impl Automatic {
             };
             let outputs = one.machine.tick(&seen);
             self.carry_out(number, outputs, &seen, None, roles, hands);
-            self.break_tie(number, now_ms, hands);
+            self.break_tie(number, now_ms, roles, hands);
         }
     }
 
     /// Of two primaries with the same epoch exactly one yields, if both know the other's priority, or neither does. Where heartbeats
     /// come through one way only, or came once, each may take itself for the better one. That lasts no longer than this: gateway 1
     /// takes a higher epoch, to which the other yields.
-    fn break_tie(&mut self, set: u8, now_ms: u64, hands: &mut impl Hands) {
+    fn break_tie(&mut self, set: u8, now_ms: u64, roles: &mut Roles, hands: &mut impl Hands) {
         let theirs = hands.peer_role(set).filter(|_| hands.peer().is_there());
         let (Some(one), Some(ours)) = (self.sets.get_mut(&set), hands.role(set)) else {
             return;
@@ -162,7 +162,9 @@ impl Automatic {
         one.tied_since_ms = since;
         let is_over = since.is_some_and(|since| now_ms.saturating_sub(since) >= TIE_MS);
         if is_over && one.machine.settings().is_gateway_1 {
-            hands.take_up(set, Role::Primary, ours.epoch.saturating_add(1));
+            let epoch = ours.epoch.saturating_add(1);
+            roles.fenced(set, epoch);
+            hands.take_up(set, Role::Primary, epoch);
         }
     }
 

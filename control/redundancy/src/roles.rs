@@ -189,6 +189,20 @@ impl Roles {
         });
     }
 
+    /// A primary has taken a higher epoch, so that another one yields.
+    pub(crate) fn fenced(&mut self, set: u8, epoch: u64) {
+        self.events.push_back(Event {
+            set,
+            from: RoleState::Primary,
+            to: RoleState::Primary,
+            epoch,
+            cause: RoleCause::Epoch,
+            forced: false,
+            reason: None,
+            note: Some("the peer is primary as well, with the same epoch, and does not yield".to_owned()),
+        });
+    }
+
     /// Something was asked of a set that it cannot do.
     pub(crate) fn refused(&mut self, set: u8, state: RoleState, epoch: u64, cause: RoleCause, why: &str) {
         self.events.push_back(Event {

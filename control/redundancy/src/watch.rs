@@ -146,7 +146,8 @@ fn by_channel(role: SetRole, told: Option<&PeerSet>, priority: u8) -> PeerSet {
         is_complete: told.is_none_or(|set| set.is_complete),
         is_eligible: told.is_none_or(|set| set.is_eligible),
         is_warned: told.is_some_and(|set| set.is_warned),
-        broadcasts: told.is_some_and(|set| set.broadcasts),
+        // Only heartbeats say when that is over.
+        broadcasts: false,
     }
 }
 

@@ -272,7 +272,8 @@ pub fn set(set: &RedundancySet) -> Vec<Table> {
     row("its failed weight", or_dash(&set.peer.failed_weight));
     row("it has all", or_dash(&set.peer.complete.map(yes_or_no)));
     row("it is eligible", or_dash(&set.peer.eligible.map(yes_or_no)));
-    row("it warns", or_dash(&set.peer.warned.map(yes_or_no)));
+    row("an event is active", or_dash(&set.peer.warned.map(yes_or_no)));
+    row("it warns", or_dash(&set.peer.warns.map(yes_or_no)));
     let event = set.last_event.as_ref().map(|event| {
         let (from, to, cause) = (event.from.as_str(), event.to.as_str(), event.cause.as_str());
         let why = event.reason.as_ref().or(event.note.as_ref());

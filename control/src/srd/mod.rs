@@ -52,6 +52,12 @@ pub enum Order {
         /// The set.
         set: u8,
     },
+    /// The virtual addresses of a set that is primary here are announced anew: the other chassis answered for them as well, and does
+    /// so no more.
+    Announce {
+        /// The set.
+        set: u8,
+    },
     /// A policy's events began (one of them at least is active) or ended (none is).
     Policy {
         /// Its name.

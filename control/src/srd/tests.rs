@@ -22,6 +22,8 @@ struct Book {
     steps: Vec<String>,
     /// Prefixes and addresses that the kernel refuses.
     refused: Vec<String>,
+    /// Addresses that are there: what is put in again is not new, as in the kernel.
+    there: Vec<String>,
     listed: Undo,
 }
 
@@ -88,11 +90,25 @@ impl Hands for Fake {
 
     fn put_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError> {
         self.is_listed(|undo| undo.addresses.contains(&planned.address));
-        self.do_it("put", planned.address.address.to_string())
+        let address = planned.address.address.to_string();
+        self.do_it("put", address.clone())?;
+        let there = &mut self.0.lock().expect("no panic").there;
+        let is_new = !there.contains(&address);
+        if is_new {
+            there.push(address);
+        }
+        Ok(is_new)
     }
 
     fn take_address(&mut self, planned: &PlannedAddress) -> Result<bool, KernelError> {
-        self.do_it("take", planned.address.address.to_string())
+        let address = planned.address.address.to_string();
+        self.do_it("take", address.clone())?;
+        self.0
+            .lock()
+            .expect("no panic")
+            .there
+            .retain(|there| *there != address);
+        Ok(true)
     }
 
     fn hide_port(&mut self, port: &PlannedPort, hidden: bool) -> Result<(), KernelError> {
@@ -516,6 +532,32 @@ fn announcements_are_spaced_counted_and_end_with_the_role() {
     done(&mut work, &fake, vec![role(1, true, 3)]);
     done(&mut work, &fake, vec![role(1, false, 4)]);
     assert_eq!(work.next_due(RETRY), None, "a standby announces nothing");
+}
+
+#[test]
+fn a_primary_announces_again_when_nobody_else_answers_any_more() {
+    let (fake, mut work) = prepared();
+    let announce = || vec![Order::Announce { set: 1 }];
+    let announced = |steps: Vec<String>| steps.iter().filter(|step| *step == "announce 192.0.2.1").count();
+    assert_eq!(
+        announced(done(&mut work, &fake, announce())),
+        0,
+        "it is not primary"
+    );
+    done(&mut work, &fake, vec![role(1, true, 1)]);
+    let again = |orders| {
+        while let Some(due) = work.next_due(RETRY) {
+            work.act(due, RETRY);
+        }
+        fake.steps();
+        let begun = announced(done(&mut work, &fake, orders));
+        while let Some(due) = work.next_due(RETRY) {
+            work.act(due, RETRY);
+        }
+        begun + announced(fake.steps())
+    };
+    let orders = [announce(), vec![Order::Assert], vec![Order::Announce { set: 2 }]];
+    assert_eq!(orders.map(again), [3, 0, 0]);
 }
 
 #[test]

@@ -102,6 +102,8 @@ struct Set {
     ordered: Option<(bool, u64)>,
     /// It is being handed over: its addresses are to go, its routes stay.
     is_leaving: bool,
+    /// Its addresses are announced although they are in place.
+    announces: bool,
     /// Something has changed since it was last acted on.
     is_due: bool,
     actions: SetActions,
@@ -176,6 +178,11 @@ impl<H: Hands> Work<H> {
                     (known.is_leaving, known.is_due) = (true, true);
                 }
             }
+            Order::Announce { set } => {
+                if let Some(known) = self.sets.get_mut(&set).filter(|known| known.role() == Some(true)) {
+                    (known.announces, known.is_due) = (true, true);
+                }
+            }
             Order::Role {
                 set,
                 is_primary,
@@ -226,6 +233,7 @@ impl<H: Hands> Work<H> {
                         ordered: self.early.get(&plan.set).copied(),
                         is_due: true,
                         is_leaving: false,
+                        announces: false,
                         actions: SetActions::default(),
                         routes: Vec::new(),
                         is_gone: false,
@@ -396,14 +404,14 @@ impl<H: Hands> Work<H> {
     }
 
     fn put_addresses(&mut self, set: &mut Set, now: Instant) {
-        let is_new_role = set.actions.is_primary != Some(true);
+        let announces = std::mem::take(&mut set.announces) || set.actions.is_primary != Some(true);
         for planned in set.wanted_addresses() {
             match self.hands.put_address(&planned) {
                 Ok(is_new) => {
                     if !set.actions.addresses.contains(&planned) {
                         set.actions.addresses.push(planned.clone());
                     }
-                    if is_new || is_new_role {
+                    if is_new || announces {
                         let number = set.plan.set;
                         self.announcements
                             .retain(|a| a.set != number || a.planned != planned);

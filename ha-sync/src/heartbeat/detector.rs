@@ -265,7 +265,14 @@ impl Detector {
             }
             heard(path, now, beat, echo, &mut self.peer, events);
         }
-        if let Some(sets) = self.peer.said(beat) {
+        // Who is warned is not said in the oldest version, which a peer that knows more speaks while it does not hear this chassis.
+        let is_silent = highest.is_none() && self.speaks.is_some_and(|(of, _)| of == beat.incarnation);
+        let said = if is_silent {
+            self.peer.said(&self.peer.warned_as_before(beat))
+        } else {
+            self.peer.said(beat)
+        };
+        if let Some(sets) = said {
             events.push(HeartbeatEvent::Sets(sets));
         }
     }

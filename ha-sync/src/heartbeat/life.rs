@@ -138,6 +138,16 @@ impl Peer {
         self.told = false;
     }
 
+    /// A beat that does not say of what the receiver is warned, with what was said of that before.
+    pub fn warned_as_before(&self, beat: &Beat) -> Beat {
+        let mut beat = beat.clone();
+        for set in &mut beat.sets {
+            let mut before = self.shown.sets.iter();
+            set.broadcasts = before.any(|one| one.set == set.set && one.broadcasts);
+        }
+        beat
+    }
+
     /// Takes down what a beat says, unless a later one was heard on another path. What is new of the sets comes back.
     pub fn said(&mut self, beat: &Beat) -> Option<Vec<SetBeat>> {
         if beat.sent_us < self.said_us {

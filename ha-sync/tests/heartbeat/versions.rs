@@ -5,7 +5,7 @@ use ha_sync::heartbeat::{
     SetState,
 };
 
-use crate::world::{ONE, TWO, World, codecs, set, timing};
+use crate::world::{ONE, TWO, World, codecs, cut, set, timing};
 
 /// The version of a datagram.
 const AT: usize = 4;
@@ -110,6 +110,30 @@ fn who_is_warned_is_said_in_a_part_that_the_oldest_version_has_not() {
     assert_eq!(heard(BEAT_VERSION), beat.sets);
     let silent: Vec<_> = [1, 2, 128].map(|number| one_set(number, false)).into();
     assert_eq!(heard(BEAT_VERSION_OLDEST), silent);
+}
+
+#[test]
+fn who_warns_and_hears_nothing_goes_on_warning() {
+    let mut world = world([BEAT_VERSION; 2]);
+    let warns = |broadcasts| SetBeat {
+        broadcasts,
+        ..set(1, SetState::Primary, 1)
+    };
+    world.end(TWO).tell(&[warns(true)]);
+    world.run(4000);
+    assert_eq!(world.status(ONE).peer.sets, [warns(true)]);
+    // What it says then is of the oldest version, but for one beat in eight periods.
+    world.fates[ONE] = cut();
+    let _before = world.told(ONE);
+    world.run(10_000);
+    assert_eq!(
+        (world.life(ONE), world.life(TWO)),
+        (PeerLife::Alive, PeerLife::Lost)
+    );
+    assert_eq!(world.told(ONE), []);
+    world.end(TWO).tell(&[warns(false)]);
+    world.run(4000);
+    assert_eq!(world.told(ONE), [HeartbeatEvent::Sets(vec![warns(false)])]);
 }
 
 #[test]

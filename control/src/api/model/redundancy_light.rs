@@ -39,8 +39,10 @@ impl RedundancySet {
         if let Some(warning) = &self.warning {
             why.push((Light::Amber, format!("warning: {warning}")));
         }
-        if self.peer.warned == Some(true) {
+        if self.peer.warns == Some(true) {
             why.push((Light::Amber, "the peer warns".to_owned()));
+        } else if self.peer.warned == Some(true) {
+            why.push((Light::Amber, "an event is active at the peer".to_owned()));
         }
         why.extend(
             self.outside

@@ -87,8 +87,10 @@ pub struct PeerOfSet {
     pub complete: Option<bool>,
     /// The operator has not taken it out there.
     pub eligible: Option<bool>,
-    /// Something warns there.
+    /// An event is active there, or it warns.
     pub warned: Option<bool>,
+    /// It warns this chassis: a policy or the operator there broadcasts a warning.
+    pub warns: Option<bool>,
 }
 
 /// An address that moves with the primary role.

@@ -228,6 +228,7 @@ impl SetShown {
             complete: set.map(|set| set.is_complete),
             eligible: set.map(|set| set.is_eligible),
             warned: set.map(|set| set.is_warned),
+            warns: set.map(|set| set.broadcasts),
         }
     }
 }

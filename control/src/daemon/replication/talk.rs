@@ -103,6 +103,8 @@ pub(super) struct Line {
     pub outward: Option<Orders>,
     /// Sets that were handed over, and whose signal routes stay until the peer's are there.
     pub draining: BTreeSet<u8>,
+    /// Sets of which both chassis are primary.
+    pub beside: BTreeSet<u8>,
 }
 
 /// What is published of the conversation.
@@ -129,6 +131,19 @@ impl Line {
                 epoch,
             }
         });
+    }
+
+    /// Where both were primary and this chassis still is, it says so to the neighbours: they may know the other one by now.
+    fn look_beside(&mut self, set: u8, is_peer_primary: bool) {
+        let is_ours = self.role(set).is_some_and(|role| role.primary);
+        if is_ours && is_peer_primary {
+            self.beside.insert(set);
+        } else if self.beside.remove(&set)
+            && is_ours
+            && let Some(outward) = &self.outward
+        {
+            outward.give(srd::Order::Announce { set });
+        }
     }
 
     fn knows_of(&mut self) {

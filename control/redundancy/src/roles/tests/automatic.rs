@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::{Command, PeerSet, Settings};
-use crate::{Automatic, Heartbeat};
+use crate::{Automatic, Heartbeat, TIE_MS};
 
 const SETTINGS: Settings = Settings {
     priority: 100,
@@ -64,6 +64,57 @@ fn a_release_that_roles_refuse_leaves_nothing_behind() {
     automatic.stop(1400, &mut bench.roles, &mut bench.chassis);
     let told = automatic.told(SET, &bench.roles, &bench.chassis);
     assert!(bench.chassis.ours.primary && told.is_some_and(|told| !told.is_eligible));
+}
+
+#[test]
+fn of_two_primaries_with_one_epoch_that_both_stay_gateway_1_takes_a_higher_one() {
+    for is_gateway_1 in [true, false] {
+        let mut bench = Bench::started(Role::Primary, Peer::Gone, None);
+        bench.roles = Roles::new(1000);
+        bench
+            .roles
+            .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
+        let mut automatic = Automatic::default();
+        automatic.follow(&[(
+            SET,
+            Settings {
+                is_gateway_1,
+                ..SETTINGS
+            },
+        )]);
+        for now_ms in [0, 1000] {
+            automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+        }
+        bench.workers_take_it_up(1000);
+        let ours = bench.chassis.ours;
+        assert!(ours.primary);
+        // By the priority that it had told this chassis is the better one, whatever its address. Then only the channel is there.
+        let heard = Heartbeat::Sets(vec![(
+            SET,
+            PeerSet {
+                priority: 200,
+                ..PEER
+            },
+        )]);
+        automatic.heartbeat(heard, 1200, &mut bench.roles, &mut bench.chassis);
+        automatic.heartbeat(Heartbeat::Lost, 1300, &mut bench.roles, &mut bench.chassis);
+        automatic.channel(true);
+        (bench.chassis.peer, bench.chassis.theirs) = (IN_STEP, Some(role(true, ours.epoch)));
+        for now_ms in (1400..1400 + TIE_MS).step_by(100) {
+            automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+        }
+        assert_eq!(bench.chassis.ours, ours, "the other may yield");
+        automatic.tick(1400 + TIE_MS, &mut bench.roles, &mut bench.chassis);
+        let epoch = ours.epoch + u64::from(is_gateway_1);
+        assert_eq!(bench.chassis.ours, role(true, epoch));
+        let told = std::iter::from_fn(|| bench.roles.next_event()).last();
+        let is_told = told.is_some_and(|event| event.cause == RoleCause::Epoch && event.epoch == epoch);
+        assert_eq!(is_told, is_gateway_1);
+        for now_ms in [5000, 9000, 20_000] {
+            automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+        }
+        assert_eq!(bench.chassis.ours, role(true, epoch), "once is enough");
+    }
 }
 
 #[test]

@@ -96,6 +96,10 @@ impl Talk {
             .iter()
             .filter_map(|set| self.automatic.shown(*set, &self.line));
         let seen: Vec<PeerSeen> = views.map(|view| view.peer).collect();
+        for (set, peer) in numbers.iter().zip(&seen) {
+            self.line
+                .look_beside(*set, peer.set().is_some_and(|theirs| theirs.is_primary));
+        }
         let gone = |peer: &PeerSeen| matches!(peer, PeerSeen::Lost | PeerSeen::Gone | PeerSeen::Leaving);
         self.watched.lost(seen.iter().any(gone));
         let warns = |peer: &PeerSeen| peer.set().is_some_and(|set| set.broadcasts);
