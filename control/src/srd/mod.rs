@@ -52,8 +52,8 @@ pub enum Order {
         /// The set.
         set: u8,
     },
-    /// The virtual addresses of a set that is primary here are announced anew: the other chassis answered for them as well, and does
-    /// so no more.
+    /// The virtual addresses of a set that is primary here are announced anew: the other chassis may have answered for them as well, and
+    /// does so no more.
     Announce {
         /// The set.
         set: u8,

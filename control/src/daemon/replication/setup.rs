@@ -146,7 +146,7 @@ impl Replicator {
             replicates: group.session_replication,
             outward,
             draining: BTreeSet::new(),
-            beside: BTreeSet::new(),
+            apart: BTreeSet::new(),
         };
         let hold_ms = config.redundancy.initial_hold_ms(group);
         let mut roles = Roles::new(hold_ms);

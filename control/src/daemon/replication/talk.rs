@@ -103,8 +103,8 @@ pub(super) struct Line {
     pub outward: Option<Orders>,
     /// Sets that were handed over, and whose signal routes stay until the peer's are there.
     pub draining: BTreeSet<u8>,
-    /// Sets of which both chassis are primary.
-    pub beside: BTreeSet<u8>,
+    /// Sets that are primary here, and for all that is known on the other chassis, too.
+    pub apart: BTreeSet<u8>,
 }
 
 /// What is published of the conversation.
@@ -133,12 +133,13 @@ impl Line {
         });
     }
 
-    /// Where both were primary and this chassis still is, it says so to the neighbours: they may know the other one by now.
-    fn look_beside(&mut self, set: u8, is_peer_primary: bool) {
+    /// Where both were primary, or may have been, and this chassis still is, it says so to the neighbours: they may know the other one
+    /// by now. A peer that hears this chassis first has yielded before it is heard itself.
+    fn look_apart(&mut self, set: u8, may_be_primary: bool) {
         let is_ours = self.role(set).is_some_and(|role| role.primary);
-        if is_ours && is_peer_primary {
-            self.beside.insert(set);
-        } else if self.beside.remove(&set)
+        if is_ours && may_be_primary {
+            self.apart.insert(set);
+        } else if self.apart.remove(&set)
             && is_ours
             && let Some(outward) = &self.outward
         {

@@ -45,7 +45,7 @@ pub(super) fn talk(automatic: bool) -> Talk {
         replicates: true,
         outward: None,
         draining: BTreeSet::new(),
-        beside: BTreeSet::new(),
+        apart: BTreeSet::new(),
     };
     let (mut roles, mut sets) = (Roles::new(5000), Automatic::default());
     let settings = Settings {

@@ -98,7 +98,7 @@ impl Talk {
         let seen: Vec<PeerSeen> = views.map(|view| view.peer).collect();
         for (set, peer) in numbers.iter().zip(&seen) {
             self.line
-                .look_beside(*set, peer.set().is_some_and(|theirs| theirs.is_primary));
+                .look_apart(*set, peer.set().is_none_or(|theirs| theirs.is_primary));
         }
         let gone = |peer: &PeerSeen| matches!(peer, PeerSeen::Lost | PeerSeen::Gone | PeerSeen::Leaving);
         self.watched.lost(seen.iter().any(gone));
