@@ -28,15 +28,21 @@ const PEER: PeerSet = PeerSet {
     broadcasts: false,
 };
 
-#[test]
-fn a_release_that_roles_refuse_leaves_nothing_behind() {
-    let mut bench = Bench::started(Role::Primary, Peer::Gone, None);
+/// The set of a bench that has just started, with roles that are automatic.
+fn of_automatic(bench: &mut Bench, settings: Settings) -> Automatic {
     bench.roles = Roles::new(1000);
     bench
         .roles
         .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
     let mut automatic = Automatic::default();
-    automatic.follow(&[(SET, SETTINGS)]);
+    automatic.follow(&[(SET, settings)]);
+    automatic
+}
+
+#[test]
+fn a_release_that_roles_refuse_leaves_nothing_behind() {
+    let mut bench = Bench::started(Role::Primary, Peer::Gone, None);
+    let mut automatic = of_automatic(&mut bench, SETTINGS);
     for now_ms in [0, 1000] {
         automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
     }
@@ -70,18 +76,13 @@ fn a_release_that_roles_refuse_leaves_nothing_behind() {
 fn of_two_primaries_with_one_epoch_that_both_stay_gateway_1_takes_a_higher_one() {
     for is_gateway_1 in [true, false] {
         let mut bench = Bench::started(Role::Primary, Peer::Gone, None);
-        bench.roles = Roles::new(1000);
-        bench
-            .roles
-            .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
-        let mut automatic = Automatic::default();
-        automatic.follow(&[(
-            SET,
+        let mut automatic = of_automatic(
+            &mut bench,
             Settings {
                 is_gateway_1,
                 ..SETTINGS
             },
-        )]);
+        );
         for now_ms in [0, 1000] {
             automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
         }
@@ -124,12 +125,7 @@ fn a_release_that_was_asked_for_is_taken_although_this_chassis_failed_meanwhile(
         ..SETTINGS
     };
     let mut bench = Bench::started(Role::Standby, IN_STEP, Some(role(true, 5)));
-    bench.roles = Roles::new(1000);
-    bench
-        .roles
-        .follow(&[(SET, Configured::Automatic)], &mut bench.chassis);
-    let mut automatic = Automatic::default();
-    automatic.follow(&[(SET, settings)]);
+    let mut automatic = of_automatic(&mut bench, settings);
     let peer = PeerSet {
         state: RoleState::Primary,
         is_primary: true,
