@@ -33,6 +33,4 @@ pub use key::{FileKey, KeyFileError};
 pub use life::{DetectorStatus, PeerLife, PeerStatus};
 pub use path::{PathCounters, PathState};
 pub use place::PathConfig;
-pub use run::{
-    HeartbeatConfig, HeartbeatError, HeartbeatStatus, HeartbeatView, Heartbeats, PathPlace, real_time, run,
-};
+pub use run::{HeartbeatConfig, HeartbeatError, HeartbeatStatus, HeartbeatView, Heartbeats, PathPlace, run};
