@@ -33,4 +33,6 @@ pub use key::{FileKey, KeyFileError};
 pub use life::{DetectorStatus, PeerLife, PeerStatus};
 pub use path::{PathCounters, PathState};
 pub use place::PathConfig;
-pub use run::{HeartbeatConfig, HeartbeatError, HeartbeatStatus, HeartbeatView, Heartbeats, PathPlace, run};
+pub use run::{
+    HeartbeatConfig, HeartbeatError, HeartbeatStatus, HeartbeatView, Heartbeats, PathPlace, real_time, run,
+};

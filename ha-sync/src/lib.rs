@@ -12,7 +12,6 @@
 pub mod bridge;
 pub mod chassis;
 pub mod frame;
-pub mod haste;
 pub mod heartbeat;
 mod leases;
 pub mod link;

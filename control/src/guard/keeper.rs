@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ha_sync::haste::real_time;
+use ha_sync::heartbeat::real_time;
 use nix::sched::{CloneFlags, unshare};
 use tracing::{error, info, warn};
 

@@ -21,8 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ha_sync::haste::real_time;
-use tracing::{error, warn};
+use tracing::error;
 
 pub use hands::Kernel;
 pub use plan::{PlannedAddress, PlannedPort, PlannedRoute, Presence, SetPlan, When};
@@ -134,13 +133,6 @@ impl Srd {
         let (told, breath) = (Arc::clone(&results), Alive(Arc::clone(&alive)));
         let work = move || {
             let _breath = breath;
-            // Short steps all of them, for which somebody's packets wait.
-            if let Err(error) = real_time() {
-                warn!(
-                    error,
-                    "virtual addresses and signal routes move without real-time priority: later on a busy machine"
-                );
-            }
             run(Work::new(hands), &orders, &told);
         };
         let thread = std::thread::Builder::new().name("srd".into()).spawn(work);

@@ -8,6 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
 
 use super::beat::{BeatTiming, PathId, SetBeat};
 use super::codec::{Codec, DATAGRAM_LEN_MAX};
@@ -16,7 +20,6 @@ use super::event::{Datagram, HeartbeatEvent, Now};
 use super::life::DetectorStatus;
 use super::orders::{Desk, Orders, Stop};
 use super::place::{Outcome, PathConfig, Place};
-use crate::haste::real_time;
 use crate::net::EndpointError;
 
 /// Datagrams that are read of a path in one go.
@@ -358,4 +361,18 @@ impl<F: FnMut(HeartbeatEvent)> Driver<F> {
             late_us_max: self.late_us_max,
         }
     }
+}
+
+/// Gives this thread the lowest real-time priority (SCHED_FIFO, 1), so that no amount of ordinary work makes the peer believe this
+/// chassis dead, or late to hear that it is.
+///
+/// # Errors
+/// Why the system refuses it, in words.
+pub fn real_time() -> Result<(), String> {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let raised = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
+    raised.map_err(|error| match error {
+        thread_priority::Error::OS(number) => io::Error::from_raw_os_error(number).to_string(),
+        other => other.to_string(),
+    })
 }

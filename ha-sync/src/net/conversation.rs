@@ -39,10 +39,6 @@ pub trait Conversation {
     fn is_urgent(&self) -> bool {
         false
     }
-    /// Whether somebody's packets wait for that: it is looked at every 100 us then, which costs a fifth of a CPU, so not for long.
-    fn is_hasty(&self) -> bool {
-        false
-    }
     /// Appends up to about `room` octets to `out`; nothing when there is nothing to say. Called at least every 20 ms, and
     /// immediately again while it had something to say.
     fn send(&mut self, out: &mut Vec<u8>, room: usize, now_ms: u64);

@@ -27,8 +27,6 @@ const IN_LEN: usize = 2 * RECEIVE_WHOLE;
 pub(super) const WAIT_MIN: Duration = Duration::from_millis(1);
 /// Longest time between two looks at the conversation.
 pub(super) const WAIT_MAX: Duration = Duration::from_millis(20);
-/// Between two looks at a conversation that is hasty: shorter than the timer can.
-const HASTE: Duration = Duration::from_micros(100);
 /// How long what has been said may take to leave when the channel is stopped.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the conversation is waited for when a connection has ended and it takes nothing of what came; and altogether.
@@ -154,9 +152,6 @@ pub(super) async fn pump<C: Conversation>(
             return End::Failed(Failure::Conversation(objection.0));
         }
         shell.publish_sometimes();
-        if hastens(shell) {
-            ask_at = now;
-        }
         match turn(
             &mut reader,
             &mut writer,
@@ -211,16 +206,6 @@ pub(super) async fn pump<C: Conversation>(
             Woken::Event(None) => return End::Stopped,
         }
     }
-}
-
-/// Sleeps for a moment when the conversation is hasty: it is to be looked at right after.
-pub(super) fn hastens<C: Conversation>(shell: &Shell<'_, C>) -> bool {
-    let is_hasty = shell.conversation.is_hasty();
-    if is_hasty {
-        // Nothing else is on this thread but what makes connections.
-        std::thread::sleep(HASTE);
-    }
-    is_hasty
 }
 
 /// Gives the conversation what came, until it takes no more.

@@ -1,6 +1,6 @@
 //! The channel's thread: keeps a connection, has it pumped, hands on commands, publishes the status.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::conversation::Conversation;
 use super::establish::{Established, Event, Need, establish};
 use super::failure::FailureKind;
-use super::pump::{End, WAIT_MAX, WAIT_MIN, hastens, pump};
+use super::pump::{End, WAIT_MAX, WAIT_MIN, pump};
 use super::status::{ChannelState, ChannelStatus, Status};
 use super::tls::Channel;
 
@@ -178,9 +178,7 @@ async fn wait<C: Conversation>(
                 event = events.recv() => Ok(event),
             }
         };
-        let pause = if hastens(shell) {
-            Duration::ZERO
-        } else if shell.conversation.is_urgent() {
+        let pause = if shell.conversation.is_urgent() {
             WAIT_MIN
         } else {
             WAIT_MAX

@@ -88,21 +88,6 @@ pub(super) fn automatic(config: &Config, id: u8) -> Vec<(u8, Settings)> {
     sets.map(|set| (set.id, settings(set))).collect()
 }
 
-/// Whether a set may change its role by what happened, while packets wait for it.
-pub(super) const fn moves_roles(event: &HeartbeatEvent) -> bool {
-    match event {
-        HeartbeatEvent::Lost { .. }
-        | HeartbeatEvent::Gone
-        | HeartbeatEvent::Leaving
-        | HeartbeatEvent::Refused(_)
-        | HeartbeatEvent::Sets(_) => true,
-        HeartbeatEvent::Alive { .. }
-        | HeartbeatEvent::PathUp(_)
-        | HeartbeatEvent::PathDown(_)
-        | HeartbeatEvent::OtherVersion { .. } => false,
-    }
-}
-
 /// What an event means for roles. `is_reached`: the channel is there, or a path that its host has not refused brings heartbeats.
 pub(super) fn meaning(event: HeartbeatEvent, is_reached: bool) -> Option<Heartbeat> {
     match event {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
-use ha_sync::haste::Haste;
 use ha_sync::heartbeat::{self, HeartbeatConfig, KeyFileError};
 use ha_sync::link::{Link, LinkConfig};
 use ha_sync::net::{self, Channel, Command, Side};
@@ -214,17 +213,11 @@ impl Replicator {
             let published = |status| drop(started.send(status));
             guard.run(move || {
                 // A thread that has ended is known by other ways.
-                let haste = Haste::of_this_thread();
-                let spur = haste.spur();
                 let on_event = move |event| {
                     let _held = &breath;
-                    if heartbeats::moves_roles(&event) {
-                        spur.hurry();
-                    }
                     drop(events.send(Command::Say(Order::Heartbeat(event))));
                 };
                 let beats = heartbeats.map(|config| heartbeat::run(config, on_event));
-                talk.hastes(haste);
                 talk.beats(beats.transpose().map_err(std::io::Error::other)?);
                 net::run(&channel, &mut talk, &mut commands, published)?;
                 talk.leave();

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use ha_sync::bridge::{Bridge, BridgeEvent, BridgeStats, Joining, RingUse};
 use ha_sync::chassis::{PeerEvent, SetRole};
-use ha_sync::haste::Haste;
 use ha_sync::heartbeat::{HeartbeatView, Heartbeats, PeerLife, SetBeat};
 use ha_sync::link::{Difference, Link, LinkState, LinkStats, Mirror, Refusal};
 use ha_sync::net::{Conversation, Objection};
@@ -76,9 +75,6 @@ pub(super) struct Talk {
     /// What monitors are told of the peer.
     watched: Watched,
     pulse: Pulse,
-    /// This thread's priority, and until when it is in a hurry.
-    haste: Option<Haste>,
-    hasty_until_ms: Option<u64>,
     /// Questions beside all that, if somebody answers them.
     desk: Option<Desk>,
     clocks: clocks::Clocks,
@@ -284,8 +280,6 @@ impl Talk {
             joining: None,
             watched: Watched::over(feed),
             pulse: Pulse::default(),
-            haste: None,
-            hasty_until_ms: None,
             desk: None,
             clocks: clocks::Clocks::default(),
         };
@@ -335,7 +329,6 @@ impl Talk {
         self.look_at_clocks();
         self.line.link.announce_roles(&self.line.bridge.roles());
         self.show();
-        self.calm();
     }
 
     /// Whether somebody takes over from this process if it ends: a peer that lives, by its heartbeats and by the channel.
@@ -434,11 +427,6 @@ impl Talk {
     /// By this others see that the thread goes round.
     pub(super) fn goes_round(&mut self, pulse: Pulse) {
         self.pulse = pulse;
-    }
-
-    /// By this others hurry the thread, which is the calling one.
-    pub(super) fn hastes(&mut self, haste: Haste) {
-        self.haste = Some(haste);
     }
 
     /// Questions beside replication go by this.
@@ -547,10 +535,6 @@ impl Conversation for Talk {
 
     fn is_busy(&self) -> bool {
         self.line.link.is_installing()
-    }
-
-    fn is_hasty(&self) -> bool {
-        self.hasty_until_ms.is_some()
     }
 
     fn is_urgent(&self) -> bool {

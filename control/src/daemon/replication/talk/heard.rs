@@ -5,9 +5,7 @@
 
 use std::net::IpAddr;
 
-use ha_sync::haste::Haste;
 use ha_sync::heartbeat::{HeartbeatEvent, HeartbeatStatus, Heartbeats, PathId};
-use ha_sync::net::Conversation;
 use tandem_redundancy::{Hands, Peer};
 use tracing::warn;
 
@@ -18,9 +16,6 @@ use crate::daemon::replication::heartbeats;
 const LOOK_MS: u64 = 100;
 /// A refusal is judged anew for so long: by then the status has been shown many times.
 const DOUBT_MS: u64 = 1000;
-
-/// How long at most this thread hurries: to take a role over takes less.
-const HASTY_MS: u64 = 50;
 
 /// What is looked at again.
 #[derive(Debug, Default)]
@@ -34,9 +29,6 @@ pub(super) struct Again {
 impl Talk {
     /// Heartbeats say something.
     pub(super) fn heard(&mut self, event: HeartbeatEvent, now: u64) {
-        if heartbeats::moves_roles(&event) {
-            self.hasty_until_ms = Some(now + HASTY_MS);
-        }
         if matches!(event, HeartbeatEvent::Lost { .. } | HeartbeatEvent::Gone) {
             (self.is_buried, self.stale_from_ms) = (true, None);
             self.line.bridge.peer_died();
@@ -57,16 +49,6 @@ impl Talk {
             self.stale_from_ms.get_or_insert(now + hold);
         }
         self.judge(event, status.as_deref(), now);
-    }
-
-    /// Ends the hurry when no role is on its way, or it takes long.
-    pub(super) fn calm(&mut self) {
-        let now = self.line.now_ms;
-        let is_over = |until_ms| now >= until_ms || !self.is_urgent();
-        if self.hasty_until_ms.is_some_and(is_over) {
-            self.hasty_until_ms = None;
-            self.haste.iter().for_each(Haste::calm);
-        }
     }
 
     /// Looks again at what the last events were about.
@@ -140,7 +122,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use ha_sync::heartbeat::{BeatTiming, Codec, FileKey, HeartbeatConfig, PathConfig, run};
-    use ha_sync::net::Bind;
+    use ha_sync::net::{Bind, Conversation};
 
     use super::super::tests::{latest, primary_peer, talk};
     use super::*;

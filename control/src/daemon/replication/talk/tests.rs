@@ -6,7 +6,6 @@ use ha_sync::link::LinkConfig;
 use ha_sync::net::{Bind, DEFAULT_PORT};
 use ha_sync::wire::Dictionary;
 use rtrb::RingBuffer;
-use tandem_engine::program::ServiceSetId;
 use tandem_redundancy::RoleError;
 use tandem_redundancy::machine::Settings;
 use tandem_redundancy::roles::Configured;
@@ -23,18 +22,13 @@ use crate::monitor::{Condition, DueAction, Observation, SetMonitored};
 
 /// A conversation of one worker about set 1, which has no service sets: its roles are taken up at once. Its clock stands still.
 pub(super) fn talk(automatic: bool) -> Talk {
-    talk_about(Vec::new(), automatic)
-}
-
-/// With service sets: their worker does not answer.
-fn talk_about(service_sets: Vec<ServiceSetId>, automatic: bool) -> Talk {
     let config = config::parse(GOOD, "test.toml").expect("a configuration");
     let mut registry = NameRegistry::default();
     let program = config::compile(&config, &mut registry, None, &Extras::default()).expect("a program");
     let dictionary = Dictionary::of(&program);
     let set = RedundancySet {
         number: 1,
-        service_sets,
+        service_sets: Vec::new(),
     };
     let bridge = BridgeConfig {
         shards: 1,
@@ -128,32 +122,6 @@ fn with_heartbeats_a_standby_whose_peer_is_gone_becomes_primary_by_itself() {
         lost.map(|count| (count.transitions, count.refusals)),
         Some((1, 0))
     );
-}
-
-#[test]
-fn the_thread_hurries_while_a_role_is_on_its_way_and_not_for_long() {
-    let mut talk = talk(true);
-    for event in [primary_peer(), HeartbeatEvent::Gone] {
-        talk.command(Order::Heartbeat(event), 0);
-        assert!(
-            !talk.is_hasty(),
-            "no role is on its way, or it was taken up at once"
-        );
-    }
-    assert_eq!(talk.line.role(1).map(|role| role.primary), Some(true));
-    let mut talk = talk_about(vec![1], true);
-    talk.command(Order::Heartbeat(primary_peer()), 0);
-    talk.tick(0);
-    talk.line.now_ms = 100;
-    talk.tick(100);
-    assert!(!talk.is_hasty(), "that moved nothing");
-    talk.command(Order::Heartbeat(HeartbeatEvent::Gone), 100);
-    for (now_ms, is_hasty) in [(100, true), (149, true), (150, false), (151, false)] {
-        talk.line.now_ms = now_ms;
-        talk.tick(now_ms);
-        assert!(talk.is_urgent(), "its worker does not answer");
-        assert_eq!(talk.is_hasty(), is_hasty, "{now_ms} ms");
-    }
 }
 
 /// What comes of something that is asked of set 1.
