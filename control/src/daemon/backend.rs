@@ -350,6 +350,14 @@ impl Daemon {
         self.actions.order(Order::Assert);
         refused
     }
+
+    /// Has the kernel tell of the configured addresses once more.
+    pub(super) fn repeat_addresses(&self) {
+        let (taps, rtnl) = &mut *locked(&self.taps);
+        if let Err(error) = taps.repeat_addresses(rtnl) {
+            tracing::warn!(%error, "an address of a tap could not be repeated");
+        }
+    }
 }
 
 impl Target for Daemon {

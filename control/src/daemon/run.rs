@@ -491,6 +491,18 @@ fn watcher_config(
     }
 }
 
+/// When, after the taps were made, their addresses are said again.
+const REPEATS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
+
+async fn repeat_addresses(daemon: Arc<Daemon>) {
+    for pause in REPEATS {
+        tokio::time::sleep(pause).await;
+        let theirs = Arc::clone(&daemon);
+        // It ends with the daemon.
+        let _done = tokio::task::spawn_blocking(move || theirs.repeat_addresses()).await;
+    }
+}
+
 /// The API, until something ends the daemon.
 fn serve(
     runtime: &Runtime,
@@ -507,7 +519,10 @@ fn serve(
         let api = tokio::spawn(server.run(async move {
             let _dropped = ended.await;
         }));
+        let repeated = tokio::spawn(repeat_addresses(Arc::clone(daemon)));
         let end_of_life = signals.serve(daemon).await;
+        repeated.abort();
+        let _aborted = repeated.await;
         let _alone = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         drop(end);
         if api.await.is_err() {

@@ -102,6 +102,14 @@ impl Taps {
         }
         refused
     }
+
+    /// Has the kernel tell of the addresses once more: a routing daemon that hears of an address before it has heard of the tap forgets
+    /// it, and has no connected route from then on (FRR issue 13288, seen with 8.4).
+    pub(super) fn repeat_addresses(&self, rtnl: &mut Rtnl) -> Result<(), KernelError> {
+        let all = self.records.values();
+        let done = all.map(|record| record.addresses.repeat(rtnl, record.ifindex));
+        done.fold(Ok(()), Result::and)
+    }
 }
 
 /// The address that ICMP errors come from; 0 without one.

@@ -51,6 +51,16 @@ impl OwnedAddresses {
         first_error.map_or(Ok(()), Err)
     }
 
+    /// Has the kernel tell of the addresses added by us once more. Goes on after a refusal.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn repeat(&self, rtnl: &mut Rtnl, ifindex: u32) -> Result<(), KernelError> {
+        let all = self.owned.iter();
+        let done = all.map(|&(address, length)| rtnl.repeat_address(ifindex, address, length));
+        done.fold(Ok(()), Result::and)
+    }
+
     /// The addresses added by us, in order.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, u8)> + '_ {
         self.owned.iter().copied()

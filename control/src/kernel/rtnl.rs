@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::codec::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Request};
+use super::codec::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Request};
 use super::links::LinkRecord;
 use super::message::{
     AF_INET, AF_INET6, AF_UNSPEC, Event, IFF_UP, IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, NDA_DST, NTF_USE,
@@ -135,6 +135,18 @@ impl Rtnl {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let request = address_request(RTM_NEWADDR, flags, 0, ifindex, address, length);
         self.add_address_by(request, ifindex, address, length)
+    }
+
+    /// Has the kernel tell all that listen of an address once more. One that is not there any more is put in again.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn repeat_address(&mut self, ifindex: u32, address: IpAddr, length: u8) -> Result<(), KernelError> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        let request = address_request(RTM_NEWADDR, flags, 0, ifindex, address, length);
+        self.run(request, || {
+            format!("repeat {address}/{length} of device {ifindex}")
+        })
     }
 
     /// As [`Rtnl::add_address`], with a request made by the caller.

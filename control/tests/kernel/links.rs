@@ -1,5 +1,7 @@
 //! Devices: taps and watched ones, and the routes that the kernel flushes in silence when they go.
 
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use tandem_control::kernel::{Binding, OwnedAddresses, Rtnl, WatcherConfig};
@@ -144,6 +146,62 @@ fn carrier_of_taps_and_of_watched_devices() {
     set(true);
     lab.expect("192.0.2.0/24", hops("0 10.0.0.2 1,1 10.0.1.2 1"));
     lab.expect_in_step();
+}
+
+/// The addresses of which the kernel tells all that listen while `work` is done, in the order in which it does.
+fn told_of(work: impl FnOnce()) -> Vec<IpAddr> {
+    use nix::sys::socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let kind = (AddressFamily::Netlink, SockType::Raw, SockProtocol::NetlinkRoute);
+    let listener = socket(kind.0, kind.1, flags, kind.2).expect("a socket");
+    // RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
+    bind(listener.as_raw_fd(), &NetlinkAddr::new(0, 0x10 | 0x100)).expect("bound");
+    work();
+    let mut told = Vec::new();
+    let mut buffer = [0; 8192];
+    // What the kernel tells it has told when it acknowledges.
+    while let Ok(octets) = recv(listener.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+        let message = &buffer[..octets];
+        assert_eq!(message[4], 20, "RTM_NEWADDR");
+        // The first attribute, IFA_ADDRESS, is behind 16 octets of netlink's header and 8 of its own.
+        told.push(match message[16] {
+            2 => IpAddr::from(<[u8; 4]>::try_from(&message[28..32]).expect("four")),
+            _ => IpAddr::from(<[u8; 16]>::try_from(&message[28..44]).expect("sixteen")),
+        });
+    }
+    told
+}
+
+#[test]
+fn our_addresses_are_told_of_once_more_and_nothing_else_is() {
+    let namespace = Namespace::new();
+    let tap = namespace.tap("p0", 1);
+    let lab = Lab::new(namespace, &[("p0", Binding::Tap(0))]);
+    lab.ip("address add 10.0.0.9/24 dev p0");
+    let address = |text: &str| text.parse().expect("an address");
+    let (four, six) = ((address("10.0.2.1"), 31), (address("2001:db8::1"), 64));
+    lab.namespace.inside(|| {
+        // An address that is still being tried is told of when that is over, and not before.
+        for device in ["all", "p0"] {
+            let file = format!("/proc/sys/net/ipv6/conf/{device}/accept_dad");
+            std::fs::write(file, "0").expect("no duplicates are looked for");
+        }
+        let (mut rtnl, mut owned) = (Rtnl::open().expect("socket"), OwnedAddresses::default());
+        owned
+            .apply(&mut rtnl, tap.ifindex(), &[four, six, (address("10.0.0.9"), 24)])
+            .expect("added");
+        let again = told_of(|| {
+            owned
+                .apply(&mut rtnl, tap.ifindex(), &[four, six])
+                .expect("there");
+        });
+        assert_eq!(again, Vec::<IpAddr>::new(), "to put it there again tells nobody");
+        let told = told_of(|| owned.repeat(&mut rtnl, tap.ifindex()).expect("repeated"));
+        assert_eq!(told, vec![four.0, six.0]);
+    });
+    lab.expect("10.0.2.1/32", Some(tandem_control::kernel::RouteAction::Local));
 }
 
 #[test]
