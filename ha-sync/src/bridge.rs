@@ -99,6 +99,8 @@ pub struct Bridge {
     yields_equal: bool,
     /// The peer's roles, as it says them on this connection.
     peer_roles: Vec<SetRole>,
+    /// The peer is dead by its heartbeats, and nothing of it has come since.
+    peer_is_dead: bool,
     changes: u32,
     keeper: Keeper,
     /// A takeover before which some worker has still to read what it was told.
@@ -141,6 +143,7 @@ impl Bridge {
             of_service_set: HashMap::new(),
             yields_equal: false,
             peer_roles: Vec::new(),
+            peer_is_dead: false,
             changes: 0,
             keeper: Keeper::new(config.tick_zero_ms),
             taking: None,

@@ -372,7 +372,14 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
     assert_eq!(told(&mut side), [Op::BulkEnd(1)]);
     assert_eq!(side.bridge.covers().bits(), 0, "primary of nothing");
     assert!(side.bridge.set_role(1, Role::Primary, 2) && side.bridge.is_renewing());
-    assert!(side.bridge.renews());
+    assert!(
+        !side.bridge.renews(),
+        "packets wait for the role, and nobody for this"
+    );
+    side.bridge.service(1050);
+    side.work();
+    assert_eq!(side.bridge.next(), None);
+    assert!(side.bridge.renews() && !side.bridge.renews(), "once");
     side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
     side.work();
     assert_eq!(told(&mut side), [Op::BulkEnd(2)]);
@@ -389,6 +396,35 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
     assert!(side.bridge.set_role(1, Role::Primary, 3) && !side.bridge.is_renewing());
     assert!(side.bridge.set_role(1, Role::Standby, 4) && !side.bridge.is_renewing());
     assert_eq!(side.bridge.covers().bits(), 0, "it is not primary to the end");
+}
+
+#[test]
+fn who_takes_over_from_the_dead_tells_them_nothing_before_they_are_heard_again() {
+    type Sign = fn(&mut Bridge);
+    let signs: [Sign; 2] = [
+        |bridge| bridge.heard(1200),
+        |bridge| bridge.peer(PeerEvent::Connected { new_bulk: None }),
+    ];
+    for sign in signs {
+        let mut side = side(64);
+        assert!(side.bridge.set_role(1, Role::Standby, 1));
+        side.bridge.service(1000);
+        side.bridge.peer(PeerEvent::Connected { new_bulk: Some(1) });
+        side.work();
+        side.bridge.peer_died();
+        assert!(side.bridge.set_role(1, Role::Primary, 2));
+        side.bridge.service(1100);
+        side.work();
+        while side.bridge.next_lease().is_some() {}
+        while side.bridge.next().is_some() {}
+        assert!(side.bridge.role_is_done(1));
+        assert!(
+            !side.bridge.renews() && side.bridge.is_renewing(),
+            "it is not forgotten"
+        );
+        sign(&mut side.bridge);
+        assert!(side.bridge.renews() && !side.bridge.renews(), "once");
+    }
 }
 
 #[test]

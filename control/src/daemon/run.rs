@@ -491,7 +491,7 @@ fn watcher_config(
     }
 }
 
-/// When, after the taps were made, their addresses are said again.
+/// Pauses after the taps were made, and after each of which their addresses are said again.
 const REPEATS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 
 async fn repeat_addresses(daemon: Arc<Daemon>) {

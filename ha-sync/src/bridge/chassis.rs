@@ -3,6 +3,7 @@
 use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
 use tandem_engine::ticks::Ticks;
 
+use super::roles::SetState;
 use super::{Bridge, BridgeEvent, Listening, rings};
 use crate::chassis::{Chassis, PeerEvent, Sets};
 
@@ -43,7 +44,9 @@ impl Chassis for Bridge {
     }
 
     fn renews(&mut self) -> bool {
-        std::mem::take(&mut self.bulks.renew)
+        // The role that it follows from comes first, and who is dead is told in vain.
+        let waits = self.peer_is_dead || self.sets.iter().any(SetState::is_changing);
+        !waits && std::mem::take(&mut self.bulks.renew)
     }
 
     fn install(&mut self, op: &Op) -> bool {
@@ -103,6 +106,7 @@ impl Chassis for Bridge {
     }
 
     fn heard(&mut self, now: u64) {
+        self.peer_is_dead = false;
         if self.keeper.heard(now, &self.program) {
             self.rings.command(Op::HoldsUnknown);
         }
@@ -114,6 +118,7 @@ impl Chassis for Bridge {
 
     fn peer(&mut self, event: PeerEvent) {
         if matches!(event, PeerEvent::Connected { .. }) {
+            self.peer_is_dead = false;
             // Most begin to tell everything by themselves.
             self.bulks.ask_later(self.now);
         }

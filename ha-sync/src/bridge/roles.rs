@@ -29,6 +29,11 @@ pub(super) struct SetState {
 }
 
 impl SetState {
+    /// Whether some worker has still to take its role up.
+    pub(super) const fn is_changing(&self) -> bool {
+        self.waiting > 0
+    }
+
     fn set_role(&self) -> SetRole {
         SetRole {
             set: self.number,
@@ -40,8 +45,10 @@ impl SetState {
 
 impl Bridge {
     /// The peer is known to be dead by other means than the connection (heartbeats), until there is a new connection: leases are
-    /// required no more, so that a takeover gives ports to new subscribers at once. What the connection still brings counts.
+    /// required no more, so that a takeover gives ports to new subscribers at once. What the connection still brings counts, and until it
+    /// brings something the peer is not told everything anew: workers and this thread have better to do in a takeover.
     pub fn peer_died(&mut self) {
+        self.peer_is_dead = true;
         self.keeper.peer_died(&self.program, &mut self.stats);
     }
 
@@ -256,7 +263,7 @@ impl Bridge {
     /// Whether some worker has not yet taken up a role that it was told, or new extents wait for what it has still to read.
     #[must_use]
     pub fn is_changing_roles(&self) -> bool {
-        self.taking.is_some() || self.sets.iter().any(|state| state.waiting > 0)
+        self.taking.is_some() || self.sets.iter().any(SetState::is_changing)
     }
 
     /// A set that is primary here becomes standby with the peer's epoch, because the peer is primary, too, and has the better claim.
