@@ -10,6 +10,17 @@ use crate::link::{Mismatch, Refusal};
 /// Redundancy sets are numbered 1..=this. Redundancy spec, section 5.
 pub const REDUNDANCY_SETS_MAX: u8 = 128;
 
+/// Whether the peer has to be told everything anew for a reason of the chassis' own that is none of the workers'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It has not.
+    Not,
+    /// It has, but not yet. No other bulk begins before: its begin would have been said too early.
+    Later,
+    /// Now. Asked once, said once.
+    Now,
+}
+
 /// The side of a link that is its own chassis. All calls come from within the link's methods and must return at once.
 pub trait Chassis {
     /// The next operation of the workers for the peer, in the order each worker put them out: `Session`, `Close`, `Mapping`,
@@ -17,9 +28,9 @@ pub trait Chassis {
     /// Others are not for a peer and are dropped.
     fn next(&mut self) -> Option<Op>;
 
-    /// Whether everything has to be told anew for a reason of the chassis' own that is none of the workers'; asked once, true once.
-    fn renews(&mut self) -> bool {
-        false
+    /// Whether everything has to be told anew.
+    fn renews(&mut self) -> Renewal {
+        Renewal::Not
     }
 
     /// Takes an operation of the peer: `Session` to `ExtentClose`, `BulkBegin` and `BulkEnd`. False: no room now; the link stops

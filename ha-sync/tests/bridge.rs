@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::model::session;
 use common::{dictionary, program};
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError, BridgeEvent, RedundancySet};
-use ha_sync::chassis::{Chassis, PeerEvent, SetRole, Sets};
+use ha_sync::chassis::{Chassis, PeerEvent, Renewal, SetRole, Sets};
 use ha_sync::link::{Link, LinkConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tandem_engine::address;
@@ -20,6 +20,8 @@ use tandem_engine_testkit::POOL;
 
 const WORKERS: usize = 2;
 const SHARDS: u8 = 4;
+/// What is to be renewed is said to be so once.
+const ONCE: [Renewal; 2] = [Renewal::Now, Renewal::Not];
 
 /// The worker's ends of its rings.
 struct Worker {
@@ -194,19 +196,19 @@ fn a_program_that_moves_addresses_or_replicates_otherwise_is_followed_by_a_bulk(
     let mut program = (*side.program).clone();
     program.generation += 1;
     side.bridge.set_program(Arc::new(program.clone()), sets());
-    assert!(!side.bridge.renews(), "nothing moved");
+    assert_eq!(side.bridge.renews(), Renewal::Not, "nothing moved");
     let moved = program.pools[0].addresses[0].last;
     program.pools[0].addresses[0].last = moved - 1;
     side.bridge.set_program(Arc::new(program.clone()), sets());
-    assert!(side.bridge.renews() && !side.bridge.renews(), "once");
+    assert_eq!([(); 2].map(|()| side.bridge.renews()), ONCE);
     program.service_sets[0].replication.threshold = None;
     side.bridge.set_program(Arc::new(program.clone()), sets());
-    assert!(side.bridge.renews());
+    assert_eq!(side.bridge.renews(), Renewal::Now);
     program.service_sets[0].replication.threshold = Some(Ticks(5));
     side.bridge.set_program(Arc::new(program), sets());
     // The link began one by itself.
     side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
-    assert!(!side.bridge.renews());
+    assert_eq!(side.bridge.renews(), Renewal::Not);
 }
 
 #[test]
@@ -372,14 +374,16 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
     assert_eq!(told(&mut side), [Op::BulkEnd(1)]);
     assert_eq!(side.bridge.covers().bits(), 0, "primary of nothing");
     assert!(side.bridge.set_role(1, Role::Primary, 2) && side.bridge.is_renewing());
-    assert!(
-        !side.bridge.renews(),
-        "packets wait for the role, and nobody for this"
+    assert_eq!(
+        side.bridge.renews(),
+        Renewal::Later,
+        "workers have not taken it up"
     );
-    side.bridge.service(1050);
     side.work();
     assert_eq!(side.bridge.next(), None);
-    assert!(side.bridge.renews() && !side.bridge.renews(), "once");
+    assert_eq!(side.bridge.renews(), Renewal::Later, "packets wait for the role");
+    assert!(matches!(side.events().last(), Some(BridgeEvent::RoleDone(_))));
+    assert_eq!([(); 2].map(|()| side.bridge.renews()), ONCE);
     side.bridge.peer(PeerEvent::Bulk(2, ObjectTypes::ALL));
     side.work();
     assert_eq!(told(&mut side), [Op::BulkEnd(2)]);
@@ -417,13 +421,10 @@ fn who_takes_over_from_the_dead_tells_them_nothing_before_they_are_heard_again()
         side.work();
         while side.bridge.next_lease().is_some() {}
         while side.bridge.next().is_some() {}
-        assert!(side.bridge.role_is_done(1));
-        assert!(
-            !side.bridge.renews() && side.bridge.is_renewing(),
-            "it is not forgotten"
-        );
+        assert!(matches!(side.events().last(), Some(BridgeEvent::RoleDone(_))));
+        assert!(side.bridge.renews() == Renewal::Later && side.bridge.is_renewing());
         sign(&mut side.bridge);
-        assert!(side.bridge.renews() && !side.bridge.renews(), "once");
+        assert_eq!([(); 2].map(|()| side.bridge.renews()), ONCE);
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 use common::model::Model;
 use common::net::{Faults, World};
 use common::{Random, config};
-use ha_sync::chassis::{PeerEvent, SetRole};
+use ha_sync::chassis::{PeerEvent, Renewal, SetRole};
 use ha_sync::link::{ExchangeError, Link, LinkConfig, LinkState, Mismatch, Refusal};
 use ha_sync::wire::{EXCHANGE_MAX, Exchange};
 use tandem_engine::replica::{Lease, LeaseChange, Mark, ObjectTypes, Op};
@@ -373,6 +373,32 @@ fn bulks_that_lose_again_and_again_rest_longer_and_longer() {
     world.settle();
     assert_eq!(begun(&world), before + 1);
     assert_eq!(world.links[0].stats().bulk_wait_ms, 0);
+    world.assert_equal();
+}
+
+#[test]
+fn no_bulk_begins_before_a_renewal_that_comes_later() {
+    let mut world = world(Faults::default(), 5, |c| c);
+    world.connect();
+    world.settle();
+    for _ in 0..2 {
+        world.models[0].outbox.push_back(Op::Lost);
+        world.step(1);
+    }
+    assert!(world.links[0].stats().bulk_wait_ms > 0, "one rests");
+    let before = bulks(&world.models[0]);
+    world.models[0].renewal = Renewal::Later;
+    for turn in 0..100 {
+        if turn == 50 {
+            world.links[0].resync_to_peer(ObjectTypes::ALL);
+        }
+        world.step(100);
+        assert!(!world.links[0].state().is_active(), "the peer does not know all");
+    }
+    assert_eq!(bulks(&world.models[0]), before, "nor by hand");
+    world.models[0].renewal = Renewal::Now;
+    world.settle();
+    assert_eq!(bulks(&world.models[0]), before + 1);
     world.assert_equal();
 }
 

@@ -5,7 +5,7 @@ use tandem_engine::ticks::Ticks;
 
 use super::roles::SetState;
 use super::{Bridge, BridgeEvent, Listening, rings};
-use crate::chassis::{Chassis, PeerEvent, Sets};
+use crate::chassis::{Chassis, PeerEvent, Renewal, Sets};
 
 impl Chassis for Bridge {
     fn next(&mut self) -> Option<Op> {
@@ -43,10 +43,18 @@ impl Chassis for Bridge {
         None
     }
 
-    fn renews(&mut self) -> bool {
-        // The role that it follows from comes first, and who is dead is told in vain.
-        let waits = self.peer_is_dead || self.sets.iter().any(SetState::is_changing);
-        !waits && std::mem::take(&mut self.bulks.renew)
+    fn renews(&mut self) -> Renewal {
+        // The roles that it may follow from come first, and what follows from those; and who is dead is told in vain.
+        let is_moving = self.sets.iter().any(SetState::is_changing)
+            || self.events.iter().any(|e| matches!(e, BridgeEvent::RoleDone(_)));
+        if !self.bulks.renew {
+            Renewal::Not
+        } else if is_moving || self.peer_is_dead {
+            Renewal::Later
+        } else {
+            self.bulks.renew = false;
+            Renewal::Now
+        }
     }
 
     fn install(&mut self, op: &Op) -> bool {
@@ -128,6 +136,8 @@ impl Chassis for Bridge {
             } => {
                 self.stop();
                 self.keeper.connected();
+                // That tells everything.
+                self.bulks.renew = false;
                 self.bulk_asked(*number, ObjectTypes::ALL);
             }
             PeerEvent::Connected { new_bulk: None } => self.keeper.connected(),

@@ -46,7 +46,7 @@ impl SetState {
 impl Bridge {
     /// The peer is known to be dead by other means than the connection (heartbeats), until there is a new connection: leases are
     /// required no more, so that a takeover gives ports to new subscribers at once. What the connection still brings counts, and until it
-    /// brings something the peer is not told everything anew: workers and this thread have better to do in a takeover.
+    /// brings something a takeover does not tell the peer everything anew: workers and this thread have better to do.
     pub fn peer_died(&mut self) {
         self.peer_is_dead = true;
         self.keeper.peer_died(&self.program, &mut self.stats);

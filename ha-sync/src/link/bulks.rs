@@ -9,7 +9,7 @@ use super::damping::Damping;
 use super::sender::Sender;
 use super::state::Mirror;
 use super::stats::{BulkProgress, LinkStats};
-use crate::chassis::{Chassis, PeerEvent};
+use crate::chassis::{Chassis, PeerEvent, Renewal};
 use crate::wire::{Record, VERSION_OBJECT_TYPES};
 
 /// What is known of bulks that are told.
@@ -77,10 +77,19 @@ impl Sender {
 
     /// Begins a bulk that is wanted, and has the workers asked for one that has waited long enough.
     pub fn look_after_bulks(&mut self, now: u64, chassis: &mut impl Chassis, stats: &mut LinkStats) {
-        if chassis.renews() {
-            // Of a set that was primary there when a resting bulk's begin was said, that would sweep nothing.
-            self.bulks.waits_until = Some(now);
-            self.say_bulk(ObjectTypes::ALL, now, stats);
+        match chassis.renews() {
+            Renewal::Not => {}
+            Renewal::Later => {
+                // What rests, or is wanted, is a part of it.
+                (self.bulks.waits_until, self.mirror) = (None, Mirror::Set);
+                stats.bulk_wait_ms = 0;
+                return;
+            }
+            Renewal::Now => {
+                // Of a set that was primary there when a resting bulk's begin was said, that would sweep nothing.
+                self.bulks.waits_until = Some(now);
+                self.say_bulk(ObjectTypes::ALL, now, stats);
+            }
         }
         if let Some((types, at_once)) = self.bulks.wanted.take() {
             let waits = self.bulks.waits_until.is_some();

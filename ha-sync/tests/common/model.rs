@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ha_sync::chassis::{Chassis, PeerEvent};
+use ha_sync::chassis::{Chassis, PeerEvent, Renewal};
 use tandem_engine::replica::{
     BlockRecord, ExtentRecord, Lease, LeaseChange, MappingRecord, Mark, ObjectTypes, Op, SessionKey,
     SessionRecord,
@@ -43,6 +43,8 @@ pub struct Model {
     pub full: bool,
     /// See [`Chassis::waiting_since`].
     pub waiting_since: Option<u64>,
+    /// See [`Chassis::renews`].
+    pub renewal: Renewal,
     pub now: u64,
 }
 
@@ -172,6 +174,7 @@ impl Model {
             no_room: 0,
             full: false,
             waiting_since: None,
+            renewal: Renewal::Not,
             now: 0,
         }
     }
@@ -302,6 +305,14 @@ impl Chassis for Model {
 
     fn next_lease(&mut self) -> Option<LeaseChange> {
         self.offers.pop_front()
+    }
+
+    fn renews(&mut self) -> Renewal {
+        let renewal = self.renewal;
+        if renewal == Renewal::Now {
+            self.renewal = Renewal::Not;
+        }
+        renewal
     }
 
     fn waiting_since(&self) -> Option<u64> {

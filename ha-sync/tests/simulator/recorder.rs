@@ -1,6 +1,6 @@
 //! Listens to what a chassis tells the other, on its way from the bridge into the link.
 
-use ha_sync::chassis::{Chassis, PeerEvent, Sets};
+use ha_sync::chassis::{Chassis, PeerEvent, Renewal, Sets};
 use tandem_engine::address::of_v4;
 use tandem_engine::program::Program;
 use tandem_engine::replica::{Lease, LeaseChange, Mark, Op, SessionKey, SessionRecord};
@@ -90,7 +90,7 @@ impl<C: Chassis> Chassis for Recorder<'_, C> {
         self.chassis.bulk_answers(answers);
     }
 
-    fn renews(&mut self) -> bool {
+    fn renews(&mut self) -> Renewal {
         self.chassis.renews()
     }
 
