@@ -381,24 +381,27 @@ fn no_bulk_begins_before_a_renewal_that_comes_later() {
     let mut world = world(Faults::default(), 5, |c| c);
     world.connect();
     world.settle();
-    for _ in 0..2 {
-        world.models[0].outbox.push_back(Op::Lost);
-        world.step(1);
-    }
-    assert!(world.links[0].stats().bulk_wait_ms > 0, "one rests");
+    assert!(world.links[0].state().is_active());
     let before = bulks(&world.models[0]);
     world.models[0].renewal = Renewal::Later;
+    world.step(1);
+    assert!(!world.links[0].state().is_active(), "the peer does not know all");
+    // What is lost meanwhile rests once, and not longer each time.
     for turn in 0..100 {
+        world.models[0].outbox.push_back(Op::Lost);
         if turn == 50 {
             world.links[0].resync_to_peer(ObjectTypes::ALL);
         }
         world.step(100);
-        assert!(!world.links[0].state().is_active(), "the peer does not know all");
     }
     assert_eq!(bulks(&world.models[0]), before, "nor by hand");
+    let stats = world.links[0].stats();
+    assert_eq!((stats.bulks_rested, stats.bulk_wait_ms), (1, 0), "{stats:?}");
+    assert!(!world.links[0].state().is_active());
     world.models[0].renewal = Renewal::Now;
     world.settle();
     assert_eq!(bulks(&world.models[0]), before + 1);
+    assert!(world.links[0].state().is_active());
     world.assert_equal();
 }
 

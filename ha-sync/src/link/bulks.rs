@@ -80,9 +80,9 @@ impl Sender {
         match chassis.renews() {
             Renewal::Not => {}
             Renewal::Later => {
-                // What rests, or is wanted, is a part of it.
-                (self.bulks.waits_until, self.mirror) = (None, Mirror::Set);
-                stats.bulk_wait_ms = 0;
+                // What rests, or is wanted, becomes a part of it.
+                self.mirror = Mirror::Set;
+                stats.bulk_wait_ms = self.bulks.waits_until.map_or(0, |at| at.saturating_sub(now));
                 return;
             }
             Renewal::Now => {
