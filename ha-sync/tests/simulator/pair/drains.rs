@@ -30,15 +30,16 @@ pub(super) struct Draining {
     over_since: Option<u64>,
 }
 
-/// What a chassis has of sets.
-fn had(side: &Side, sets: &[u16]) -> (Set<Ends>, Set<MappingEnds>) {
-    let engines = || side.world.engines.iter();
-    let sessions = engines().flat_map(views::sessions).map(|session| session.ends);
-    let mappings = engines().flat_map(views::mappings);
-    (
-        sessions.filter(|ends| sets.contains(&ends.set)).collect(),
-        mappings.filter(|mapping| sets.contains(&mapping.0)).collect(),
-    )
+/// What workers have of the sets that they drain.
+fn had(side: &Side, drains: &[(usize, u16)]) -> (Set<Ends>, Set<MappingEnds>) {
+    let (mut sessions, mut mappings) = (Set::default(), Set::default());
+    for (at, engine) in side.world.engines.iter().enumerate() {
+        let drains = |set: u16| drains.contains(&(at, set));
+        let ends = views::sessions(engine).map(|session| session.ends);
+        sessions.extend(ends.filter(|ends| drains(ends.set)));
+        mappings.extend(views::mappings(engine).filter(|mapping| drains(mapping.0)));
+    }
+    (sessions, mappings)
 }
 
 impl Pair {
@@ -112,13 +113,18 @@ impl Pair {
         Some("a known session where it drains")
     }
 
-    /// Packets come to a chassis. Of sets that it drains nothing begins.
+    /// Packets come to a chassis. Of sets that a worker drains nothing begins there. (Another one, whose inbox was full, may still be primary.)
     pub(super) fn come(&mut self, at: usize, (interface, packets): Burst) -> Vec<Got> {
         let sets = self.sets();
         let Some(side) = &mut self.sides[at] else {
             return Vec::new();
         };
-        let drains: Vec<u16> = sets.into_iter().filter(|set| side.drains(*set)).collect();
+        let engines = side.world.engines.iter().enumerate();
+        let drains = engines.flat_map(|(at, engine)| {
+            let drained = sets.iter().filter(|set| engine.is_draining(**set));
+            drained.map(move |set| (at, *set))
+        });
+        let drains: Vec<(usize, u16)> = drains.collect();
         if drains.is_empty() {
             return side.world.burst(interface, packets);
         }
