@@ -405,11 +405,19 @@ fn a_chassis_that_becomes_primary_tells_everything_anew() {
 #[test]
 fn who_takes_over_from_the_dead_tells_them_nothing_before_they_are_heard_again() {
     type Sign = fn(&mut Bridge);
-    let signs: [Sign; 2] = [
-        |bridge| bridge.heard(1200),
-        |bridge| bridge.peer(PeerEvent::Connected { new_bulk: None }),
+    let signs: [(Sign, [Renewal; 2]); 3] = [
+        (|bridge| bridge.heard(1200), ONCE),
+        (
+            |bridge| bridge.peer(PeerEvent::Connected { new_bulk: None }),
+            ONCE,
+        ),
+        // The bulk of that connection tells everything.
+        (
+            |bridge| bridge.peer(PeerEvent::Connected { new_bulk: Some(2) }),
+            [Renewal::Not; 2],
+        ),
     ];
-    for sign in signs {
+    for (sign, renewed) in signs {
         let mut side = side(64);
         assert!(side.bridge.set_role(1, Role::Standby, 1));
         side.bridge.service(1000);
@@ -424,7 +432,7 @@ fn who_takes_over_from_the_dead_tells_them_nothing_before_they_are_heard_again()
         assert!(matches!(side.events().last(), Some(BridgeEvent::RoleDone(_))));
         assert!(side.bridge.renews() == Renewal::Later && side.bridge.is_renewing());
         sign(&mut side.bridge);
-        assert_eq!([(); 2].map(|()| side.bridge.renews()), ONCE);
+        assert_eq!([(); 2].map(|()| side.bridge.renews()), renewed);
     }
 }
 
