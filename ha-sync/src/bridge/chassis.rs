@@ -44,12 +44,14 @@ impl Chassis for Bridge {
     }
 
     fn renews(&mut self) -> Renewal {
+        // Asked before each operation, so nothing is looked at where there is nothing to renew.
+        if !self.bulks.renew {
+            return Renewal::Not;
+        }
         // The roles that it may follow from come first, and what follows from those; and who is dead is told in vain.
         let is_moving = self.sets.iter().any(SetState::is_changing)
             || self.events.iter().any(|e| matches!(e, BridgeEvent::RoleDone(_)));
-        if !self.bulks.renew {
-            Renewal::Not
-        } else if is_moving || self.peer_is_dead {
+        if is_moving || self.peer_is_dead {
             Renewal::Later
         } else {
             self.bulks.renew = false;
