@@ -42,5 +42,7 @@ for record in records:
     hold(record["sessions_aged"] == 500 and 0 <= record["sessions_lost"] <= most, f"{case}: {record['sessions_lost']} of 500 lost")
     if record["case"] == "links-cut":
         hold(record["gap_ms_max"] > 150, f"{case}: traffic stands still until three intervals are missed")
+        beat_to_cut = record["runs"][0]["beat_to_cut_ms"]
+        hold(beat_to_cut >= 500, f"{case}: cut half an interval after a heartbeat, {beat_to_cut} ms")
 sys.exit(bool(faults))
 PYTHON

@@ -230,6 +230,8 @@ contender_synced() {
     kernel_role_is "$1" backup && (($(kernel_cache "$1" external) >= $2)) &&
         (($(in_ns "${DUT[$1]}" sysctl -n net.netfilter.nf_conntrack_count) < 100))
 }
+# Its VRRP advertisements.
+contender_beats() { echo "${DUT[$1]} dut-in ${KERNEL_IN[$1]} 112"; }
 # contender_kill N: the nearest thing to the death of a process: all of keepalived at once, the child first, which would release its addresses
 # in peace when the parent dies.
 contender_kill() {

@@ -28,6 +28,8 @@ contender_up() {
 }
 contender_is_primary() { pair_is "$1" redundancy role primary; }
 contender_synced() { pair_ready "$1" && (($(chassis "$1" show sessions --count | grep -oE '[0-9]+' | tail -n 1) >= $2)); }
+# Its heartbeats on the HA link, which are UDP to the port of the redundancy group.
+contender_beats() { echo "$(pair_ha_host "$1") ha0 ${HA4[$1]} 17 4793"; }
 contender_kill() {
     AT=$EPOCHREALTIME
     kill -KILL "${CHASSIS_PID[$1]}"
