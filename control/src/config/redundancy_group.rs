@@ -52,24 +52,40 @@ pub struct RedundancyGroup {
 }
 
 impl RedundancyGroup {
-    /// This chassis' end of the channel: its only stream, with the channel's own timeouts.
+    /// This chassis' end of the channel: its only stream, with the channel's own timeouts. It goes by the control link, and while the
+    /// peer cannot be reached by that, by the data link.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        let data = self.links.iter().find(|link| link.kind == LinkKind::Data);
-        Endpoint {
-            local: self.local,
-            peer: self.peer,
-            port: self.port,
-            bind: self.bind.clone(),
-            other: data.map(|link| Way {
+        let way = |kind| {
+            let link = self.links.iter().find(|link| link.kind == kind)?;
+            Some(Way {
                 local: link.local,
                 peer: link.peer,
                 bind: link.bind.clone(),
-            }),
+            })
+        };
+        let own = || Way {
+            local: self.local,
+            peer: self.peer,
+            bind: self.bind.clone(),
+        };
+        let control = way(LinkKind::Control).unwrap_or_else(own);
+        Endpoint {
+            local: control.local,
+            peer: control.peer,
+            port: self.port,
+            bind: control.bind,
+            other: way(LinkKind::Data),
             security: self.security.clone(),
             stream: Stream::default(),
             timing: Timing::default(),
         }
+    }
+
+    /// Whether this is the chassis with the lower redundancy address: gateway 1, and unit 1 of the cluster. Whatever links there are.
+    #[must_use]
+    pub fn is_gateway_1(&self) -> bool {
+        self.local < self.peer
     }
 }
 

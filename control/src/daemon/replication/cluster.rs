@@ -1,7 +1,5 @@
 //! The cluster of the pair: its number and name as the file has them, and which of the two chassis this one is.
 
-use ha_sync::net::Side;
-
 use crate::api::model::Cluster;
 use crate::config::Redundancy;
 
@@ -10,11 +8,7 @@ pub(in crate::daemon) fn cluster(redundancy: &Redundancy) -> Cluster {
     let unit = redundancy
         .groups
         .first()
-        .map(|group| match group.endpoint().side() {
-            // Who has the lower address listens.
-            Side::Listens => 1,
-            Side::Connects => 2,
-        });
+        .map(|group| if group.is_gateway_1() { 1 } else { 2 });
     Cluster {
         id: redundancy.cluster_id,
         name: redundancy.cluster_name.clone(),

@@ -6,7 +6,6 @@ use ha_sync::heartbeat::{
     BeatTiming, Codec, FileKey, HeartbeatConfig, HeartbeatEvent, KeyFileError, LostWhy, PathConfig, PathId,
     SetBeat, SetState,
 };
-use ha_sync::net::Side;
 use tandem_redundancy::machine::{PeerSet, Settings};
 use tandem_redundancy::roles::Configured;
 use tandem_redundancy::{Heartbeat, RoleState};
@@ -75,7 +74,7 @@ pub(super) fn automatic(config: &Config, id: u8) -> Vec<(u8, Settings)> {
     };
     let settings = |set: &RedundancySet| Settings {
         priority: set.priority,
-        is_gateway_1: group.endpoint().side() == Side::Listens,
+        is_gateway_1: group.is_gateway_1(),
         preempt: set.preempt,
         preempt_hold_ms: u64::from(set.preempt_hold_s) * 1000,
         recovery_hold_ms: u64::from(set.recovery_hold_s) * 1000,

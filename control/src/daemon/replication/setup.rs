@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use ha_sync::bridge::{Bridge, BridgeConfig, BridgeError};
 use ha_sync::heartbeat::{self, HeartbeatConfig, KeyFileError};
 use ha_sync::link::{Link, LinkConfig};
-use ha_sync::net::{self, Channel, Command, Side};
+use ha_sync::net::{self, Channel, Command};
 use ha_sync::wire::Versions;
 use ring::rand::{SecureRandom, SystemRandom};
 use tandem_dataplane::dataplane::ReplicaRings;
@@ -136,7 +136,7 @@ impl Replicator {
         };
         let mut bridge = Bridge::new(bridge_config, commit.program, outboxes, inboxes)?;
         // Where both are primary with the same epoch, the chassis with the lower redundancy address stays it.
-        bridge.yield_equal_epochs(group.endpoint().side() != Side::Listens);
+        bridge.yield_equal_epochs(!group.is_gateway_1());
         bridge.watch(held_back);
         let mut line = Line {
             link,
