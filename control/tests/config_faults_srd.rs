@@ -1,6 +1,7 @@
 //! Limits and exclusivity rules of the redundancy daemon's configuration (redundancy spec, sections 1, 2 and 4): each is refused with
 //! an error that names both ends of the conflict, and what is just within it is taken.
 
+use ha_sync::net::Bind;
 use tandem_control::config::{self, Config, Fault, RouteWhen};
 
 /// Two interfaces with addresses, one without; a group with heartbeats, a set.
@@ -101,15 +102,75 @@ fn link_down_monitors_of_one_policy_are_256_at_most() {
         ))
     };
     assert_eq!(parse(&text(256)).redundancy.events[1].links.len(), 56);
-    let text = text(257);
+    let over = text(257);
     refused(
-        &text,
+        &over,
         &format!(
             "{}: redundancy-events.b.links[56]",
-            value_at(&text, "\"i256\"", "\"i256\"")
+            value_at(&over, "\"i256\"", "\"i256\"")
         ),
         "is link-down monitor 257 of redundancy-policies.p (line 17); use at most 256",
     );
+    // The interfaces of a zone are monitored, too.
+    let zone = "zones = [\"z\"]\n[zones.z]\ninterfaces = [\"in\", \"out\"]\n[interfaces.i0]";
+    let zoned = |links| text(links).replacen("[interfaces.i0]", zone, 1);
+    assert_eq!(parse(&zoned(254)).redundancy.events[1].zones.len(), 1);
+    let zoned = zoned(255);
+    refused(
+        &zoned,
+        &format!(
+            "{}: zones.z.interfaces[1]",
+            value_at(&zoned, "interfaces = [", "\"out\"")
+        ),
+        "is link-down monitor 257 of redundancy-policies.p (line 17); use at most 256",
+    );
+}
+
+#[test]
+fn the_channel_goes_by_the_control_link_and_gateway_1_is_told_by_the_redundancy_address() {
+    let group = |text: &str| parse(text).redundancy.groups[0].clone();
+    let way = |group: &config::RedundancyGroup| {
+        let end = group.endpoint();
+        (end.local.to_string(), end.peer.to_string(), end.bind)
+    };
+    let told = |local: &str, peer: &str, bind| (local.to_owned(), peer.to_owned(), bind);
+    assert_eq!(way(&group(BASE)), told("5.5.5.1", "5.5.5.2", Bind::None));
+    // This chassis has the higher address there.
+    let link = "[[redundancy-groups.1.links]]\nkind = \"control\"\nlocal = \"10.9.0.2\"\npeer = \"10.9.0.1\"\ninterface = \"ha0\"\n";
+    let other = "[[redundancy-groups.1.links]]\nkind = \"data\"\nlocal = \"10.9.1.2\"\npeer = \"10.9.1.1\"\n";
+    let group = group(&with(&format!("{link}{other}")));
+    assert_eq!(
+        way(&group),
+        told("10.9.0.2", "10.9.0.1", Bind::Interface("ha0".into()))
+    );
+    assert_eq!(
+        group.endpoint().other.map(|way| way.peer.to_string()),
+        Some("10.9.1.1".into())
+    );
+    assert!(group.is_gateway_1(), "5.5.5.1 is lower than 5.5.5.2");
+}
+
+#[test]
+fn heartbeats_by_one_way_are_warned_about() {
+    let warned = |text: &str| -> Vec<String> {
+        let told = parse(text).warnings;
+        let told = told.iter().filter(|told| told.path == "redundancy-groups.1");
+        told.map(ToString::to_string).collect()
+    };
+    let found = warned(BASE).concat();
+    assert!(
+        found.contains("one way for them") && found.contains("add [[redundancy-groups.1.links]]"),
+        "{found}"
+    );
+    let link = |kind: &str| {
+        with(&format!(
+            "[[redundancy-groups.1.links]]\nkind = \"{kind}\"\nlocal = \"10.9.0.1\"\npeer = \"10.9.0.2\"\n"
+        ))
+    };
+    assert_eq!(warned(&link("control")).len(), 1, "that is the way");
+    assert_eq!(warned(&link("secondary")), [""; 0]);
+    let by_hand = BASE.replace("security", "heartbeat-interval-ms = 0\nsecurity");
+    assert_eq!(warned(&by_hand), [""; 0], "there are none");
 }
 
 #[test]

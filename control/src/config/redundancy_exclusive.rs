@@ -9,7 +9,6 @@ use super::diagnostics::{Diagnostics, join};
 use super::fault::{FaultKind, suggestion};
 use super::interface_redundant::absent;
 use super::redundancy::Raw;
-use super::redundancy_event;
 use super::redundancy_policy::{self, RouteTable, RouteWhen};
 use super::section::Item;
 
@@ -49,7 +48,7 @@ pub(super) fn resolve(items: &[Item<String>], section: &str, known: &[&str], d: 
 
 pub(super) fn check(raw: &Raw, d: &Diagnostics) {
     policies_fit(&raw.policies, d);
-    links_fit(&raw.policies, &raw.events, d);
+    links_fit(raw, d);
     for set in &raw.sets {
         for (at, item) in set.policies.iter().enumerate().skip(SET_POLICIES_MAX) {
             let problem = format!(
@@ -148,11 +147,16 @@ fn policies_fit(policies: &[redundancy_policy::Raw], d: &Diagnostics) {
 }
 
 /// A policy has no more link-down monitors than fit, those of all its events together.
-fn links_fit(policies: &[redundancy_policy::Raw], events: &[redundancy_event::Raw], d: &Diagnostics) {
-    for policy in policies {
+fn links_fit(raw: &Raw, d: &Diagnostics) {
+    for policy in &raw.policies {
         let named = policy.events.iter().map(|item| item.value.as_str());
-        let of_policy = named.filter_map(|name| events.iter().find(|event| event.name == name));
-        let links = of_policy.flat_map(|event| &event.links);
+        let of_policy = named.filter_map(|name| raw.events.iter().find(|event| event.name == name));
+        // Those of a zone are monitored as well.
+        let links = of_policy.flat_map(|event| {
+            let of_event = event.zones.iter().map(|item| item.value.as_str());
+            let found = of_event.filter_map(|name| raw.zones.iter().find(|zone| zone.name == name));
+            event.links.iter().chain(found.flat_map(|zone| &zone.interfaces))
+        });
         if let Some((at, item)) = links.enumerate().nth(POLICY_LINKS_MAX) {
             let problem = format!(
                 "is link-down monitor {} of {} (line {})",

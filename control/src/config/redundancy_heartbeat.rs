@@ -200,6 +200,15 @@ impl Raw {
             }
             links.push((link, &raw.path));
         }
+        if self.beats() && links.len() == 1 {
+            let problem =
+                "has heartbeats and one way for them: when that is cut, both chassis take the primary role";
+            let remedy = format!(
+                "add [[{}.links]]: a data link, or a secondary path over an ordinary interface",
+                group.path
+            );
+            d.warn(group.path, problem, remedy);
+        }
         links.sort_by_key(|(link, _)| link.kind);
         links.into_iter().map(|(link, _)| link).collect()
     }
