@@ -97,6 +97,8 @@ impl World {
         chassis.is_stopping |= command == Command::Stop;
         // These two are done in any case, and what follows from them later may not come about.
         let is_wish = !matches!(command, Command::Stop | Command::TakeOut(_));
+        let is_clear = matches!(&view.peer, PeerSeen::Heard(peer) if peer.state == RoleState::Standby && !peer.is_warned);
+        let is_idle = command == Command::ReleaseIfStandbyClear && !(is_primary && is_clear);
         let before = everything(chassis);
         let text = format!("{command:?}");
         let (sender, answered) = channel();
@@ -110,6 +112,12 @@ impl World {
             let state = view.state.as_str();
             return self.fault(Err(format!(
                 "{text} in {state} is not refused although {why}: {answer:?}"
+            )));
+        }
+        if is_idle && before != after {
+            return self.fault(Err(format!(
+                "{text} beside {:?} has changed {before} to {after}",
+                view.peer
             )));
         }
         if is_refused && is_wish && before != after {

@@ -273,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_comes_as_it_is() {
+        let (place, maker) = (Place::new("ca"), Place::new("ca-maker"));
+        let config = place.config("pair.key");
+        ha_sync::net::keys::write(&maker.0, "authority").expect("keys");
+        let authority = fs::read_to_string(maker.0.join("authority.crt")).expect("PEM");
+        put(&config, "ca", &authority).expect("put");
+        assert_eq!(content(&config, "ca").expect("there"), authority);
+    }
+
+    #[test]
     fn nothing_but_named_files_in_the_directory_leaves_or_comes() {
         let place = Place::new("paths");
         let outside = place.0.with_extension("outside");
