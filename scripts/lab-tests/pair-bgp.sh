@@ -51,6 +51,7 @@ die() {
     chassis_stop "$1" KILL
     gap gap "${KILL_GAP_MS:-2000}"
     gap json case=kill heartbeat_ms="$HEARTBEAT_MS"
+    check "its guard has taken its signal routes out" wait_until 20 bgp_unsignalled "$1"
     check "chassis $2 is primary" pair_role "$2" primary
     check "of its own accord, because the peer was lost" pair_cause "$2" peer-lost peer-gone
     check "both routers send by chassis $2" bgp_moves "$2"

@@ -60,6 +60,12 @@ case_end standby primary 2
 case_begin "a switchover, asked of the standby"
 check "it is done" asked 1 switchover 1
 case_end primary standby 1
+case_begin "a release to a standby"
+check "it is done" asked 1 set 1 standby
+case_end standby primary 2
+case_begin "an acquire by a standby"
+check "it is done" asked 1 set 1 primary
+case_end primary standby 1
 
 case_begin "release to, and acquire by, a warned standby"
 rm "$LAB_DIR/well-2"

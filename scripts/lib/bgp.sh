@@ -174,6 +174,8 @@ bgp_moves() {
         return 1
     }
 }
+# bgp_unsignalled N: a chassis has no signal routes, whatever its neighbours have.
+bgp_unsignalled() { [[ -z $(ip -n "$(ns "${DUT[$1]}")" route show table "$SIGNAL_TABLE" 2>/dev/null) ]]; }
 # bgp_bfd_is_up N: a chassis has its BFD sessions with both routers. bgp_ended_by_bfd HOST ADDRESS: so the last BGP session with it ended.
 bgp_bfd_is_up() { [[ $(bgp "${DUT[$1]}" "show bfd peers json" | grep -c '"status":"up"') == 2 ]]; }
 bgp_ended_by_bfd() { bgp "$1" "show bgp neighbors $2 json" | grep -q '"lastNotificationReason":"Cease.*BFD Down"'; }

@@ -176,6 +176,9 @@ demo_guard() {
     local log="$LAB_DIR/logs/tandemd$1.log"
     wait_until 20 grep -q ' guard: tandemd ended without a word' "$log" || { tail -n 3 "$log"; return 1; }
     sed -n 's/.* guard: tandemd ended without a word: //p' "$log" | tail -n 1
+    # Something of each, and nothing failed, which would stand behind.
+    sed -n 's/.* guard: tandemd ended without a word: //p' "$log" | tail -n 1 |
+        grep -qE '^removed [1-9][0-9]* signal routes and [1-9][0-9]* virtual addresses, .* told the peer by [1-9][0-9]* of [0-9]+ ways"?$'
 }
 
 # demo_judge CHANGE: what the change of role, which was after SINCE, has done to each program.
