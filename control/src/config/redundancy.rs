@@ -110,6 +110,13 @@ impl Redundancy {
         names.filter_map(|name| self.event(name))
     }
 
+    /// The set one of whose policies has the event of a name: one at most, since an event is of one policy, and a policy of one set.
+    #[must_use]
+    pub fn set_with_event(&self, name: &str) -> Option<&RedundancySet> {
+        let mut sets = self.sets.iter();
+        sets.find(|set| self.events_of(set).any(|event| event.name == name))
+    }
+
     /// The group of a number.
     #[must_use]
     pub fn group(&self, id: u8) -> Option<&RedundancyGroup> {

@@ -71,14 +71,14 @@ impl RoutingProcess {
     }
 }
 
-/// What of the other chassis can be a condition.
+/// What of the other chassis can be a condition: but for its loss, what it does about the set whose policy has the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerEvent {
-    /// It asks for the primary role.
+    /// It asks for the set's primary role.
     Acquire,
-    /// It asks this chassis to take the primary role.
+    /// It asks this chassis to take the set's primary role.
     Release,
-    /// It broadcasts a warning.
+    /// It broadcasts a warning about the set.
     Warned,
     /// It is not heard any more.
     Lost,

@@ -19,8 +19,8 @@ pub enum Condition {
     Routing(String),
     /// The external check of an event, named by it, fails.
     Check(String),
-    /// The other chassis did something, or is lost.
-    Peer(PeerEvent),
+    /// The other chassis did something about the redundancy set of this number, or is lost, which is of no set.
+    Peer(PeerEvent, Option<u8>),
 }
 
 impl fmt::Display for Condition {
@@ -32,12 +32,15 @@ impl fmt::Display for Condition {
             Self::Service => f.write_str("service"),
             Self::Routing(name) => write!(f, "routing process {name}"),
             Self::Check(name) => write!(f, "check of {name}"),
-            Self::Peer(what) => f.write_str(match what {
-                PeerEvent::Acquire => "peer asks to acquire",
-                PeerEvent::Release => "peer asks to release",
-                PeerEvent::Warned => "peer warns",
-                PeerEvent::Lost => "peer lost",
-            }),
+            Self::Peer(what, set) => {
+                f.write_str(match what {
+                    PeerEvent::Acquire => "peer asks to acquire",
+                    PeerEvent::Release => "peer asks to release",
+                    PeerEvent::Warned => "peer warns",
+                    PeerEvent::Lost => "peer lost",
+                })?;
+                set.map_or(Ok(()), |set| write!(f, ", redundancy set {set}"))
+            }
         }
     }
 }

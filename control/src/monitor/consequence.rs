@@ -306,7 +306,7 @@ mod tests {
             "[redundancy-policies.p]\nevents = [\"x\"]\naction = \"release-primary-role\"\n\
              [redundancy-events.x]\nrouting-process = [\"frr\"]\npeer = [\"warned\"]\n",
         ));
-        let peer = || Condition::Peer(config::PeerEvent::Warned);
+        let peer = || Condition::Peer(config::PeerEvent::Warned, Some(1));
         let frr = || Condition::Routing("frr".into());
         let now = |of: &Consequences| (of.sets()[0].is_warned, of.sets()[0].releases);
         let warned = all.observe(0, &[Observation::Failed(peer(), "the peer warns".into())]);
@@ -338,7 +338,7 @@ mod tests {
             Consequences::new(&redundancy(&text))
         };
         let now = |of: &Consequences| (of.sets()[0].is_warned, of.sets()[0].broadcasts);
-        let lost = || Condition::Peer(config::PeerEvent::Lost);
+        let lost = || Condition::Peer(config::PeerEvent::Lost, None);
         let mut warns = with("broadcast-warning");
         warns.observe(0, &[Observation::Failed(lost(), "the peer is lost".into())]);
         assert_eq!(now(&warns), (false, true));
@@ -412,7 +412,7 @@ mod tests {
             let mut all = Consequences::new(&unwatched);
             all.link(0, "a", false);
             all.link(0, "b", false);
-            let lost = Condition::Peer(crate::config::PeerEvent::Lost);
+            let lost = Condition::Peer(crate::config::PeerEvent::Lost, None);
             for condition in [Condition::Tracked("t".into()), Condition::Service, lost] {
                 all.observe(0, &[Observation::Failed(condition, "gone".into())]);
             }

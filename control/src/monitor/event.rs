@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tandem_redundancy::monitor::{Event, Sight};
 
 use super::condition::{Condition, Observation};
-use crate::config::{Redundancy, RedundancyEvent};
+use crate::config::{PeerEvent, Redundancy, RedundancyEvent};
 
 pub use tandem_redundancy::monitor::Edge;
 
@@ -126,7 +126,7 @@ fn objects(redundancy: &Redundancy) -> BTreeSet<Condition> {
 /// Whether somebody looks at it: what a monitor said of an object that is gone by now is nothing to keep.
 fn is_monitored(objects: &BTreeSet<Condition>, condition: &Condition) -> bool {
     match condition {
-        Condition::Link(_) | Condition::Service | Condition::Peer(_) => true,
+        Condition::Link(_) | Condition::Service | Condition::Peer(..) => true,
         Condition::Zone(_) | Condition::Tracked(_) | Condition::Routing(_) | Condition::Check(_) => {
             objects.contains(condition)
         }
@@ -158,10 +158,18 @@ fn of(event: &RedundancyEvent, redundancy: &Redundancy) -> Event<Condition> {
     if let Some(check) = &event.check {
         conditions.push((Condition::Check(event.name.clone()), u32::from(check.weight)));
     }
-    conditions.extend(event.peer.iter().map(|one| (Condition::Peer(*one), 0)));
+    // What it does about another set is nothing to this event; nor is any set's to one of no set.
+    let set = redundancy.set_with_event(&event.name).map(|set| set.id);
+    let of_peer = event.peer.iter().filter_map(|one| match one {
+        PeerEvent::Lost => Some(Condition::Peer(*one, None)),
+        PeerEvent::Acquire | PeerEvent::Release | PeerEvent::Warned => {
+            set.map(|set| Condition::Peer(*one, Some(set)))
+        }
+    });
+    conditions.extend(of_peer.map(|condition| (condition, 0)));
     // What the other chassis does is no failure of this one. And two that take each other's warnings for their own would warn for ever.
     let event = Event::new(event.name.clone(), u64::from(event.hold_s) * 1000, conditions);
-    event.silent(|condition| matches!(condition, Condition::Peer(_)))
+    event.silent(|condition| matches!(condition, Condition::Peer(..)))
 }
 
 #[cfg(test)]

@@ -39,6 +39,15 @@ fn shown(edges: &mut Vec<Edge>) -> Vec<String> {
     edges.drain(..).map(shown).collect()
 }
 
+/// A set with a policy that has this event.
+fn set(number: u8, event: &str) -> String {
+    let group = "[redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\n";
+    format!(
+        "{group}[redundancy-policies.q]\nevents = [\"{event}\"]\naction = \"acquire-primary-role\"\n\
+         [redundancy-sets.{number}]\nredundancy-group = 1\npolicies = [\"q\"]\n"
+    )
+}
+
 const LINKS: &str = "[redundancy-events.e]\nlinks = [\"in\", \"out\"]\nlink-weight = 100\n";
 
 #[test]
@@ -98,12 +107,12 @@ fn flaps_shorter_than_the_hold_time_never_make_an_edge() {
 #[test]
 fn what_happens_and_is_over_makes_both_edges() {
     let more = "[redundancy-events.e]\nrouting-process = [\"frr\"]\n[redundancy-events.p]\npeer = [\"acquire\"]\nhold-s = 3\n";
-    let mut events = Events::new(&redundancy(more));
+    let mut events = Events::new(&redundancy(&format!("{more}{}", set(1, "p"))));
     let mut edges = Vec::new();
     let restarted = Observation::Happened(Condition::Routing("frr".into()), "restarted".into());
     events.observe(5, &restarted, &mut edges);
     assert_eq!(shown(&mut edges), ["+e 0 restarted", "-e 0 restarted"]);
-    let asks = Observation::Happened(Condition::Peer(PeerEvent::Acquire), "asks".into());
+    let asks = Observation::Happened(Condition::Peer(PeerEvent::Acquire, Some(1)), "asks".into());
     events.observe(10, &asks, &mut edges);
     assert_eq!(shown(&mut edges), ["+p 0 asks"], "at once");
     events.poll(3009, &mut edges);
@@ -127,7 +136,7 @@ fn every_sort_of_condition_has_its_weight() {
         (Condition::Tracked("t".into()), 7),
         (Condition::Routing("bird".into()), 0),
         (Condition::Check("e".into()), 3),
-        (Condition::Peer(PeerEvent::Lost), 0),
+        (Condition::Peer(PeerEvent::Lost, None), 0),
     ] {
         sum += weight;
         events.observe(0, &failed(condition.clone()), &mut edges);
@@ -155,4 +164,42 @@ fn a_reload_keeps_what_was_seen_and_ends_what_is_gone() {
     );
     events.observe(3, &well(link("in")), &mut edges);
     assert_eq!(shown(&mut edges), ["-f 0 back"]);
+}
+
+#[test]
+fn what_the_peer_does_about_another_set_is_nothing_and_its_loss_is_of_all() {
+    let more = "[redundancy-events.e]\npeer = [\"acquire\", \"release\", \"warned\", \"lost\"]\n";
+    let of = |set: &str| Events::new(&redundancy(&format!("{more}{set}")));
+    let edges_of = |events: &mut Events, what, of| {
+        let (condition, mut edges) = (Condition::Peer(what, of), Vec::new());
+        events.observe(0, &failed(condition.clone()), &mut edges);
+        events.observe(0, &well(condition), &mut edges);
+        edges.len()
+    };
+    let (mut first, mut second, mut none) = (of(&set(1, "e")), of(&set(2, "e")), of(""));
+    for what in [PeerEvent::Acquire, PeerEvent::Release, PeerEvent::Warned] {
+        for (about, expected) in [(1, [2, 0, 0]), (2, [0, 2, 0]), (3, [0, 0, 0])] {
+            let edges = [&mut first, &mut second, &mut none].map(|of| edges_of(of, what, Some(about)));
+            assert_eq!(edges, expected, "{what:?} about {about}");
+        }
+    }
+    let edges = [&mut first, &mut second, &mut none].map(|of| edges_of(of, PeerEvent::Lost, None));
+    assert_eq!(edges, [2, 2, 2]);
+}
+
+#[test]
+fn an_event_that_a_reload_gives_to_another_set_hears_what_the_peer_does_about_that_one() {
+    let of = |number| {
+        redundancy(&format!(
+            "[redundancy-events.e]\npeer = [\"warned\"]\n{}",
+            set(number, "e")
+        ))
+    };
+    let warns = |number| Condition::Peer(PeerEvent::Warned, Some(number));
+    let (mut events, mut edges) = (Events::new(&of(1)), Vec::new());
+    events.observe(0, &failed(warns(1)), &mut edges);
+    events.reload(1, &of(2), &mut edges);
+    assert_eq!(shown(&mut edges), ["+e 0 cut", "-e 0 another configuration"]);
+    events.observe(2, &failed(warns(2)), &mut edges);
+    assert_eq!(shown(&mut edges), ["+e 0 cut"]);
 }

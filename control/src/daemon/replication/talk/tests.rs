@@ -18,21 +18,26 @@ use crate::config::{self, Extras, NameRegistry, PeerEvent, PolicyAction};
 use crate::daemon::monitors;
 use crate::daemon::replication::order::Report;
 use crate::daemon::running::tests::GOOD;
-use crate::monitor::{Condition, DueAction, Observation, SetMonitored};
+use crate::monitor::{Condition, Consequences, DueAction, Observation, SetMonitored};
 
 /// A conversation of one worker about set 1, which has no service sets: its roles are taken up at once. Its clock stands still.
 pub(super) fn talk(automatic: bool) -> Talk {
+    talk_about(&[1], automatic)
+}
+
+/// The same about these sets.
+fn talk_about(numbers: &[u8], automatic: bool) -> Talk {
     let config = config::parse(GOOD, "test.toml").expect("a configuration");
     let mut registry = NameRegistry::default();
     let program = config::compile(&config, &mut registry, None, &Extras::default()).expect("a program");
     let dictionary = Dictionary::of(&program);
-    let set = RedundancySet {
-        number: 1,
+    let set = |number: &u8| RedundancySet {
+        number: *number,
         service_sets: Vec::new(),
     };
     let bridge = BridgeConfig {
         shards: 1,
-        sets: vec![set],
+        sets: numbers.iter().map(set).collect(),
         tick_zero_ms: 0,
     };
     let (_, outbox) = RingBuffer::new(16);
@@ -59,11 +64,13 @@ pub(super) fn talk(automatic: bool) -> Talk {
         set_threshold: 255,
         chassis_threshold: 255,
     };
+    let with = |configured| numbers.iter().map(|set| (*set, configured)).collect::<Vec<_>>();
     if automatic {
-        roles.follow(&[(1, Configured::Automatic)], &mut line);
-        sets.follow(&[(1, settings)]);
+        roles.follow(&with(Configured::Automatic), &mut line);
+        let settings = numbers.iter().map(|set| (*set, settings));
+        sets.follow(&settings.collect::<Vec<_>>());
     } else {
-        roles.follow(&[(1, Configured::As(Role::Standby))], &mut line);
+        roles.follow(&with(Configured::As(Role::Standby)), &mut line);
     }
     let published = Published {
         sets: Arc::default(),
@@ -371,10 +378,10 @@ fn monitors_hear_what_the_peer_asks_for() {
     talk.watched = watched::Watched::over(Some(feed));
     let next = || inbox.next_seen(std::time::Duration::ZERO);
     talk.peer(ha_sync::chassis::PeerEvent::ReleaseAsked { set: 1 });
-    let asks = Condition::Peer(PeerEvent::Acquire);
+    let asks = Condition::Peer(PeerEvent::Acquire, Some(1));
     assert!(matches!(next(), Some(Observation::Happened(of, _)) if of == asks));
     talk.peer(ha_sync::chassis::PeerEvent::Released { set: 1, epoch: 7 });
-    let releases = Condition::Peer(PeerEvent::Release);
+    let releases = Condition::Peer(PeerEvent::Release, Some(1));
     assert!(matches!(next(), Some(Observation::Happened(of, _)) if of == releases));
     talk.peer(ha_sync::chassis::PeerEvent::ReleaseRefused { set: 1 });
     assert_eq!(next(), None);
@@ -389,7 +396,7 @@ fn monitors_hear_when_the_peer_is_lost_and_heard_again_and_when_it_warns() {
     talk.command(Order::Heartbeat(primary_peer()), 0);
     assert_eq!(next(), None, "it was never lost");
     talk.command(Order::Heartbeat(HeartbeatEvent::Gone), 0);
-    let lost = Condition::Peer(PeerEvent::Lost);
+    let lost = Condition::Peer(PeerEvent::Lost, None);
     assert!(matches!(next(), Some(Observation::Failed(of, _)) if of == lost));
     let mut warned = primary_peer();
     if let HeartbeatEvent::Sets(sets) = &mut warned {
@@ -402,8 +409,78 @@ fn monitors_hear_when_the_peer_is_lost_and_heard_again_and_when_it_warns() {
         sets[0].broadcasts = true;
     }
     talk.command(Order::Heartbeat(warned), 0);
-    let warns = Condition::Peer(PeerEvent::Warned);
+    let warns = Condition::Peer(PeerEvent::Warned, Some(1));
     assert!(matches!(next(), Some(Observation::Failed(of, _)) if of == warns));
     talk.command(Order::Heartbeat(primary_peer()), 0);
     assert!(matches!(next(), Some(Observation::Well(of, _)) if of == warns));
+}
+
+/// The peer's heartbeat about sets 1 and 2, of which it warns about these.
+fn warns_about(warned: &[u8]) -> Order {
+    let HeartbeatEvent::Sets(sets) = primary_peer() else {
+        panic!("sets")
+    };
+    let beat = |set: u8| SetBeat {
+        set,
+        broadcasts: warned.contains(&set),
+        ..sets[0]
+    };
+    Order::Heartbeat(HeartbeatEvent::Sets([1, 2].map(beat).into()))
+}
+
+/// Each of two sets acquires the role by what the peer does.
+const ACTIVE_ACTIVE: &str = "[redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\n\
+    [redundancy-sets.1]\nredundancy-group = 1\npolicies = [\"one\"]\n[redundancy-sets.2]\nredundancy-group = 1\npolicies = [\"two\"]\n\
+    [redundancy-policies.one]\nevents = [\"e\"]\naction = \"acquire-primary-role\"\n\
+    [redundancy-policies.two]\nevents = [\"f\"]\naction = \"acquire-primary-role\"\n\
+    [redundancy-events.e]\npeer = [\"acquire\", \"release\", \"warned\"]\n[redundancy-events.f]\npeer = [\"acquire\", \"release\", \"warned\"]\n";
+
+#[test]
+fn what_the_peer_does_about_one_set_is_for_the_policies_of_that_set_alone() {
+    let config = config::parse(&format!("{GOOD}{ACTIVE_ACTIVE}"), "t.toml").expect("a configuration");
+    let mut all = Consequences::new(&config.redundancy);
+    let mut talk = talk_about(&[1, 2], true);
+    let (feed, inbox) = monitors::feed();
+    talk.watched = watched::Watched::over(Some(feed));
+    // The sets whose policies act, and those of which an event is active or over now.
+    let mut followed = || {
+        let next = || inbox.next_seen(std::time::Duration::ZERO);
+        let seen: Vec<_> = std::iter::from_fn(next).collect();
+        let followed = all.observe(0, &seen);
+        let edges = followed.edges.iter();
+        (
+            followed.actions.iter().map(|due| due.set).collect::<Vec<_>>(),
+            edges.map(|one| (one.set, one.edge.active)).collect::<Vec<_>>(),
+        )
+    };
+    let (on, off) = (|set| (Some(set), true), |set| (Some(set), false));
+    talk.command(warns_about(&[]), 0);
+    assert_eq!(followed(), (vec![], vec![]));
+    talk.command(warns_about(&[2]), 0);
+    assert_eq!(followed(), (vec![2], vec![on(2)]));
+    talk.command(warns_about(&[1, 2]), 0);
+    assert_eq!(followed(), (vec![1], vec![on(1)]), "while the other one lasts");
+    talk.command(warns_about(&[1]), 0);
+    assert_eq!(followed(), (vec![], vec![off(2)]));
+    talk.command(warns_about(&[]), 0);
+    assert_eq!(followed(), (vec![], vec![off(1)]));
+    talk.peer(ha_sync::chassis::PeerEvent::ReleaseAsked { set: 2 });
+    assert_eq!(followed(), (vec![2], vec![on(2), off(2)]));
+    talk.peer(ha_sync::chassis::PeerEvent::Released { set: 1, epoch: 7 });
+    assert_eq!(followed(), (vec![1], vec![on(1), off(1)]));
+}
+
+#[test]
+fn a_set_that_goes_while_the_peer_warns_about_it_is_warned_about_no_more() {
+    let mut talk = talk_about(&[1, 2], true);
+    let (feed, inbox) = monitors::feed();
+    talk.watched = watched::Watched::over(Some(feed));
+    let next = || inbox.next_seen(std::time::Duration::ZERO);
+    let warns = Condition::Peer(PeerEvent::Warned, Some(2));
+    talk.command(warns_about(&[2]), 0);
+    assert!(matches!(next(), Some(Observation::Failed(of, _)) if of == warns));
+    talk.automatic.follow(&[]);
+    talk.tick(0);
+    assert!(matches!(next(), Some(Observation::Well(of, _)) if of == warns));
+    assert_eq!(next(), None);
 }

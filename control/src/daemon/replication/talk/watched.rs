@@ -1,4 +1,6 @@
-//! What the peer does, for the monitors: it asks for a set or hands one over, warns, and is lost. Redundancy spec, section 1.
+//! What the peer does, for the monitors: it asks for a set, hands one over or warns about one, and is lost. Redundancy spec, section 1.
+
+use std::collections::BTreeSet;
 
 use tandem_redundancy::machine::PeerSeen;
 
@@ -11,7 +13,8 @@ use crate::monitor::{Condition, Observation};
 pub(super) struct Watched {
     feed: Option<Feed>,
     is_lost: bool,
-    is_warned: bool,
+    /// The sets that it warns about.
+    warned: BTreeSet<u8>,
     hands_over: bool,
 }
 
@@ -21,7 +24,7 @@ impl Watched {
         Self {
             feed,
             is_lost: false,
-            is_warned: false,
+            warned: BTreeSet::new(),
             hands_over: false,
         }
     }
@@ -29,13 +32,19 @@ impl Watched {
     /// The peer asks for a set.
     pub(super) fn asks_to_acquire(&self, set: u8) {
         let text = format!("the peer asks for redundancy set {set}");
-        self.tell(Observation::Happened(Condition::Peer(PeerEvent::Acquire), text));
+        self.tell(Observation::Happened(
+            Condition::Peer(PeerEvent::Acquire, Some(set)),
+            text,
+        ));
     }
 
     /// The peer hands a set over.
     pub(super) fn asks_to_release(&self, set: u8) {
         let text = format!("the peer releases redundancy set {set}");
-        self.tell(Observation::Happened(Condition::Peer(PeerEvent::Release), text));
+        self.tell(Observation::Happened(
+            Condition::Peer(PeerEvent::Release, Some(set)),
+            text,
+        ));
     }
 
     /// Workers are to give up a role that the peer waits for.
@@ -56,28 +65,26 @@ impl Watched {
             } else {
                 "the peer is heard"
             };
-            self.changed(PeerEvent::Lost, is_lost, text);
+            self.changed(Condition::Peer(PeerEvent::Lost, None), is_lost, text.to_owned());
         }
     }
 
-    fn warned(&mut self, is_warned: bool) {
-        if self.is_warned != is_warned {
-            self.is_warned = is_warned;
-            let text = if is_warned {
-                "the peer warns"
-            } else {
-                "the peer warns no more"
-            };
-            self.changed(PeerEvent::Warned, is_warned, text);
+    /// A set that is there no more is warned about no more.
+    fn warned(&mut self, warned: BTreeSet<u8>) {
+        let before = std::mem::replace(&mut self.warned, warned);
+        for set in self.warned.symmetric_difference(&before) {
+            let warns = self.warned.contains(set);
+            let no_more = if warns { "" } else { "no more " };
+            let text = format!("the peer warns {no_more}about redundancy set {set}");
+            self.changed(Condition::Peer(PeerEvent::Warned, Some(*set)), warns, text);
         }
     }
 
-    fn changed(&self, what: PeerEvent, is_so: bool, text: &str) {
-        let condition = Condition::Peer(what);
+    fn changed(&self, condition: Condition, is_so: bool, text: String) {
         self.tell(if is_so {
-            Observation::Failed(condition, text.to_owned())
+            Observation::Failed(condition, text)
         } else {
-            Observation::Well(condition, text.to_owned())
+            Observation::Well(condition, text)
         });
     }
 
@@ -89,20 +96,19 @@ impl Watched {
 }
 
 impl Talk {
-    /// Tells monitors whether the peer is lost, and whether it warns of one of its sets.
+    /// Tells monitors whether the peer is lost, and which sets it warns about.
     pub(super) fn look_at_peer(&mut self) {
         let numbers = self.automatic.numbers();
-        let views = numbers
-            .iter()
-            .filter_map(|set| self.automatic.shown(*set, &self.line));
-        let seen: Vec<PeerSeen> = views.map(|view| view.peer).collect();
-        for (set, peer) in numbers.iter().zip(&seen) {
+        let seen = |set: &u8| Some((*set, self.automatic.shown(*set, &self.line)?.peer));
+        let seen: Vec<(u8, PeerSeen)> = numbers.iter().filter_map(seen).collect();
+        for (set, peer) in &seen {
             self.line
                 .look_apart(*set, peer.set().is_none_or(|theirs| theirs.is_primary));
         }
         let gone = |peer: &PeerSeen| matches!(peer, PeerSeen::Lost | PeerSeen::Gone | PeerSeen::Leaving);
-        self.watched.lost(seen.iter().any(gone));
+        self.watched.lost(seen.iter().any(|(_, peer)| gone(peer)));
         let warns = |peer: &PeerSeen| peer.set().is_some_and(|set| set.broadcasts);
-        self.watched.warned(seen.iter().any(warns));
+        let warned = seen.iter().filter(|(_, peer)| warns(peer));
+        self.watched.warned(warned.map(|(set, _)| *set).collect());
     }
 }
