@@ -17,14 +17,22 @@ use crate::track_file;
 
 /// Starts the guard if the configuration has a redundancy group. Before anything else is opened.
 pub(super) fn start_guard(config: &Config, json: bool) -> Result<Option<Arc<Keeper>>, GuardError> {
-    let groups = &config.redundancy.groups;
-    if groups.is_empty() {
+    if config.redundancy.groups.is_empty() {
         return Ok(None);
     }
-    let namespaces = groups
-        .iter()
-        .any(|group| matches!(group.bind, Bind::Namespace(_)));
-    Ok(Some(Arc::new(Keeper::start(Program::own(json, namespaces))?)))
+    let program = Program::own(json, needs_namespaces(config));
+    Ok(Some(Arc::new(Keeper::start(program)?)))
+}
+
+/// Whether some way to the other chassis leads through a named network namespace: each link has a binding of its own. No reload
+/// changes this.
+fn needs_namespaces(config: &Config) -> bool {
+    let groups = config.redundancy.groups.iter();
+    let mut binds = groups.flat_map(|group| {
+        let links = group.links.iter().map(|link| &link.bind);
+        links.chain([&group.bind])
+    });
+    binds.any(|bind| matches!(bind, Bind::Namespace(_)))
 }
 
 fn signal_route(route: &KernelRoute) -> SignalRouteOfSet {
@@ -148,6 +156,41 @@ impl Actions {
     pub(super) fn stop(&self) {
         if let Some((_, srd)) = &self.0 {
             srd.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::daemon::running::tests::GOOD;
+
+    #[test]
+    fn the_guard_may_enter_namespaces_if_the_group_or_one_of_its_links_is_in_one() {
+        let with = |group: &str, link: &str| {
+            let text = format!(
+                "{GOOD}[redundancy-groups.1]\nredundancy-local = \"5.5.5.1\"\nredundancy-peer = \"5.5.5.2\"\nsecurity = \"none\"\n{group}\n\
+                 [[redundancy-groups.1.links]]\nkind = \"secondary\"\nlocal = \"6.6.6.1\"\npeer = \"6.6.6.2\"\n{link}\n"
+            );
+            config::parse(&text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"))
+        };
+        let namespace = "routing-instance = { namespace = \"ha\" }";
+        for (group, link, needs) in [
+            ("", "", false),
+            ("routing-instance = { vrf = \"ha\" }", "interface = \"p0\"", false),
+            (namespace, "", true),
+            ("", namespace, true),
+            ("interface = \"p0\"", namespace, true),
+        ] {
+            let config = with(group, link);
+            assert_eq!(needs_namespaces(&config), needs, "{group} {link}");
+            let later = config::check_reload(&with("", ""), &config);
+            assert_eq!(
+                later.is_err(),
+                !(group.is_empty() && link.is_empty()),
+                "{group} {link}"
+            );
         }
     }
 }
