@@ -103,7 +103,7 @@ pub use redundancy_exclusive::{POLICY_LINKS_MAX, REDUNDANCY_POLICIES_MAX, SET_PO
 pub use redundancy_group::{DEFAULT_REDUNDANCY_PORT, RedundancyGroup};
 pub use redundancy_heartbeat::{HEARTBEAT_INTERVAL_MS_MIN, HaLink, Heartbeats, LinkKind};
 pub use redundancy_policy::{
-    PolicyAction, RedundancyPolicy, RouteTable, RouteTarget, RouteWhen, SignalRoute,
+    POLICY_ROUTES_MAX, PolicyAction, RedundancyPolicy, RouteTable, RouteTarget, RouteWhen, SignalRoute,
 };
 pub use redundancy_set::RedundancySet;
 pub use redundancy_virtual::VirtualAddress;

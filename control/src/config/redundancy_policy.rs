@@ -15,7 +15,7 @@ use super::section::{Item, Section};
 /// The kernel's main routing table.
 const MAIN_TABLE: u32 = 254;
 /// Most signal routes of one policy.
-const ROUTES_MAX: usize = 256;
+pub const POLICY_ROUTES_MAX: usize = 256;
 
 /// Events, and what follows from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,9 +311,9 @@ pub(super) fn validate(raw: &Raw, events: &[&str], d: &Diagnostics) -> Redundanc
             "add events = [\"...\"]",
         );
     }
-    if raw.routes.len() > ROUTES_MAX {
+    if raw.routes.len() > POLICY_ROUTES_MAX {
         let problem = format!("there are {} signal routes", raw.routes.len());
-        let remedy = format!("use at most {ROUTES_MAX} in one policy");
+        let remedy = format!("use at most {POLICY_ROUTES_MAX} in one policy");
         d.fault(FaultKind::BadValue, &none("signal-routes"), problem, remedy);
     }
     for route in &raw.routes {

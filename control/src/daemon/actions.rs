@@ -104,6 +104,10 @@ impl Actions {
                 "no guard process runs (the last: {how}); if tandemd dies now, its signal routes stay"
             ));
         }
+        if state.is_outdated {
+            let why = "the guard has an older list of what to undo: the latest is too long; if tandemd dies now, some of it stays";
+            return Some(why.into());
+        }
         let failures = srd.results().into_iter().flat_map(|(set, actions)| {
             let told = move |failure| format!("redundancy set {set}: {failure}");
             actions.failures.into_iter().map(told)

@@ -5,7 +5,7 @@
 //! line as soon as this one thread is dead: it need not wait for the last thread, which first gives gigabytes of memory back. That
 //! this thread is not the last one itself its real-time priority sees to.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use super::owed::Owed;
 use super::process::{ARGUMENT, JSON, NAMESPACES};
-use super::undo::{ANSWER, Undo, Word};
+use super::undo::{ANSWER, Undo, WORD_OCTETS_MAX, Word};
 
 /// Between two looks whether the guard lives.
 const LOOK: Duration = Duration::from_millis(100);
@@ -70,6 +70,11 @@ pub enum GuardError {
     /// It does not say that it runs, or that it has taken a list.
     #[error("guard: no answer")]
     Silent,
+    /// The list is longer than the guard takes; it keeps the one before.
+    #[error(
+        "guard: the list of what to undo is longer than {WORD_OCTETS_MAX} octets: the guard has the one before"
+    )]
+    TooLong,
     /// There is none at the moment; another one is started.
     #[error("guard: none runs at the moment")]
     None,
@@ -84,6 +89,8 @@ pub struct GuardState {
     pub restarts: u64,
     /// How the last one that died ended, that it hung, or why none could be started.
     pub last_end: Option<String>,
+    /// The latest list was too long: the guard has the one before.
+    pub is_outdated: bool,
 }
 
 enum Order {
@@ -112,7 +119,7 @@ impl Keeper {
         let keeping = Keeping {
             program,
             state: Arc::clone(&state),
-            list: Undo::default(),
+            list: framed(Undo::default())?,
             guard: None,
             owed: Owed::default(),
             started: None,
@@ -136,7 +143,8 @@ impl Keeper {
     /// list is written: whatever happens to tandemd, the guard has it. Blocks for a fifth of a second at most.
     ///
     /// # Errors
-    /// When no guard runs, or it does not read. The list is kept, and the next guard gets it.
+    /// When no guard runs, or it does not read: the list is kept, and the next guard gets it. When the list is too long: the guard
+    /// has the one before, and the next one gets that.
     pub fn update(&self, list: Undo) -> Result<(), GuardError> {
         let (written, done) = sync_channel(1);
         let order = Order::Update(list, written);
@@ -172,7 +180,8 @@ struct Running {
 struct Keeping {
     program: Program,
     state: Arc<Mutex<GuardState>>,
-    list: Undo,
+    /// The latest list that a guard takes, as it is written.
+    list: Vec<u8>,
     guard: Option<Running>,
     /// Answers of the guard, to lists it has been given.
     owed: Owed,
@@ -201,9 +210,8 @@ impl Keeping {
         loop {
             match orders.recv_timeout(LOOK) {
                 Ok(Order::Update(list, written)) => {
-                    self.list = list;
                     // Who has given up waiting is not waited for.
-                    let _gone = written.try_send(self.tell());
+                    let _gone = written.try_send(self.update(list));
                 }
                 Ok(Order::Stop) => return self.end(),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -257,11 +265,18 @@ impl Keeping {
         }
     }
 
+    /// Takes a list over, and writes it. One that is too long is not written: the guard would take it for the end of tandemd.
+    fn update(&mut self, list: Undo) -> Result<(), GuardError> {
+        let framed = framed(list);
+        self.note(|state| state.is_outdated = framed.is_err());
+        self.list = framed?;
+        self.tell()
+    }
+
     /// Writes the list. The answer, that it is taken, is read when it comes.
     fn tell(&mut self) -> Result<(), GuardError> {
         let guard = self.guard.as_mut().ok_or(GuardError::None)?;
-        let told = Word::List(self.list.clone()).send(&mut guard.line);
-        if let Err(error) = told {
+        if let Err(error) = guard.line.write_all(&self.list) {
             // Half a word may be written: this guard is of no use any more.
             self.replace(&format!("it does not take the list: {error}"));
             return Err(GuardError::Silent);
@@ -333,6 +348,14 @@ impl Keeping {
         let _ended = guard.child.kill();
         let _status = guard.child.wait();
     }
+}
+
+/// A list as it is written.
+fn framed(list: Undo) -> Result<Vec<u8>, GuardError> {
+    Word::List(list).framed().map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => GuardError::TooLong,
+        _ => GuardError::System("list", error),
+    })
 }
 
 /// Takes the answers that have come; how many.

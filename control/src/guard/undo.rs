@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::gone::Gone;
 use crate::kernel::{KernelRoute, VirtualAddress};
 
-/// Longest word, octets. 128 sets with 16 policies' routes make less than 1 MiB.
-const WORD_OCTETS_MAX: usize = 8 << 20;
+/// Longest word, octets. A configuration has at most 65,536 signal routes, 256 policies of 256 each, and each is there twice while a
+/// new epoch gives it another metric. One has less than 200 octets here: 25 MiB. Virtual addresses have less than 100 each, and
+/// are bounded by the size of the file alone: 131,072 make 12 MiB. The rest is less than 8 MiB. What is longer all the same is not sent.
+pub(super) const WORD_OCTETS_MAX: usize = 64 << 20;
 
 /// All that is to be undone when tandemd ends without a word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +39,22 @@ pub(super) enum Word {
 pub(super) const ANSWER: u8 = b'.';
 
 impl Word {
-    /// Writes the word.
-    pub(super) fn send(&self, out: &mut impl Write) -> std::io::Result<()> {
+    /// The word as it is written.
+    ///
+    /// # Errors
+    /// `FileTooLarge` for one that the guard would not take.
+    pub(super) fn framed(&self) -> std::io::Result<Vec<u8>> {
         let mut octets = vec![0; 4];
         serde_json::to_writer(&mut octets, self)?;
-        let length = u32::try_from(octets.len() - 4).map_err(|_| ErrorKind::FileTooLarge)?;
-        octets[..4].copy_from_slice(&length.to_be_bytes());
-        out.write_all(&octets)
+        let length = octets.len() - 4;
+        let length = u32::try_from(length).ok().filter(|_| length <= WORD_OCTETS_MAX);
+        octets[..4].copy_from_slice(&length.ok_or(ErrorKind::FileTooLarge)?.to_be_bytes());
+        Ok(octets)
+    }
+
+    /// Writes the word.
+    pub(super) fn send(&self, out: &mut impl Write) -> std::io::Result<()> {
+        out.write_all(&self.framed()?)
     }
 
     /// Waits for a word. `Ok(None)`: whoever sent words is gone, perhaps amid one.
@@ -78,6 +89,7 @@ fn is_end(error: &std::io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{POLICY_ROUTES_MAX, REDUNDANCY_POLICIES_MAX, REDUNDANCY_SETS_MAX};
     use crate::kernel::KernelTarget;
 
     fn list() -> Word {
@@ -125,6 +137,69 @@ mod tests {
                 "{torn}"
             );
         }
+    }
+
+    #[test]
+    fn all_that_a_configuration_can_have_fits_into_a_word() {
+        let configured = REDUNDANCY_POLICIES_MAX * POLICY_ROUTES_MAX;
+        let address = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff";
+        let address: std::net::IpAddr = address.parse().expect("an address");
+        let route = KernelRoute {
+            prefix: ipnet::IpNet::new(address, 128).expect("a prefix"),
+            table: u32::MAX,
+            target: KernelTarget::NextHop {
+                gateway: Some(address),
+                ifindex: Some(u32::MAX),
+            },
+            metric: Some(u32::MAX),
+        };
+        assert!(serde_json::to_string(&route).expect("text").len() < 200);
+        let virtual_address = VirtualAddress {
+            ifindex: u32::MAX,
+            address,
+            length: 128,
+        };
+        assert!(serde_json::to_string(&virtual_address).expect("text").len() < 100);
+        let way = Gone {
+            local: address,
+            peer: address,
+            port: u16::MAX,
+            device: Some("d".repeat(15)),
+            namespace: Some("n".repeat(255)),
+            octets: vec![255; 1500],
+        };
+        // PATH_MAX, and what takes most in JSON.
+        let path = "\u{1}".repeat(4096);
+        let most = Word::List(Undo {
+            routes: vec![route; 2 * configured],
+            addresses: vec![virtual_address; 131_072],
+            // A set's of before and after a reload.
+            track_files: vec![path.into(); 2 * usize::from(REDUNDANCY_SETS_MAX)],
+            gone: vec![way; 4],
+        });
+        let octets = most.framed().expect("it fits").len();
+        assert!(octets < WORD_OCTETS_MAX * 3 / 4, "{octets}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_written() {
+        let of = |length: usize| {
+            Word::List(Undo {
+                track_files: vec!["f".repeat(length).into()],
+                ..Undo::default()
+            })
+        };
+        let beside = of(0).framed().expect("a word").len() - 4;
+        let mut line = Vec::new();
+        of(WORD_OCTETS_MAX - beside).send(&mut line).expect("the longest");
+        assert!(Word::receive(&mut &line[..]).is_ok());
+        line.clear();
+        let refused = of(WORD_OCTETS_MAX - beside + 1).send(&mut line);
+        assert_eq!(
+            refused.map_err(|error| error.kind()),
+            Err(ErrorKind::FileTooLarge)
+        );
+        assert_eq!(line.len(), 0, "not half of it either");
     }
 
     #[test]

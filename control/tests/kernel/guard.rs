@@ -372,6 +372,65 @@ fn a_guard_that_hangs_is_replaced_and_undoes_nothing() {
 }
 
 #[test]
+fn a_list_that_is_too_long_is_refused_and_the_guard_keeps_the_one_before() {
+    let (namespace, tap, peer) = prepared();
+    let undo = Undo {
+        // That of this process another test has.
+        track_files: Vec::new(),
+        ..undo(tap.ifindex())
+    };
+    let keeper = namespace.inside(|| Keeper::start(program())).expect("a guard");
+    keeper.update(undo.clone()).expect("told");
+    namespace.inside(|| put_in(&undo));
+    let mut look = Look::new(namespace);
+    let first = keeper.state().pid.expect("it runs");
+    let too_long = Undo {
+        track_files: vec!["f".repeat(64 << 20).into()],
+        ..Undo::default()
+    };
+    assert!(keeper.update(too_long).is_err());
+    let deadline = Instant::now() + WAIT_MAX;
+    while !keeper.state().is_outdated {
+        assert!(Instant::now() < deadline, "it says so");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Longer than between two looks at the guard.
+    std::thread::sleep(Duration::from_millis(300));
+    let state = keeper.state();
+    assert_eq!((state.pid, state.restarts), (Some(first), 0));
+    assert_eq!(
+        (look.routes(), look.has_address()),
+        (2, true),
+        "nothing is undone"
+    );
+    // Another one has the list that this one had.
+    kill(Pid::from_raw(first.cast_signed()), Signal::SIGKILL).expect("sent");
+    await_replaced(&keeper, first, "SIGKILL", &mut look);
+    assert!(keeper.state().is_outdated);
+    drop(keeper);
+    assert_said(&peer);
+    look.await_undone();
+}
+
+#[test]
+fn a_list_that_fits_again_is_told() {
+    let namespace = Namespace::new();
+    let keeper = namespace.inside(|| Keeper::start(program())).expect("a guard");
+    let with = |length| Undo {
+        track_files: vec!["f".repeat(length).into()],
+        ..Undo::default()
+    };
+    assert!(keeper.update(with(64 << 20)).is_err());
+    let deadline = Instant::now() + WAIT_MAX;
+    // It may take longer than is waited for.
+    while keeper.update(Undo::default()).is_err() {
+        assert!(Instant::now() < deadline, "told");
+    }
+    assert!(!keeper.state().is_outdated);
+    keeper.stop();
+}
+
+#[test]
 fn a_program_that_is_no_guard_is_an_error() {
     let wrong = Program {
         path: "/bin/true".into(),
