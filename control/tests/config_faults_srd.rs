@@ -2,7 +2,7 @@
 //! an error that names both ends of the conflict, and what is just within it is taken.
 
 use ha_sync::net::Bind;
-use tandem_control::config::{self, Config, Fault, RouteWhen};
+use tandem_control::config::{self, Config, Fault, RouteWhen, RoutingProcess, SocketProtocol};
 
 /// Two interfaces with addresses, one without; a group with heartbeats, a set.
 const BASE: &str = r#"[workers]
@@ -865,6 +865,35 @@ fn events_policies_and_sets_refer_to_what_is_there() {
         "18:20: redundancy-events.e.routing-process[0]",
         "nothing to watch the routing process by",
     );
+}
+
+#[test]
+fn a_routing_process_may_say_what_it_speaks_at_its_socket() {
+    let process = |keys: &str| {
+        with(&format!(
+            "[[redundancy-events.e.routing-process]]\nname = \"x\"\n{keys}"
+        ))
+    };
+    refused(
+        &process("pid-file = \"/run/x.pid\"\nprotocol = \"vty\"\n"),
+        "20:12: redundancy-events.e.routing-process[0].protocol",
+        "there is no socket to speak it at; add socket = \"/PATH\", or remove it",
+    );
+    refused(
+        &process("socket = \"/run/x.ctl\"\nprotocol = \"brid\"\n"),
+        "20:12: redundancy-events.e.routing-process[0].protocol",
+        "\"brid\" is not a choice; did you mean \"bird\"? use one of \"vty\", \"bird\"",
+    );
+    let spoken = |keys: &str| {
+        let config = parse(&process(&format!("socket = \"/run/x.ctl\"\n{keys}")));
+        match &config.redundancy.events[0].routing_processes[..] {
+            [RoutingProcess::Other { protocol, .. }] => *protocol,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(spoken(""), None);
+    assert_eq!(spoken("protocol = \"vty\"\n"), Some(SocketProtocol::Vty));
+    assert_eq!(spoken("protocol = \"bird\"\n"), Some(SocketProtocol::Bird));
 }
 
 #[test]

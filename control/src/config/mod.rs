@@ -98,7 +98,7 @@ pub use pool::{DEFAULT_INTERFACE_PORTS, DEFAULT_PORTS, POOL_ADDRESSES_MAX, Pool}
 pub use pool_blocks::PortBlocks;
 pub use process::{Api, Dpdk, Forwarding, Fragments, Hugepages, Idle, Placement, System, Workers};
 pub use redundancy::{GROUP_SETS_MAX, REDUNDANCY_GROUPS_MAX, REDUNDANCY_SETS_MAX, Redundancy};
-pub use redundancy_event::{ExternalCheck, PeerEvent, RedundancyEvent, RoutingProcess};
+pub use redundancy_event::{ExternalCheck, PeerEvent, RedundancyEvent, RoutingProcess, SocketProtocol};
 pub use redundancy_exclusive::{POLICY_LINKS_MAX, REDUNDANCY_POLICIES_MAX, SET_POLICIES_MAX};
 pub use redundancy_group::{DEFAULT_REDUNDANCY_PORT, RedundancyGroup};
 pub use redundancy_heartbeat::{HEARTBEAT_INTERVAL_MS_MIN, HaLink, Heartbeats, LinkKind};

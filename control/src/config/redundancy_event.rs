@@ -56,7 +56,18 @@ pub enum RoutingProcess {
         pid_file: Option<PathBuf>,
         /// The stream socket it listens at.
         socket: Option<PathBuf>,
+        /// What is spoken there. `None`: it is enough that it accepts.
+        protocol: Option<SocketProtocol>,
     },
+}
+
+/// What a routing process speaks at its control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketProtocol {
+    /// A vty, as FRR's daemons do: it answers a command.
+    Vty,
+    /// What BIRD does: it greets.
+    Bird,
 }
 
 impl RoutingProcess {
@@ -174,6 +185,8 @@ fn other_process(mut section: Section<'_>) -> Option<RoutingProcess> {
     let name = section.parsed("name", "name", "", names::name_value);
     let pid_file = section.parsed("pid-file", "absolute path", "", names::absolute_path);
     let socket = section.parsed("socket", "absolute path", "", names::absolute_path);
+    let protocols = [("vty", SocketProtocol::Vty), ("bird", SocketProtocol::Bird)];
+    let protocol = section.choice("protocol", &protocols, "");
     if !section.has("name") {
         let problem = "the routing process has no name";
         d.fault(FaultKind::Missing, section.path(), problem, "add name = \"...\"");
@@ -183,11 +196,17 @@ fn other_process(mut section: Section<'_>) -> Option<RoutingProcess> {
         let remedy = "add pid-file = \"/PATH\", socket = \"/PATH\", or both";
         d.fault(FaultKind::Missing, section.path(), problem, remedy);
     }
+    if section.has("protocol") && !section.has("socket") {
+        let problem = "there is no socket to speak it at";
+        let remedy = "add socket = \"/PATH\", or remove it";
+        d.fault(FaultKind::Missing, &section.path_of("protocol"), problem, remedy);
+    }
     section.finish();
     Some(RoutingProcess::Other {
         name: name?,
         pid_file,
         socket,
+        protocol,
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use super::monitors::Feed;
-use crate::config::{ExternalCheck, Redundancy, RoutingProcess};
+use crate::config::{ExternalCheck, Redundancy, RoutingProcess, SocketProtocol};
 use crate::monitor::{
     CheckOutcome, Condition, Instance, Observation, ProcessHandle, RoutingDaemon, SocketKind, SocketReply,
     ask, read_pid_file, run_check, socket_owner, wait_for_exits,
@@ -178,7 +178,7 @@ fn find(process: &RoutingProcess) -> Vec<(Instance, Option<ProcessHandle>)> {
         RoutingProcess::Frr => frr(Path::new(FRR)),
         RoutingProcess::Bird => {
             let socket = Path::new(BIRD);
-            let pid = socket_owner(socket).ok();
+            let pid = socket_owner(socket, PATIENCE).ok();
             pid.map(|pid| instance("bird", pid, Some((socket, SocketKind::Greets))))
                 .into_iter()
                 .collect()
@@ -187,13 +187,19 @@ fn find(process: &RoutingProcess) -> Vec<(Instance, Option<ProcessHandle>)> {
             name,
             pid_file,
             socket,
+            protocol,
         } => {
             let pid = match (pid_file, socket) {
                 (Some(file), _) => read_pid_file(file).ok(),
-                (None, Some(socket)) => socket_owner(socket).ok(),
+                (None, Some(socket)) => socket_owner(socket, PATIENCE).ok(),
                 (None, None) => None,
             };
-            let socket = socket.as_deref().map(|socket| (socket, SocketKind::Accepts));
+            let kind = match protocol {
+                Some(SocketProtocol::Vty) => SocketKind::Vty,
+                Some(SocketProtocol::Bird) => SocketKind::Greets,
+                None => SocketKind::Accepts,
+            };
+            let socket = socket.as_deref().map(|socket| (socket, kind));
             pid.map(|pid| instance(name, pid, socket)).into_iter().collect()
         }
     }

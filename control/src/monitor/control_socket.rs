@@ -5,6 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+
 /// What is said at a control socket to get an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketKind {
@@ -21,28 +25,48 @@ pub enum SocketKind {
 pub enum SocketReply {
     /// It answered.
     Answered,
-    /// It accepted, and then did not answer in time.
+    /// It did not answer in time, or has so many connections waiting that it was given no other.
     Silent,
     /// Nobody accepts, or the connection ended unanswered; why.
     Refused(String),
 }
 
-/// Asks at a control socket; each of the question and the answer may take `longest`.
+/// Asks at a control socket; each of the connection, the question and the answer may take `longest`.
 #[must_use]
 pub fn ask(path: &Path, kind: SocketKind, longest: Duration) -> SocketReply {
     match talk(path, kind, longest) {
         Ok(()) => SocketReply::Answered,
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            SocketReply::Silent
-        }
+        Err(error) if is_silence(&error) => SocketReply::Silent,
         Err(error) => SocketReply::Refused(format!("{}: {error}", path.display())),
     }
 }
 
+fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Connects to a Unix stream socket. This, and whatever is read or written there, takes `longest` at most.
+///
+/// # Errors
+/// When nobody listens there, or so many connections wait to be accepted that no other may (`WouldBlock`): those that were closed
+/// wait on, so that a process that stands still gets there.
+pub(super) fn connect(path: &Path, longest: Duration) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // What bounds writing bounds the wait for a place, too.
+    set_socket_timeout(&socket, Timeout::Send, Some(longest))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(longest))?;
+    retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    Ok(UnixStream::from(socket))
+}
+
 fn talk(path: &Path, kind: SocketKind, longest: Duration) -> io::Result<()> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(longest))?;
-    stream.set_write_timeout(Some(longest))?;
+    let mut stream = connect(path, longest)?;
     match kind {
         SocketKind::Accepts => return Ok(()),
         SocketKind::Vty => stream.write_all(b"enable\0")?,
@@ -55,8 +79,10 @@ fn talk(path: &Path, kind: SocketKind, longest: Duration) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
+    use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::monitor::socket_owner;
 
     #[test]
     fn an_answer_counts_silence_and_refusal_do_not() {
@@ -95,6 +121,36 @@ mod tests {
             "closed without a greeting"
         );
         assert_eq!(&server.join().expect("served"), b"enable\0");
+        std::fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn a_process_that_stands_still_holds_nobody_up() {
+        let path = std::env::temp_dir().join(format!("tandem-monitor-still-{}", std::process::id()));
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a socket");
+        let address = SocketAddrUnix::new(&path).expect("an address");
+        rustix::net::bind(&socket, &address).expect("bound");
+        rustix::net::listen(&socket, 1).expect("listens");
+        let (sender, replies) = channel();
+        let asked = path.clone();
+        // A hang is a failure of this test, not its own.
+        std::thread::spawn(move || {
+            let short = Duration::from_millis(50);
+            for _ in 0..10 {
+                let reply = ask(&asked, SocketKind::Accepts, short);
+                let owner = socket_owner(&asked, short).map_err(|error| error.kind());
+                sender.send((reply, owner)).expect("somebody hears");
+            }
+        });
+        let replies: Vec<_> = (0..10)
+            .map(|_| replies.recv_timeout(Duration::from_secs(60)).expect("in time"))
+            .collect();
+        // One more than the backlog waits.
+        let first = (SocketReply::Answered, Ok(std::process::id()));
+        assert_eq!(replies[0], first);
+        let late = (SocketReply::Silent, Err(io::ErrorKind::WouldBlock));
+        assert!(replies[1..].iter().all(|reply| *reply == late), "{replies:?}");
         std::fs::remove_file(&path).expect("removed");
     }
 }

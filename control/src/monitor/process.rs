@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::control_socket::connect;
 
 /// A process, whatever becomes of its id.
 #[derive(Debug)]
@@ -67,12 +68,12 @@ pub fn read_pid_file(path: &Path) -> io::Result<u32> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The process that listens at a Unix stream socket.
+/// The process that listens at a Unix stream socket; it may take `longest` until there is a place to wait for it.
 ///
 /// # Errors
-/// When nobody does.
-pub fn socket_owner(path: &Path) -> io::Result<u32> {
-    let stream = UnixStream::connect(path)?;
+/// When nobody does, or there is no such place (`WouldBlock`).
+pub fn socket_owner(path: &Path, longest: Duration) -> io::Result<u32> {
+    let stream = connect(path, longest)?;
     let owner = rustix::net::sockopt::socket_peercred(&stream)?;
     u32::try_from(owner.pid.as_raw_nonzero().get()).map_err(|_| io::ErrorKind::InvalidData.into())
 }
@@ -126,11 +127,15 @@ mod tests {
             assert_eq!(read_pid_file(&file).ok(), pid, "{text:?}");
         }
         let socket = folder.join("x.ctl");
-        assert!(socket_owner(&socket).is_err());
+        let longest = Duration::from_secs(30);
+        assert!(socket_owner(&socket, longest).is_err());
         let listener = UnixListener::bind(&socket).expect("bound");
-        assert_eq!(socket_owner(&socket).expect("an owner"), std::process::id());
+        assert_eq!(
+            socket_owner(&socket, longest).expect("an owner"),
+            std::process::id()
+        );
         drop(listener);
-        assert!(socket_owner(&socket).is_err(), "refused");
+        assert!(socket_owner(&socket, longest).is_err(), "refused");
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -80,7 +80,7 @@ impl RoutingDaemon {
     fn judge(&self, instances: &[Instance]) -> RoutingState {
         let failed = RoutingState::Failed;
         if instances.is_empty() {
-            return failed("is not running".into());
+            return failed("no process of it is found".into());
         }
         if let Some(dead) = instances.iter().find(|one| !one.alive) {
             return failed(format!("{} (process {}) has ended", dead.name, dead.pid));
@@ -152,7 +152,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut frr = RoutingDaemon::new("frr");
         frr.look(&[], &mut seen);
-        assert_eq!(texts(&mut seen), ["failed frr: is not running"]);
+        assert_eq!(texts(&mut seen), ["failed frr: no process of it is found"]);
         frr.look(&[one("zebra", 1)], &mut seen);
         assert_eq!(texts(&mut seen), ["well frr runs and answers"]);
         let mut frr = RoutingDaemon::new("frr");
