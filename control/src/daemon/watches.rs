@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::error;
@@ -35,6 +35,47 @@ struct Watched {
     handle: ProcessHandle,
 }
 
+/// A check whose thread runs until this is dropped, and tells nothing from then on.
+struct Check {
+    of: ExternalCheck,
+    wanted: Arc<Wanted>,
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.wanted.end();
+    }
+}
+
+/// Whether anybody wants a check any more.
+#[derive(Default)]
+struct Wanted {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wanted {
+    fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Does it if the check is wanted still; its end waits until it is done.
+    fn unless_ended(&self, work: impl FnOnce()) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*ended {
+            work();
+        }
+    }
+
+    /// Waits for the end, for so long; whether it has come.
+    fn ends_within(&self, longest: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(ended, longest, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// What the thread works on.
 pub(super) struct Watches {
     pub redundancy: Box<Redundancy>,
@@ -47,8 +88,7 @@ impl Watches {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
         let mut daemons = BTreeMap::new();
-        // A check runs until its sender is gone.
-        let mut checks: BTreeMap<String, (ExternalCheck, Sender<()>)> = BTreeMap::new();
+        let mut checks = BTreeMap::new();
         self.follow(&mut checks);
         while !self.stop.load(Ordering::Relaxed) {
             let next = Instant::now() + LOOK;
@@ -123,20 +163,24 @@ impl Watches {
         }
     }
 
-    /// Starts the checks that are new or otherwise, and ends those that are gone.
-    fn follow(&self, checks: &mut BTreeMap<String, (ExternalCheck, Sender<()>)>) {
+    /// Starts the checks that are new or otherwise, and ends those that are gone. One that is otherwise ends first, with what it has told:
+    /// a run of it may go on, and nothing would put right what that told after the new one.
+    fn follow(&self, checks: &mut BTreeMap<String, Check>) {
         let mut before = std::mem::take(checks);
         for event in &self.redundancy.events {
             let Some(check) = &event.check else { continue };
-            if let Some((same, sender)) = before.remove(&event.name).filter(|(old, _)| old == check) {
-                checks.insert(event.name.clone(), (same, sender));
+            let old = before.remove(&event.name);
+            if let Some(same) = old.filter(|old| old.of == *check) {
+                checks.insert(event.name.clone(), same);
                 continue;
             }
-            let (sender, ended) = channel();
+            let wanted = Arc::new(Wanted::default());
             let (name, of, feed) = (event.name.clone(), check.clone(), self.feed.clone());
-            let work = move || repeat(&name, &of, &feed, &ended);
+            let until = Arc::clone(&wanted);
+            let work = move || repeat(&name, &of, &feed, &until);
+            let of = check.clone();
             match std::thread::Builder::new().name("check".into()).spawn(work) {
-                Ok(_) => drop(checks.insert(event.name.clone(), (check.clone(), sender))),
+                Ok(_) => drop(checks.insert(event.name.clone(), Check { of, wanted })),
                 Err(error) => {
                     error!(event = event.name, %error, "an external check has no thread, and counts as failed");
                     let condition = Condition::Check(event.name.clone());
@@ -148,7 +192,7 @@ impl Watches {
 }
 
 /// Runs a check again and again, until nobody wants it any more.
-fn repeat(event: &str, check: &ExternalCheck, feed: &Feed, ended: &Receiver<()>) {
+fn repeat(event: &str, check: &ExternalCheck, feed: &Feed, wanted: &Wanted) {
     let interval = Duration::from_secs(u64::from(check.interval_s));
     let mut last = None;
     loop {
@@ -157,16 +201,17 @@ fn repeat(event: &str, check: &ExternalCheck, feed: &Feed, ended: &Receiver<()>)
         let wait = interval.saturating_sub(begin.elapsed());
         if last.as_ref() != Some(&outcome) {
             let condition = Condition::Check(event.to_owned());
-            feed.seen(vec![match &outcome {
+            let seen = match &outcome {
                 CheckOutcome::Passed => Observation::Well(condition, "the check passes".into()),
                 CheckOutcome::Failed(why) => {
                     Observation::Failed(condition, format!("the check fails: {why}"))
                 }
                 CheckOutcome::TimedOut => Observation::Failed(condition, "the check took too long".into()),
-            }]);
+            };
+            wanted.unless_ended(|| feed.seen(vec![seen]));
             last = Some(outcome);
         }
-        if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+        if wanted.ends_within(wait) {
             return;
         }
     }
@@ -242,6 +287,7 @@ fn instance(name: &str, pid: u32, socket: Option<(&Path, SocketKind)>) -> (Insta
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::sync::mpsc::channel;
 
     use super::*;
     use crate::config;
@@ -273,6 +319,53 @@ mod tests {
         assert_eq!(states(), [(bgpd, false, None), (zebra, true, None)]);
         std::fs::remove_dir_all(&folder).expect("removed");
         assert_eq!(frr(&folder).len(), 0);
+    }
+
+    #[test]
+    fn a_check_that_was_replaced_tells_nothing_any_more() {
+        let folder = std::env::temp_dir().join(format!("tandem-watches-replaced-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (begun, go) = (folder.join("begun"), folder.join("go"));
+        let script = format!(
+            "touch {}; while ! test -e {}; do sleep 0.05; done; false",
+            begun.display(),
+            go.display()
+        );
+        let checks_by = |command: &str| {
+            let text = format!(
+                "[interfaces.a]\ndevice = \"net_ring0\"\n[redundancy-events.e]\n\
+                 check = {{ command = {command}, interval-s = 3600, timeout-s = 600 }}\n"
+            );
+            let config = config::parse(&text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+            Box::new(config.redundancy)
+        };
+        let (feed, inbox) = monitors::feed();
+        let (_reloads, receiver) = channel();
+        let mut watches = Watches {
+            redundancy: checks_by(&format!("[\"/bin/sh\", \"-c\", \"{script}\"]")),
+            reloads: receiver,
+            feed,
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        let mut checks = BTreeMap::new();
+        watches.follow(&mut checks);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !begun.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(begun.exists(), "the old one runs");
+        watches.redundancy = checks_by("[\"/bin/true\"]");
+        watches.follow(&mut checks);
+        let next = || inbox.next_seen(Duration::from_secs(30));
+        let well = next();
+        // The old one's run ends now, and nobody tells anything once both threads have.
+        std::fs::write(&go, "").expect("written");
+        drop((checks, watches));
+        let late = next();
+        let check = Condition::Check("e".into());
+        assert!(matches!(&well, Some(Observation::Well(of, _)) if *of == check));
+        assert_eq!(late, None);
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
