@@ -126,7 +126,11 @@ fn the_link_ends_at_the_address_next_to_the_peer_and_is_compiled() {
         .data_forwarding
         .clone()
         .expect("a link");
-    assert_eq!((link.local.to_string().as_str(), link.port), ("10.99.0.1", 4794));
+    assert_eq!(
+        (link.first.local.to_string().as_str(), link.port),
+        ("10.99.0.1", 4794)
+    );
+    assert_eq!(link.other, None);
     let mut registry = NameRegistry::new();
     let program = compile(&config, &mut registry, None, &Extras::default()).expect("compiles");
     let set = registry.service_set("s").expect("an id");
@@ -153,7 +157,165 @@ fn the_link_ends_at_the_address_next_to_the_peer_and_is_compiled() {
         .data_forwarding
         .clone()
         .expect("a link");
-    assert_eq!(link.local.to_string(), "10.9.0.1");
+    assert_eq!(link.first.local.to_string(), "10.9.0.1");
+}
+
+/// The same with a second way.
+fn two_ways() -> String {
+    BASE.replace(
+        "[redundancy]\n",
+        "[interfaces.hc]\ndevice = \"net_ring3\"\nmtu = 1536\naddresses = [\"10.98.0.1/24\"]\n[redundancy]\n",
+    )
+    .replace(
+        "peer = \"10.99.0.2\" }",
+        "peer = \"10.99.0.2\", other = { interface = \"hc\", peer = \"10.98.0.2\" } }",
+    )
+}
+
+#[test]
+fn the_other_way_is_as_the_first_and_another() {
+    let path = format!("{LINK}.other");
+    let (interface, peer, port) = (
+        format!("{path}.interface"),
+        format!("{path}.peer"),
+        format!("{LINK}.port"),
+    );
+    check(
+        &two_ways(),
+        &[
+            (
+                "interface = \"hc\", ",
+                "",
+                20,
+                &path,
+                "the other HA link has no interface",
+            ),
+            (", peer = \"10.98.0.2\"", "", 20, &path, "has no peer"),
+            (
+                "\"hc\", peer",
+                "\"hd\", peer",
+                20,
+                &interface,
+                "there is no interfaces.hd",
+            ),
+            (
+                "\"hc\", peer = \"10.98.0.2\"",
+                "\"ha\", peer = \"10.9.0.2\"",
+                20,
+                &interface,
+                "interfaces.ha is redundancy-groups.1.data-forwarding.interface (line 20), too",
+            ),
+            (
+                "\"10.98.0.2\"",
+                "\"10.99.0.2\"",
+                20,
+                &peer,
+                "10.99.0.2 is redundancy-groups.1.data-forwarding.peer (line 20), too",
+            ),
+            (
+                "\"10.98.0.2\"",
+                "\"10.98.0.1\"",
+                20,
+                &peer,
+                "is this chassis' own, interfaces.hc.addresses (line 14)",
+            ),
+            (
+                "\"10.98.0.2\"",
+                "\"fd00::2\"",
+                20,
+                &peer,
+                "interfaces.hc.addresses (line 14) has no address of the family",
+            ),
+            ("\"10.98.0.2\"", "\"fe80::2\"", 20, &peer, "is link-local"),
+            (
+                "inside-interfaces = [\"in\"]",
+                "inside-interfaces = [\"in\", \"hc\"]",
+                20,
+                &interface,
+                "interfaces.hc is the inside of a service set, service-sets.s.inside-interfaces (line 29), too",
+            ),
+            (
+                "outside-interfaces = [\"out\"]",
+                "outside-interfaces = [\"out\", \"hc\"]",
+                20,
+                &interface,
+                "is the outside of a service set, service-sets.s.outside-interfaces (line 30), too",
+            ),
+            (
+                "prefixes = [\"203.0.113.0/24\"]",
+                "interface = \"hc\"",
+                20,
+                &interface,
+                "is what a pool has its addresses from, pools.p.interface (line 25), too",
+            ),
+            (
+                "interface = \"in\", address = \"10.0.0.9/24\"",
+                "interface = \"hc\", address = \"10.98.0.9/24\"",
+                20,
+                &interface,
+                "is where a virtual address is, redundancy-sets.1.virtual-addresses[0].interface (line 23), too",
+            ),
+            (
+                "mtu = 1536\naddresses = [\"10.98",
+                "mtu = 1535\naddresses = [\"10.98",
+                20,
+                &interface,
+                "interfaces.hc (line 11) has an MTU of 1535",
+            ),
+            (
+                "security = \"none\"\n",
+                "security = \"none\"\nlinks = [{ kind = \"data\", local = \"10.98.0.1\", peer = \"10.98.0.2\", port = 4794 }]\n",
+                21,
+                &port,
+                "4794 is the UDP port of heartbeats on 10.98.0.1",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_other_way_is_compiled_and_heartbeats_are_missed_on_either() {
+    let parsed = |text: &str| config::parse(text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let warned = |text: &str| -> Vec<(String, u32)> {
+        let warnings = parsed(text).warnings;
+        warnings
+            .into_iter()
+            .filter(|one| one.path.contains("data-forwarding"))
+            .map(|one| (one.path, one.line))
+            .collect()
+    };
+    let text = two_ways();
+    let both = [(LINK.to_owned(), 20), (format!("{LINK}.other"), 20)];
+    assert_eq!(warned(&text), both);
+    let control = text.replace("5.5.5.", "10.98.0.");
+    assert_eq!(warned(&control), both[..1]);
+    let data =
+        "links = [{ kind = \"data\", local = \"10.99.0.1\", peer = \"10.99.0.2\" }]\n[redundancy-sets.1]\n";
+    let probed = control.replace("[redundancy-sets.1]\n", data);
+    assert_eq!(warned(&probed), []);
+    let without = probed.replace("links =", "heartbeat-interval-ms = 0\nlinks =");
+    assert_eq!(warned(&without), both);
+    assert_eq!(warned(BASE), []);
+
+    let mut registry = NameRegistry::new();
+    let program = compile(&parsed(&text), &mut registry, None, &Extras::default()).expect("compiles");
+    let ways = program.data_link.as_ref().and_then(|link| link.both_ways());
+    let shown = ways.expect("two ways").map(|one| {
+        let named = program.interfaces.iter().find(|of| of.id == one.interface);
+        (
+            named.map(|of| of.name.as_str()),
+            [one.way.local, one.way.peer].map(|end| end.to_string()),
+            one.way.port,
+        )
+    });
+    let ends = |local: &str, peer: &str| [local.to_owned(), peer.to_owned()];
+    assert_eq!(
+        shown,
+        [
+            (Some("ha"), ends("10.99.0.1", "10.99.0.2"), 4794),
+            (Some("hc"), ends("10.98.0.1", "10.98.0.2"), 4794),
+        ]
+    );
 }
 
 /// The same without the link, with ports that show as down.

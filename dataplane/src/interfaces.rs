@@ -23,6 +23,8 @@ pub struct InterfaceState {
     /// Its MTU, IP header included.
     pub mtu: u16,
     up: AtomicBool,
+    /// It is an HA link whose heartbeats are lost while those of the other one come.
+    cut: AtomicBool,
     ipv4: AtomicU32,
     /// Upper and lower half.
     ipv6: [AtomicU64; 2],
@@ -41,6 +43,7 @@ impl InterfaceState {
             mac,
             mtu,
             up: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             ipv4: AtomicU32::new(0),
             ipv6: Default::default(),
         }
@@ -76,6 +79,17 @@ impl InterfaceState {
     /// Says whether frames may leave; true when that is new.
     pub fn set_up(&self, up: bool) -> bool {
         self.up.swap(up, Ordering::Relaxed) != up
+    }
+
+    /// Whether it is an HA link that is cut somewhere on the way, by the heartbeats of both.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Says so; true when that is new.
+    pub fn set_cut(&self, cut: bool) -> bool {
+        self.cut.swap(cut, Ordering::Relaxed) != cut
     }
 
     /// The address ICMP errors are sent from; 0 while it has none.

@@ -72,6 +72,8 @@ worker_counters! {
     syn_answered_inside = "syn-answered-inside",
     /// Packets forwarded to the other chassis over the HA data link, because it is primary of their service set.
     forwarded_to_peer = "forwarded-to-peer",
+    /// Of these, packets that went over the other HA link, because the first is cut or has no route.
+    forwarded_by_other = "forwarded-by-other",
     /// Packets that the other chassis forwarded to this one, and that were taken.
     forwarded_by_peer = "forwarded-by-peer",
     /// Port block events for the log.

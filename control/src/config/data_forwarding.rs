@@ -1,12 +1,13 @@
 //! `data-forwarding` of `[redundancy-groups.N]`: the HA data link, over which a packet of a redundancy set that is primary on the
-//! other chassis goes there. Redundancy spec, section 3.
+//! other chassis goes there. Redundancy spec, section 3. Its `other` is the other HA link, which carries them when that one fails:
+//! section 2.
 //!
 //! The link is an interface of its own: whoever is on it is believed to be the other chassis as far as his address says so.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use tandem_engine::program::{DataLink, LinkedSet};
+use tandem_engine::program::{DataLink, LinkWay, LinkedSet};
 use tandem_wire::forwarded::{Way, name_key, overhead};
 
 use super::compile::CompileError;
@@ -19,47 +20,121 @@ use super::redundancy::{Raw as RawRedundancy, Redundancy};
 use super::registry::NameRegistry;
 use super::section::Section;
 use super::service_set::ServiceSet;
-use super::{Config, Interface};
+use super::{Config, Interface, RedundancyGroup};
 
 /// UDP port of forwarded packets, unless set: beside that of the channel and the heartbeats.
 pub const DEFAULT_DATA_PORT: u16 = super::DEFAULT_REDUNDANCY_PORT + 1;
 
-/// The HA data link.
+/// The HA data link, and what stands in for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataForwarding {
+    /// The way that packets go.
+    pub first: DataWay,
+    /// The way they go when the first is cut.
+    pub other: Option<DataWay>,
+    /// UDP port on both chassis, by both ways.
+    pub port: u16,
+}
+
+impl DataForwarding {
+    /// Its ways, each with what the file calls it.
+    fn ways<'a>(&'a self, path: &str) -> impl Iterator<Item = (String, &'a DataWay)> {
+        let other = self.other.as_ref().map(|other| (join(path, OTHER), other));
+        std::iter::once((path.to_owned(), &self.first)).chain(other)
+    }
+}
+
+/// One way to the other chassis: an HA link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataWay {
     /// Name of the interface that is the link.
     pub interface: String,
     /// This chassis' address: that of the interface, in whose subnet the other one is, if there is one.
     pub local: IpAddr,
     /// The other chassis' address.
     pub peer: IpAddr,
-    /// UDP port on both.
-    pub port: u16,
 }
+
+/// The table of the other way.
+const OTHER: &str = "other";
 
 /// The link as the file has it.
 pub(super) struct Raw {
+    first: RawWay,
+    other: Option<RawWay>,
+    port: u16,
+}
+
+struct RawWay {
     path: String,
     interface: Option<String>,
     peer: Option<IpAddr>,
-    port: u16,
 }
 
 pub(super) fn decode(group: &mut Section<'_>) -> Option<Raw> {
     let mut section = group.optional_table("data-forwarding")?;
+    let first = way(&mut section, "the HA data link");
+    let other = section.optional_table(OTHER).map(|mut section| {
+        let raw = way(&mut section, "the other HA link");
+        section.finish();
+        raw
+    });
     let raw = Raw {
-        path: section.path().to_owned(),
-        interface: section.parsed("interface", "interface name", "", names::reference),
-        peer: section.parsed("peer", "IP address", "", super::redundancy::address),
+        first,
+        other,
         port: section.integer("port", 1..=65_535, u32::from(DEFAULT_DATA_PORT)) as u16,
     };
-    section.needs("the HA data link", &["interface", "peer"]);
     section.finish();
     Some(raw)
 }
 
-/// The link, if its interface is there and has an address towards the other chassis.
+fn way(section: &mut Section<'_>, what: &str) -> RawWay {
+    let raw = RawWay {
+        path: section.path().to_owned(),
+        interface: section.parsed("interface", "interface name", "", names::reference),
+        peer: section.parsed("peer", "IP address", "", super::redundancy::address),
+    };
+    section.needs(what, &["interface", "peer"]);
+    raw
+}
+
+/// The link, if each of its interfaces is there and has an address towards the other chassis.
 pub(super) fn validate(raw: &Raw, interfaces: &[Interface], d: &Diagnostics) -> Option<DataForwarding> {
+    let first = valid_way(&raw.first, interfaces, d);
+    let other = raw
+        .other
+        .as_ref()
+        .map(|other| valid_way(other, interfaces, d).filter(|_| ways_differ(&raw.first, other, d)));
+    Some(DataForwarding {
+        first: first?,
+        other: match other {
+            Some(other) => Some(other?),
+            None => None,
+        },
+        port: raw.port,
+    })
+}
+
+/// What fails with the first way is none that stands in for it.
+fn ways_differ(first: &RawWay, other: &RawWay, d: &Diagnostics) -> bool {
+    let told = |key: &str, value: String| {
+        let (path, place) = (join(&other.path, key), join(&first.path, key));
+        let problem = format!("{value} is {place} (line {}), too", d.line(&place));
+        let remedy = "use the other HA link: a second way must not fail with the first";
+        d.fault(FaultKind::Conflict, &path, problem, remedy);
+    };
+    let same = |interface: &&String| first.interface.as_ref() == Some(*interface);
+    let interface = other.interface.as_ref().filter(same);
+    let peer = other.peer.filter(|peer| first.peer == Some(*peer));
+    if let Some(interface) = interface {
+        told("interface", join("interfaces", interface));
+    } else if let Some(peer) = peer {
+        told("peer", peer.to_string());
+    }
+    interface.is_none() && peer.is_none()
+}
+
+fn valid_way(raw: &RawWay, interfaces: &[Interface], d: &Diagnostics) -> Option<DataWay> {
     let (name, peer) = (raw.interface.as_ref()?, raw.peer?);
     let Some(interface) = interfaces.iter().find(|interface| interface.name == *name) else {
         let names: Vec<&str> = interfaces
@@ -100,15 +175,14 @@ pub(super) fn validate(raw: &Raw, interfaces: &[Interface], d: &Diagnostics) -> 
         );
         return None;
     };
-    Some(DataForwarding {
+    Some(DataWay {
         interface: name.clone(),
         local: local.address,
         peer,
-        port: raw.port,
     })
 }
 
-/// The link against everything else: its interface has no other use and takes packets of the others with their headers.
+/// The link against everything else: its interfaces have no other use and take packets of the others with their headers.
 pub(super) fn check(
     raw: &RawRedundancy,
     redundancy: &Redundancy,
@@ -121,19 +195,23 @@ pub(super) fn check(
             continue;
         };
         let path = join("redundancy-groups", &group.id.to_string()) + ".data-forwarding";
-        has_no_other_use(link, &path, raw, (sets, pools), d);
         let members = || {
             let ids = redundancy.sets_of(group.id).map(|set| set.id);
             let ids: Vec<u8> = ids.collect();
             sets.iter()
                 .filter(move |set| set.redundancy_set.is_some_and(|id| ids.contains(&id)))
         };
-        takes_packets(link, &path, members(), interfaces, d);
+        for (path, way) in link.ways(&path) {
+            has_no_other_use(way, &path, raw, (sets, pools), d);
+            takes_packets((link, way), &path, members(), interfaces, d);
+        }
         keys_differ(members(), d);
+        is_probed(link, &path, group, d);
+        let is_local = |address| link.ways(&path).any(|(_, way)| way.local == address);
         for at in group
             .links
             .iter()
-            .filter(|one| one.local == link.local && one.port == link.port)
+            .filter(|one| is_local(one.local) && one.port == link.port)
         {
             let problem = format!(
                 "{} is the UDP port of heartbeats on {}, a link of {} (line {}), too",
@@ -148,8 +226,27 @@ pub(super) fn check(
     }
 }
 
+/// Warns when nothing but the carrier tells which of two ways is cut.
+fn is_probed(link: &DataForwarding, path: &str, group: &RedundancyGroup, d: &Diagnostics) {
+    if link.other.is_none() {
+        return;
+    }
+    let beats = |way: &DataWay| {
+        let mut links = group.links.iter();
+        group.heartbeats.is_some() && links.any(|one| (one.local, one.peer) == (way.local, way.peer))
+    };
+    for (way_path, way) in link.ways(path).filter(|(_, way)| !beats(way)) {
+        let problem = format!(
+            "there are no heartbeats from {} to {}: a way that is cut beyond its port is not left",
+            way.local, way.peer
+        );
+        let remedy = "give both ways heartbeats: their addresses are those of the group, or of a link of kind = \"data\"";
+        d.warn(&way_path, problem, remedy);
+    }
+}
+
 fn has_no_other_use(
-    link: &DataForwarding,
+    link: &DataWay,
     path: &str,
     raw: &RawRedundancy,
     (sets, pools): (&[ServiceSet], &[Pool]),
@@ -204,7 +301,7 @@ fn has_no_other_use(
 
 /// What comes in by an interface of the service sets goes over the link with headers before it.
 fn takes_packets<'a>(
-    link: &DataForwarding,
+    (all_ways, link): (&DataForwarding, &DataWay),
     path: &str,
     sets: impl Iterator<Item = &'a ServiceSet>,
     interfaces: &[Interface],
@@ -215,8 +312,9 @@ fn takes_packets<'a>(
         return;
     };
     let all = sets.flat_map(|set| set.inside_interfaces.iter().chain(&set.outside_interfaces));
-    // That the link itself is one of them was told.
-    let names = all.filter(|name| **name != link.interface);
+    // That a link is one of them was told.
+    let is_link = |name: &str| all_ways.ways("").any(|(_, way)| way.interface == name);
+    let names = all.filter(|name| !is_link(name));
     let largest = names.filter_map(|name| Some((mtu_of(name)?, name))).max();
     let Some((largest, name)) = largest else { return };
     let needed = u32::from(largest) + u32::from(overhead(link.local.is_ipv4()));
@@ -286,14 +384,17 @@ pub(super) fn data_link(
             ));
         }
     }
-    let way = Way {
-        local: link.local,
-        peer: link.peer,
-        port: link.port,
+    let mut way = |way: &DataWay| -> Result<LinkWay, CompileError> {
+        Ok(LinkWay {
+            interface: registry.interfaces.id(&way.interface)?,
+            way: Way {
+                local: way.local,
+                peer: way.peer,
+                port: link.port,
+            },
+        })
     };
-    Ok(Some(DataLink::new(
-        registry.interfaces.id(&link.interface)?,
-        way,
-        sets,
-    )))
+    let first = way(&link.first)?;
+    let other = link.other.as_ref().map(way).transpose()?;
+    Ok(Some(DataLink::new(first, other, sets)))
 }

@@ -82,7 +82,7 @@ pub use addresses::Addresses;
 pub use application::built_in_applications;
 pub use compile::{CompileError, Extras, compile};
 pub use compile_static::RuntimeStatic;
-pub use data_forwarding::{DEFAULT_DATA_PORT, DataForwarding};
+pub use data_forwarding::{DEFAULT_DATA_PORT, DataForwarding, DataWay};
 pub use device::Device;
 pub use diagnostics::KnownKey;
 pub use digest::{canonical, differences, digest, group_canonical, group_digest, group_parts};
@@ -305,7 +305,7 @@ pub fn known_keys() -> Vec<KnownKey> {
                     [[firewall-policies.NAME.policies]]\n[service-sets.NAME.firewall]\n\
                     [[service-sets.NAME.static-mappings]]\n\
                     [[service-sets.NAME.siit.explicit-mappings]]\n[[service-sets.NAME.nptv6]]\n\
-                    [redundancy-groups.N.routing-instance]\n[redundancy-groups.N.data-forwarding]\n\
+                    [redundancy-groups.N.routing-instance]\n[redundancy-groups.N.data-forwarding.other]\n\
                     [[redundancy-groups.N.links]]\n[redundancy-groups.N.links.routing-instance]\n\
                     [redundancy-sets.N]\n[[redundancy-sets.N.virtual-addresses]]\n\
                     [redundancy-events.NAME.check]\n[[redundancy-events.NAME.routing-process]]\n\

@@ -234,8 +234,9 @@ fn start(
     let program = equip(&plain, &classifiers)?;
     prepared.set_program(&program);
     let rings = std::mem::take(&mut prepared.replica);
+    let workers = (rings, Arc::clone(&prepared.interfaces));
     let replicator = match channel {
-        Some(channel) => Replicator::new(channel, &config, &program, &registry, rings, actions.orders())?,
+        Some(channel) => Replicator::new(channel, &config, &program, &registry, workers, actions.orders())?,
         None => None,
     };
     let carriers = actions.carriers();

@@ -14,7 +14,7 @@ pub mod translation;
 use std::sync::Arc;
 
 pub use crate::replica::Replication;
-pub use data_link::{DataLink, LinkedSet};
+pub use data_link::{DataLink, LinkWay, LinkedSet};
 pub use policy::{Firewall, Policy, PolicyAction, PolicyId, PolicyList};
 pub use pool::{AddressAllocation, AddressPooling, Pool, PoolMode, PortAllocation, PortBlocks};
 pub use service_set::{

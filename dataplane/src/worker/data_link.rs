@@ -3,13 +3,16 @@
 //!
 //! Nothing of it is on the way of a packet whose service set this chassis is primary of. A packet that came over the link has a
 //! mark, which stays with it through hand-over and virtual reassembly: it crosses the link no second time.
+//!
+//! There may be two such links. Which one a packet takes is decided here, by the routes, by what the ports say, and by
+//! the heartbeats, of which the control side tells with [`crate::interfaces::InterfaceState::is_cut`].
 
 use std::net::IpAddr;
 
 use rte_bindings::Mbuf;
 use tandem_engine::drop_reason::DropReason;
 use tandem_engine::packet::{Route, RouteKind, Router, Side};
-use tandem_engine::program::{DataLink, InterfaceId, LinkedSet, ServiceSetId};
+use tandem_engine::program::{DataLink, InterfaceId, LinkWay, LinkedSet, ServiceSetId};
 use tandem_wire::forwarded::{self, Header};
 use tandem_wire::l4::{Fragment, L4};
 use tandem_wire::{ethernet, udp};
@@ -17,39 +20,81 @@ use tandem_wire::{ethernet, udp};
 use super::Worker;
 use super::leave::{addresses, header, header6};
 
+/// How a packet leaves to the other chassis.
+struct Leaving {
+    link: LinkWay,
+    /// It is not the first of the ways.
+    is_other: bool,
+    route: Route,
+    mtu: u16,
+}
+
 impl Worker {
-    /// Whether an interface is the HA data link.
+    /// Whether an interface is the HA data link, or the other HA link that stands in for it.
     #[inline(always)]
     pub(super) fn is_data_link(&self, interface: InterfaceId) -> bool {
-        let link = &self.commit.program.data_link;
-        link.as_ref().is_some_and(|link| link.interface == interface)
+        self.way_by(interface).is_some()
     }
 
+    /// The ends of the HA link that an interface is.
+    #[inline(always)]
+    fn way_by(&self, interface: InterfaceId) -> Option<forwarded::Way> {
+        self.data_link()?.way_by(interface)
+    }
+
+    #[inline(always)]
     fn data_link(&self) -> Option<&DataLink> {
         self.commit.program.data_link.as_ref()
+    }
+
+    /// The way a packet goes to the other chassis, and its route: the first one that is not cut of those whose routes go by their own
+    /// interfaces; the first of them if all are cut.
+    fn way_to_peer(&self) -> Option<Leaving> {
+        let mut ways = self
+            .data_link()?
+            .ways()
+            .zip([false, true])
+            .filter_map(|(one, is_other)| {
+                let route = match one.way.peer {
+                    IpAddr::V4(peer) => self.router.route(peer.to_bits(), 0),
+                    IpAddr::V6(peer) => self.router.route6(peer.to_bits(), 0),
+                };
+                match route.kind {
+                    RouteKind::Forward { interface, mtu } if interface == one.interface => Some(Leaving {
+                        link: one,
+                        is_other,
+                        route,
+                        mtu,
+                    }),
+                    // The way to the other chassis goes elsewhere, or nowhere: then it is not that link.
+                    _ => None,
+                }
+            });
+        let first = ways.next()?;
+        if self.carries(&first) {
+            return Some(first);
+        }
+        Some(ways.find(|other| self.carries(other)).unwrap_or(first))
+    }
+
+    /// Whether a way is up here and, by its heartbeats, as far as the other chassis.
+    fn carries(&self, leaving: &Leaving) -> bool {
+        let state = self.interfaces.get(leaving.link.interface);
+        state.is_some_and(|state| state.is_up() && !state.is_cut())
     }
 
     /// A packet as it came, of a service set that the other chassis is primary of: it goes there, or ends here.
     #[cold]
     #[inline(never)]
     pub(super) fn forward_to_peer(&mut self, mbuf: Mbuf, set: ServiceSetId, interface: InterfaceId) {
-        let Some((set, way, link)) = self
-            .data_link()
-            .and_then(|link| Some((link.by_id(set)?, link.way, link.interface)))
-        else {
+        let Some(set) = self.data_link().and_then(|link| link.by_id(set)) else {
             return self.drop_packet(mbuf, DropReason::NotPrimary);
         };
         if mbuf.is_marked() {
             return self.drop_packet(mbuf, DropReason::ForwardedNotPrimary);
         }
-        let route = match way.peer {
-            IpAddr::V4(peer) => self.router.route(peer.to_bits(), 0),
-            IpAddr::V6(peer) => self.router.route6(peer.to_bits(), 0),
-        };
-        let mtu = match route.kind {
-            RouteKind::Forward { interface, mtu } if interface == link => mtu,
-            // The way to the other chassis goes elsewhere, or nowhere: then it is not that link.
-            _ => return self.drop_packet(mbuf, DropReason::NotPrimary),
+        let Some(leaving) = self.way_to_peer() else {
+            return self.drop_packet(mbuf, DropReason::NotPrimary);
         };
         // A packet that has gone round by hairpinning has no interface, and comes from outside.
         let header = Header {
@@ -57,10 +102,11 @@ impl Worker {
             redundancy_set: set.redundancy_set,
             service_set: set.key,
         };
-        match encapsulate(mbuf, &way, &header, mtu) {
+        match encapsulate(mbuf, &leaving.link.way, &header, leaving.mtu) {
             Ok(mbuf) => {
                 self.counters.forwarded_to_peer += 1;
-                self.leave_to_peer(mbuf, route, link);
+                self.counters.forwarded_by_other += u64::from(leaving.is_other);
+                self.leave_to_peer(mbuf, leaving.route, leaving.link.interface);
             }
             Err((mbuf, reason)) => self.drop_packet(mbuf, reason),
         }
@@ -71,18 +117,24 @@ impl Worker {
         self.leave(mbuf, exit, link, None);
     }
 
-    /// Whether a packet on the HA data link is one that the other chassis, or somebody who pretends to be it, forwards.
-    pub(super) fn is_forwarded(&self, dst: IpAddr, l4: L4, fragment: Fragment) -> bool {
+    /// Whether a packet that came in by an HA link is one that the other chassis, or somebody who pretends to be it, forwards.
+    pub(super) fn is_forwarded(
+        &self,
+        interface: InterfaceId,
+        dst: IpAddr,
+        l4: L4,
+        fragment: Fragment,
+    ) -> bool {
         let L4::Udp { dport, .. } = l4 else { return false };
-        let is_ours = |link: &DataLink| link.way.local == dst && link.way.port == dport;
-        fragment == Fragment::None && self.data_link().is_some_and(is_ours)
+        let is_ours = |way: forwarded::Way| way.local == dst && way.port == dport;
+        fragment == Fragment::None && self.way_by(interface).is_some_and(is_ours)
     }
 
     /// Takes such a packet, from its IP header on. `l4_offset` is where UDP begins.
     #[cold]
     #[inline(never)]
-    pub(super) fn take_forwarded(&mut self, mut mbuf: Mbuf, src: IpAddr, l4_offset: u16) {
-        let (set, header, ethertype) = match self.read_forwarded(&mbuf, src, l4_offset) {
+    pub(super) fn take_forwarded(&mut self, mut mbuf: Mbuf, by: InterfaceId, src: IpAddr, l4_offset: u16) {
+        let (set, header, ethertype) = match self.read_forwarded(&mbuf, by, src, l4_offset) {
             Ok(read) => read,
             Err(reason) => return self.drop_packet(mbuf, reason),
         };
@@ -105,11 +157,12 @@ impl Worker {
     fn read_forwarded(
         &self,
         mbuf: &Mbuf,
+        by: InterfaceId,
         src: IpAddr,
         l4_offset: u16,
     ) -> Result<(LinkedSet, Header, u16), DropReason> {
         let link = self.data_link().ok_or(DropReason::NotPrimary)?;
-        if link.way.peer != src {
+        if link.way_by(by).is_none_or(|way| way.peer != src) {
             return Err(DropReason::ForwardedByStranger);
         }
         let datagram = mbuf.data().get(usize::from(l4_offset)..);

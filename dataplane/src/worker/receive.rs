@@ -176,8 +176,8 @@ impl Worker {
         let side = self.sides().side(interface);
         if side == Side::Neither && self.is_data_link(interface) {
             let (src, dst) = (Ipv4Addr::from_bits(meta.src), Ipv4Addr::from_bits(meta.dst));
-            if self.is_forwarded(dst.into(), meta.l4, meta.fragment) {
-                return self.take_forwarded(mbuf, src.into(), meta.l4_offset);
+            if self.is_forwarded(interface, dst.into(), meta.l4, meta.fragment) {
+                return self.take_forwarded(mbuf, interface, src.into(), meta.l4_offset);
             }
         }
         if meta.fragment != Fragment::None && side != Side::Neither {

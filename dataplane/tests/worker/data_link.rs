@@ -1,7 +1,10 @@
 //! The HA data link: what a standby forwards, what a primary takes from it, and what neither does.
 
+use std::sync::Arc;
+
+use tandem_dataplane::routes::Action;
 use tandem_engine::drop_reason::DropReason;
-use tandem_engine::program::{DataLink, LinkedSet, Program};
+use tandem_engine::program::{DataLink, LinkWay, LinkedSet, Program};
 use tandem_wire::build::{IcmpErrorKind, PacketBuilder, icmp_error};
 use tandem_wire::forwarded::{self, Header, Way, name_key};
 use tandem_wire::l4::parse_ipv4_verified;
@@ -15,27 +18,44 @@ const PORT: u16 = 4794;
 /// Octets before a forwarded packet: IP, UDP, header.
 const BEFORE: usize = 36;
 
-fn way() -> Way {
+/// The other HA link, on VLAN 300.
+const OWN_SECOND: u32 = ip(172, 17, 255, 254);
+
+fn between(local: u32, peer: u32) -> Way {
     Way {
-        local: std::net::Ipv4Addr::from_bits(OWN_OTHER).into(),
-        peer: std::net::Ipv4Addr::from_bits(OTHER).into(),
+        local: std::net::Ipv4Addr::from_bits(local).into(),
+        peer: std::net::Ipv4Addr::from_bits(peer).into(),
         port: PORT,
     }
 }
 
-/// The program of all tests, with the untagged interface of the trunk as the link.
-fn program() -> Program {
+fn way() -> Way {
+    between(OWN_OTHER, OTHER)
+}
+
+fn second() -> Way {
+    between(OWN_SECOND, OTHER_VLAN)
+}
+
+/// The program of all tests, with the untagged interface of the trunk as the link, and if so its VLAN as the other one.
+fn program(has_second: bool) -> Program {
     let sets = vec![LinkedSet::new("cgn", 7, 1, I_IN, I_OUT)];
+    let by = |interface, way| LinkWay { interface, way };
+    let other = has_second.then(|| by(I_OTHER_VLAN, second()));
     Program {
-        data_link: Some(DataLink::new(I_OTHER, way(), sets)),
+        data_link: Some(DataLink::new(by(I_OTHER, way()), other, sets)),
         ..crate::plan::program()
     }
 }
 
 fn rig(is_standby: bool, workers: u8) -> Rig {
+    rig_of(is_standby, workers, false)
+}
+
+fn rig_of(is_standby: bool, workers: u8, has_second: bool) -> Rig {
     Rig::with(Options {
         workers,
-        program: program(),
+        program: program(has_second),
         is_standby,
         ..Options::default()
     })
@@ -57,7 +77,11 @@ fn side(outside: bool) -> Header {
 
 /// A frame as the other chassis sends it over the link.
 fn by_peer(header: &Header, packet: &[u8]) -> Vec<u8> {
-    let Way { local, peer, port } = way();
+    ethernet_frame(mac(P_TRUNK), ethernet::IPV4, &datagram(way(), header, packet))
+}
+
+/// A datagram that comes to this end of a way from the other one.
+fn datagram(Way { local, peer, port }: Way, header: &Header, packet: &[u8]) -> Vec<u8> {
     let theirs = Way {
         local: peer,
         peer: local,
@@ -66,7 +90,7 @@ fn by_peer(header: &Header, packet: &[u8]) -> Vec<u8> {
     let mut all = vec![0; BEFORE];
     all.extend(packet);
     forwarded::write(&theirs, header, 5, &mut all).expect("written");
-    ethernet_frame(mac(P_TRUNK), ethernet::IPV4, &all)
+    all
 }
 
 /// What a frame that left by the link carries.
@@ -264,5 +288,94 @@ fn without_a_link_it_is_dropped_as_ever() {
     });
     assert_eq!(rig.pass(P_IN, &frame(P_IN, udp((IN1, 5000), (OUT1, 53)))), []);
     assert_eq!(rig.drops(), [("not-primary", 1)]);
+    rig.finish();
+}
+
+/// Sends a packet from inside, and says by which of the links it left: the first or the other one.
+fn leaves_by_first(rig: &mut Rig) -> bool {
+    let sent = rig.pass_one(P_IN, &frame(P_IN, udp((IN1, 5000), (OUT1, 53))), P_TRUNK);
+    let (_, vlan, outer) = open(&sent);
+    let meta = parse_ipv4_verified(outer).expect("an IPv4 packet");
+    assert_eq!(meta.dport(), PORT);
+    match vlan {
+        None => assert_eq!((meta.src, meta.dst), (OWN_OTHER, OTHER)),
+        Some(vlan) => assert_eq!((vlan, meta.src, meta.dst), (300, OWN_SECOND, OTHER_VLAN)),
+    }
+    vlan.is_none()
+}
+
+fn route(rig: &mut Rig, network: u32, action: Action) {
+    rig.routes.set(network, 16, Arc::new(action)).expect("a route");
+    rig.routes.publish();
+}
+
+#[test]
+fn the_other_link_carries_what_the_first_does_not() {
+    let mut rig = rig_of(true, 1, true);
+    let set_cut = |rig: &Rig, cut: [bool; 2]| {
+        for (id, cut) in [I_OTHER, I_OTHER_VLAN].into_iter().zip(cut) {
+            rig.interfaces.get(id).expect("a link").set_cut(cut);
+        }
+    };
+    assert!(leaves_by_first(&mut rig));
+    for (cut, by_first) in [
+        ([true, false], false),
+        ([true, true], true),
+        ([false, true], true),
+        ([false, false], true),
+    ] {
+        set_cut(&rig, cut);
+        assert_eq!(leaves_by_first(&mut rig), by_first, "{cut:?}");
+    }
+    assert_eq!(rig.count(|c| c.forwarded_by_other), 1);
+    // Down here is cut, too.
+    let set_up = |rig: &Rig, up| rig.interfaces.get(I_OTHER).expect("a link").set_up(up);
+    set_up(&rig, false);
+    assert!(!leaves_by_first(&mut rig));
+    set_up(&rig, true);
+    // No route, and one by another interface.
+    route(&mut rig, ip(172, 16, 0, 0), Action::Unreachable);
+    assert!(!leaves_by_first(&mut rig));
+    let elsewhere = Action::Ways(vec![crate::plan::way(I_OUT, Some(ROUTER))]);
+    route(&mut rig, ip(172, 16, 0, 0), elsewhere);
+    assert!(!leaves_by_first(&mut rig));
+    // The only one with a route is taken although it is cut.
+    set_cut(&rig, [false, true]);
+    assert!(!leaves_by_first(&mut rig));
+    assert_eq!(rig.count(|c| c.forwarded_to_peer), 9);
+    assert_eq!(rig.count(|c| c.forwarded_by_other), 5);
+    assert_eq!(rig.drops(), []);
+    route(&mut rig, ip(172, 17, 0, 0), Action::Unreachable);
+    assert_eq!(rig.pass(P_IN, &frame(P_IN, udp((IN1, 5000), (OUT1, 53)))), []);
+    assert_eq!(rig.drops(), [("not-primary", 1)]);
+    rig.finish();
+}
+
+#[test]
+fn packets_are_taken_by_either_link_with_its_own_ends() {
+    let mut rig = rig_of(false, 1, true);
+    let inner = octets(udp((IN1, 5000), (OUT1, 53)));
+    let by_vlan = |way| {
+        let datagram = datagram(way, &side(false), &inner);
+        let mut frame = ethernet_frame(mac(P_TRUNK), ethernet::VLAN, &[1, 44]);
+        frame.extend(ethernet::IPV4.to_be_bytes());
+        frame.extend(datagram);
+        frame
+    };
+    let public = ends(&rig.pass_one(P_TRUNK, &by_vlan(second()), P_OUT)).0;
+    let by_first = rig.pass_one(P_TRUNK, &by_peer(&side(false), &inner), P_OUT);
+    assert_eq!(ends(&by_first).0, public, "it is the same session");
+    assert_eq!(rig.count(|c| c.forwarded_by_peer), 2);
+    // The other chassis has one address by each.
+    let crossed = between(OWN_SECOND, OTHER);
+    assert_eq!(rig.pass(P_TRUNK, &by_vlan(crossed)), []);
+    let crossed = datagram(between(OWN_OTHER, OTHER_VLAN), &side(false), &inner);
+    let crossed = ethernet_frame(mac(P_TRUNK), ethernet::IPV4, &crossed);
+    assert_eq!(rig.pass(P_TRUNK, &crossed), []);
+    assert_eq!(rig.dropped(DropReason::ForwardedByStranger), 2);
+    // To the address of the other interface: nothing that is forwarded comes so.
+    rig.feed(P_TRUNK, &[by_vlan(way())]);
+    assert_eq!(rig.punted.len(), 1);
+    assert_eq!(rig.count(|c| c.forwarded_by_peer), 2);
     rig.finish();
 }

@@ -10,6 +10,7 @@
 
 mod beats;
 mod cluster;
+mod forwarding;
 mod guard;
 mod heartbeats;
 mod history;

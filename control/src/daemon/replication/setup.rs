@@ -10,12 +10,14 @@ use ha_sync::net::{self, Channel, Command};
 use ha_sync::wire::Versions;
 use ring::rand::{SecureRandom, SystemRandom};
 use tandem_dataplane::dataplane::ReplicaRings;
+use tandem_dataplane::interfaces::Interfaces;
 use tandem_engine::program::Program;
 use tandem_engine::public_space::PublicSpace;
 use tandem_redundancy::{Automatic, Roles};
 use tokio::sync::mpsc::unbounded_channel;
 use tracing::info;
 
+use super::forwarding::Forwarding;
 use super::guard::{Failure, Guard};
 use super::heartbeats;
 use super::history::History;
@@ -96,6 +98,7 @@ pub(in super::super) struct Replicator {
     automatic: Automatic,
     heartbeats: Option<HeartbeatConfig>,
     public_space: Arc<PublicSpace>,
+    forwarding: Forwarding,
 }
 
 impl Replicator {
@@ -105,7 +108,7 @@ impl Replicator {
         config: &Config,
         program: &Arc<Program>,
         registry: &NameRegistry,
-        rings: Vec<ReplicaRings>,
+        (rings, interfaces): (Vec<ReplicaRings>, Arc<Interfaces>),
         outward: Option<Orders>,
     ) -> Result<Option<Self>, SetupError> {
         let Some(group) = config.redundancy.groups.first() else {
@@ -166,6 +169,7 @@ impl Replicator {
             automatic,
             heartbeats,
             public_space: Arc::clone(&program.public_space),
+            forwarding: Forwarding::new(interfaces, program),
         }))
     }
 
@@ -204,6 +208,7 @@ impl Replicator {
         };
         let mut talk = Talk::new(self.line, self.roles, self.automatic, clock, shown, Some(feed));
         talk.goes_round(pulse);
+        talk.forwards_by(self.forwarding);
         let (asked, questions) = mpsc::sync_channel(ASKED_MAX);
         talk.has_desk(Desk::new(asked));
         let (channel, heartbeats, events) = (self.channel, self.heartbeats, orders.clone());

@@ -19,6 +19,7 @@ use tandem_redundancy::{Automatic, Hands, Lack, Peer, RoleCause, Roles, WantedRo
 use tracing::{info, warn};
 
 use super::LEAVE_MAX;
+use super::forwarding::Forwarding;
 use super::heartbeats;
 use super::history::{Entry, History};
 use super::order::Order;
@@ -68,6 +69,8 @@ pub(super) struct Talk {
     has_beaten: bool,
     /// What is looked at again of the heartbeats.
     again: heard::Again,
+    /// The ways of forwarded packets.
+    forwarding: Forwarding,
     /// Why the last connection was refused; the log has it.
     refused: Option<Refusal>,
     /// Service sets of a program that is about to come, and who waits for them.
@@ -276,6 +279,7 @@ impl Talk {
             is_cut: false,
             has_beaten: false,
             again: heard::Again::default(),
+            forwarding: Forwarding::default(),
             refused: None,
             joining: None,
             watched: Watched::over(feed),
@@ -422,6 +426,11 @@ impl Talk {
             // It may have given up.
             let _gone = answer.send(());
         }
+    }
+
+    /// Packets are forwarded by these ways.
+    pub(super) fn forwards_by(&mut self, forwarding: Forwarding) {
+        self.forwarding = forwarding;
     }
 
     /// By this others see that the thread goes round.
@@ -649,6 +658,10 @@ impl Conversation for Talk {
             }
             Order::Commit(commit) => {
                 self.joining = None;
+                self.forwarding.follow(&commit.program);
+                if let Some(beats) = &self.beats {
+                    self.forwarding.look(&beats.status());
+                }
                 line.bridge.set_program(commit.program, commit.sets);
                 line.link.set_digest(commit.digest);
                 line.link.set_parts(commit.parts);

@@ -103,8 +103,10 @@ impl Talk {
         }
     }
 
-    /// Whether the HA link of this connection has lost its heartbeats, while the other one has them.
+    /// Whether the HA link of this connection has lost its heartbeats, while the other one has them; and the same of the ways of
+    /// forwarded packets.
     pub(super) fn look_at_paths(&mut self, status: &HeartbeatStatus) {
+        self.forwarding.look(status);
         let Some(over) = self.over else { return };
         let paths = status.detector.paths.iter().zip(&status.places);
         let paths: Vec<(PathId, bool, IpAddr)> = paths
