@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Two redundancy sets, each primary on another chassis: sub1 is a subscriber of set 1, sub2 of set 2. Whichever chassis their packets and
-# the answers are sent to, they go through: what comes to the wrong one crosses the HA data link. Then chassis 1 is killed, and
-# chassis 2 has both sets; chassis 1 comes back, and forwards what is sent to it for either.
+# the answers are sent to, they go through: what comes to the wrong one crosses the HA data link. That link is cut, where both ports
+# keep their carrier and where one loses it: what crosses goes by the other HA link, until the first is mended. Then chassis 1 is
+# killed, and chassis 2 has both sets; chassis 1 comes back, and forwards what is sent to it for either.
 source "$(dirname "$0")/../lib/labtest.sh"
 source "$SCRIPTS/lib/lab6.sh"
 source "$SCRIPTS/lib/pair.sh"
@@ -18,6 +19,8 @@ set_in() { cut -d' ' -f"$2" <<<"${SET_IN[$1]}"; }
 # pair_config N: in the place of the library's, which has one set.
 pair_config() {
     local n=$1 other=$((3 - $1)) prefix=$LAB_PREFIX set
+    # The control link is a port of the chassis, too.
+    local HA4=('' 10.98.0.1 10.98.0.2)
     [[ $n == 1 ]] || prefix=${LAB_PREFIX}_2
     WORKERS=${PAIR_WORKERS[n]} SHARDS=2 FILE_PREFIX=$prefix INSIDE4="$(set_in 1 "$n")/16" OUTSIDE4="${OUT4[n]}/24" \
         INSIDE6=", \"${IN6[n]}/64\"" OUTSIDE6=", \"${OUT6[n]}/64\"" config_head
@@ -33,8 +36,15 @@ tap = "ha-data"
 mtu = 1600
 addresses = ["10.99.0.$n/24"]
 
+[interfaces.ha-control]
+device = "net_af_xdp4,iface=dut-hc"
+tap = "ha-control"
+mtu = 1600
+addresses = ["10.98.0.$n/24"]
+
 $(pair_group "$n")
-data-forwarding = { interface = "ha-data", peer = "10.99.0.$other" }
+data-forwarding = { interface = "ha-data", peer = "10.99.0.$other", other = { interface = "ha-control", peer = "10.98.0.$other" } }
+links = [{ kind = "data", local = "10.99.0.$n", peer = "10.99.0.$other" }]
 CONF
     for set in 1 2; do
         cat <<CONF
@@ -63,21 +73,29 @@ CONF
     done
 }
 
-# A second segment inside, for sub2, and the HA data link.
+# A second segment inside, for sub2, and the HA links: data over a switch.
 more_cables() {
     local n d
+    ip -n "$(ns net)" link add br-ha type bridge stp_state 0 mcast_snooping 0
+    ip -n "$(ns net)" link set br-ha mtu 1600 up
     ip -n "$(ns net)" link add br-in2 type bridge stp_state 0 mcast_snooping 0
     ip -n "$(ns net)" link set br-in2 up
     for n in 1 2; do
         cable "${DUT[n]}" dut-in2 net "p-in2-$n"
         ip -n "$(ns net)" link set "p-in2-$n" master br-in2
+        cable "${DUT[n]}" dut-ha net "p-ha-$n"
+        ip -n "$(ns net)" link set "p-ha-$n" mtu 1600 master br-ha
     done
     ip -n "$(ns net)" link set p-sub2 master br-in2
     ip -n "$(ns sub2)" addr flush dev eth0
     ip -n "$(ns sub2)" addr add 100.65.0.3/16 dev eth0
-    cable dut dut-ha dut2 dut-ha
-    for d in dut dut2; do ip -n "$(ns "$d")" link set dut-ha mtu 1600; done
+    cable dut dut-hc dut2 dut-hc
+    for d in dut-ha dut-hc; do
+        for n in 1 2; do ip -n "$(ns "${DUT[n]}")" link set "$d" mtu 1600; done
+    done
 }
+# data_port WORDS...: of chassis 1's port of that switch.
+data_port() { ip -n "$(ns net)" link set p-ha-1 "$@"; }
 
 # by SET INSIDE OUTSIDE: the set's subscriber sends by one chassis, and the servers answer by another.
 by() {
@@ -108,6 +126,18 @@ pings() { in_ns "${SET_SUB[$1]}" ping -c 1 -W 2 192.0.2.1; }
 whole() {
     [[ $(in_ns "${SET_SUB[$1]}" curl -sf -m 60 -r 0-19999999 "${@:2}" http://192.0.2.1/100m.bin | sha256sum) == "$WANT"* ]]
 }
+# crosses SET COUNTER: a download of a set by the wrong chassis, which counts it so.
+crosses() {
+    local n=$((3 - $1)) before
+    before=$(counted "$n" "$2")
+    whole "$1" && wait_until 5 more_than "$n" "$2" $((before + 1000))
+}
+# crosses_by_first SET: and nothing of it by the other HA link.
+crosses_by_first() {
+    local n=$((3 - $1)) before
+    before=$(counted "$n" forwarded-by-other)
+    crosses "$1" forwarded-to-peer && [[ $(counted "$n" forwarded-by-other) == "$before" ]]
+}
 
 pair_up
 more_cables
@@ -134,6 +164,35 @@ for ways in "1 1" "2 1" "1 2" "2 2"; do
         fi
     done
 done
+
+for set in 1 2; do
+    by "$set" $((3 - set)) $((3 - set))
+    check "what crosses for set $set goes by the HA data link" crosses_by_first "$set"
+done
+for cut in nomaster down; do
+    if [[ $cut == down ]]; then
+        step "chassis 1 loses the carrier of the HA data link, chassis 2 does not"
+        mend=up
+    else
+        step "the HA data link is cut, and no port notices"
+        mend="master br-ha"
+    fi
+    # shellcheck disable=SC2086
+    data_port $cut
+    for set in 1 2; do
+        check "a packet of set $set goes through" wait_until 20 pings "$set"
+        check "what crosses for set $set goes by the other HA link" crosses "$set" forwarded-by-other
+        check "a fragmented packet of set $set goes through" in_ns "${SET_SUB[set]}" ping -c 1 -W 3 -s 4000 192.0.2.1
+        check "chassis $set is primary of set $set" role_of "$set" "$set" primary
+    done
+    # shellcheck disable=SC2086
+    data_port $mend
+    for set in 1 2; do
+        check "what crosses for set $set goes by the HA data link again" wait_until 30 crosses_by_first "$set"
+        check "chassis $set is primary of set $set" role_of "$set" "$set" primary
+    done
+done
+for set in 1 2; do by "$set" 2 2; done
 
 step "chassis 1 is killed while both sets download by chassis 2"
 for set in 1 2; do
