@@ -91,8 +91,9 @@ impl Watches {
         let mut checks = BTreeMap::new();
         self.follow(&mut checks);
         while !self.stop.load(Ordering::Relaxed) {
-            let next = Instant::now() + LOOK;
             let mut watched = self.look(&mut daemons);
+            // From the end of the look: daemons that stand still make it longer than the time between two.
+            let next = Instant::now() + LOOK;
             while Instant::now() < next && !self.stop.load(Ordering::Relaxed) {
                 while let Ok(redundancy) = self.reloads.try_recv() {
                     self.redundancy = redundancy;
@@ -113,6 +114,9 @@ impl Watches {
         daemons.retain(|name, _| processes.contains_key(name.as_str()));
         let (mut seen, mut watched) = (Vec::new(), Vec::new());
         for (name, process) in processes {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             let found = find(process);
             let instances: Vec<Instance> = found.iter().map(|(instance, _)| instance.clone()).collect();
             let daemon = daemons
@@ -319,6 +323,48 @@ mod tests {
         assert_eq!(states(), [(bgpd, false, None), (zebra, true, None)]);
         std::fs::remove_dir_all(&folder).expect("removed");
         assert_eq!(frr(&folder).len(), 0);
+    }
+
+    #[test]
+    fn a_reload_is_taken_while_a_daemon_stands_still() {
+        let folder = std::env::temp_dir().join(format!("tandem-watches-still-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let socket = folder.join("still.vty");
+        // It accepts, by its backlog, and never answers.
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+        let redundancy = |more: &str| {
+            let text = format!(
+                "[interfaces.a]\ndevice = \"net_ring0\"\n[redundancy-events.e]\n\
+                 routing-process = [{{ name = \"still\", socket = {socket:?}, protocol = \"vty\" }}]\n{more}"
+            );
+            let config = config::parse(&text, "t.toml").unwrap_or_else(|faults| panic!("{faults:#?}"));
+            Box::new(config.redundancy)
+        };
+        let (feed, inbox) = monitors::feed();
+        let (reloads, receiver) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let watches = Watches {
+            redundancy: redundancy(""),
+            reloads: receiver,
+            feed,
+            stop: Arc::clone(&stop),
+        };
+        let thread = std::thread::spawn(move || watches.run());
+        let check = "check = { command = [\"/bin/true\"], interval-s = 3600, timeout-s = 600 }\n";
+        reloads.send(redundancy(check)).expect("it runs");
+        let (check, deadline) = (
+            Condition::Check("e".into()),
+            Instant::now() + Duration::from_secs(60),
+        );
+        let mut passes = false;
+        while !passes && Instant::now() < deadline {
+            let seen = inbox.next_seen(Duration::from_secs(1));
+            passes = matches!(seen, Some(Observation::Well(of, _)) if of == check);
+        }
+        stop.store(true, Ordering::Relaxed);
+        thread.join().expect("it ends");
+        assert!(passes);
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
