@@ -291,6 +291,7 @@ impl Automatic {
             broadcasts: one.monitored.broadcasts,
             was_asked_for: shown.cause == RoleCause::Peer,
             peer: self.watch.peer(set, said, one.machine.settings().priority),
+            knows_priority: self.watch.priority(set).is_some(),
             is_connected: hands.peer().is_there(),
         })
     }

@@ -185,7 +185,8 @@ impl<'a> Facts<'a> {
                 .saturating_sub(since.max(self.machine.settled_ms))
         };
         match self.machine.vacant_since_ms.map(since) {
-            Some(_) if vacant_for_ms == 0 => is_better,
+            // At once only by what the peer has told: with the hold its heartbeat comes first.
+            Some(_) if vacant_for_ms == 0 => is_better && self.seen.knows_priority,
             Some(ms) => ms >= vacant_for_ms && is_better || ms >= VACANCY_MAX_MS,
             None => false,
         }
@@ -202,13 +203,14 @@ impl<'a> Facts<'a> {
         self.peer().is_some_and(preferred)
     }
 
-    /// In `standby`, beside a primary that this chassis is preferred to, and may preempt.
+    /// In `standby`, beside a primary that this chassis is preferred to, and may preempt. Of a primary that only the channel tells of
+    /// nobody knows whether it is: it may well be the preferred one.
     pub fn is_preferred(&self) -> bool {
         let machine = self.machine;
         let may = machine.settings.preempt && !machine.was_released_by_hand && !self.is_unfit();
         let is_standby = machine.state == RoleState::Standby;
         let preferred =
             |peer: &PeerSet| peer.is_primary && self.claim().by_preference(&self.claim_of(peer)).is_gt();
-        may && is_standby && self.peer().is_some_and(preferred)
+        may && is_standby && self.seen.knows_priority && self.peer().is_some_and(preferred)
     }
 }

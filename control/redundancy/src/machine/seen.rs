@@ -54,6 +54,8 @@ pub struct Seen {
     pub was_asked_for: bool,
     /// The peer.
     pub peer: PeerSeen,
+    /// A heartbeat has told the set's priority there. The channel alone does not, and is often there first.
+    pub knows_priority: bool,
     /// The channel to it is up, and it has said its roles, so that it can be told and asked.
     pub is_connected: bool,
 }

@@ -70,6 +70,7 @@ impl Bench {
             broadcasts: false,
             was_asked_for: false,
             peer,
+            knows_priority: peer.set().is_some(),
             is_connected: peer.set().is_some(),
         };
         Self { machine, seen }
@@ -286,6 +287,7 @@ fn of_two_that_start_exactly_one_is_primary() {
             priority: theirs,
             ..peer(RoleState::Initializing)
         });
+        bench.seen.knows_priority = true;
         let outputs = bench.tick();
         assert_eq!(wishes(&outputs).is_some(), is_ours, "{ours} {theirs} {gateway_1}");
         assert_eq!(states(&outputs).is_empty(), is_ours);
@@ -376,6 +378,13 @@ fn preemption_waits_for_its_hold_and_not_beside_a_warning() {
         "the hold begins anew"
     );
     assert!(wishes(&bench.at(114_000)).is_some());
+    // Nor one that does not know whether it is the better one.
+    let mut bench = Bench::new(RoleState::Standby, preempts, heard(RoleState::Primary));
+    bench.seen.knows_priority = false;
+    assert_eq!((bench.at(100_000), bench.at(200_000)), (vec![], vec![]));
+    bench.seen.knows_priority = true;
+    assert_eq!((bench.at(200_100), bench.at(205_099)), (vec![], vec![]));
+    assert!(wishes(&bench.at(205_100)).is_some());
     // The worse one does not.
     let mut bench = Bench::new(
         RoleState::Standby,
@@ -386,6 +395,23 @@ fn preemption_waits_for_its_hold_and_not_beside_a_warning() {
         heard(RoleState::Primary),
     );
     assert_eq!((bench.at(100_000), bench.at(200_000)), (vec![], vec![]));
+}
+
+#[test]
+fn of_two_that_have_just_started_nobody_is_elected_before_a_heartbeat_told_the_priority() {
+    let mut bench = Bench::new(
+        RoleState::Initializing,
+        settings(),
+        heard(RoleState::Initializing),
+    );
+    bench.seen.knows_priority = false;
+    assert_eq!(wishes(&bench.tick()), None);
+    let mut bench = Bench::new(
+        RoleState::Initializing,
+        settings(),
+        heard(RoleState::Initializing),
+    );
+    assert!(wishes(&bench.tick()).is_some_and(|wish| wish.to == WantedRole::Primary));
 }
 
 #[test]

@@ -299,6 +299,14 @@ impl Checks {
         if !settings.preempt {
             return Err(format!("{side} preempts set {set} and may not"));
         }
+        // Whatever it knows of the other one.
+        let theirs = settings_of(world, 1 - side, set);
+        if (settings.priority, side) > (theirs.priority, 1 - side) {
+            return Err(format!(
+                "{side} preempts set {set} with priority {}, and the other one has {}",
+                settings.priority, theirs.priority
+            ));
+        }
         let primary = self.sets.get(&set).and_then(|of| of.primary);
         let since = primary.filter(|(who, _)| *who != side).map(|(_, since)| since);
         if since.is_some_and(|since| at_ms - since < at_least(settings.preempt_hold_ms)) {

@@ -75,7 +75,8 @@ impl World {
                     priority: if same { 100 } else { rng.u8(1..=254) },
                     is_gateway_1: side == 0,
                     preempt,
-                    preempt_hold_ms: 1000,
+                    // None is the default.
+                    preempt_hold_ms: if seed.is_multiple_of(2) { 0 } else { 1000 },
                     recovery_hold_ms: 3000,
                     initial_hold_ms: 1000,
                     primary_always_exists: always,

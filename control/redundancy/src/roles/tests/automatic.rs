@@ -119,6 +119,35 @@ fn of_two_primaries_with_one_epoch_that_both_stay_gateway_1_takes_a_higher_one()
 }
 
 #[test]
+fn a_primary_that_only_the_channel_tells_of_is_not_preempted() {
+    // By address this chassis would be preferred, by priority it is not or is.
+    for (theirs, preempts) in [(50, false), (200, true)] {
+        let mut bench = Bench::started(Role::Standby, IN_STEP, Some(role(true, 5)));
+        let mut automatic = of_automatic(&mut bench, SETTINGS);
+        automatic.channel(true);
+        for now_ms in [0, 100, 1000, 5000] {
+            automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+        }
+        let state = automatic.shown(SET, &bench.chassis).map(|view| view.state);
+        assert_eq!((state, bench.chassis.asked), (Some(RoleState::Standby), 0));
+        let peer = PeerSet {
+            state: RoleState::Primary,
+            is_primary: true,
+            epoch: 5,
+            priority: theirs,
+            ..PEER
+        };
+        let heard = Heartbeat::Sets(vec![(SET, peer)]);
+        automatic.heartbeat(heard, 5100, &mut bench.roles, &mut bench.chassis);
+        for now_ms in [5200, 5300] {
+            bench.tick(now_ms);
+            automatic.tick(now_ms, &mut bench.roles, &mut bench.chassis);
+        }
+        assert_eq!(bench.chassis.asked > 0, preempts);
+    }
+}
+
+#[test]
 fn a_release_that_was_asked_for_is_taken_although_this_chassis_failed_meanwhile() {
     let settings = Settings {
         recovery_hold_ms: 3000,
