@@ -219,4 +219,14 @@ for set in 1 2; do
     check "a packet of set $set goes through by chassis 2" wait_until 20 pings "$set"
     check "a download of set $set comes whole" whole "$set"
 done
+
+step "both die, and come back: the channel may be there before the first heartbeat, which tells whose a set is"
+chassis_stop 1 KILL
+chassis_stop 2 KILL
+chassis_start 2 && chassis_start 1 || exit 1
+for set in 1 2; do
+    check "chassis $set is primary of set $set" is_role "$set" "$set" primary 60
+    check "chassis $((3 - set)) is its standby" is_role "$((3 - set))" "$set" standby 60
+    check "a packet of set $set goes through by chassis 2" wait_until 20 pings "$set"
+done
 pair_finish
