@@ -7,6 +7,8 @@ use crate::{RoleCause, RoleChange, RoleError, RoleState, WantedRole};
 
 /// How long a peer may take to release a set, and workers to take up a role. Milliseconds.
 pub(super) const CHANGE_MAX_MS: u64 = 5000;
+/// How long a release waits for what is told anew: the peer takes the set back after [`CHANGE_MAX_MS`]. Milliseconds.
+pub(super) const TOLD_MAX_MS: u64 = 4000;
 /// How long a peer that has just connected may take to say its roles before a request is decided without it. Milliseconds.
 pub(super) const LISTEN_MS: u64 = 3000;
 
@@ -45,6 +47,8 @@ pub(super) struct Change {
     pub tell: bool,
     /// The peer had been told everything when it began: that is to be so as well when it is told of the release.
     pub knew_all: bool,
+    /// The peer has released the set with this epoch, amid telling everything anew: the role is taken when all of that is here.
+    pub released: Option<u64>,
     /// When those who wait are told that it takes too long.
     pub until_ms: u64,
     pub answers: Vec<Answer>,
@@ -64,6 +68,7 @@ impl Change {
             lost: None,
             tell: false,
             knew_all: false,
+            released: None,
             until_ms: now_ms + CHANGE_MAX_MS,
             answers: Vec::new(),
         }

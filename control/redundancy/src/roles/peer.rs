@@ -3,7 +3,7 @@
 use tandem_engine::replica::SetRole;
 
 use super::Roles;
-use super::change::{CHANGE_MAX_MS, Change, Stage};
+use super::change::{CHANGE_MAX_MS, Change, Stage, TOLD_MAX_MS};
 use super::rules::{Hands, Lack, next_epoch};
 use crate::{Event, RoleCause, RoleError, RoleState, WantedRole};
 
@@ -53,16 +53,13 @@ impl Roles {
             self.note(set, WantedRole::Primary, &role, RoleCause::Peer, false, why);
             return;
         }
-        let waits = |change: &mut Change| change.to == WantedRole::Primary && !change.forced;
+        let waits = |change: &&mut Change| change.stage == Stage::Asked && !change.forced;
         if hands.lack() == Some(Lack::Untold)
             && !known.was_last
-            && let Some(mut change) = known.change.take_if(waits)
+            && let Some(change) = known.change.as_mut().filter(waits)
         {
-            // It tells everything anew since it was asked. It takes the role back when nobody else does.
-            let why = "the peer has released the set, and has not told this chassis all its sessions meanwhile; ask again when \
-                       it has, or use force, which loses the others";
-            change.answer(&Err(RoleError::Refused(why.into())));
-            self.note(set, WantedRole::Primary, &role, change.cause, false, why);
+            // It tells everything anew since it was asked. All that it did before the release is in that.
+            (change.released, change.until_ms) = (Some(epoch), now_ms + TOLD_MAX_MS);
             return;
         }
         let epoch = next_epoch(set, hands).max(epoch.saturating_add(1));

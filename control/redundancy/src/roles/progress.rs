@@ -4,7 +4,7 @@ use tandem_engine::replica::{Role, SetRole};
 
 use super::Roles;
 use super::change::{CHANGE_MAX_MS, Change, Stage, role_of, state};
-use super::rules::{Hands, next_epoch};
+use super::rules::{Hands, Lack, next_epoch};
 use super::start::Start;
 use super::vacancy::nobody_after;
 use crate::{Event, RoleCause, RoleChange, RoleError, WantedRole};
@@ -62,6 +62,12 @@ impl Roles {
             let Some(set) = self.sets.get_mut(&number) else {
                 continue;
             };
+            let asked = set.change.as_mut().filter(|change| change.stage == Stage::Asked);
+            let released = asked.filter(|_| hands.lack() != Some(Lack::Untold));
+            if let Some(epoch) = released.and_then(|change| change.released.take()) {
+                self.released(number, epoch, now_ms, hands);
+                continue;
+            }
             let Some(change) = set.change.as_mut().filter(|change| change.until_ms <= now_ms) else {
                 continue;
             };
@@ -71,6 +77,12 @@ impl Roles {
                     if let Some(change) = set.change.take() {
                         self.decide(number, change, now_ms, hands);
                     }
+                }
+                Stage::Asked if change.released.is_some() => {
+                    // It takes the role back when nobody else does.
+                    let why = "the peer has released the set, and has not told this chassis all its sessions meanwhile; ask \
+                               again when it has, or use force, which loses the others";
+                    self.give_up_asking(number, why, RoleError::Refused(why.into()), hands);
                 }
                 Stage::Asked => {
                     let why = "the peer did not release the set in time; a release that comes later is taken";

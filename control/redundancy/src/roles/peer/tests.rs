@@ -1,3 +1,4 @@
+use crate::roles::change::TOLD_MAX_MS;
 use tandem_engine::replica::Role;
 
 use super::super::change::LISTEN_MS;
@@ -110,20 +111,30 @@ fn who_is_standby_already_says_so_again_only_to_a_peer_that_has_everything() {
 
 #[test]
 fn a_release_is_taken_without_all_sessions_only_by_force() {
-    for forced in [false, true] {
+    for (forced, comes) in [(true, false), (false, true), (false, false)] {
         let mut bench = Bench::new(Role::Standby, IN_STEP, Some(role(true, 4)));
         let mut answered = bench.request(WantedRole::Primary, forced);
         // Crosses the request.
         bench.chassis.lack = Some(Lack::Untold);
+        bench.chassis.theirs = Some(role(false, 5));
         bench.roles.released(SET, 5, 1100, &mut bench.chassis);
         assert_eq!(bench.chassis.ours.primary, forced);
-        bench.workers_take_it_up(1200);
-        match forced {
-            true => assert_eq!(now(&mut answered), changed(RoleState::Primary, 6)),
-            false => {
-                assert!(matches!(now(&mut answered), Err(RoleError::Refused(why)) if why.contains("force")));
-                assert!(!bench.last().4 && bench.roles.shown(SET).is_some_and(|s| s.changing_to.is_none()));
-            }
+        bench.tick(1200);
+        if comes {
+            // All that was told anew is here.
+            bench.chassis.lack = None;
+            bench.tick(1300);
+        }
+        bench.tick(1100 + TOLD_MAX_MS - 1);
+        let asks = bench.roles.shown(SET).is_some_and(|s| s.changing_to.is_some());
+        assert_eq!((bench.chassis.ours.primary, asks), (forced || comes, true));
+        bench.workers_take_it_up(1100 + TOLD_MAX_MS - 1);
+        bench.tick(1100 + TOLD_MAX_MS);
+        if forced || comes {
+            assert_eq!(now(&mut answered), changed(RoleState::Primary, 6));
+        } else {
+            assert!(matches!(now(&mut answered), Err(RoleError::Refused(why)) if why.contains("force")));
+            assert!(!bench.last().4 && bench.roles.shown(SET).is_some_and(|s| s.changing_to.is_none()));
         }
     }
 }
